@@ -1,0 +1,147 @@
+//! Everything cryptographic, and nothing else: no sockets, no files, no clock, no knowledge of messages.
+//!
+//! | file        | what it holds                                                                          |
+//! | ----------- | -------------------------------------------------------------------------------------- |
+//! | `base32`    | how keys and tokens are written                                                        |
+//! | `keys`      | the identity's seed, the static keys derived from it, public keys, invite tokens       |
+//! | `noise`     | the Noise protocol framework (revision 34), as far as our three patterns need it       |
+//! | `handshake` | the handshake of a session: XKpsk2 with ML-KEM-768 and the invite's token as the psk   |
+//! | `lane`      | the handshake of a transfer's extra sockets: NNpsk0 under a secret of their session    |
+//! | `record`    | the ciphers of an established connection, with their rekeying                          |
+//! | `seal`      | sealing at rest: log records, and the seed under a passphrase                          |
+//!
+//! Every primitive comes from orion; this folder only puts them together. It stands at the bottom of the
+//! layers and uses nothing else of the crate.
+
+pub mod base32;
+pub mod handshake;
+pub mod keys;
+pub mod lane;
+pub mod noise;
+pub mod record;
+pub mod seal;
+
+use orion::errors::UnknownCryptoError;
+use orion::hazardous::hash::sha2::sha256::Sha256;
+use orion::hazardous::kdf::hkdf::{Hkdf, SHA256};
+use orion::hazardous::mac::hmac::sha256 as hmac_sha256;
+use std::fmt;
+
+/// A cryptographic step failed. Which one, and why, is kept from the caller so that it cannot reach the peer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Failed;
+
+impl fmt::Display for Failed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("authentication failed")
+    }
+}
+
+impl std::error::Error for Failed {}
+
+impl From<UnknownCryptoError> for Failed {
+    fn from(_: UnknownCryptoError) -> Failed {
+        Failed
+    }
+}
+
+/// Fills `buf` with random bytes of the operating system.
+///
+/// # Panics
+///
+/// When the operating system has no randomness to give. No key can be made then and nothing could be done
+/// about it further up; Linux since 3.17 and macOS never fail here once they are up.
+pub fn random(buf: &mut [u8]) {
+    getrandom::fill(buf).expect("the operating system gives no random bytes");
+}
+
+/// `N` random bytes; panics as [`random`] does.
+pub fn random_array<const N: usize>() -> [u8; N] {
+    let mut bytes = [0; N];
+    random(&mut bytes);
+    bytes
+}
+
+/// HKDF-SHA-256 (RFC 5869), extract and expand.
+///
+/// # Panics
+///
+/// When `out` is empty or longer than the 8,160 bytes that RFC 5869 allows: a mistake in the calling code,
+/// since no length of ours comes from outside.
+pub fn hkdf(salt: &[u8], ikm: &[u8], info: &[u8], out: &mut [u8]) {
+    Hkdf::<SHA256>::derive_key(salt, ikm, Some(info), out).expect("HKDF-SHA-256 gives 1 to 8,160 bytes");
+}
+
+/// SHA-256 of `data`.
+pub fn sha256(data: &[u8]) -> [u8; 32] {
+    let digest = Sha256::digest(data).expect("SHA-256 takes all that fits in memory");
+    digest.as_ref().try_into().expect("a SHA-256 digest is 32 bytes")
+}
+
+/// Thirty-two secret bytes: wiped when dropped, and without `Debug`, so that no log can show them.
+#[derive(Clone)]
+pub(crate) struct Secret32(hmac_sha256::Tag);
+
+impl Secret32 {
+    pub(crate) fn from_bytes(bytes: [u8; 32]) -> Secret32 {
+        Secret32(hmac_sha256::Tag::from(bytes))
+    }
+
+    pub(crate) fn as_bytes(&self) -> &[u8; 32] {
+        self.0.unprotected_as_ref::<[u8]>().try_into().expect("orion's HMAC-SHA-256 tag is 32 bytes")
+    }
+}
+
+/// HMAC-SHA-256 (RFC 2104) of the parts one after the other: no secret is copied to be joined.
+fn hmac(key: &[u8], parts: &[&[u8]]) -> Secret32 {
+    // orion pads or hashes a key of any length, and refuses only input beyond 2^61 bytes.
+    let key = hmac_sha256::SecretKey::try_from(key).expect("HMAC takes a key of any length");
+    let mut state = hmac_sha256::HmacSha256::new(&key);
+    for part in parts {
+        state.update(part).expect("HMAC-SHA-256 takes all that fits in memory");
+    }
+    Secret32(state.finalize().expect("a fresh HMAC state can be finalized"))
+}
+
+/// [`hkdf`] for one secret of 32 bytes, whose input comes in parts and whose output is wiped when dropped.
+/// Being one block long, the expansion is T(1) = HMAC(PRK, info ‖ 1) of RFC 5869, section 2.3.
+fn derive(salt: &[u8], ikm: &[&[u8]], info: &[&[u8]]) -> Secret32 {
+    let prk = hmac(salt, ikm);
+    hmac(prk.as_bytes(), &[info, &[&[1]]].concat())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn derive_is_hkdf() {
+        let mut expected = [0; 32];
+        hkdf(b"salt", b"input", b"information", &mut expected);
+        assert_eq!(*derive(b"salt", &[b"in", b"put"], &[b"info", b"rmation"]).as_bytes(), expected);
+
+        hkdf(b"", b"input", b"", &mut expected);
+        assert_eq!(*derive(b"", &[b"input"], &[]).as_bytes(), expected);
+    }
+
+    /// RFC 5869, appendix A.1.
+    #[test]
+    fn hkdf_of_the_rfc() {
+        let salt: Vec<u8> = (0x00..=0x0c).collect();
+        let info: Vec<u8> = (0xf0..=0xf9).collect();
+        let mut out = [0; 42];
+        hkdf(&salt, &[0x0b; 22], &info, &mut out);
+        assert_eq!(out[..8], [0x3c, 0xb2, 0x5f, 0x25, 0xfa, 0xac, 0xd5, 0x7a]);
+        assert_eq!(out[34..], [0x72, 0x08, 0xd5, 0xb8, 0x87, 0x18, 0x58, 0x65]);
+    }
+
+    #[test]
+    fn sha256_of_the_standard() {
+        assert_eq!(sha256(b"abc")[..4], [0xba, 0x78, 0x16, 0xbf]);
+    }
+
+    #[test]
+    fn random_arrays_differ() {
+        assert_ne!(random_array::<32>(), random_array::<32>());
+    }
+}
