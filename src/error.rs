@@ -1,0 +1,266 @@
+//! What can go wrong, said once.
+//!
+//! One enum for the whole program: the layers build a variant with the thing and the cause, and only this file
+//! holds the wording, the hint with the next step, and the exit status (egoat(1), EXIT STATUS). It leaves out
+//! how an error is printed: that is `cli::output`.
+
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// The result of everything that can fail.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// A failure, with what is needed to name the thing, the cause and the next step.
+#[derive(Debug)]
+pub enum Error {
+    /// The command line, an address or a link is wrong.
+    Usage {
+        /// What is wrong with it.
+        what: String,
+        /// What to type instead.
+        hint: Option<String>,
+    },
+    /// A file of ours could not be used.
+    Disk {
+        /// The verb: "read", "write", "create", "sync".
+        verb: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// The system's reason.
+        cause: io::Error,
+    },
+    /// A stored file does not hold what it should.
+    Corrupt {
+        /// The file.
+        path: PathBuf,
+        /// Where and what.
+        what: String,
+    },
+    /// A file that the user names to be sent cannot be.
+    Source {
+        /// The file, cleaned for a terminal.
+        path: String,
+        /// Why.
+        why: String,
+    },
+    /// Neither a saved peer nor a host.
+    UnknownPeer {
+        /// What was typed.
+        name: String,
+    },
+    /// No address of the peer answered.
+    Unreachable {
+        /// The peer as the user knows it.
+        peer: String,
+        /// What was tried, and how each try ended.
+        why: String,
+    },
+    /// An established connection ended without a BYE.
+    Lost {
+        /// The peer as the user knows it.
+        peer: String,
+        /// What we were waiting for.
+        during: String,
+    },
+    /// The other side speaks something else.
+    Protocol {
+        /// The peer as the user knows it.
+        peer: String,
+        /// What it did.
+        what: String,
+    },
+    /// The other side said no.
+    Refused {
+        /// The peer as the user knows it.
+        peer: String,
+        /// Its reason.
+        why: String,
+        /// The way out, where there is one.
+        hint: Option<String>,
+    },
+    /// A node with another key answers at the peer's address.
+    ChangedKey {
+        /// The peer as the user knows it.
+        peer: String,
+        /// Fingerprint of the pinned key.
+        old: String,
+        /// Fingerprint of the key that answered.
+        new: String,
+    },
+    /// First contact, and nobody to ask.
+    UnknownKey {
+        /// The address that was typed.
+        address: String,
+        /// Fingerprint of the key that answered.
+        fingerprint: String,
+    },
+    /// The message waits in the outbox; `--wait` ran out.
+    Queued {
+        /// The peer as the user knows it.
+        peer: String,
+        /// What is known of the last attempt.
+        why: String,
+    },
+    /// The other side could not finish a transfer.
+    Remote {
+        /// The peer as the user knows it.
+        peer: String,
+        /// Its reason.
+        why: &'static str,
+        /// It is a disk error there.
+        disk: bool,
+    },
+    /// A node already serves this home.
+    NodeRunning {
+        /// The home.
+        home: PathBuf,
+    },
+    /// An address cannot be listened on.
+    Listen {
+        /// The address.
+        address: String,
+        /// The system's reason.
+        cause: io::Error,
+    },
+    /// The identity file cannot be used as it is.
+    Identity {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        why: String,
+        /// The next step.
+        hint: String,
+    },
+    /// Anything else that ended a command.
+    Failed {
+        /// What and why.
+        what: String,
+        /// The next step, where there is one.
+        hint: Option<String>,
+    },
+}
+
+impl Error {
+    /// A wrong command line.
+    pub fn usage(what: impl Into<String>) -> Error {
+        Error::Usage { what: what.into(), hint: None }
+    }
+
+    /// Any other failure of a command.
+    pub fn failed(what: impl Into<String>) -> Error {
+        Error::Failed { what: what.into(), hint: None }
+    }
+
+    /// For `map_err`: `file.sync_data().map_err(Error::disk("sync", path))`.
+    pub fn disk(verb: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Error {
+        move |cause| Error::Disk { verb, path: path.to_owned(), cause }
+    }
+
+    /// The exit status, from sysexits where one fits (egoat(1), EXIT STATUS).
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Error::Source { .. } | Error::NodeRunning { .. } | Error::Listen { .. } => 1,
+            Error::Identity { .. } | Error::Failed { .. } => 1,
+            Error::Usage { .. } | Error::UnknownPeer { .. } => 2,
+            Error::Unreachable { .. } | Error::Lost { .. } => 69,
+            Error::Disk { .. } | Error::Corrupt { .. } => 74,
+            Error::Remote { disk, .. } => {
+                if *disk {
+                    74
+                } else {
+                    1
+                }
+            }
+            Error::Queued { .. } => 75,
+            Error::Protocol { .. } => 76,
+            Error::Refused { .. } | Error::ChangedKey { .. } | Error::UnknownKey { .. } => 77,
+        }
+    }
+
+    /// What the user can do next.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Error::Usage { hint, .. } | Error::Refused { hint, .. } | Error::Failed { hint, .. } => {
+                hint.clone()
+            }
+            Error::Identity { hint, .. } => Some(hint.clone()),
+            Error::UnknownPeer { .. } => {
+                Some("`egoat peers` lists the saved ones; give HOST:PORT or a link for a new one".into())
+            }
+            Error::Unreachable { .. } => {
+                Some("is `egoat serve` running there, and is its port reachable?".into())
+            }
+            Error::Protocol { .. } => {
+                Some("check the port, and that both sides run the same version of egoat".into())
+            }
+            Error::Queued { .. } => Some("it stays queued; `egoat outbox` shows what waits".into()),
+            Error::ChangedKey { peer, .. } => Some(format!(
+                "if they reinstalled, compare fingerprints by phone, then `egoat peers remove {peer}` and pair again"
+            )),
+            Error::UnknownKey { .. } => Some(
+                "pair by a link from `egoat invite`, or compare the fingerprint and repeat with --accept-new"
+                    .into(),
+            ),
+            Error::Corrupt { .. } => {
+                Some("nothing was deleted; restore this file from a backup or move it away".into())
+            }
+            Error::NodeRunning { .. } => Some("use another --home, or let the running node do it".into()),
+            Error::Listen { cause, .. } if cause.kind() == io::ErrorKind::AddrInUse => {
+                Some("another program listens there; choose another with --listen HOST:PORT".into())
+            }
+            Error::Disk { cause, .. } => match cause.kind() {
+                io::ErrorKind::StorageFull => Some("free some space and try again".into()),
+                io::ErrorKind::PermissionDenied => {
+                    Some("check the owner and the mode, or choose another --home".into())
+                }
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Error::Usage { what, .. } | Error::Failed { what, .. } => f.write_str(what),
+            Error::Disk { verb, path, cause } => {
+                write!(f, "cannot {verb} {}: {}", path.display(), reason(cause))
+            }
+            Error::Corrupt { path, what } => write!(f, "{} is damaged: {what}", path.display()),
+            Error::Source { path, why } => write!(f, "cannot send {path}: {why}"),
+            Error::UnknownPeer { name } => write!(f, "no peer and no host is called {name}"),
+            Error::Unreachable { peer, why } => write!(f, "cannot reach {peer}: {why}"),
+            Error::Lost { peer, during } => write!(f, "connection to {peer} lost while {during}"),
+            Error::Protocol { peer, what } => write!(f, "{peer} does not speak this protocol: {what}"),
+            Error::Refused { peer, why, .. } => write!(f, "{peer} refused: {why}"),
+            Error::ChangedKey { peer, old, new } => {
+                write!(f, "the key of {peer} has changed: {old} was pinned, {new} answers now")
+            }
+            Error::UnknownKey { address, fingerprint } => {
+                write!(f, "the node at {address} is not known yet; its fingerprint is {fingerprint}")
+            }
+            Error::Queued { peer, why } => write!(f, "not delivered to {peer} in time: {why}"),
+            Error::Remote { peer, why, .. } => write!(f, "{peer} could not finish the transfer: {why}"),
+            Error::NodeRunning { home } => write!(f, "a node already runs on {}", home.display()),
+            Error::Listen { address, cause } => write!(f, "cannot listen on {address}: {}", reason(cause)),
+            Error::Identity { path, why, .. } => {
+                write!(f, "cannot use the identity {}: {why}", path.display())
+            }
+        }
+    }
+}
+
+impl std::error::Error for Error {}
+
+/// The system's words for `cause` in our style: lower case, without "(os error 28)".
+pub fn reason(cause: &io::Error) -> String {
+    let text = cause.to_string();
+    let text = text.split(" (os error").next().unwrap_or(&text);
+    let mut letters = text.chars();
+    match letters.next() {
+        Some(first) => first.to_lowercase().chain(letters).collect(),
+        None => text.to_owned(),
+    }
+}

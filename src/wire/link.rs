@@ -1,0 +1,131 @@
+//! Links: `egoat:KEY@HOST:PORT[,HOST:PORT...]`, or `egoat:KEY.TOKEN@...` for an invite (egoat-protocol(7), LINKS).
+//! They need no quoting in any shell. It leaves out whether an invite is still good: see `store::invites`.
+
+use std::fmt;
+use std::str::FromStr;
+
+use crate::crypto::keys::{PublicKey, Token};
+use crate::wire::address::Address;
+
+/// Most addresses in a link or of a peer; a node has few, and each costs a failing dial 5 s.
+pub const MAX_ADDRESSES: usize = 8;
+
+const SCHEME: &str = "egoat:";
+
+/// Who a node is and where, and for an invite the one-time token.
+#[derive(Clone)]
+pub struct Link {
+    /// The node's static key.
+    pub key: PublicKey,
+    /// The one-time secret of an invite.
+    pub token: Option<Token>,
+    /// Where to dial, best first; never empty.
+    pub addresses: Vec<Address>,
+}
+
+/// Why a text is no link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BadLink(pub &'static str);
+
+impl Link {
+    /// Whether `text` is meant to be a link.
+    pub fn looks_like(text: &str) -> bool {
+        text.starts_with(SCHEME)
+    }
+}
+
+impl FromStr for Link {
+    type Err = BadLink;
+
+    fn from_str(text: &str) -> Result<Link, BadLink> {
+        let body = text.strip_prefix(SCHEME).ok_or(BadLink("it does not start with egoat:"))?;
+        let (who, at) = body.split_once('@').ok_or(BadLink("the @ and the addresses are missing"))?;
+        let (key, token) = match who.split_once('.') {
+            Some((key, token)) => (
+                key,
+                Some(Token::from_base32(token).ok_or(BadLink("the token is not 26 characters of base32"))?),
+            ),
+            None => (who, None),
+        };
+        let key =
+            key.parse().map_err(|_| BadLink("the key is not 52 characters of base32, or no valid key"))?;
+        let mut addresses = Vec::new();
+        for address in at.split(',') {
+            if addresses.len() == MAX_ADDRESSES {
+                return Err(BadLink("it has more than 8 addresses"));
+            }
+            addresses.push(address.parse().map_err(|_| BadLink("an address in it is malformed"))?);
+        }
+        Ok(Link { key, token, addresses })
+    }
+}
+
+impl fmt::Display for Link {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{SCHEME}{}", self.key)?;
+        if let Some(token) = &self.token {
+            write!(f, ".{}", token.to_base32())?;
+        }
+        for (index, address) in self.addresses.iter().enumerate() {
+            write!(f, "{}{address}", if index == 0 { '@' } else { ',' })?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::crypto::keys::Seed;
+
+    fn sample() -> Link {
+        Link {
+            key: Seed::from_bytes([7; 32]).static_keys().public(),
+            token: Some(Token::from_bytes([9; 16])),
+            addresses: vec![
+                "[2001:db8::1]:4628".parse().expect("v6"),
+                "host.example:7".parse().expect("name"),
+            ],
+        }
+    }
+
+    #[test]
+    fn what_is_written_reads_back() {
+        let text = sample().to_string();
+        let link: Link = text.parse().ok().expect("own link");
+        assert_eq!(link.to_string(), text);
+        assert!(
+            text.bytes().all(|b| b.is_ascii_alphanumeric() || b":.@,[]-".contains(&b)),
+            "no quoting needed: {text}"
+        );
+    }
+
+    #[test]
+    fn every_proper_prefix_with_a_cut_key_or_token_is_refused() {
+        let text = sample().to_string();
+        let at = text.find('@').expect("has @");
+        for end in 0..=at + 1 {
+            assert!(text[..end].parse::<Link>().is_err(), "{}", &text[..end]);
+        }
+    }
+
+    #[test]
+    fn changed_letters_are_refused_or_another_link() {
+        let text = sample().to_string();
+        for place in 0..text.find('@').expect("has @") {
+            let mut other = text.clone().into_bytes();
+            other[place] = if other[place] == b'a' { b'b' } else { b'a' };
+            let other = String::from_utf8(other).expect("ascii");
+            if let Ok(link) = other.parse::<Link>() {
+                assert_eq!(link.to_string(), other, "a link has one spelling");
+            }
+        }
+    }
+
+    #[test]
+    fn too_many_addresses_are_refused() {
+        let mut link = sample();
+        link.addresses = vec!["h:1".parse().expect("address"); MAX_ADDRESSES + 1];
+        assert!(link.to_string().parse::<Link>().is_err());
+    }
+}

@@ -1,0 +1,7 @@
+//! What goes over a connection and between people: bytes, messages, addresses and links. Pure code: nothing here
+//! reads a socket or a file.
+
+pub mod address;
+pub mod codec;
+pub mod link;
+pub mod message;
