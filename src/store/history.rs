@@ -1,0 +1,169 @@
+//! The history of one peer: what was received, and what was sent once it is acknowledged (egoat-files(5), HISTORY).
+//!
+//! ```text
+//! body    kind u8 ‖ received u64 ‖ sent u64 ‖ rest
+//!         1 message received, 2 message delivered: rest is its text
+//!         3 file received, 4 file delivered: rest is size u64 ‖ path
+//! ```
+//!
+//! `received` and `sent` are the highest message numbers of either direction up to and with this record, so the last
+//! record alone says what the peer need not send again, and what needs no second entry.
+
+use crate::error::Result;
+use crate::store::log::{Appender, Log, LogId, Reader};
+use crate::wire::codec::{Malformed, Reader as Fields, Writer};
+
+const RECEIVED: u8 = 1;
+const SENT: u8 = 2;
+const FILE_RECEIVED: u8 = 3;
+const FILE_SENT: u8 = 4;
+
+/// What one record says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Event<'a> {
+    /// A message from the peer.
+    Received {
+        /// The peer's number of it.
+        number: u64,
+        /// Its text, raw.
+        text: &'a [u8],
+    },
+    /// A message that the peer has on its disk.
+    Sent {
+        /// Our number of it: when it was queued, in µs of Unix time unless the clock went back.
+        number: u64,
+        /// Its text.
+        text: &'a [u8],
+    },
+    /// A file from the peer is in place.
+    FileReceived {
+        /// Its bytes.
+        size: u64,
+        /// Where it is.
+        path: &'a [u8],
+    },
+    /// The peer has the file in place.
+    FileSent {
+        /// Its bytes.
+        size: u64,
+        /// Its name in the transfer.
+        path: &'a [u8],
+    },
+}
+
+/// Parses a record's body.
+pub fn decode(body: &[u8]) -> std::result::Result<Event<'_>, Malformed> {
+    let mut fields = Fields::new(body);
+    let (kind, received, sent) = (fields.u8("kind")?, fields.u64("received")?, fields.u64("sent")?);
+    Ok(match kind {
+        RECEIVED => Event::Received { number: received, text: fields.rest() },
+        SENT => Event::Sent { number: sent, text: fields.rest() },
+        FILE_RECEIVED => Event::FileReceived { size: fields.u64("size")?, path: fields.rest() },
+        FILE_SENT => Event::FileSent { size: fields.u64("size")?, path: fields.rest() },
+        _ => return Err(Malformed("kind")),
+    })
+}
+
+/// The highest numbers of both directions.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Numbers {
+    received: u64,
+    sent: u64,
+}
+
+impl Numbers {
+    fn of(log: &Log) -> Numbers {
+        // Only an empty log has a last record without them.
+        Numbers::decode(log.last_head()).map(|(_, numbers)| numbers).unwrap_or_default()
+    }
+
+    /// The kind, and the numbers behind it.
+    fn decode(body: &[u8]) -> std::result::Result<(u8, Numbers), Malformed> {
+        let mut fields = Fields::new(body);
+        let kind = fields.u8("kind")?;
+        Ok((kind, Numbers { received: fields.u64("received")?, sent: fields.u64("sent")? }))
+    }
+
+    fn body(self, kind: u8) -> Vec<u8> {
+        let mut body = vec![kind];
+        body.put_u64(self.received);
+        body.put_u64(self.sent);
+        body
+    }
+}
+
+/// A message and its number.
+pub type Numbered = (u64, Vec<u8>);
+
+/// A peer's history, open for appending.
+pub struct History {
+    log: Log,
+}
+
+impl History {
+    /// Opens or creates it.
+    pub fn open(id: LogId, report: fn(&str)) -> Result<History> {
+        Ok(History { log: Log::open(id, report)? })
+    }
+
+    /// Reads it from the start.
+    pub fn reader(id: LogId, report: fn(&str)) -> Reader {
+        Reader::new(id, report)
+    }
+
+    /// The highest number received; messages up to it need not come again.
+    pub fn received(&self) -> u64 {
+        Numbers::of(&self.log).received
+    }
+
+    /// Stores messages that arrived, but for those that are already there; on disk when it returns. Says which numbers
+    /// were new.
+    pub fn store_received(&mut self, messages: &[Numbered]) -> Result<Vec<u64>> {
+        let mut log = self.log.lock()?;
+        let mut numbers = Numbers::of(log.log());
+        let mut new = Vec::new();
+        for (number, text) in messages {
+            if *number > numbers.received {
+                numbers.received = *number;
+                new.push(*number);
+                append(&mut log, numbers, RECEIVED, &[text])?;
+            }
+        }
+        if !new.is_empty() {
+            log.commit(true)?;
+        }
+        Ok(new)
+    }
+
+    /// Stores messages that were acknowledged, but for those that are already there: an acknowledgement may come twice
+    /// when a node was killed between this and the outbox. On disk when it returns.
+    pub fn store_sent<'a>(&mut self, messages: impl Iterator<Item = (u64, &'a [u8])>) -> Result<()> {
+        let mut log = self.log.lock()?;
+        let mut numbers = Numbers::of(log.log());
+        let before = numbers;
+        for (number, text) in messages {
+            if number > numbers.sent {
+                numbers.sent = number;
+                append(&mut log, numbers, SENT, &[text])?;
+            }
+        }
+        if numbers == before { Ok(()) } else { log.commit(true) }
+    }
+
+    /// Notes that a file is in place, here (`received`) or with the peer.
+    pub fn store_file(&mut self, received: bool, size: u64, path: &str) -> Result<()> {
+        let mut log = self.log.lock()?;
+        let numbers = Numbers::of(log.log());
+        let kind = if received { FILE_RECEIVED } else { FILE_SENT };
+        append(&mut log, numbers, kind, &[&size.to_be_bytes(), path.as_bytes()])?;
+        log.commit(true)
+    }
+}
+
+fn append(log: &mut Appender, numbers: Numbers, kind: u8, rest: &[&[u8]]) -> Result<()> {
+    let mut body = numbers.body(kind);
+    for part in rest {
+        body.put(part);
+    }
+    log.push(log.next_seq(), &body)
+}

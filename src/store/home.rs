@@ -1,0 +1,220 @@
+//! The home directory: where it is, what its files are called, and who its owner is.
+
+use std::env;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::crypto::keys::{PublicKey, Seed, StaticKeys};
+use crate::error::{Error, Result};
+use crate::store::file;
+use crate::store::history::History;
+use crate::store::identity::{self, Identity};
+use crate::store::log::{Kind, LogId, Reader};
+use crate::store::outbox::Outbox;
+use crate::text;
+
+/// A home directory that exists.
+#[derive(Clone, Debug)]
+pub struct Home {
+    dir: PathBuf,
+    /// It was named, by `--home` or `$EGOAT_HOME`, rather than found.
+    explicit: bool,
+}
+
+fn variable(name: &str) -> Option<PathBuf> {
+    env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from)
+}
+
+impl Home {
+    /// Finds the home directory, and makes it with its folders if it is not there yet.
+    pub fn locate(flag: Option<&str>) -> Result<Home> {
+        let named = flag.map(PathBuf::from).or_else(|| variable("EGOAT_HOME"));
+        let explicit = named.is_some();
+        let found = || {
+            variable("XDG_DATA_HOME")
+                .or_else(|| Some(user_home()?.join(".local/share")))
+                .map(|data| data.join("egoat"))
+        };
+        let dir = named.or_else(found).ok_or_else(|| Error::Usage {
+            what: "no home directory: neither HOME nor EGOAT_HOME is set".into(),
+            hint: Some("name one with --home DIR".into()),
+        })?;
+        for folder in [dir.clone(), dir.join("history"), dir.join("outbox")] {
+            file::create_private_dir(&folder).map_err(Error::disk("create", &folder))?;
+        }
+        Ok(Home { dir, explicit })
+    }
+
+    /// The directory.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// Where received files land, without the peer's folder.
+    pub fn downloads(&self, flag: Option<&str>) -> Result<PathBuf> {
+        let named = flag.map(PathBuf::from).or_else(|| variable("EGOAT_DOWNLOADS"));
+        let own = || {
+            if self.explicit {
+                Some(self.dir.join("downloads"))
+            } else {
+                Some(user_home()?.join("Downloads/egoat"))
+            }
+        };
+        named.or_else(own).ok_or_else(|| Error::Usage {
+            what: "no place for received files: HOME is not set".into(),
+            hint: Some("name one with --downloads DIR".into()),
+        })
+    }
+
+    /// The identity file.
+    pub fn identity_path(&self) -> PathBuf {
+        self.dir.join("identity")
+    }
+    /// The peers file.
+    pub fn peers_path(&self) -> PathBuf {
+        self.dir.join("peers")
+    }
+    /// The invites file.
+    pub fn invites_path(&self) -> PathBuf {
+        self.dir.join("invites")
+    }
+    /// The requests file.
+    pub fn requests_path(&self) -> PathBuf {
+        self.dir.join("requests")
+    }
+    /// The lock that a node holds.
+    pub fn node_lock_path(&self) -> PathBuf {
+        self.dir.join("node.lock")
+    }
+
+    /// The history of a peer.
+    pub fn history_path(&self, peer: &PublicKey) -> PathBuf {
+        self.dir.join("history").join(format!("{peer}.log"))
+    }
+    /// The outbox of a peer.
+    pub fn outbox_path(&self, peer: &PublicKey) -> PathBuf {
+        self.dir.join("outbox").join(format!("{peer}.log"))
+    }
+
+    /// This node's name: the first line of the `name` file, else USER@HOST.
+    pub fn name(&self) -> Result<String> {
+        let path = self.dir.join("name");
+        let stored = file::read_text(&path, 1024).map_err(Error::disk("read", &path))?;
+        Ok(stored
+            .as_deref()
+            .and_then(text::suggest_name)
+            .or_else(default_name)
+            .unwrap_or_else(|| "egoat".into()))
+    }
+
+    /// Gives this node a name.
+    pub fn set_name(&self, name: &str) -> Result<()> {
+        let _lock = self.lock_records()?;
+        let path = self.dir.join("name");
+        file::replace(&path, format!("{name}\n").as_bytes()).map_err(Error::disk("replace", &path))
+    }
+
+    /// Keeps two processes from changing the small files (peers, invites, requests, name) at once; held for
+    /// milliseconds.
+    pub fn lock_records(&self) -> Result<File> {
+        let path = self.dir.join("records.lock");
+        let file = file::private()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(&path)
+            .map_err(Error::disk("open", &path))?;
+        file.lock().map_err(Error::disk("lock", &path))?;
+        Ok(file)
+    }
+
+    /// Opens the home for its owner; `ask` gives the passphrase if the identity has one.
+    pub fn unlock(self, ask: impl FnOnce() -> Result<String>, report: fn(&str)) -> Result<Own> {
+        let path = self.identity_path();
+        let seed = match identity::load_or_create(&path)? {
+            Identity::Open(seed) => seed,
+            Identity::Sealed(sealed) => sealed.open(ask()?.as_bytes()).ok_or_else(|| Error::Identity {
+                path,
+                why: "the passphrase is wrong".into(),
+                hint: "try again; without it, what is in this home cannot be read".into(),
+            })?,
+        };
+        Ok(Own(Arc::new(OwnParts { keys: seed.static_keys(), home: self, seed, report })))
+    }
+}
+
+fn user_home() -> Option<PathBuf> {
+    variable(if cfg!(windows) { "USERPROFILE" } else { "HOME" })
+}
+
+fn default_name() -> Option<String> {
+    let user = variable(if cfg!(windows) { "USERNAME" } else { "USER" });
+    let user = user.as_deref().and_then(Path::to_str).unwrap_or("egoat").to_owned();
+    let kernel = std::fs::read_to_string("/proc/sys/kernel/hostname").ok();
+    let host = kernel.or_else(|| env::var("HOSTNAME").ok()).or_else(|| env::var("COMPUTERNAME").ok());
+    let host =
+        host.as_deref().map(str::trim).and_then(|host| host.split('.').next()).unwrap_or_default().to_owned();
+    text::suggest_name(&if host.is_empty() { user } else { format!("{user}@{host}") })
+}
+
+struct OwnParts {
+    home: Home,
+    seed: Seed,
+    keys: StaticKeys,
+    report: fn(&str),
+}
+
+/// A home that its owner has opened: the keys, and the logs that they seal. Cheap to clone, shared by all threads.
+#[derive(Clone)]
+pub struct Own(Arc<OwnParts>);
+
+impl Own {
+    /// The directory.
+    pub fn home(&self) -> &Home {
+        &self.0.home
+    }
+
+    /// The static keys of the handshake.
+    pub fn keys(&self) -> &StaticKeys {
+        &self.0.keys
+    }
+
+    /// This node's public key.
+    pub fn key(&self) -> PublicKey {
+        self.0.keys.public()
+    }
+
+    /// Seals the identity file with a passphrase, or opens it with an empty one.
+    pub fn set_passphrase(&self, passphrase: &[u8]) -> Result<()> {
+        identity::set_passphrase(&self.0.home.identity_path(), &self.0.seed, passphrase)
+    }
+
+    fn log_id(&self, kind: Kind, peer: &PublicKey) -> LogId {
+        let path = match kind {
+            Kind::History => self.0.home.history_path(peer),
+            Kind::Outbox => self.0.home.outbox_path(peer),
+        };
+        LogId::new(path, kind, peer, &self.0.seed)
+    }
+
+    /// The history of a peer, for appending.
+    pub fn history(&self, peer: &PublicKey) -> Result<History> {
+        History::open(self.log_id(Kind::History, peer), self.0.report)
+    }
+
+    /// The history of a peer, for reading from the start; it need not exist.
+    pub fn read_history(&self, peer: &PublicKey) -> Reader {
+        History::reader(self.log_id(Kind::History, peer), self.0.report)
+    }
+
+    /// The outbox of a peer.
+    pub fn outbox(&self, peer: &PublicKey) -> Result<Outbox> {
+        Outbox::open(self.log_id(Kind::Outbox, peer), self.0.report)
+    }
+
+    /// Tells the user something that is no error.
+    pub fn report(&self, what: &str) {
+        (self.0.report)(what);
+    }
+}

@@ -1,0 +1,100 @@
+//! The invites file: the one-time tokens that this node has issued (egoat-files(5), INVITES).
+//!
+//! ```text
+//! TOKEN EXPIRES [NAME]
+//! ```
+//!
+//! TOKEN is base32, EXPIRES in seconds of Unix time, NAME what the joiner will be called here. An invite is consumed by
+//! the line in the peers file that names it, not here: that is one durable write. The token stays for a while, so that a
+//! joiner who was interrupted can try again, and others are told that it is used or expired.
+
+use crate::crypto::base32;
+use crate::crypto::keys::Token;
+use crate::error::{Error, Result};
+use crate::store::file;
+use crate::store::home::Home;
+use crate::time::now_micros;
+
+/// How long an expired invite is remembered, to say "expired" rather than nothing: 30 days in seconds.
+const REMEMBERED: u64 = 30 * 24 * 3600;
+/// Thousands of invites; a larger file is not one that this program wrote.
+const MAX_LEN: u64 = 1 << 20;
+
+/// An issued invite.
+#[derive(Clone)]
+pub struct Invite {
+    /// Its secret.
+    pub token: Token,
+    /// Seconds of Unix time after which it is no good.
+    expires: u64,
+    /// What the joiner will be called.
+    pub name: Option<String>,
+}
+
+impl Invite {
+    /// Whether its time is over.
+    pub fn is_expired(&self) -> bool {
+        now_seconds() >= self.expires
+    }
+
+    fn parse(line: &str) -> Option<Invite> {
+        let mut fields = line.split_ascii_whitespace();
+        let token = Token::from_base32(fields.next()?)?;
+        let expires = fields.next()?.parse().ok()?;
+        Some(Invite { token, expires, name: fields.next().map(str::to_owned) })
+    }
+
+    fn line(&self) -> String {
+        format!("{} {} {}", self.token.to_base32(), self.expires, self.name.as_deref().unwrap_or_default())
+    }
+}
+
+fn now_seconds() -> u64 {
+    now_micros() / 1_000_000
+}
+
+/// The id of an invite as the peers file has it.
+pub fn id_text(id: &[u8; 16]) -> String {
+    base32::encode(id)
+}
+
+/// Issues an invite that is good for `ttl`; durable when it returns.
+pub fn issue(home: &Home, ttl: std::time::Duration, name: Option<String>) -> Result<Invite> {
+    let invite =
+        Invite { token: Token::generate(), expires: now_seconds().saturating_add(ttl.as_secs()), name };
+    edit(home, |invites| invites.push(invite.clone()))?;
+    Ok(invite)
+}
+
+/// The invite with this id, also an expired one.
+pub fn find(home: &Home, id: &[u8; 16]) -> Result<Option<Invite>> {
+    Ok(load(home)?.into_iter().find(|invite| invite.token.invite_id() == *id))
+}
+
+/// Forgets the invite with this id in base32, so that whoever used it cannot come back by it.
+pub fn withdraw(home: &Home, id: &str) -> Result<()> {
+    edit(home, |invites| invites.retain(|invite| id_text(&invite.token.invite_id()) != id))
+}
+
+fn load(home: &Home) -> Result<Vec<Invite>> {
+    let path = home.invites_path();
+    let text = file::read_text(&path, MAX_LEN).map_err(Error::disk("read", &path))?.unwrap_or_default();
+    let malformed = |index: usize| Error::Corrupt {
+        path: path.clone(),
+        what: format!("line {} is no invite", index + 1),
+    };
+    text.lines()
+        .enumerate()
+        .map(|(index, line)| Invite::parse(line).ok_or_else(|| malformed(index)))
+        .collect()
+}
+
+fn edit(home: &Home, change: impl FnOnce(&mut Vec<Invite>)) -> Result<()> {
+    let _lock = home.lock_records()?;
+    let mut invites = load(home)?;
+    invites.retain(|invite| invite.expires.saturating_add(REMEMBERED) > now_seconds());
+    change(&mut invites);
+    let text: String = invites.iter().map(|invite| invite.line() + "\n").collect();
+    let path = home.invites_path();
+    file::replace(&path, text.as_bytes()).map_err(Error::disk("replace", &path))
+}

@@ -1,0 +1,12 @@
+//! The home directory: every file in it, as egoat-files(5) specifies them. Nothing here opens a socket.
+
+pub mod file;
+pub mod history;
+pub mod home;
+pub mod identity;
+pub mod invites;
+pub mod log;
+pub mod node_lock;
+pub mod outbox;
+pub mod peers;
+pub mod requests;

@@ -1,0 +1,95 @@
+//! node.lock: held by the one node that runs on a home, for its life (egoat-files(5), NODE.LOCK).
+//!
+//! ```text
+//! doorbell PORT
+//! listening ADDRESS
+//! ```
+//!
+//! The lock is the system's, so it is gone with its holder, however that ended; the text tells front-ends where the
+//! doorbell is and where the node listens.
+
+use std::fs::{File, TryLockError};
+use std::net::SocketAddr;
+
+use crate::error::{Error, Result};
+use crate::store::file;
+use crate::store::home::Home;
+
+/// Held while a node runs.
+pub struct NodeLock {
+    file: File,
+}
+
+/// What a running node says about itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NodeInfo {
+    /// The UDP port on loopback that wakes it.
+    pub doorbell: u16,
+    /// Where it listens; none for one that only delivers.
+    pub listening: Vec<SocketAddr>,
+}
+
+impl NodeLock {
+    /// Becomes the node of this home; `None` if there is one.
+    pub fn take(home: &Home) -> Result<Option<NodeLock>> {
+        let file = open(home)?;
+        match file.try_lock() {
+            Ok(()) => {
+                // What a killed node left behind is not true any more.
+                file.set_len(0).map_err(Error::disk("write", &home.node_lock_path()))?;
+                Ok(Some(NodeLock { file }))
+            }
+            Err(TryLockError::WouldBlock) => Ok(None),
+            Err(TryLockError::Error(cause)) => Err(Error::disk("lock", &home.node_lock_path())(cause)),
+        }
+    }
+
+    /// Tells front-ends where to ring.
+    pub fn publish(&self, home: &Home, info: &NodeInfo) -> Result<()> {
+        let mut text = format!("doorbell {}\n", info.doorbell);
+        for address in &info.listening {
+            text.push_str(&format!("listening {address}\n"));
+        }
+        let path = home.node_lock_path();
+        self.file.set_len(0).map_err(Error::disk("write", &path))?;
+        file::write_all_at(&self.file, text.as_bytes(), 0).map_err(Error::disk("write", &path))
+    }
+}
+
+impl Drop for NodeLock {
+    fn drop(&mut self) {
+        // What it says is not true any more; closing the file releases the lock.
+        let _ = self.file.set_len(0);
+    }
+}
+
+/// The node that runs on this home now, if any.
+pub fn running(home: &Home) -> Result<Option<NodeInfo>> {
+    let path = home.node_lock_path();
+    match open(home)?.try_lock_shared() {
+        Ok(()) => return Ok(None),
+        Err(TryLockError::WouldBlock) => {}
+        Err(TryLockError::Error(cause)) => return Err(Error::disk("lock", &path)(cause)),
+    }
+    let text = file::read_text(&path, 4096).map_err(Error::disk("read", &path))?.unwrap_or_default();
+    let mut info = NodeInfo::default();
+    for line in text.lines() {
+        match line.split_once(' ') {
+            Some(("doorbell", port)) => info.doorbell = port.parse().unwrap_or_default(),
+            Some(("listening", address)) => info.listening.extend(address.parse::<SocketAddr>()),
+            _ => {}
+        }
+    }
+    Ok(Some(info))
+}
+
+fn open(home: &Home) -> Result<File> {
+    let path = home.node_lock_path();
+    file::private()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(&path)
+        .map_err(Error::disk("open", &path))
+}

@@ -1,0 +1,286 @@
+//! The peers file: who this node talks to, a peer a line (egoat-files(5), PEERS).
+//!
+//! ```text
+//! NAME KEY ADDRESS[,ADDRESS...]|- [option=value ...]
+//! ```
+//!
+//! People edit it by hand, so comments, blank lines and unknown options stay as they are. Changes are made under a lock,
+//! on the whole file, which is replaced at once.
+
+use std::path::Path;
+
+use crate::crypto::keys::PublicKey;
+use crate::error::{Error, Result};
+use crate::store::file;
+use crate::store::home::Home;
+use crate::text;
+use crate::wire::address::Address;
+use crate::wire::link::MAX_ADDRESSES;
+
+/// 10,000 peers with long lines; a larger file is not one that this program wrote.
+const MAX_LEN: u64 = 4 << 20;
+/// Set on a peer who came by an invite: the invite's id in base32.
+const INVITE: &str = "invite";
+/// Set by the user on a peer who is not to connect.
+const BLOCKED: &str = "blocked";
+
+/// A peer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Peer {
+    /// What the user calls them; unique in the file.
+    pub name: String,
+    /// Their pinned key; unique in the file.
+    pub key: PublicKey,
+    /// Where to dial them, best first; may be empty.
+    pub addresses: Vec<Address>,
+    /// Everything behind the addresses, as written.
+    options: Vec<String>,
+}
+
+impl Peer {
+    /// A peer without options.
+    pub fn new(name: String, key: PublicKey, addresses: Vec<Address>) -> Peer {
+        Peer { name, key, addresses, options: Vec::new() }
+    }
+
+    /// The value of an option.
+    pub fn option(&self, name: &str) -> Option<&str> {
+        self.options.iter().find_map(|option| option.strip_prefix(name)?.strip_prefix('='))
+    }
+
+    /// Whether the peer used this invite.
+    pub fn used_invite(&self, id: &str) -> bool {
+        self.option(INVITE) == Some(id)
+    }
+
+    /// Notes that the peer used the invite: this is what consumes it.
+    pub fn set_invite(&mut self, id: &str) {
+        self.options.retain(|option| !option.starts_with("invite="));
+        self.options.push(format!("{INVITE}={id}"));
+    }
+
+    /// Whether the user has blocked the peer.
+    pub fn is_blocked(&self) -> bool {
+        self.options.iter().any(|option| option == BLOCKED)
+    }
+
+    /// Puts an address at which the peer was just seen first, unless it is known.
+    pub fn learn_address(&mut self, address: Address) {
+        if !self.addresses.contains(&address) {
+            self.addresses.insert(0, address);
+            self.addresses.truncate(MAX_ADDRESSES);
+        }
+    }
+
+    fn parse(line: &str) -> std::result::Result<Peer, String> {
+        let mut fields = line.split_ascii_whitespace();
+        let (name, key, addresses) = match (fields.next(), fields.next(), fields.next()) {
+            (Some(name), Some(key), Some(addresses)) => (name, key, addresses),
+            _ => return Err("a line is NAME KEY ADDRESS[,ADDRESS...] or NAME KEY -".into()),
+        };
+        let name = text::name(name).ok_or("the name has characters that a name may not have, or over 32")?;
+        let key = key.parse().map_err(|_| "the key is not 52 characters of base32, or no valid key")?;
+        let addresses = match addresses {
+            "-" => Vec::new(),
+            list => list
+                .split(',')
+                .map(|one| one.parse().map_err(|bad: crate::wire::address::BadAddress| bad.0.to_owned()))
+                .collect::<std::result::Result<_, String>>()?,
+        };
+        Ok(Peer { name, key, addresses, options: fields.map(str::to_owned).collect() })
+    }
+
+    fn line(&self) -> String {
+        let addresses = match &self.addresses[..] {
+            [] => "-".to_owned(),
+            list => list.iter().map(Address::to_string).collect::<Vec<_>>().join(","),
+        };
+        let mut line = format!("{} {} {addresses}", self.name, self.key);
+        for option in &self.options {
+            line.push(' ');
+            line.push_str(option);
+        }
+        line
+    }
+}
+
+enum Line {
+    Peer(Peer),
+    /// A comment or a blank line.
+    Other(String),
+}
+
+/// The whole file.
+pub struct Peers {
+    lines: Vec<Line>,
+}
+
+impl Peers {
+    /// Reads the file; a missing one has no peers. A malformed line is an error, and nothing is dropped.
+    pub fn load(home: &Home) -> Result<Peers> {
+        let path = home.peers_path();
+        let text = file::read_text(&path, MAX_LEN).map_err(Error::disk("read", &path))?.unwrap_or_default();
+        Peers::parse(&text).map_err(|what| Error::Corrupt { path, what })
+    }
+
+    fn parse(text: &str) -> std::result::Result<Peers, String> {
+        let mut peers = Peers { lines: Vec::new() };
+        for (index, line) in text.lines().enumerate() {
+            let parsed = if line.trim().is_empty() || line.trim_start().starts_with('#') {
+                Line::Other(line.to_owned())
+            } else {
+                let at = |what| format!("line {}: {what}", index + 1);
+                let peer = Peer::parse(line).map_err(at)?;
+                if peers.by_name(&peer.name).is_some() || peers.by_key(&peer.key).is_some() {
+                    return Err(at("the name or the key stands on an earlier line too".into()));
+                }
+                Line::Peer(peer)
+            };
+            peers.lines.push(parsed);
+        }
+        Ok(peers)
+    }
+
+    fn text(&self) -> String {
+        let mut text = String::new();
+        for line in &self.lines {
+            match line {
+                Line::Peer(peer) => text.push_str(&peer.line()),
+                Line::Other(other) => text.push_str(other),
+            }
+            text.push('\n');
+        }
+        text
+    }
+
+    /// Loads the file, lets `change` change it, and replaces it, all under the lock; without a change nothing is written.
+    pub fn edit<T>(home: &Home, change: impl FnOnce(&mut Peers) -> Result<T>) -> Result<T> {
+        let _lock = home.lock_records()?;
+        let mut peers = Peers::load(home)?;
+        let before = peers.text();
+        let result = change(&mut peers)?;
+        let after = peers.text();
+        if after != before {
+            let path = home.peers_path();
+            file::replace(&path, after.as_bytes()).map_err(Error::disk("replace", &path))?;
+        }
+        Ok(result)
+    }
+
+    /// All peers, in the order of the file.
+    pub fn iter(&self) -> impl Iterator<Item = &Peer> {
+        self.lines.iter().filter_map(|line| match line {
+            Line::Peer(peer) => Some(peer),
+            Line::Other(_) => None,
+        })
+    }
+
+    /// The peer of this name.
+    pub fn by_name(&self, name: &str) -> Option<&Peer> {
+        self.iter().find(|peer| peer.name == name)
+    }
+
+    /// The peer with this key; raw bytes are compared.
+    pub fn by_key(&self, key: &PublicKey) -> Option<&Peer> {
+        self.iter().find(|peer| peer.key == *key)
+    }
+
+    /// The peer with this key, to change.
+    pub fn by_key_mut(&mut self, key: &PublicKey) -> Option<&mut Peer> {
+        self.lines.iter_mut().find_map(|line| match line {
+            Line::Peer(peer) if peer.key == *key => Some(peer),
+            _ => None,
+        })
+    }
+
+    /// Adds a peer; the name gets a number behind it if another has it. Gives the name that it got.
+    pub fn add(&mut self, mut peer: Peer) -> String {
+        let wanted = peer.name.clone();
+        let mut number = 2;
+        while self.by_name(&peer.name).is_some() {
+            let suffix = format!("-{number}");
+            let stem: String = wanted.chars().take(32 - suffix.len()).collect();
+            peer.name = stem + &suffix;
+            number += 1;
+        }
+        let name = peer.name.clone();
+        self.lines.push(Line::Peer(peer));
+        name
+    }
+
+    /// Takes a peer out.
+    pub fn remove(&mut self, key: &PublicKey) {
+        self.lines.retain(|line| !matches!(line, Line::Peer(peer) if peer.key == *key));
+    }
+}
+
+/// What changed the file last: a cheap test of whether it must be read again.
+pub fn version(path: &Path) -> Option<(std::time::SystemTime, u64)> {
+    let data = std::fs::metadata(path).ok()?;
+    Some((data.modified().ok()?, data.len()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::crypto::keys::Seed;
+
+    fn key(byte: u8) -> PublicKey {
+        Seed::from_bytes([byte; 32]).static_keys().public()
+    }
+
+    #[test]
+    fn a_file_edited_by_hand_is_kept_as_it_is() {
+        let text = format!(
+            "# friends\n\nbob {} 10.0.0.1:7,[::1]:8 files=ask future=1\ncarol {} -\n  # end\n",
+            key(1),
+            key(2)
+        );
+        let peers = Peers::parse(&text).expect("parses");
+        assert_eq!(peers.text(), text);
+        let bob = peers.by_name("bob").expect("bob");
+        assert_eq!(bob.option("files"), Some("ask"));
+        assert_eq!(bob.addresses.len(), 2);
+        assert!(peers.by_key(&key(2)).expect("carol").addresses.is_empty());
+    }
+
+    #[test]
+    fn malformed_lines_name_their_number() {
+        let (a, b) = (key(1), key(2));
+        for text in [
+            "bob".to_owned(),
+            format!("bob {a}"),
+            format!("-bob {a} -"),
+            "bob aaaa -".to_owned(),
+            format!("bob {a} host:0"),
+            format!("bob {a} ,"),
+            format!("bob {a} -\nbob {b} -"),
+            format!("bob {a} -\ncarol {a} -"),
+        ] {
+            let error = Peers::parse(&text).err().expect(&text);
+            assert!(error.starts_with("line "), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_second_peer_of_one_name_gets_a_number() {
+        let mut peers = Peers::parse("").expect("empty");
+        let long = "x".repeat(32);
+        assert_eq!(peers.add(Peer::new(long.clone(), key(1), vec![])), long);
+        let second = peers.add(Peer::new(long.clone(), key(2), vec![]));
+        assert!(second.ends_with("x-2") && second.len() == 32, "{second}");
+        assert_eq!(peers.add(Peer::new("bob".into(), key(3), vec![])), "bob");
+        assert_eq!(peers.add(Peer::new("bob".into(), key(4), vec![])), "bob-2");
+        assert!(Peers::parse(&peers.text()).is_ok());
+    }
+
+    #[test]
+    fn learned_addresses_go_first_once() {
+        let mut peer =
+            Peer::new("bob".into(), key(1), vec!["a:1".parse().expect("a"), "b:1".parse().expect("b")]);
+        peer.learn_address("b:1".parse().expect("b"));
+        assert_eq!(peer.line().split(' ').nth(2), Some("a:1,b:1"), "a known one stays where it is");
+        peer.learn_address("c:1".parse().expect("c"));
+        assert_eq!(peer.line().split(' ').nth(2), Some("c:1,a:1,b:1"));
+    }
+}

@@ -1,0 +1,86 @@
+//! The requests file: strangers who dialled and wait to be accepted (egoat-files(5), REQUESTS).
+//!
+//! ```text
+//! KEY NAME ADDRESS SECONDS
+//! ```
+//!
+//! NAME is what the stranger calls itself, made harmless; ADDRESS is where it can be dialled, or `-`; SECONDS is the Unix
+//! time of its last try. At most [`MOST`] are kept, the latest ones.
+
+use crate::crypto::keys::PublicKey;
+use crate::error::{Error, Result};
+use crate::store::file;
+use crate::store::home::Home;
+use crate::time::now_micros;
+use crate::wire::address::Address;
+
+/// Requests that are kept.
+pub const MOST: usize = 64;
+const MAX_LEN: u64 = 1 << 20;
+
+/// A stranger's wish to be accepted.
+pub struct Request {
+    /// Its proven key.
+    pub key: PublicKey,
+    /// A name that it suggests.
+    pub name: String,
+    /// Where it says that it listens.
+    pub address: Option<Address>,
+    /// Seconds of Unix time.
+    pub seconds: u64,
+}
+
+impl Request {
+    fn parse(line: &str) -> Option<Request> {
+        let [key, name, address, seconds] = line.split_ascii_whitespace().collect::<Vec<_>>()[..] else {
+            return None;
+        };
+        let address = if address == "-" { None } else { Some(address.parse().ok()?) };
+        Some(Request {
+            key: key.parse().ok()?,
+            name: name.to_owned(),
+            address,
+            seconds: seconds.parse().ok()?,
+        })
+    }
+
+    fn line(&self) -> String {
+        let address = self.address.as_ref().map_or("-".to_owned(), Address::to_string);
+        format!("{} {} {address} {}", self.key, self.name, self.seconds)
+    }
+}
+
+/// All requests, oldest first. Lines that are none are left out: strangers' wishes are not worth an error.
+pub fn load(home: &Home) -> Result<Vec<Request>> {
+    let path = home.requests_path();
+    let text = file::read_text(&path, MAX_LEN).map_err(Error::disk("read", &path))?.unwrap_or_default();
+    Ok(text.lines().filter_map(Request::parse).collect())
+}
+
+/// Notes a request; says whether it is the first of this key.
+pub fn note(home: &Home, key: PublicKey, name: String, address: Option<Address>) -> Result<bool> {
+    edit(home, |requests| {
+        let before = requests.len();
+        requests.retain(|request| request.key != key);
+        let first = requests.len() == before;
+        requests.push(Request { key, name, address, seconds: now_micros() / 1_000_000 });
+        let excess = requests.len().saturating_sub(MOST);
+        requests.drain(..excess);
+        first
+    })
+}
+
+/// Takes the request of `key` out.
+pub fn remove(home: &Home, key: &PublicKey) -> Result<()> {
+    edit(home, |requests| requests.retain(|request| request.key != *key))
+}
+
+fn edit<T>(home: &Home, change: impl FnOnce(&mut Vec<Request>) -> T) -> Result<T> {
+    let _lock = home.lock_records()?;
+    let mut requests = load(home)?;
+    let result = change(&mut requests);
+    let text: String = requests.iter().map(|request| request.line() + "\n").collect();
+    let path = home.requests_path();
+    file::replace(&path, text.as_bytes()).map_err(Error::disk("replace", &path))?;
+    Ok(result)
+}
