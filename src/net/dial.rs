@@ -1,0 +1,206 @@
+//! Dialling: names to addresses, each address in turn, the handshake, and what a failure most likely means.
+
+use std::io;
+use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+
+use crate::crypto::keys::{PublicKey, StaticKeys, Token};
+use crate::error::{Error, Result, reason};
+use crate::net::handshake::{self, DialFailure};
+use crate::net::session::Session;
+use crate::wire::address::Address;
+use crate::wire::message::{Kind, Message, Refusal};
+
+/// A name is resolved, and each address connected to, within this (issue of DESIGN section 1: every wait is bounded).
+const CONNECT: Duration = Duration::from_secs(5);
+/// A node at its limits closes before it answers; it is asked once more after this.
+const BUSY: Duration = Duration::from_millis(250);
+
+/// Whom to dial.
+pub struct Target<'a> {
+    /// The pinned key.
+    pub key: PublicKey,
+    /// The one-time secret, when an invite is used.
+    pub token: Option<&'a Token>,
+    /// Where, in order of preference.
+    pub addresses: &'a [Address],
+    /// What to call it in errors.
+    pub label: &'a str,
+}
+
+/// Dials until an address leads to a node that proves `target.key` and accepts. `opening` is written right behind the
+/// handshake, before the answer is known.
+pub fn dial(keys: &StaticKeys, target: &Target, kind: Kind, opening: &[Message]) -> Result<Session> {
+    if target.addresses.is_empty() {
+        return Err(Error::Unreachable {
+            peer: target.label.to_owned(),
+            why: "no address of it is known".into(),
+        });
+    }
+    let mut network = Vec::new();
+    let mut telling = None;
+    for address in target.addresses {
+        match try_address(keys, target, address, kind) {
+            Ok(session) => return accepted(session, opening),
+            Err(Attempt::Network(why)) => network.push(format!("{address}: {why}")),
+            Err(Attempt::Telling(error)) => telling = telling.or(Some(error)),
+        }
+    }
+    Err(telling.unwrap_or(Error::Unreachable { peer: target.label.to_owned(), why: network.join("; ") }))
+}
+
+/// How a try at one address ended without a session.
+enum Attempt {
+    /// Nobody there: the next address may do.
+    Network(String),
+    /// Somebody answered, and this is what to tell the user unless another address works.
+    Telling(Error),
+}
+
+fn try_address(
+    keys: &StaticKeys,
+    target: &Target,
+    address: &Address,
+    kind: Kind,
+) -> std::result::Result<Session, Attempt> {
+    let dial_once = || -> std::result::Result<Session, DialFailure> {
+        let stream = connect(address).map_err(DialFailure::Network)?;
+        handshake::initiate(stream, keys, &target.key, target.token, kind, target.label)
+    };
+    let outcome = match dial_once() {
+        Err(DialFailure::Closed) => {
+            thread::sleep(BUSY);
+            dial_once()
+        }
+        outcome => outcome,
+    };
+    outcome.map_err(|failure| match failure {
+        DialFailure::Network(cause) => Attempt::Network(reason(&cause)),
+        DialFailure::NotProven(what) => Attempt::Telling(Error::Protocol {
+            peer: format!("{} at {address}", target.label),
+            what: what.into(),
+        }),
+        DialFailure::Closed => Attempt::Telling(explain_closed(target, address)),
+    })
+}
+
+/// A node that closes without a word has another key, does not know the invite, is at its limits, or is no node. Its
+/// key tells them apart.
+fn explain_closed(target: &Target, address: &Address) -> Error {
+    let peer = target.label.to_owned();
+    match ask_key(address) {
+        Ok(key) if key != target.key => {
+            Error::ChangedKey { peer, old: target.key.fingerprint(), new: key.fingerprint() }
+        }
+        Ok(_) if target.token.is_some() => Error::Refused {
+            peer,
+            why: "it does not know this invite: it was withdrawn, is long expired, or the link was altered"
+                .into(),
+            hint: Some("ask for a new link: `egoat invite`".into()),
+        },
+        Ok(_) => Error::Unreachable { peer, why: format!("the node at {address} is too busy to answer") },
+        Err(_) => Error::Protocol {
+            peer: format!("{peer} at {address}"),
+            what: "it closed the connection without an answer, so it is no egoat, or one of another version"
+                .into(),
+        },
+    }
+}
+
+/// Writes what belongs behind message 3, and waits for ACCEPT.
+fn accepted(mut session: Session, opening: &[Message]) -> Result<Session> {
+    for message in opening {
+        session.write(message)?;
+    }
+    session.set_patience(handshake::HANDSHAKE);
+    session.flush()?;
+    let answer = match session.read("waiting to be accepted")? {
+        Message::Accept => Ok(()),
+        Message::Refused(refusal) => Err(refusal),
+        other => {
+            let kind = other.kind();
+            return Err(session.unexpected(kind, "waiting to be accepted"));
+        }
+    };
+    match answer {
+        Ok(()) => {
+            session.set_patience(Duration::MAX);
+            Ok(session)
+        }
+        Err(refusal) => Err(refused(session.label(), refusal)),
+    }
+}
+
+/// A refusal in the user's words.
+fn refused(peer: &str, refusal: Refusal) -> Error {
+    let (why, hint) = match refusal {
+        Refusal::Unknown => (
+            "it does not know this node yet; your request was noted there",
+            Some("ask them to run `egoat peers accept`, or to send you a link from `egoat invite`"),
+        ),
+        Refusal::Blocked => ("it has blocked this node", None),
+        Refusal::InviteUsed => (
+            "another node has used this invite",
+            Some("a link works once; ask for a new one: `egoat invite`"),
+        ),
+        Refusal::InviteExpired => ("the invite has expired", Some("ask for a new link: `egoat invite`")),
+        Refusal::Busy => ("it has another connection for this, or too many", Some("try again in a moment")),
+        Refusal::Unsupported => {
+            ("it does not do this now", Some("it may be receiving files only; ask them to run `egoat serve`"))
+        }
+    };
+    Error::Refused { peer: peer.to_owned(), why: why.into(), hint: hint.map(str::to_owned) }
+}
+
+/// The static key of whoever answers at `address`: for a first contact, and to explain failures.
+pub fn ask_key(address: &Address) -> Result<PublicKey> {
+    let peer = address.to_string();
+    match connect(address).map_err(DialFailure::Network).and_then(handshake::ask_key) {
+        Ok(key) => Ok(key),
+        Err(DialFailure::Network(cause)) => Err(Error::Unreachable { peer, why: reason(&cause) }),
+        Err(DialFailure::NotProven(what)) => Err(Error::Protocol { peer, what: what.into() }),
+        Err(DialFailure::Closed) => Err(Error::Protocol {
+            peer,
+            what: "it closed the connection without an answer, so it is no egoat, or one of another version"
+                .into(),
+        }),
+    }
+}
+
+/// A TCP connection to the first of the host's addresses that takes one.
+fn connect(address: &Address) -> io::Result<TcpStream> {
+    let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+    for socket_address in resolve(address)? {
+        match TcpStream::connect_timeout(&socket_address, CONNECT) {
+            Ok(stream) => return Ok(stream),
+            Err(cause) => last = cause,
+        }
+    }
+    Err(last)
+}
+
+/// The system's resolver has no deadline of its own, so it gets a thread that may be left behind.
+fn resolve(address: &Address) -> io::Result<Vec<SocketAddr>> {
+    if let Some(ip) = address.ip() {
+        return Ok(vec![SocketAddr::new(ip, address.port())]);
+    }
+    let (answer, waiting) = mpsc::channel();
+    let (host, port) = (address.host().to_owned(), address.port());
+    thread::Builder::new().name("resolver".into()).spawn(move || {
+        let found = (host.as_str(), port).to_socket_addrs().map(Iterator::collect);
+        // Nobody waits any more when the time was over: then the answer is of no use.
+        let _ = answer.send(found);
+    })?;
+    match waiting.recv_timeout(CONNECT) {
+        Ok(Ok(addresses)) => Ok(addresses),
+        Ok(Err(_)) => Err(io::Error::new(io::ErrorKind::NotFound, "the name does not resolve")),
+        Err(_) => Err(io::Error::new(io::ErrorKind::TimedOut, "the name could not be resolved in 5 s")),
+    }
+}
+
+/// Whether `address` is a name that does not resolve, as a mistyped peer name does not.
+pub fn is_unknown_name(address: &Address) -> bool {
+    address.ip().is_none() && resolve(address).is_err()
+}

@@ -1,0 +1,151 @@
+//! The handshake on a TCP stream (egoat-protocol(7), HANDSHAKE): the cryptography is in `crypto::handshake`, here are
+//! the preamble, the exact reads and the deadlines. Both sides end with a [`Session`] whose peer is proven; whether it
+//! is welcome is decided above.
+
+use std::net::TcpStream;
+use std::time::Duration;
+
+use crate::crypto::handshake::{
+    Initiator, MESSAGE_1_LEN, MESSAGE_2_LEN, MESSAGE_3_LEN, PAYLOAD_LEN, Responder,
+};
+use crate::crypto::keys::{PublicKey, StaticKeys, Token};
+use crate::error::Error;
+use crate::net::deadline::{Deadline, ShortRead};
+use crate::net::session::Session;
+use crate::wire::message::Kind;
+
+/// A handshake takes this long at most (DESIGN section 5).
+pub const HANDSHAKE: Duration = Duration::from_secs(10);
+/// The first message arrives within this.
+const FIRST_MESSAGE: Duration = Duration::from_secs(5);
+
+const MAGIC: [u8; 6] = *b"E-GOAT";
+const VERSION: u8 = 1;
+const PURPOSE_SESSION: u8 = 0;
+/// With this bit the acceptor first answers with its static key.
+const ASK_KEY: u8 = 0x80;
+
+fn preamble(purpose: u8) -> [u8; 8] {
+    let [a, b, c, d, e, f] = MAGIC;
+    [a, b, c, d, e, f, VERSION, purpose]
+}
+
+/// How the dialler's side of a handshake failed.
+#[derive(Debug)]
+pub enum DialFailure {
+    /// The network failed.
+    Network(std::io::Error),
+    /// The other side closed before it answered: another key, another program or version, or no wish to talk.
+    Closed,
+    /// It answered with something that is no handshake, or with the proof of another key.
+    NotProven(&'static str),
+}
+
+impl From<ShortRead> for DialFailure {
+    fn from(short: ShortRead) -> DialFailure {
+        use std::io::ErrorKind::{ConnectionAborted, ConnectionReset, UnexpectedEof};
+        match (short.got, short.cause.kind()) {
+            (0, UnexpectedEof | ConnectionReset | ConnectionAborted) => DialFailure::Closed,
+            (_, UnexpectedEof | ConnectionReset | ConnectionAborted) => {
+                DialFailure::NotProven("its answer is too short")
+            }
+            _ => DialFailure::Network(short.cause),
+        }
+    }
+}
+
+/// The dialler's side. The session is proven, but not yet accepted.
+pub fn initiate(
+    stream: TcpStream,
+    keys: &StaticKeys,
+    remote: &PublicKey,
+    token: Option<&Token>,
+    kind: Kind,
+    label: &str,
+) -> Result<Session, DialFailure> {
+    let deadline = Deadline::after(HANDSHAKE);
+    let preamble = preamble(PURPOSE_SESSION);
+    let (state, first) = Initiator::start(keys, remote, &preamble, token)
+        .map_err(|_| DialFailure::NotProven("the key in the peers file cannot be talked to"))?;
+    let mut opening = preamble.to_vec();
+    opening.extend_from_slice(&first);
+    deadline.write_all(&stream, &opening).map_err(DialFailure::Network)?;
+    let mut second = [0; MESSAGE_2_LEN];
+    deadline.read_exact(&stream, &mut second)?;
+    let (state, _reserved) = state
+        .read_message_2(&second)
+        .map_err(|_| DialFailure::NotProven("its answer does not authenticate"))?;
+    let mut payload = [0; PAYLOAD_LEN];
+    payload[0] = kind as u8;
+    let (third, established) =
+        state.write_message_3(&payload).map_err(|_| DialFailure::NotProven("the key agreement failed"))?;
+    deadline.write_all(&stream, &third).map_err(DialFailure::Network)?;
+    Session::new(stream, *remote, label.to_owned(), established)
+        .map_err(|_| DialFailure::NotProven("the socket cannot be set up"))
+}
+
+/// Asks the node at the other end for its static key, for a first contact. Nothing is proven by it: the key is what
+/// the user compares, and pins.
+pub fn ask_key(stream: TcpStream) -> Result<PublicKey, DialFailure> {
+    let deadline = Deadline::after(FIRST_MESSAGE);
+    deadline.write_all(&stream, &preamble(PURPOSE_SESSION | ASK_KEY)).map_err(DialFailure::Network)?;
+    let mut key = [0; 32];
+    deadline.read_exact(&stream, &mut key)?;
+    // The acceptor closes at once when it is another program; what it said then is most likely text.
+    PublicKey::from_bytes(key)
+        .map_err(|_| DialFailure::NotProven("it answered with something that is no key"))
+}
+
+/// What an accepted handshake proved and asked for.
+pub struct Accepted {
+    /// The session, with the dialler's key.
+    pub session: Session,
+    /// What it is for.
+    pub kind: Kind,
+    /// The invite that it used.
+    pub invite: Option<[u8; 16]>,
+}
+
+/// The acceptor's side. `find_token` gives the token of an invite, `None` for one that this node never issued.
+/// Every failure closes the connection without a byte, so an error is only worth a count.
+pub fn respond(
+    stream: TcpStream,
+    keys: &StaticKeys,
+    find_token: impl Fn(&[u8; 16]) -> Option<Token>,
+) -> Result<Accepted, Error> {
+    let closed = |what: &str| Error::Protocol { peer: "a stranger".into(), what: what.into() };
+    let deadline = Deadline::after(HANDSHAKE);
+    let first_deadline = Deadline::after(FIRST_MESSAGE);
+    let short = |_| closed("nothing or not enough came in time");
+
+    let mut given = [0; 8];
+    first_deadline.read_exact(&stream, &mut given).map_err(short)?;
+    let asks_key = given == preamble(PURPOSE_SESSION | ASK_KEY);
+    if !asks_key && given != preamble(PURPOSE_SESSION) {
+        return Err(closed("no preamble of this version"));
+    }
+    if asks_key {
+        let _ = deadline.write_all(&stream, keys.public().as_bytes());
+    }
+    let mut first = [0; MESSAGE_1_LEN];
+    first_deadline.read_exact(&stream, &mut first).map_err(short)?;
+    let state = Responder::read_message_1(keys, &given, &first)
+        .map_err(|_| closed("message 1 does not authenticate"))?;
+    let invite = state.invite_id();
+    let token = match &invite {
+        Some(id) => Some(find_token(id).ok_or_else(|| closed("an invite that this node did not issue"))?),
+        None => None,
+    };
+    let (state, second) = state
+        .write_message_2(token.as_ref(), &[0; PAYLOAD_LEN])
+        .map_err(|_| closed("the key agreement failed"))?;
+    deadline.write_all(&stream, &second).map_err(|_| closed("it does not read"))?;
+    let mut third = [0; MESSAGE_3_LEN];
+    deadline.read_exact(&stream, &mut third).map_err(short)?;
+    let (peer, payload, established) =
+        state.read_message_3(&third).map_err(|_| closed("message 3 does not authenticate"))?;
+    let kind =
+        Kind::from_byte(payload[0]).ok_or_else(|| closed("a kind of session that this version has not"))?;
+    let session = Session::new(stream, peer, peer.fingerprint(), established)?;
+    Ok(Accepted { session, kind, invite })
+}

@@ -1,0 +1,328 @@
+//! A proven connection: messages in sealed records over one TCP stream (egoat-protocol(7), RECORDS).
+//!
+//! A session is made by `net::handshake` alone and is used by one thread. Reading and writing take turns; buffers
+//! are small until something long passes, and are given back when the peers only ping. It leaves out which message
+//! may come when.
+
+use std::io::{self, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::time::Duration;
+
+use crate::crypto::handshake::Established;
+use crate::crypto::keys::PublicKey;
+use crate::crypto::record::{Opener, Sealer};
+use crate::error::{Error, Result, reason};
+use crate::net::deadline::{Deadline, timed_out};
+use crate::wire::codec::Writer;
+use crate::wire::message::{HEADER, Message, max_body};
+
+/// An idle sender pings this often (DESIGN section 5).
+pub const PING_AFTER: Duration = Duration::from_secs(20);
+/// A connection on which nothing arrives for this long is dead.
+const DEAD_AFTER: Duration = Duration::from_secs(60);
+/// A write that makes no progress for this long ends the connection.
+const STALLED_AFTER: Duration = Duration::from_secs(30);
+/// How long a refused peer gets to read the refusal.
+const LINGER: Duration = Duration::from_secs(2);
+
+const TAG: usize = 16;
+/// A record of the largest size: length and ciphertext.
+const RECORD: usize = 2 + u16::MAX as usize;
+/// Written out when this much is waiting: four records, one system call.
+const FLUSH_AT: usize = 4 * RECORD;
+/// Bytes of read buffer of a connection that only pings.
+const SMALL: usize = 1 << 10;
+/// Bytes of read buffer of a connection with traffic: two records a system call.
+const LARGE: usize = 2 * RECORD;
+
+/// One end of a proven connection.
+pub struct Session {
+    stream: TcpStream,
+    peer: PublicKey,
+    label: String,
+    outgoing: Outgoing,
+    incoming: Incoming,
+}
+
+impl Session {
+    /// Only `net::handshake` has an [`Established`] to give.
+    pub(super) fn new(
+        stream: TcpStream,
+        peer: PublicKey,
+        label: String,
+        established: Established,
+    ) -> Result<Session> {
+        let timeouts = stream
+            .set_read_timeout(Some(DEAD_AFTER))
+            .and_then(|()| stream.set_write_timeout(Some(STALLED_AFTER)))
+            .and_then(|()| stream.set_nodelay(true));
+        if let Err(cause) = timeouts {
+            return Err(Error::Lost { peer: label, during: reason(&cause) });
+        }
+        Ok(Session {
+            stream,
+            peer,
+            label,
+            outgoing: Outgoing { sealer: established.sealer, bytes: Vec::new() },
+            incoming: Incoming::new(established.opener),
+        })
+    }
+
+    /// The proven static key of the other end.
+    pub fn peer(&self) -> PublicKey {
+        self.peer
+    }
+
+    /// What the other end is called in errors.
+    pub fn label(&self) -> &str {
+        &self.label
+    }
+
+    /// Calls the other end by a name from now on.
+    pub fn set_label(&mut self, label: &str) {
+        self.label = label.to_owned();
+    }
+
+    /// The other end's address.
+    pub fn remote_address(&self) -> Option<SocketAddr> {
+        self.stream.peer_addr().ok()
+    }
+
+    /// A second handle, with which another thread can end the connection.
+    pub fn closer(&self) -> io::Result<TcpStream> {
+        self.stream.try_clone()
+    }
+
+    /// Gives up a read after `wait` without a byte, instead of the usual 60 s.
+    pub fn set_patience(&self, wait: Duration) {
+        // A zero timeout is an error to the system; and a failure leaves the longer one in force, which is bounded too.
+        let _ = self.stream.set_read_timeout(Some(wait.clamp(Duration::from_millis(1), DEAD_AFTER)));
+    }
+
+    /// Queues a message; it is on its way after [`Session::flush`] at the latest.
+    pub fn write(&mut self, message: &Message) -> Result<()> {
+        message.encode(&mut self.outgoing);
+        if self.outgoing.bytes.len() >= FLUSH_AT { self.flush() } else { Ok(()) }
+    }
+
+    /// Sends what is queued.
+    pub fn flush(&mut self) -> Result<()> {
+        let Some(sealed) = self.outgoing.seal() else {
+            return Err(self.broken("no record numbers are left"));
+        };
+        let written = (&self.stream).write_all(sealed).map_err(timed_out);
+        self.outgoing.bytes.clear();
+        written.map_err(|cause| self.lost("sending", &cause))
+    }
+
+    /// Sends one message now.
+    pub fn send(&mut self, message: &Message) -> Result<()> {
+        self.write(message)?;
+        self.flush()
+    }
+
+    /// The next message; waits for it while bytes keep coming. `during` says for what, should it fail.
+    pub fn read(&mut self, during: &str) -> Result<Message<'_>> {
+        while !self.incoming.has_message().map_err(|what| self.broken(what))? {
+            if let Err(cause) = self.incoming.fill(&self.stream) {
+                return Err(self.lost(during, &cause));
+            }
+        }
+        // `self` is borrowed by the message, so the label is cloned only on failure, inside.
+        let label = &self.label;
+        self.incoming.next().map_err(|what| Error::Protocol { peer: label.clone(), what: what.into() })
+    }
+
+    /// Whether [`Session::read`] would return without waiting for the network.
+    pub fn has_buffered(&mut self) -> Result<bool> {
+        self.incoming.has_message().map_err(|what| self.broken(what))
+    }
+
+    /// Whether the other end has said anything that was not read yet, or is gone. Never waits.
+    pub fn has_input(&mut self) -> Result<bool> {
+        if self.has_buffered()? {
+            return Ok(true);
+        }
+        let peeked = self.stream.set_nonblocking(true).and_then(|()| self.stream.peek(&mut [0]));
+        self.stream.set_nonblocking(false).map_err(|cause| self.lost("sending", &cause))?;
+        Ok(!matches!(peeked, Err(cause) if cause.kind() == io::ErrorKind::WouldBlock))
+    }
+
+    /// Gives memory back; for when only pings pass.
+    pub fn release_memory(&mut self) {
+        self.outgoing.bytes.shrink_to(SMALL);
+        self.incoming.release_memory();
+    }
+
+    /// Sends a last message and closes, so that the other end can read it although it is still sending: closing a
+    /// socket with unread input would reset the connection and destroy the message on its way.
+    pub fn finish(mut self, last: &Message) -> Result<()> {
+        self.send(last)?;
+        let _ = self.stream.shutdown(Shutdown::Write);
+        let deadline = Deadline::after(LINGER);
+        let mut scrap = [0; 4096];
+        while deadline.read_exact(&self.stream, &mut scrap).is_ok() {}
+        Ok(())
+    }
+
+    /// What the other end just did is against the protocol.
+    pub fn broken(&self, what: impl Into<String>) -> Error {
+        Error::Protocol { peer: self.label.clone(), what: what.into() }
+    }
+
+    /// The message is not one that may come here.
+    pub fn unexpected(&self, kind: u8, during: &str) -> Error {
+        self.broken(format!("message type {kind} while {during}"))
+    }
+
+    fn lost(&self, during: &str, cause: &io::Error) -> Error {
+        let why = match cause.kind() {
+            io::ErrorKind::UnexpectedEof => String::new(),
+            io::ErrorKind::TimedOut => " (no sign of life)".into(),
+            _ => format!(" ({})", reason(cause)),
+        };
+        Error::Lost { peer: self.label.clone(), during: format!("{during}{why}") }
+    }
+}
+
+/// Plaintext laid out as records of full size and an open last one, each with room for its length and tag, so that
+/// sealing happens in place.
+struct Outgoing {
+    sealer: Sealer,
+    bytes: Vec<u8>,
+}
+
+impl Writer for Outgoing {
+    fn put(&mut self, mut bytes: &[u8]) {
+        while !bytes.is_empty() {
+            if self.bytes.len().is_multiple_of(RECORD) {
+                self.bytes.extend_from_slice(&[0; 2]);
+            }
+            let room = RECORD - TAG - self.bytes.len() % RECORD;
+            let (now, later) = bytes.split_at(room.min(bytes.len()));
+            self.bytes.extend_from_slice(now);
+            if now.len() == room {
+                self.bytes.extend_from_slice(&[0; TAG]);
+            }
+            bytes = later;
+        }
+    }
+}
+
+impl Outgoing {
+    /// Seals every record; `None` when the cipher has no nonces left.
+    fn seal(&mut self) -> Option<&[u8]> {
+        if !self.bytes.len().is_multiple_of(RECORD) {
+            self.bytes.extend_from_slice(&[0; TAG]);
+        }
+        for record in self.bytes.chunks_mut(RECORD) {
+            let (length, sealed) = record.split_at_mut(2);
+            length.copy_from_slice(&(sealed.len() as u16).to_be_bytes());
+            let (text, tag) = sealed.split_at_mut(sealed.len() - TAG);
+            tag.copy_from_slice(&self.sealer.seal(text).ok()?);
+        }
+        Some(&self.bytes)
+    }
+}
+
+/// Bytes from the socket, and the opened but not yet read part of the byte stream in the records.
+struct Incoming {
+    opener: Opener,
+    /// Sealed bytes are at `raw[start..end]`.
+    raw: Vec<u8>,
+    start: usize,
+    end: usize,
+    /// Opened bytes are at `plain[taken..]`.
+    plain: Vec<u8>,
+    taken: usize,
+}
+
+impl Incoming {
+    fn new(opener: Opener) -> Incoming {
+        Incoming { opener, raw: vec![0; SMALL], start: 0, end: 0, plain: Vec::new(), taken: 0 }
+    }
+
+    /// One read from the socket, into a buffer that holds at least the record under way.
+    fn fill(&mut self, mut stream: &TcpStream) -> io::Result<()> {
+        self.raw.copy_within(self.start..self.end, 0);
+        self.end -= self.start;
+        self.start = 0;
+        if self.end == self.raw.len() {
+            self.raw.resize(LARGE, 0);
+        }
+        loop {
+            match stream.read(&mut self.raw[self.end..]) {
+                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Ok(count) => {
+                    self.end += count;
+                    return Ok(());
+                }
+                Err(cause) if cause.kind() == io::ErrorKind::Interrupted => {}
+                Err(cause) => return Err(timed_out(cause)),
+            }
+        }
+    }
+
+    /// Opens records that have arrived until a whole message is there; says whether one is. The length of a message
+    /// is checked as soon as its header is there, so no more than one message and one record is ever held.
+    fn has_message(&mut self) -> std::result::Result<bool, &'static str> {
+        loop {
+            if let Some(length) = self.message_length()? {
+                if self.plain.len() - self.taken >= length {
+                    return Ok(true);
+                }
+            }
+            if !self.open_record()? {
+                return Ok(false);
+            }
+        }
+    }
+
+    /// Header and body of the message at the front, once its header is there.
+    fn message_length(&self) -> std::result::Result<Option<usize>, &'static str> {
+        let Some((&[kind, a, b, c, d], _)) = self.plain[self.taken..].split_first_chunk::<HEADER>() else {
+            return Ok(None);
+        };
+        let limit = max_body(kind).map_err(|_| "unknown message type")?;
+        let length = u32::from_be_bytes([a, b, c, d]) as usize;
+        if length > limit { Err("message too long") } else { Ok(Some(HEADER + length)) }
+    }
+
+    /// Opens one record if a whole one has arrived.
+    fn open_record(&mut self) -> std::result::Result<bool, &'static str> {
+        let raw = &mut self.raw[self.start..self.end];
+        let Some((&[high, low], sealed)) = raw.split_first_chunk_mut::<2>().map(|(l, rest)| (&*l, rest))
+        else {
+            return Ok(false);
+        };
+        let length = u16::from_be_bytes([high, low]) as usize;
+        if length < TAG {
+            return Err("record too short");
+        }
+        let Some(sealed) = sealed.get_mut(..length) else { return Ok(false) };
+        let (text, tag) = sealed.split_at_mut(length - TAG);
+        let tag: [u8; TAG] = (&*tag).try_into().map_err(|_| "record too short")?;
+        self.opener.open(text, &tag).map_err(|_| "a record does not authenticate")?;
+        self.plain.drain(..self.taken);
+        self.taken = 0;
+        self.plain.extend_from_slice(text);
+        self.start += 2 + length;
+        Ok(true)
+    }
+
+    /// The message that [`Incoming::has_message`] found.
+    fn next(&mut self) -> std::result::Result<Message<'_>, &'static str> {
+        let length = self.message_length()?.ok_or("message cut short")?;
+        let bytes = self.plain[self.taken..].get(..length).ok_or("message cut short")?;
+        self.taken += length;
+        Message::decode(bytes[0], &bytes[HEADER..]).map_err(|malformed| malformed.0)
+    }
+
+    fn release_memory(&mut self) {
+        if self.start == self.end && self.taken == self.plain.len() {
+            (self.start, self.end, self.taken) = (0, 0, 0);
+            self.raw = vec![0; SMALL];
+            self.plain = Vec::new();
+        }
+    }
+}

@@ -1,0 +1,539 @@
+//! Paths that a peer may name in a manifest: relative, plain, and the same file on every system.
+//!
+//! A receiver parses every path and checks the set before it shows or writes anything; what does not pass
+//! refuses the whole manifest. Nothing is repaired: a path that was changed is a path the sender did not
+//! mean, and repairing has been the hole elsewhere (`....//` made into `../`).
+//!
+//! Left out: the file system. Symbolic links and existing files are the writer's to refuse, and so are names
+//! that differ only in Unicode normalisation, which std cannot tell: the writer never replaces a file, so on
+//! a system that takes them for one, the second fails.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use crate::text;
+
+/// The longest path in bytes: PATH_MAX of macOS, the least of the systems we run on.
+pub const MAX_PATH: usize = 1024;
+
+/// The longest component in bytes: NAME_MAX of Linux and the BSDs.
+pub const MAX_COMPONENT: usize = 255;
+
+/// The most components in a path.
+pub const MAX_DEPTH: usize = 32;
+
+/// The longest end of a file name that [`numbered`] takes for its extension, in bytes with the dot.
+const MAX_EXTENSION: usize = 32;
+
+/// A relative path that stays below the directory it is joined to, and is safe to print as it is.
+#[derive(Clone, PartialEq, Eq, Debug, Hash, PartialOrd, Ord)]
+pub struct SafePath(String);
+
+/// The rule that a path breaks.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Unsafe {
+    /// Nothing at all.
+    Empty,
+    /// Starts at the root.
+    Absolute,
+    /// Two slashes together, or one at the end.
+    EmptyComponent,
+    /// A component `.`.
+    Dot,
+    /// A component `..`.
+    DotDot,
+    /// Contains `\`, which separates components on Windows.
+    Backslash,
+    /// Contains `:`, which names drives and streams on Windows.
+    Colon,
+    /// Contains a character that acts on a terminal or cannot be seen.
+    Control,
+    /// Contains one of `<>"|?*`; refused on Windows alone, which cannot store it.
+    Reserved,
+    /// A component ends in a dot or a space, which Windows drops.
+    TrailingDotOrSpace,
+    /// A component opens a device on Windows, such as `NUL` or `com1.txt`.
+    DeviceName,
+    /// More than [`MAX_PATH`] bytes.
+    TooLong,
+    /// A component of more than [`MAX_COMPONENT`] bytes.
+    ComponentTooLong,
+    /// More than [`MAX_DEPTH`] components.
+    TooDeep,
+}
+
+impl fmt::Display for Unsafe {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Unsafe::Empty => write!(f, "the path is empty"),
+            Unsafe::Absolute => write!(f, "the path is absolute"),
+            Unsafe::EmptyComponent => write!(f, "a part of the path is empty"),
+            Unsafe::Dot => write!(f, "a part of the path is ."),
+            Unsafe::DotDot => write!(f, "a part of the path is .."),
+            Unsafe::Backslash => write!(f, "the path contains a backslash"),
+            Unsafe::Colon => write!(f, "the path contains a colon"),
+            Unsafe::Control => write!(f, "the path contains a control or invisible character"),
+            Unsafe::Reserved => write!(f, "the path contains a character that windows reserves"),
+            Unsafe::TrailingDotOrSpace => write!(f, "a part of the path ends in a dot or a space"),
+            Unsafe::DeviceName => write!(f, "a part of the path is the name of a windows device"),
+            Unsafe::TooLong => write!(f, "the path is longer than {MAX_PATH} bytes"),
+            Unsafe::ComponentTooLong => write!(f, "a part of the path is longer than {MAX_COMPONENT} bytes"),
+            Unsafe::TooDeep => write!(f, "the path has more than {MAX_DEPTH} parts"),
+        }
+    }
+}
+
+impl std::error::Error for Unsafe {}
+
+impl SafePath {
+    /// Checks a path by every rule, those of other systems included: what one peer accepts any peer can
+    /// store, and a tree that was received can be sent on. A leading space, `-` or `~` is allowed: only a
+    /// shell would mind.
+    pub fn parse(text: &str) -> Result<SafePath, Unsafe> {
+        if text.is_empty() {
+            return Err(Unsafe::Empty);
+        }
+        if text.len() > MAX_PATH {
+            return Err(Unsafe::TooLong);
+        }
+        if text.starts_with('/') {
+            return Err(Unsafe::Absolute);
+        }
+        check_characters(text)?;
+        if text.split('/').count() > MAX_DEPTH {
+            return Err(Unsafe::TooDeep);
+        }
+        text.split('/').try_for_each(check_component)?;
+        Ok(SafePath(text.to_owned()))
+    }
+
+    /// The path as it was parsed, `/` between components.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The components from the top down; there is at least one.
+    pub fn components(&self) -> impl DoubleEndedIterator<Item = &str> {
+        self.0.split('/')
+    }
+
+    /// The last component.
+    pub fn file_name(&self) -> &str {
+        self.0.rsplit_once('/').map_or(self.0.as_str(), |(_, name)| name)
+    }
+
+    /// The place of this path below `dir`, with the system's own separator.
+    pub fn join_to(&self, dir: &Path) -> PathBuf {
+        let mut path = dir.to_owned();
+        path.extend(self.components());
+        path
+    }
+}
+
+impl fmt::Display for SafePath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Joiners are refused with the other invisible characters: a name must not differ from another by what
+/// nobody sees, and HFS+ ignored some of them, so that `.g<ZWNJ>it` was `.git` (CVE-2014-9390).
+fn check_characters(text: &str) -> Result<(), Unsafe> {
+    if text.contains('\\') {
+        return Err(Unsafe::Backslash);
+    }
+    if text.contains(':') {
+        return Err(Unsafe::Colon);
+    }
+    if text::clean_line(text) != text {
+        return Err(Unsafe::Control);
+    }
+    if cfg!(windows) && text.contains(['<', '>', '"', '|', '?', '*']) {
+        return Err(Unsafe::Reserved);
+    }
+    Ok(())
+}
+
+fn check_component(component: &str) -> Result<(), Unsafe> {
+    match component {
+        "" => Err(Unsafe::EmptyComponent),
+        "." => Err(Unsafe::Dot),
+        ".." => Err(Unsafe::DotDot),
+        c if c.len() > MAX_COMPONENT => Err(Unsafe::ComponentTooLong),
+        c if c.ends_with(['.', ' ']) => Err(Unsafe::TrailingDotOrSpace),
+        c if is_device(c) => Err(Unsafe::DeviceName),
+        _ => Ok(()),
+    }
+}
+
+/// Whether Windows opens a device for this name, in any case and with any extension. The list is that of
+/// Microsoft's "Naming Files, Paths, and Namespaces", with COM0, LPT0 and the console's two, which it leaves
+/// out.
+fn is_device(component: &str) -> bool {
+    let base = component.split('.').next().unwrap_or(component).trim_end_matches(' ').to_ascii_uppercase();
+    if matches!(base.as_str(), "CON" | "PRN" | "AUX" | "NUL" | "CONIN$" | "CONOUT$") {
+        return true;
+    }
+    let port = base.strip_prefix("COM").or_else(|| base.strip_prefix("LPT"));
+    let mut digits = port.unwrap_or_default().chars();
+    matches!((digits.next(), digits.next()), (Some('0'..='9' | '¹' | '²' | '³'), None))
+}
+
+/// What is wrong with a set of paths that are safe each for itself.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum SetError {
+    /// Another entry has this path, or one that differs from it in case alone.
+    Duplicate(SafePath),
+    /// This path is a file, and other entries lie below it.
+    FileIsParent(SafePath),
+}
+
+impl fmt::Display for SetError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            SetError::Duplicate(path) => {
+                write!(f, "{path} is listed twice, or differs from another in case alone")
+            }
+            SetError::FileIsParent(path) => write!(f, "{path} is listed both as a file and as a directory"),
+        }
+    }
+}
+
+impl std::error::Error for SetError {}
+
+/// Checks that all entries (path, whether it is a directory) can exist side by side on any system.
+///
+/// Directories need no entry of their own, but each must be spelt the same wherever it appears: `A/x` beside
+/// `a/y` is one directory on one system and two on another.
+///
+/// Sorted by components, whatever could clash is adjacent: equal paths, a file and what lies below it, two
+/// spellings of a directory. So it costs a folded copy of each path, not a table of every parent.
+pub fn check_set<'a>(entries: impl Iterator<Item = (&'a SafePath, bool)>) -> Result<(), SetError> {
+    // No path contains NUL, and it sorts before every character: a directory's entries follow it at once.
+    let mut sorted: Vec<_> =
+        entries.map(|(path, is_dir)| (fold(path.as_str()).replace('/', "\0"), path, is_dir)).collect();
+    sorted.sort_unstable();
+    for pair in sorted.windows(2) {
+        let [(one_key, one, one_is_dir), (two_key, two, _)] = pair else { continue };
+        let below = two_key.strip_prefix(one_key.as_str()).is_some_and(|rest| rest.starts_with('\0'));
+        if one_key == two_key || spellings_differ(one, two) {
+            return Err(SetError::Duplicate((*two).clone()));
+        }
+        if below && !one_is_dir {
+            return Err(SetError::FileIsParent((*one).clone()));
+        }
+    }
+    Ok(())
+}
+
+/// Whether the components that two paths share, from the top down, are spelt in two ways.
+fn spellings_differ(one: &SafePath, two: &SafePath) -> bool {
+    let first_difference = one.components().zip(two.components()).find(|(a, b)| a != b);
+    first_difference.is_some_and(|(a, b)| fold(a) == fold(b))
+}
+
+/// Folds case for comparison: lower, upper, lower again, each character by itself.
+///
+/// One mapping is not enough: `ſ` and `ς` reach `s` and `σ` only through upper case, and `ẞ` reaches `ss`
+/// only through `ß`. All three together join whatever std's case mappings connect, which is coarse on purpose:
+/// it may refuse two names that a system could tell apart (`ı` and `i`) rather than pass two that it could not.
+fn fold(text: &str) -> String {
+    text.chars()
+        .flat_map(char::to_lowercase)
+        .flat_map(char::to_uppercase)
+        .flat_map(char::to_lowercase)
+        .collect()
+}
+
+/// The `n`th other name for a file whose name is taken, counted from 1: `photo.jpg` becomes `photo (1).jpg`,
+/// `a.tar.gz` becomes `a (1).tar.gz`, `.bashrc` becomes `.bashrc (1)`.
+///
+/// The result is at most [`MAX_COMPONENT`] bytes; where it would be longer, the stem loses its end.
+pub fn numbered(name: &str, n: u32) -> String {
+    let (stem, extension) = split_extension(name);
+    let number = format!(" ({n})");
+    let room = MAX_COMPONENT - number.len() - extension.len();
+    let end = (0..=stem.len().min(room)).rev().find(|&at| stem.is_char_boundary(at)).unwrap_or(0);
+    let stem = &stem[..end];
+    format!("{stem}{number}{extension}")
+}
+
+/// Splits a name before its extension: the last dot and what follows, with a `.tar` before it. What is long
+/// or has a space in it is no extension but the end of a sentence.
+fn split_extension(name: &str) -> (&str, &str) {
+    let Some(last) = name.rfind('.') else { return (name, "") };
+    let (stem, _) = name.split_at(last);
+    let tar = stem
+        .len()
+        .checked_sub(".tar".len())
+        .filter(|&at| stem.is_char_boundary(at) && stem[at..].eq_ignore_ascii_case(".tar"));
+    let dot = tar.filter(|&at| at > 0).unwrap_or(last);
+    let (stem, extension) = name.split_at(dot);
+    let plausible = (2..=MAX_EXTENSION).contains(&extension.len()) && !extension.contains(' ');
+    if stem.is_empty() || !plausible { (name, "") } else { (stem, extension) }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn safe(text: &str) -> SafePath {
+        SafePath::parse(text).unwrap()
+    }
+
+    #[test]
+    fn ordinary_paths_pass() {
+        for text in [
+            "a",
+            "a/b/c.txt",
+            ".bashrc",
+            "..a",
+            "a..b",
+            "...a/.b",
+            " leading",
+            "-rf",
+            "~/x",
+            "a b/c d",
+            "日本/é",
+            "content",
+            "console.log",
+            "com10",
+            "com",
+            "lpt",
+            "nullable/auxiliary.prn",
+            "a.con",
+            "$(id)",
+        ] {
+            assert_eq!(safe(text).as_str(), text);
+        }
+    }
+
+    #[test]
+    fn every_rule_refuses() {
+        let cases = [
+            ("", Unsafe::Empty),
+            ("/", Unsafe::Absolute),
+            ("//server/share", Unsafe::Absolute),
+            ("a//b", Unsafe::EmptyComponent),
+            ("a/", Unsafe::EmptyComponent),
+            (".", Unsafe::Dot),
+            ("a/./b", Unsafe::Dot),
+            ("..", Unsafe::DotDot),
+            ("a/..", Unsafe::DotDot),
+            ("a\\b", Unsafe::Backslash),
+            ("file:stream", Unsafe::Colon),
+            ("a\0b", Unsafe::Control),
+            ("a\nb", Unsafe::Control),
+            ("a\tb", Unsafe::Control),
+            ("a\r\nb", Unsafe::Control),
+            ("\x1b]0;title\x07", Unsafe::Control),
+            ("photo\u{202E}gpj.exe", Unsafe::Control),
+            (".g\u{200C}it/config", Unsafe::Control),
+            ("a.", Unsafe::TrailingDotOrSpace),
+            ("a /b", Unsafe::TrailingDotOrSpace),
+            ("...", Unsafe::TrailingDotOrSpace),
+            ("a/.. /b", Unsafe::TrailingDotOrSpace),
+            ("CON", Unsafe::DeviceName),
+            ("a/nul.tar.gz", Unsafe::DeviceName),
+            ("Aux.c/x", Unsafe::DeviceName),
+            ("com0", Unsafe::DeviceName),
+            ("LPT9.txt", Unsafe::DeviceName),
+            ("com¹", Unsafe::DeviceName),
+            ("lpt³.x", Unsafe::DeviceName),
+            ("conin$", Unsafe::DeviceName),
+            ("CONOUT$.txt", Unsafe::DeviceName),
+            ("prn .txt", Unsafe::DeviceName),
+        ];
+        for (text, rule) in cases {
+            assert_eq!(SafePath::parse(text), Err(rule), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn known_attacks_fail() {
+        for text in [
+            "../.ssh/authorized_keys",  // scp, CVE-2019-6111: names the client never asked for
+            "/root/.bashrc",            // tar, zip: absolute members
+            "a/../../../../etc/passwd", // zip slip
+            "../../../.ssh/authorized_keys", // croc, CVE-2023-43616 and -43619
+            "dir/../../outside",        // rsync, CVE-2024-12087: out of the destination
+            "..\\..\\Windows\\win.ini", // the same for Windows
+            "C:/Windows/win.ini",       // a drive
+            "C:evil",                   // relative to a drive's directory
+            "\\\\?\\C:\\x",             // a device path
+            "a.txt::$DATA",             // an alternate stream
+            "ok/\x1b[31m",              // croc, CVE-2023-43620: escape sequences in names
+            "..\u{2215}x\u{200B}/..",   // parts that look like others
+            "a/...",                    // Windows drops the dots
+        ] {
+            assert!(SafePath::parse(text).is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn limits_are_exact() {
+        let component = "é".repeat(127) + "x";
+        assert!(SafePath::parse(&component).is_ok());
+        assert_eq!(SafePath::parse(&format!("{component}x")), Err(Unsafe::ComponentTooLong));
+        let path = ["x".repeat(255), "x".repeat(255), "x".repeat(255), "x".repeat(255)].join("/");
+        assert_eq!(path.len(), 1023);
+        assert!(SafePath::parse(&path).is_ok());
+        assert_eq!(SafePath::parse(&format!("{path}/x")), Err(Unsafe::TooLong));
+        assert!(SafePath::parse(&["d"; 32].join("/")).is_ok());
+        assert_eq!(SafePath::parse(&["d"; 33].join("/")), Err(Unsafe::TooDeep));
+    }
+
+    #[test]
+    fn wildcards_are_refused_where_they_cannot_be_stored() {
+        for text in ["what?.txt", "a*b", "<x>", "\"q\"", "a|b"] {
+            assert_eq!(SafePath::parse(text).is_err(), cfg!(windows), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn parts() {
+        let path = safe("a/b/c.txt");
+        assert_eq!(path.components().collect::<Vec<_>>(), ["a", "b", "c.txt"]);
+        assert_eq!(path.file_name(), "c.txt");
+        assert_eq!(safe("c.txt").file_name(), "c.txt");
+        assert_eq!(path.join_to(Path::new("dir")), Path::new("dir").join("a").join("b").join("c.txt"));
+    }
+
+    /// Checks a set that is written `dir/ file dir/file`, in this order and in the reverse.
+    fn set(text: &str) -> Result<(), SetError> {
+        let entries: Vec<_> =
+            text.split(' ').map(|t| (safe(t.trim_end_matches('/')), t.ends_with('/'))).collect();
+        let forwards = check_set(entries.iter().map(|(path, is_dir)| (path, *is_dir)));
+        let backwards = check_set(entries.iter().rev().map(|(path, is_dir)| (path, *is_dir)));
+        assert_eq!(forwards, backwards, "{text:?}");
+        forwards
+    }
+
+    #[test]
+    fn sets_that_can_exist_pass() {
+        assert_eq!(check_set(std::iter::empty()), Ok(()));
+        for text in
+            ["a", "a b", "d/ d/a d/e/ d/e/b", "d/e/b d/a", "a a.txt a-b/x", "d/ d-x d.x d/y", "x/A y/a"]
+        {
+            assert_eq!(set(text), Ok(()), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn sets_that_clash_are_refused() {
+        let duplicates = [
+            "a a",
+            "d/ d/",
+            "a a/",
+            "README readme",
+            "d/Straße d/STRASSE",
+            "ẞ ss",
+            "ΣΑΣ σας",
+            "ſ S",
+            "\u{212A} k",
+            "A/ a/",
+            "A/x a/y",
+            "A/b/x z a/b/y",
+            "d/E/x d/e-f d/e/y",
+        ];
+        for text in duplicates {
+            assert!(matches!(set(text), Err(SetError::Duplicate(_))), "{text:?}");
+        }
+        for text in ["a a/b", "a/b/c a/b", "a a-b a.c a/b", "d/ d/a d/a/b/"] {
+            assert!(matches!(set(text), Err(SetError::FileIsParent(_))), "{text:?}");
+        }
+        assert_eq!(set("d/a d/a/b"), Err(SetError::FileIsParent(safe("d/a"))));
+    }
+
+    #[test]
+    fn folding_joins_every_case_pair() {
+        for c in '\0'..=char::MAX {
+            let folded = fold(&c.to_string());
+            assert_eq!(fold(&folded), folded, "{c:?}");
+            assert_eq!(fold(&c.to_uppercase().to_string()), folded, "{c:?}");
+            assert_eq!(fold(&c.to_lowercase().to_string()), folded, "{c:?}");
+            assert!(c == '/' || !folded.contains(['/', '\0']) || c == '\0', "{c:?}");
+        }
+    }
+
+    #[test]
+    fn numbered_names() {
+        let cases = [
+            ("photo.jpg", "photo (1).jpg"),
+            ("README", "README (1)"),
+            (".bashrc", ".bashrc (1)"),
+            (".config.toml", ".config (1).toml"),
+            ("a.tar.gz", "a (1).tar.gz"),
+            ("a.TAR.zst", "a (1).TAR.zst"),
+            (".tar.gz", ".tar (1).gz"),
+            ("v1.2 final notes. Read me", "v1.2 final notes. Read me (1)"),
+            ("photo (1).jpg", "photo (1) (1).jpg"),
+            ("é.é", "é (1).é"),
+        ];
+        for (name, expected) in cases {
+            assert_eq!(numbered(name, 1), expected);
+        }
+        assert_eq!(numbered("a", u32::MAX), "a (4294967295)");
+        let long = numbered(&format!("{}.jpeg", "é".repeat(125)), 10);
+        assert_eq!(long, format!("{} (10).jpeg", "é".repeat(122)));
+        assert_eq!(numbered(&format!("a.{}", "x".repeat(253)), 1).len(), 255);
+    }
+
+    fn component() -> impl Strategy<Value = String> {
+        prop_oneof![
+            "[a-zA-Z.~ é-]{1,12}",
+            "\\PC{1,90}",
+            Just("..".to_owned()),
+            "(con|nul|com[0-9])(\\.[a-z]+)?"
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn what_parses_stays_below(parts in prop::collection::vec(component(), 1..5), separator in "[/\\\\:]") {
+            if let Ok(path) = SafePath::parse(&parts.join(&separator)) {
+                let joined = path.join_to(Path::new("/base"));
+                prop_assert!(joined.starts_with("/base"));
+                let normal = joined.components().skip(2).all(|c| matches!(c, std::path::Component::Normal(_)));
+                prop_assert!(normal);
+                prop_assert_eq!(joined.components().count(), path.components().count() + 2);
+                prop_assert_eq!(text::clean_line(path.as_str()), path.as_str());
+            }
+        }
+
+        #[test]
+        fn a_numbered_name_is_a_safe_one(name in prop_oneof![component(), "\\PC{1,120}"], n in any::<u32>()) {
+            if let Ok(path) = SafePath::parse(&name) {
+                let other = numbered(path.file_name(), n);
+                prop_assert_ne!(&other, path.file_name());
+                let parsed = SafePath::parse(&other);
+                prop_assert!(parsed.is_ok(), "{:?}: {:?}", other, parsed);
+            }
+        }
+
+        #[test]
+        fn the_set_check_agrees_with_a_table(
+            entries in prop::collection::vec(("[aAbß]{1,2}(/[aA.b-]b){0,2}", any::<bool>()), 1..6)
+        ) {
+            let entries: Vec<_> = entries.iter().map(|(text, is_dir)| (safe(text), *is_dir)).collect();
+            let mut listed = std::collections::HashSet::new();
+            let mut spellings = std::collections::HashMap::new();
+            let mut files = std::collections::HashSet::new();
+            let mut parents = std::collections::HashSet::new();
+            let mut good = true;
+            for (path, is_dir) in &entries {
+                good &= listed.insert(fold(path.as_str()));
+                if !is_dir { files.insert(fold(path.as_str())); }
+                for (at, _) in path.as_str().match_indices('/').chain([(path.as_str().len(), "")]) {
+                    let part = &path.as_str()[..at];
+                    good &= *spellings.entry(fold(part)).or_insert(part) == part;
+                    if at < path.as_str().len() { parents.insert(fold(part)); }
+                }
+            }
+            good &= files.is_disjoint(&parents);
+            prop_assert_eq!(check_set(entries.iter().map(|(p, d)| (p, *d))).is_ok(), good);
+        }
+    }
+}
