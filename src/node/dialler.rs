@@ -1,0 +1,140 @@
+//! The threads that dial a peer: one pushes what waits, one pulls from a peer that cannot dial us. Both try again with
+//! exponential back-off and jitter, and at once when there is news (DESIGN section 1).
+
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::crypto::random_array;
+use crate::error::{Error, Result};
+use crate::net::dial::{self, Target};
+use crate::net::session::Session;
+use crate::node::event::Event;
+use crate::node::flow::{self, Idle, Sender};
+use crate::node::roster::{Contact, Via};
+use crate::node::running::{Shared, is_fatal};
+use crate::store::peers::Peer;
+use crate::wire::message::{Kind, Message};
+
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+const LONGEST_PAUSE: Duration = Duration::from_secs(300);
+/// However much news there is, a peer is not dialled more often than this.
+const SHORTEST_PAUSE: Duration = Duration::from_millis(200);
+/// A peer that can dial us does so within this once we have reached it.
+const ITS_TURN: Duration = Duration::from_millis(500);
+
+/// Pauses that double, with a quarter of jitter, so that a thousand nodes do not come back at one moment.
+struct Backoff(Duration);
+
+impl Backoff {
+    fn new() -> Backoff {
+        Backoff(FIRST_PAUSE)
+    }
+
+    fn next(&mut self) -> Duration {
+        let pause = self.0;
+        self.0 = (pause * 2).min(LONGEST_PAUSE);
+        let jitter = i32::from(random_array::<1>()[0]) - 128;
+        pause.mul_f64(1.0 + f64::from(jitter) / 512.0)
+    }
+}
+
+/// Pushes to the contact's peer for as long as it is one.
+pub fn push(shared: &Arc<Shared>, contact: &Arc<Contact>) {
+    let mut backoff = Backoff::new();
+    let mut seen = 0;
+    while let Some(peer) = contact.wait_for_push() {
+        let tried = Instant::now();
+        match push_once(shared, contact, &peer, &mut seen) {
+            Ok(()) => backoff = Backoff::new(),
+            Err(error) => {
+                // A connection that was lost was there: the peer may be back in a moment.
+                if matches!(error, Error::Lost { .. }) {
+                    backoff = Backoff::new();
+                }
+                shared.trouble(error);
+            }
+        }
+        contact.wait_for_news(&mut seen, backoff.next());
+        thread::sleep(SHORTEST_PAUSE.saturating_sub(tried.elapsed()));
+    }
+}
+
+fn push_once(shared: &Arc<Shared>, contact: &Arc<Contact>, peer: &Peer, seen: &mut u64) -> Result<()> {
+    let mut session = dial_peer(shared, peer, Kind::Push, None)?;
+    let Some(_connection) = shared.connect(contact, &peer.name) else { return session.finish(&Message::Bye) };
+    // While we dialled, the peer may have dialled us to collect; one of the two is enough.
+    let Some(_sending) = contact.begin_sending(Via::Push, None) else { return session.finish(&Message::Bye) };
+    send_messages(shared, contact, &mut session, seen)
+}
+
+/// Sends to the contact until the connection ends; the same for a push that we dialled and a pull that came.
+pub fn send_messages(
+    shared: &Arc<Shared>,
+    contact: &Contact,
+    session: &mut Session,
+    seen: &mut u64,
+) -> Result<()> {
+    const DURING: &str = "waiting to be told what it holds";
+    let held = match session.read(DURING)? {
+        Message::Held(number) => number,
+        other => {
+            let kind = other.kind();
+            return Err(session.unexpected(kind, DURING));
+        }
+    };
+    let name = session.label().to_owned();
+    let idle = |wait| match contact.wait_for_news(seen, wait) {
+        _ if contact.peer().is_none_or(|peer| peer.is_blocked()) => Idle::Stop,
+        true => Idle::Look,
+        false => Idle::Ping,
+    };
+    Sender::new(session, shared.own(), held)?.run(idle, |count, number| {
+        shared.doorbell().ring_back();
+        shared.tell(Event::Delivered { peer: name.clone(), count, number });
+    })
+}
+
+/// Pulls from the contact's peer whenever it can be dialled and does not dial us.
+pub fn pull(shared: &Arc<Shared>, contact: &Arc<Contact>) {
+    let mut backoff = Backoff::new();
+    while let Some(peer) = contact.wait_for_pull(ITS_TURN) {
+        match pull_once(shared, contact, &peer) {
+            Ok(()) => backoff = Backoff::new(),
+            Err(error) if is_fatal(&error) => shared.trouble(error),
+            // It pushes to us after all, or it is gone, which the pushing thread reports.
+            Err(_) => {}
+        }
+        thread::sleep(backoff.next());
+    }
+}
+
+fn pull_once(shared: &Arc<Shared>, contact: &Arc<Contact>, peer: &Peer) -> Result<()> {
+    let mut history = shared.own().history(&peer.key)?;
+    let mut session = dial_peer(shared, peer, Kind::Pull, Some(Message::Held(history.received())))?;
+    let Some(_connection) = shared.connect(contact, &peer.name) else { return session.finish(&Message::Bye) };
+    let _receiving = contact.begin_receiving();
+    receive_messages(shared, contact, &mut session, &mut history)
+}
+
+/// Receives from the contact until the connection ends; the same for a push that came and a pull that we dialled.
+pub fn receive_messages(
+    shared: &Arc<Shared>,
+    contact: &Contact,
+    session: &mut Session,
+    history: &mut crate::store::history::History,
+) -> Result<()> {
+    let name = session.label().to_owned();
+    let welcome = || contact.peer().is_some_and(|peer| !peer.is_blocked());
+    flow::receive(session, history, welcome, |(number, text)| {
+        shared.doorbell().ring_back();
+        shared.tell(Event::Received { peer: name.clone(), number, text });
+    })
+}
+
+fn dial_peer(shared: &Arc<Shared>, peer: &Peer, kind: Kind, then: Option<Message>) -> Result<Session> {
+    let profile = shared.profile()?;
+    let opening: Vec<Message> = [profile.message()].into_iter().chain(then).collect();
+    let target = Target { key: peer.key, token: None, addresses: &peer.addresses, label: &peer.name };
+    dial::dial(shared.own().keys(), &target, kind, &opening)
+}

@@ -1,0 +1,73 @@
+//! What a node tells whoever runs it. It leaves out how that looks: see `cli`.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use crate::error::Error;
+
+/// Something happened.
+#[derive(Debug)]
+pub enum Event {
+    /// The node accepts connections at this address.
+    Listening(SocketAddr),
+    /// A peer has become known.
+    Paired {
+        /// What it is called here.
+        peer: String,
+        /// The fingerprint of its key.
+        fingerprint: String,
+    },
+    /// A stranger dialled and was noted.
+    Request {
+        /// What it calls itself.
+        name: String,
+        /// The fingerprint of its key.
+        fingerprint: String,
+    },
+    /// The first connection with a peer is there.
+    Connected {
+        /// Who.
+        peer: String,
+    },
+    /// The last connection with a peer is gone.
+    Disconnected {
+        /// Who.
+        peer: String,
+    },
+    /// A message is in the history.
+    Received {
+        /// From whom.
+        peer: String,
+        /// Its number.
+        number: u64,
+        /// Its text, raw.
+        text: Vec<u8>,
+    },
+    /// Messages are on the peer's disk.
+    Delivered {
+        /// To whom.
+        peer: String,
+        /// How many.
+        count: usize,
+        /// The highest of their numbers.
+        number: u64,
+    },
+    /// A file is in place.
+    File {
+        /// From whom.
+        peer: String,
+        /// Where.
+        path: PathBuf,
+        /// Its bytes.
+        size: u64,
+    },
+    /// All files of a transfer are in place.
+    TransferDone {
+        /// From whom.
+        peer: String,
+    },
+    /// Something went wrong with one peer; the node goes on.
+    Trouble(Error),
+    /// The node cannot go on.
+    Fatal(Error),
+}

@@ -1,0 +1,187 @@
+//! Accepting: the listening sockets, a thread per connection, and what each connection is for.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use crate::error::{Error, Result};
+use crate::net::handshake::{self, Accepted, HANDSHAKE};
+use crate::net::session::Session;
+use crate::node::dialler::{receive_messages, send_messages};
+use crate::node::event::Event;
+use crate::node::pairing::{self, Profile, Verdict};
+use crate::node::roster::{Contact, Via};
+use crate::node::running::Shared;
+use crate::store::invites;
+use crate::store::peers::Peer;
+use crate::transfer::receive as files;
+use crate::wire::address::{Address, DEFAULT_PORT};
+use crate::wire::message::{Kind, Message, Refusal};
+
+/// After accept() failed for want of descriptors or memory.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// Binds what the user names, or the default port on all addresses of both families.
+pub fn bind(addresses: &[Address]) -> Result<Vec<TcpListener>> {
+    if addresses.is_empty() {
+        return bind_everywhere(DEFAULT_PORT);
+    }
+    let bind = |address: &Address| {
+        // A name like "localhost" may mean several addresses; the first that can be bound is taken.
+        TcpListener::bind((address.host(), address.port()))
+            .map_err(|cause| Error::Listen { address: address.to_string(), cause })
+    };
+    addresses.iter().map(bind).collect()
+}
+
+/// One dual-stack socket where the system makes them, else one of each family.
+pub fn bind_everywhere(port: u16) -> Result<Vec<TcpListener>> {
+    let v6 = TcpListener::bind((Ipv6Addr::UNSPECIFIED, port));
+    let port =
+        v6.as_ref().ok().and_then(|listener| listener.local_addr().ok()).map_or(port, |bound| bound.port());
+    let v4 = TcpListener::bind((Ipv4Addr::UNSPECIFIED, port));
+    match (v6, v4) {
+        (Ok(v6), Ok(v4)) => Ok(vec![v6, v4]),
+        // The second is in use by the first: it takes both families.
+        (Ok(one), Err(_)) | (Err(_), Ok(one)) => Ok(vec![one]),
+        (Err(_), Err(cause)) => Err(Error::Listen { address: format!("port {port}"), cause }),
+    }
+}
+
+/// Accepts for ever.
+pub fn accept(shared: &Arc<Shared>, listener: &TcpListener) {
+    loop {
+        match listener.accept() {
+            Ok((stream, from)) => start(shared, stream, from.ip()),
+            // The connection was gone before it was ours.
+            Err(cause) if cause.kind() == io::ErrorKind::ConnectionAborted => {}
+            // EMFILE, ENFILE, ENOMEM: descriptors come back as connections end.
+            Err(_) => thread::sleep(PAUSE),
+        }
+    }
+}
+
+/// A thread for the connection; without one, the connection is closed, and nothing more.
+fn start(shared: &Arc<Shared>, stream: TcpStream, from: IpAddr) {
+    let Some(ticket) = shared.admission().admit(from) else { return };
+    let shared_there = Arc::clone(shared);
+    let _ = shared.spawn("accepted", move || {
+        let shared = shared_there;
+        let find_token = |id: &[u8; 16]| Some(invites::find(shared.own().home(), id).ok()??.token);
+        // A stranger's failed handshake is not worth a word.
+        let Ok(accepted) = handshake::respond(stream, shared.own().keys(), find_token) else { return };
+        drop(ticket);
+        if let Err(error) = serve(&shared, accepted) {
+            shared.trouble(error);
+        }
+    });
+}
+
+/// Serves a proven connection: who it is, whether it is welcome, and what it is for.
+fn serve(shared: &Arc<Shared>, accepted: Accepted) -> Result<()> {
+    let Accepted { mut session, kind, invite } = accepted;
+    session.set_patience(HANDSHAKE);
+    let profile = Profile::read(&mut session)?;
+    session.set_patience(Duration::MAX);
+    if invite.is_some() && kind != Kind::Pair {
+        return session.finish(&Message::Refused(Refusal::Unsupported));
+    }
+    let home = shared.own().home();
+    let invite = invite.map(|id| invites::find(home, &id)).transpose()?.flatten();
+    let verdict =
+        pairing::judge(home, session.peer(), invite.as_ref(), &profile, shared.options().accept_new)?;
+    let peer = match verdict {
+        Verdict::Peer(peer) => peer,
+        Verdict::Added(peer) => {
+            shared.tell(Event::Paired { peer: peer.name.clone(), fingerprint: peer.key.fingerprint() });
+            peer
+        }
+        Verdict::Refused { refusal, noted } => {
+            if noted {
+                let name = profile.name.unwrap_or_else(|| "stranger".into());
+                shared.tell(Event::Request { name, fingerprint: session.peer().fingerprint() });
+            }
+            return session.finish(&Message::Refused(refusal));
+        }
+    };
+    session.set_label(&peer.name);
+    shared.refresh_roster()?;
+    match kind {
+        Kind::Pair => pair(shared, session),
+        Kind::Push | Kind::Pull if !shared.options().messages => {
+            session.finish(&Message::Refused(Refusal::Unsupported))
+        }
+        Kind::Push => serve_push(shared, session, &peer),
+        Kind::Pull => serve_pull(shared, session, &peer),
+        Kind::Files => serve_files(shared, session, &peer),
+    }
+}
+
+fn pair(shared: &Arc<Shared>, mut session: Session) -> Result<()> {
+    session.write(&Message::Accept)?;
+    session.write(&shared.profile()?.message())?;
+    session.flush()?;
+    match session.read("waiting for its goodbye")? {
+        Message::Bye => Ok(()),
+        other => {
+            let kind = other.kind();
+            Err(session.unexpected(kind, "waiting for its goodbye"))
+        }
+    }
+}
+
+fn contact(shared: &Arc<Shared>, peer: &Peer) -> Result<Arc<Contact>> {
+    // It was taken out of the peers file just now.
+    let gone =
+        || Error::Refused { peer: peer.name.clone(), why: "it is no peer any more".into(), hint: None };
+    shared.roster().get(&peer.key).ok_or_else(gone)
+}
+
+fn serve_push(shared: &Arc<Shared>, mut session: Session, peer: &Peer) -> Result<()> {
+    let contact = contact(shared, peer)?;
+    let Some(_connection) = shared.connect(&contact, &peer.name) else {
+        return session.finish(&Message::Refused(Refusal::Busy));
+    };
+    let _receiving = contact.begin_receiving();
+    let mut history = shared.own().history(&peer.key)?;
+    session.write(&Message::Accept)?;
+    session.send(&Message::Held(history.received()))?;
+    receive_messages(shared, &contact, &mut session, &mut history)
+}
+
+fn serve_pull(shared: &Arc<Shared>, mut session: Session, peer: &Peer) -> Result<()> {
+    let contact = contact(shared, peer)?;
+    let Some(_connection) = shared.connect(&contact, &peer.name) else {
+        return session.finish(&Message::Refused(Refusal::Busy));
+    };
+    let Some(_sending) = contact.begin_sending(Via::Pull, session.closer().ok()) else {
+        return session.finish(&Message::Refused(Refusal::Busy));
+    };
+    session.send(&Message::Accept)?;
+    send_messages(shared, &contact, &mut session, &mut 0)
+}
+
+fn serve_files(shared: &Arc<Shared>, mut session: Session, peer: &Peer) -> Result<()> {
+    let Some(_turn) = shared.begin_transfer(&peer.key) else {
+        return session.finish(&Message::Refused(Refusal::Busy));
+    };
+    session.send(&Message::Accept)?;
+    let place =
+        files::Place { dir: shared.options().landing(&peer.name), max_bytes: shared.options().max_bytes };
+    let received = files::receive(session, &place)?;
+    let mut history = shared.own().history(&peer.key)?;
+    for file in received {
+        history.store_file(true, file.size, &file.path.to_string_lossy())?;
+        shared.tell(Event::File { peer: peer.name.clone(), path: file.path, size: file.size });
+    }
+    shared.doorbell().ring_back();
+    shared.tell(Event::TransferDone { peer: peer.name.clone() });
+    Ok(())
+}
+
+/// Where the listeners are bound.
+pub fn local_addresses(listeners: &[TcpListener]) -> Vec<SocketAddr> {
+    listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect()
+}

@@ -1,0 +1,190 @@
+//! How nodes get to know each other: by a one-time invite, by a link, or on first use (egoat-protocol(7), PAIRING).
+//! Both roles are here; the durable part of each is one replacement of the peers file.
+
+use crate::crypto::keys::PublicKey;
+use crate::error::{Error, Result};
+use crate::net::dial::{self, Target};
+use crate::net::session::Session;
+use crate::store::home::{Home, Own};
+use crate::store::invites::{self, Invite};
+use crate::store::node_lock;
+use crate::store::peers::{Peer, Peers};
+use crate::store::requests;
+use crate::text;
+use crate::wire::address::{Address, DEFAULT_PORT};
+use crate::wire::link::Link;
+use crate::wire::message::{Kind, Message, Refusal};
+
+/// What a node says of itself: the PROFILE message, cleaned.
+pub struct Profile {
+    /// A name that can be used here, if it gave one.
+    pub name: Option<String>,
+    /// Where it can be dialled, as far as can be told from where it dialled from.
+    pub address: Option<Address>,
+}
+
+impl Profile {
+    /// Reads the other end's PROFILE.
+    pub fn read(session: &mut Session) -> Result<Profile> {
+        const DURING: &str = "waiting to be told who it is";
+        let seen_at = session.remote_address();
+        match session.read(DURING)? {
+            Message::Profile { name, port } => Ok(Profile {
+                name: text::suggest_name(name),
+                address: seen_at.filter(|_| port != 0).map(|mut at| {
+                    at.set_port(port);
+                    Address::from(at)
+                }),
+            }),
+            other => {
+                let kind = other.kind();
+                Err(session.unexpected(kind, DURING))
+            }
+        }
+    }
+}
+
+/// This node's own profile, to be sent.
+pub struct OwnProfile {
+    name: String,
+    port: u16,
+}
+
+impl OwnProfile {
+    /// The name from the home, and the port of the node that runs on it or will.
+    pub fn new(home: &Home) -> Result<OwnProfile> {
+        let running = node_lock::running(home)?.unwrap_or_default();
+        let port = running.listening.first().map_or(DEFAULT_PORT, |address| address.port());
+        Ok(OwnProfile { name: home.name()?, port })
+    }
+
+    /// The same with the port of this very process.
+    pub fn at_port(home: &Home, port: u16) -> Result<OwnProfile> {
+        Ok(OwnProfile { name: home.name()?, port })
+    }
+
+    /// The message.
+    pub fn message(&self) -> Message<'_> {
+        Message::Profile { name: &self.name, port: self.port }
+    }
+}
+
+/// What becomes of a dialler.
+pub enum Verdict {
+    /// It is this peer.
+    Peer(Peer),
+    /// It has become a peer with this connection; that is on disk.
+    Added(Peer),
+    /// It is refused; `noted` if it now stands among the requests for the first time.
+    Refused {
+        /// What it is told.
+        refusal: Refusal,
+        /// A first request.
+        noted: bool,
+    },
+}
+
+const fn refused(refusal: Refusal) -> Verdict {
+    Verdict::Refused { refusal, noted: false }
+}
+
+/// Decides about a proven dialler. A peer is let in; the bearer of a good invite becomes a peer in the same write that
+/// consumes the invite; a stranger becomes one if `accept_new`, else it is noted.
+pub fn judge(
+    home: &Home,
+    key: PublicKey,
+    invite: Option<&Invite>,
+    profile: &Profile,
+    accept_new: bool,
+) -> Result<Verdict> {
+    let verdict = Peers::edit(home, |peers| {
+        let invite_id = invite.map(|invite| invites::id_text(&invite.token.invite_id()));
+        if let Some(id) = &invite_id {
+            if peers.iter().any(|peer| peer.used_invite(id) && peer.key != key) {
+                return Ok(Some(refused(Refusal::InviteUsed)));
+            }
+        }
+        let retry = |peer: &Peer| invite_id.as_ref().is_some_and(|id| peer.used_invite(id));
+        if invite.is_some_and(Invite::is_expired) && !peers.by_key(&key).is_some_and(retry) {
+            return Ok(Some(refused(Refusal::InviteExpired)));
+        }
+        let added = match peers.by_key(&key) {
+            Some(peer) if peer.is_blocked() => return Ok(Some(refused(Refusal::Blocked))),
+            Some(_) => false,
+            None if invite.is_none() && !accept_new => return Ok(None),
+            None => {
+                let given = invite.and_then(|invite| invite.name.clone());
+                let name = given.or_else(|| profile.name.clone()).unwrap_or_else(|| "peer".into());
+                peers.add(Peer::new(name, key, Vec::new()));
+                true
+            }
+        };
+        Ok(peers.by_key_mut(&key).map(|peer| {
+            if let Some(id) = &invite_id {
+                peer.set_invite(id);
+            }
+            if let Some(address) = &profile.address {
+                peer.learn_address(address.clone());
+            }
+            if added { Verdict::Added(peer.clone()) } else { Verdict::Peer(peer.clone()) }
+        }))
+    })?;
+    if let Some(verdict) = verdict {
+        return Ok(verdict);
+    }
+    let name = profile.name.clone().unwrap_or_else(|| "stranger".into());
+    let noted = requests::note(home, key, name, profile.address.clone())?;
+    Ok(Verdict::Refused { refusal: Refusal::Unknown, noted })
+}
+
+/// Pairs with the node of `link`; `name` is what it will be called here, else what it calls itself.
+pub fn join(own: &Own, link: &Link, name: Option<String>) -> Result<Peer> {
+    if link.key == own.key() {
+        return Err(Error::usage("this link is this node's own"));
+    }
+    let label = name.clone().unwrap_or_else(|| format!("the node {}", link.key.fingerprint()));
+    let target =
+        Target { key: link.key, token: link.token.as_ref(), addresses: &link.addresses, label: &label };
+    let theirs = meet(own, &target)?;
+    save(own.home(), link.key, &link.addresses, name.or(theirs))
+}
+
+/// Makes a node known whose key the user has compared, or takes on trust. It is saved even if it does not know us yet:
+/// then the error says so, and messages can wait in the outbox.
+pub fn first_contact(own: &Own, key: PublicKey, address: &Address) -> Result<(Peer, Option<Error>)> {
+    if key == own.key() {
+        return Err(Error::usage(format!("the node at {address} is this one")));
+    }
+    let label = address.to_string();
+    let addresses = std::slice::from_ref(address);
+    let (theirs, refusal) = match meet(own, &Target { key, token: None, addresses, label: &label }) {
+        Ok(name) => (name, None),
+        Err(refusal @ Error::Refused { .. }) => (None, Some(refusal)),
+        Err(error) => return Err(error),
+    };
+    let name = theirs.or_else(|| text::suggest_name(address.host()));
+    Ok((save(own.home(), key, addresses, name)?, refusal))
+}
+
+/// One pairing session; gives the name that the other node goes by.
+fn meet(own: &Own, target: &Target) -> Result<Option<String>> {
+    let profile = OwnProfile::new(own.home())?;
+    let mut session = dial::dial(own.keys(), target, Kind::Pair, &[profile.message()])?;
+    let theirs = Profile::read(&mut session)?;
+    session.finish(&Message::Bye)?;
+    Ok(theirs.name)
+}
+
+fn save(home: &Home, key: PublicKey, addresses: &[Address], name: Option<String>) -> Result<Peer> {
+    requests::remove(home, &key)?;
+    Peers::edit(home, |peers| {
+        if peers.by_key(&key).is_none() {
+            peers.add(Peer::new(name.unwrap_or_else(|| "peer".into()), key, Vec::new()));
+        }
+        let peer = peers.by_key_mut(&key).ok_or_else(|| Error::failed("the peer could not be saved"))?;
+        for address in addresses.iter().rev() {
+            peer.learn_address(address.clone());
+        }
+        Ok(peer.clone())
+    })
+}

@@ -1,0 +1,265 @@
+//! The peers of a running node, and what the threads that serve one peer know of each other: who sends, who receives,
+//! and that there is news. It leaves out the peers file itself: see `store::peers`.
+
+use std::collections::HashMap;
+use std::net::{Shutdown, TcpStream};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::time::{Duration, Instant};
+
+use crate::crypto::keys::PublicKey;
+use crate::store::peers::Peer;
+
+/// Connections of one peer, however many it opens (DESIGN section 5).
+const MOST_CONNECTIONS: usize = 4;
+
+/// Which way the sending thread came to its socket.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Via {
+    /// We dialled the peer.
+    Push,
+    /// The peer dialled us to collect.
+    Pull,
+}
+
+#[derive(Default)]
+struct State {
+    /// `None` once the peer has left the peers file.
+    peer: Option<Peer>,
+    /// Rises with every ring.
+    news: u64,
+    /// The thread that sends, and a handle to end its connection.
+    sending: Option<(u64, Via, Option<TcpStream>)>,
+    /// Gives each sending thread a number.
+    senders: u64,
+    receiving: usize,
+    connections: usize,
+}
+
+/// A peer as its threads share it.
+pub struct Contact {
+    key: PublicKey,
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+impl Contact {
+    fn new(peer: Peer) -> Contact {
+        let key = peer.key;
+        Contact {
+            key,
+            state: Mutex::new(State { peer: Some(peer), ..State::default() }),
+            changed: Condvar::new(),
+        }
+    }
+
+    /// A thread that panicked left the state as it was between two statements here, which is consistent.
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    fn wait<'a>(&self, state: MutexGuard<'a, State>, wait: Duration) -> MutexGuard<'a, State> {
+        self.changed.wait_timeout(state, wait).unwrap_or_else(|poisoned| poisoned.into_inner()).0
+    }
+
+    /// The peer's key.
+    pub fn key(&self) -> PublicKey {
+        self.key
+    }
+
+    /// The peer as the file has it now, `None` when it is no longer there.
+    pub fn peer(&self) -> Option<Peer> {
+        self.state().peer.clone()
+    }
+
+    fn set_peer(&self, peer: Option<Peer>) {
+        let mut state = self.state();
+        if state.peer != peer {
+            state.peer = peer;
+            state.news += 1;
+            self.changed.notify_all();
+        }
+    }
+
+    /// Wakes the sending thread: the outbox has grown, or the peer has come back.
+    pub fn ring(&self) {
+        self.state().news += 1;
+        self.changed.notify_all();
+    }
+
+    /// Waits for news since `seen`, at most `wait`; says whether there was any.
+    pub fn wait_for_news(&self, seen: &mut u64, wait: Duration) -> bool {
+        let deadline = Instant::now() + wait;
+        let mut state = self.state();
+        while state.news == *seen {
+            let Some(left) = deadline.checked_duration_since(Instant::now()) else { return false };
+            state = self.wait(state, left);
+        }
+        *seen = state.news;
+        true
+    }
+
+    /// Waits until the peer has an address and nobody sends; `None` when the peer has left.
+    pub fn wait_for_push(&self) -> Option<Peer> {
+        self.wait_until(|state| state.sending.is_none())
+    }
+
+    /// Waits until we push, so that the peer can be dialled, but nothing has come from it for a moment: then it cannot
+    /// dial us, and has to be pulled from. `None` when the peer has left.
+    pub fn wait_for_pull(&self, moment: Duration) -> Option<Peer> {
+        let one_way =
+            |state: &State| matches!(state.sending, Some((_, Via::Push, _))) && state.receiving == 0;
+        loop {
+            self.wait_until(one_way)?;
+            let deadline = Instant::now() + moment;
+            let mut state = self.state();
+            while one_way(&state) {
+                let Some(left) = deadline.checked_duration_since(Instant::now()) else {
+                    return state.peer.clone();
+                };
+                state = self.wait(state, left);
+            }
+        }
+    }
+
+    fn wait_until(&self, wanted: impl Fn(&State) -> bool) -> Option<Peer> {
+        let mut state = self.state();
+        loop {
+            let peer = state.peer.clone()?;
+            if wanted(&state) && !peer.addresses.is_empty() && !peer.is_blocked() {
+                return Some(peer);
+            }
+            state = self.changed.wait(state).unwrap_or_else(|poisoned| poisoned.into_inner());
+        }
+    }
+
+    /// Claims the sending of messages to this peer: only one thread does it at a time. A pull replaces an earlier pull,
+    /// whose connection must be dead, since a home has one node.
+    pub fn begin_sending(self: &Arc<Self>, via: Via, closer: Option<TcpStream>) -> Option<Sending> {
+        let mut state = self.state();
+        match &state.sending {
+            Some((_, Via::Pull, old)) if via == Via::Pull => {
+                if let Some(old) = old {
+                    let _ = old.shutdown(Shutdown::Both);
+                }
+            }
+            Some(_) => return None,
+            None => {}
+        }
+        state.senders += 1;
+        let id = state.senders;
+        state.sending = Some((id, via, closer));
+        self.changed.notify_all();
+        Some(Sending { contact: Arc::clone(self), id })
+    }
+
+    /// Notes that a thread receives from this peer.
+    pub fn begin_receiving(self: &Arc<Self>) -> Receiving {
+        self.state().receiving += 1;
+        self.changed.notify_all();
+        Receiving(Arc::clone(self))
+    }
+
+    /// Counts a connection; `None` when there are too many. The peer being there is news for the sending thread.
+    pub fn connect(self: &Arc<Self>, told: Arc<dyn Fn(bool) + Send + Sync>) -> Option<Connection> {
+        let mut state = self.state();
+        if state.connections >= MOST_CONNECTIONS {
+            return None;
+        }
+        state.connections += 1;
+        state.news += 1;
+        self.changed.notify_all();
+        if state.connections == 1 {
+            told(true);
+        }
+        Some(Connection { contact: Arc::clone(self), told })
+    }
+}
+
+/// The claim to send, until it is dropped.
+pub struct Sending {
+    contact: Arc<Contact>,
+    id: u64,
+}
+
+impl Drop for Sending {
+    fn drop(&mut self) {
+        let mut state = self.contact.state();
+        if matches!(state.sending, Some((id, ..)) if id == self.id) {
+            state.sending = None;
+            self.contact.changed.notify_all();
+        }
+    }
+}
+
+/// A receiving thread, until it is dropped.
+pub struct Receiving(Arc<Contact>);
+
+impl Drop for Receiving {
+    fn drop(&mut self) {
+        self.0.state().receiving -= 1;
+        self.0.changed.notify_all();
+    }
+}
+
+/// A connection of the peer, until it is dropped.
+pub struct Connection {
+    contact: Arc<Contact>,
+    told: Arc<dyn Fn(bool) + Send + Sync>,
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        let mut state = self.contact.state();
+        state.connections -= 1;
+        if state.connections == 0 {
+            (self.told)(false);
+        }
+    }
+}
+
+/// All peers of a running node.
+#[derive(Default)]
+pub struct Roster {
+    contacts: Mutex<HashMap<PublicKey, Arc<Contact>>>,
+}
+
+impl Roster {
+    fn contacts(&self) -> MutexGuard<'_, HashMap<PublicKey, Arc<Contact>>> {
+        self.contacts.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    /// The contact with this key.
+    pub fn get(&self, key: &PublicKey) -> Option<Arc<Contact>> {
+        self.contacts().get(key).cloned()
+    }
+
+    /// All contacts.
+    pub fn all(&self) -> Vec<Arc<Contact>> {
+        self.contacts().values().cloned().collect()
+    }
+
+    /// Makes the roster what the peers file says; gives the contacts that are new, for whom threads are to be started.
+    pub fn update<'a>(&self, peers: impl Iterator<Item = &'a Peer>) -> Vec<Arc<Contact>> {
+        let mut contacts = self.contacts();
+        let mut gone = std::mem::take(&mut *contacts);
+        let mut new = Vec::new();
+        for peer in peers {
+            let contact = match gone.remove(&peer.key) {
+                Some(contact) => {
+                    contact.set_peer(Some(peer.clone()));
+                    contact
+                }
+                None => {
+                    let contact = Arc::new(Contact::new(peer.clone()));
+                    new.push(Arc::clone(&contact));
+                    contact
+                }
+            };
+            contacts.insert(peer.key, contact);
+        }
+        for contact in gone.values() {
+            contact.set_peer(None);
+        }
+        new
+    }
+}
