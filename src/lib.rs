@@ -1,4 +1,25 @@
-//! E-Goat.
+//! E-Goat: direct, end-to-end encrypted chat and file transfer between two computers, with no server in between.
+//!
+//! This is the map. The folders are layers; a file uses only what stands below it, and a test sees to that.
+//!
+//! | layer | what it is |
+//! | --- | --- |
+//! | `cli` | the command line: arguments, output, a file for each family of commands |
+//! | [`chat`] | conversations: reading histories, talking |
+//! | [`node`] | accepting, dialling, message flow; the threads |
+//! | [`transfer`] | files: manifest, chunks, safe paths |
+//! | [`net`] | deadlines, the handshake on a socket, sessions, dialling |
+//! | [`store`] | the home directory: identity, logs, peers, invites |
+//! | [`wire`] | bytes, messages, addresses, links |
+//! | [`crypto`] | keys, Noise, the handshake, sealing at rest |
+//! | [`error`], [`text`], [`time`] | what all of them need |
+//!
+//! The wire format is specified in egoat-protocol(7), the files in egoat-files(5), the commands in egoat(1).
+//!
+//! The library exists for the program and its tests; its interface may change with every version.
+
+pub mod chat;
+mod cli;
 pub mod crypto;
 pub mod error;
 pub mod net;
@@ -8,7 +29,5 @@ pub mod text;
 pub mod time;
 pub mod transfer;
 pub mod wire;
-#[doc(hidden)]
-pub fn main() -> std::process::ExitCode {
-    std::process::ExitCode::SUCCESS
-}
+
+pub use cli::main;

@@ -9,6 +9,8 @@
 //! pass, and a terminal wraps long lines as it likes). Private-use characters pass too: they only select a
 //! glyph, and people's prompts and icons use them.
 
+pub mod json;
+
 use std::borrow::Cow;
 use std::time::Duration;
 

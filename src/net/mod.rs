@@ -4,4 +4,5 @@
 pub mod deadline;
 pub mod dial;
 pub mod handshake;
+pub mod local;
 pub mod session;

@@ -66,6 +66,13 @@ pub enum Event {
         /// From whom.
         peer: String,
     },
+    /// A transfer ended without success.
+    TransferFailed {
+        /// From whom.
+        peer: String,
+        /// Why.
+        error: Error,
+    },
     /// Something went wrong with one peer; the node goes on.
     Trouble(Error),
     /// The node cannot go on.

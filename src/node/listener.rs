@@ -23,17 +23,36 @@ use crate::wire::message::{Kind, Message, Refusal};
 /// After accept() failed for want of descriptors or memory.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// Binds what the user names, or the default port on all addresses of both families.
-pub fn bind(addresses: &[Address]) -> Result<Vec<TcpListener>> {
-    if addresses.is_empty() {
-        return bind_everywhere(DEFAULT_PORT);
+/// An address to listen on: like one to dial, but port 0 takes a free one.
+pub struct Listen {
+    host: String,
+    port: u16,
+}
+
+impl Listen {
+    /// `HOST:PORT`, `[V6]:PORT` or `HOST`; `None` for anything else.
+    pub fn parse(text: &str) -> Option<Listen> {
+        if let Ok(address) = text.parse::<Address>() {
+            return Some(Listen { host: address.host().to_owned(), port: address.port() });
+        }
+        let address: Address = text.strip_suffix(":0")?.parse().ok()?;
+        Some(Listen { host: address.host().to_owned(), port: 0 })
     }
-    let bind = |address: &Address| {
+
+    fn bind(&self) -> Result<TcpListener> {
         // A name like "localhost" may mean several addresses; the first that can be bound is taken.
-        TcpListener::bind((address.host(), address.port()))
-            .map_err(|cause| Error::Listen { address: address.to_string(), cause })
-    };
-    addresses.iter().map(bind).collect()
+        TcpListener::bind((self.host.as_str(), self.port))
+            .map_err(|cause| Error::Listen { address: format!("{} port {}", self.host, self.port), cause })
+    }
+}
+
+/// Binds what the user names, or the default port on all addresses of both families.
+pub fn bind(addresses: &[Listen]) -> Result<Vec<TcpListener>> {
+    if addresses.is_empty() {
+        bind_everywhere(DEFAULT_PORT)
+    } else {
+        addresses.iter().map(Listen::bind).collect()
+    }
 }
 
 /// One dual-stack socket where the system makes them, else one of each family.
@@ -170,7 +189,13 @@ fn serve_files(shared: &Arc<Shared>, mut session: Session, peer: &Peer) -> Resul
     session.send(&Message::Accept)?;
     let place =
         files::Place { dir: shared.options().landing(&peer.name), max_bytes: shared.options().max_bytes };
-    let received = files::receive(session, &place)?;
+    let received = match files::receive(session, &place) {
+        Ok(received) => received,
+        Err(error) => {
+            shared.tell(Event::TransferFailed { peer: peer.name.clone(), error });
+            return Ok(());
+        }
+    };
     let mut history = shared.own().history(&peer.key)?;
     for file in received {
         history.store_file(true, file.size, &file.path.to_string_lossy())?;

@@ -12,13 +12,12 @@ use crate::node::admission::Admission;
 use crate::node::dialler;
 use crate::node::doorbell::Doorbell;
 use crate::node::event::Event;
-use crate::node::listener;
+use crate::node::listener::{self, Listen};
 use crate::node::pairing::OwnProfile;
 use crate::node::roster::{Connection, Contact, Roster};
 use crate::store::home::Own;
 use crate::store::node_lock::{self, NodeInfo, NodeLock};
 use crate::store::peers::{self, Peers};
-use crate::wire::address::Address;
 
 /// Stack of a thread in bytes (DESIGN section 5).
 const STACK: usize = 256 << 10;
@@ -28,7 +27,7 @@ const HOLD: Duration = Duration::from_secs(15);
 /// What a node is to do.
 pub struct Options {
     /// Where to listen; empty for the default port everywhere.
-    pub listen: Vec<Address>,
+    pub listen: Vec<Listen>,
     /// Where files land, in a folder for each peer.
     pub downloads: PathBuf,
     /// Files land in `downloads` itself.

@@ -48,9 +48,14 @@ impl Peer {
         self.options.iter().find_map(|option| option.strip_prefix(name)?.strip_prefix('='))
     }
 
+    /// The id of the invite that the peer used, in base32.
+    pub fn invite(&self) -> Option<&str> {
+        self.option(INVITE)
+    }
+
     /// Whether the peer used this invite.
     pub fn used_invite(&self, id: &str) -> bool {
-        self.option(INVITE) == Some(id)
+        self.invite() == Some(id)
     }
 
     /// Notes that the peer used the invite: this is what consumes it.

@@ -56,7 +56,12 @@ mod tests {
 
     #[test]
     fn fields_stand_in_order() {
-        let line = Object::event("x").text("a", "q\"\n").number("n", 7).optional("o", None).list("l", ["1".into(), "2".into()].into_iter()).line();
+        let line = Object::event("x")
+            .text("a", "q\"\n")
+            .number("n", 7)
+            .optional("o", None)
+            .list("l", ["1".into(), "2".into()].into_iter())
+            .line();
         assert_eq!(line, r#"{"event":"x","a":"q\"\n","n":7,"o":null,"l":["1","2"]}"#);
     }
 }

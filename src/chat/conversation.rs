@@ -1,0 +1,94 @@
+//! The histories of several peers as one stream in the order of time, now and as they grow.
+
+use crate::chat::line::Line;
+use crate::error::Result;
+use crate::store::history::{self, Event};
+use crate::store::home::Own;
+use crate::store::log::Reader;
+use crate::store::peers::{Peer, Peers};
+
+/// One peer's history, and the record that is next.
+struct Stream {
+    peer: Peer,
+    reader: Reader,
+    next: Option<(u64, Vec<u8>)>,
+    /// Nothing more was there when it was last read.
+    dry: bool,
+}
+
+impl Stream {
+    fn fill(&mut self) -> Result<()> {
+        if self.next.is_none() && !self.dry {
+            self.next = self.reader.next()?.map(|record| (record.seq, record.body.to_vec()));
+            self.dry = self.next.is_none();
+        }
+        Ok(())
+    }
+}
+
+/// Reads histories together.
+pub struct Conversation {
+    own: Own,
+    /// Only this peer's.
+    only: Option<Peer>,
+    streams: Vec<Stream>,
+}
+
+impl Conversation {
+    /// From the first record on: of one peer, or of all.
+    pub fn new(own: &Own, only: Option<&Peer>) -> Result<Conversation> {
+        let mut conversation = Conversation { own: own.clone(), only: only.cloned(), streams: Vec::new() };
+        conversation.look()?;
+        Ok(conversation)
+    }
+
+    /// Looks again at everything: [`Conversation::next`] gives what has come since.
+    pub fn look(&mut self) -> Result<()> {
+        let peers: Vec<Peer> = match &self.only {
+            Some(peer) => vec![peer.clone()],
+            None => Peers::load(self.own.home())?.iter().cloned().collect(),
+        };
+        for peer in peers {
+            match self.streams.iter_mut().find(|stream| stream.peer.key == peer.key) {
+                // It may have a new name.
+                Some(stream) => stream.peer = peer,
+                None => {
+                    let reader = self.own.read_history(&peer.key);
+                    self.streams.push(Stream { peer, reader, next: None, dry: false });
+                }
+            }
+        }
+        self.streams.iter_mut().for_each(|stream| stream.dry = false);
+        Ok(())
+    }
+
+    /// The oldest record that was not given yet, to `show`; `false` when there is none for now. Records that cannot be
+    /// understood are left out.
+    pub fn next(&mut self, mut show: impl FnMut(u64, &Line) -> Result<()>) -> Result<bool> {
+        for stream in &mut self.streams {
+            stream.fill()?;
+        }
+        let waiting = self.streams.iter_mut().filter(|stream| stream.next.is_some());
+        let Some(stream) = waiting.min_by_key(|stream| stream.next.as_ref().map(|(seq, _)| *seq)) else {
+            return Ok(false);
+        };
+        let Some((seq, body)) = stream.next.take() else { return Ok(false) };
+        if let Ok(event) = history::decode(&body) {
+            show(seq, &Line::new(&stream.peer.name, seq, event))?;
+        }
+        Ok(true)
+    }
+}
+
+/// Whether the raw text of the event contains `wanted`.
+pub fn contains(event: &Event, wanted: &[u8]) -> bool {
+    let (Event::Received { text, .. } | Event::Sent { text, .. }) = event else {
+        let (Event::FileReceived { path, .. } | Event::FileSent { path, .. }) = event else { return false };
+        return holds(path, wanted);
+    };
+    holds(text, wanted)
+}
+
+fn holds(text: &[u8], wanted: &[u8]) -> bool {
+    wanted.is_empty() || text.windows(wanted.len()).any(|window| window == wanted)
+}

@@ -1,0 +1,125 @@
+//! Chat line by line: what is typed goes to a peer's outbox, what happens comes out as lines. For pipes, and for
+//! terminals until the interactive form is there. It works beside a running node, and knows it by the doorbell alone.
+
+use std::io::{BufRead, Read};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::chat::conversation::Conversation;
+use crate::chat::line::Line;
+use crate::error::{Error, Result};
+use crate::node::doorbell::{Bell, LOOK};
+use crate::store::home::Own;
+use crate::store::peers::{Peer, Peers};
+use crate::wire::message::MAX_TEXT;
+
+/// After the end of input, what was typed gets this long to be delivered.
+const LAST_WORDS: Duration = Duration::from_secs(5);
+
+/// What the input's thread and the main one share.
+struct Input {
+    ended: AtomicBool,
+    /// The last line of each peer: its key and number.
+    said: Mutex<Vec<(Peer, u64)>>,
+}
+
+/// Talks until the end of input. `show` prints an event, `tell` says something about the chat itself.
+pub fn run(
+    own: &Own,
+    to: Option<Peer>,
+    mut show: impl FnMut(&Line) -> Result<()>,
+    tell: fn(&str),
+    mut check: impl FnMut() -> Result<()>,
+) -> Result<()> {
+    let mut conversation = Conversation::new(own, to.as_ref())?;
+    // Only what happens from now on is shown; `log` has the rest.
+    while conversation.next(|_, _| Ok(()))? {}
+    let bell = Bell::new(own.home())?;
+    let input = Arc::new(Input { ended: AtomicBool::new(false), said: Mutex::default() });
+    let (reader, theirs) = (own.clone(), Arc::clone(&input));
+    thread::spawn(move || {
+        if let Err(error) = read_lines(&reader, to, &theirs, tell) {
+            tell(&error.to_string());
+        }
+        theirs.ended.store(true, Ordering::Release);
+    });
+    let mut deadline = None;
+    loop {
+        check()?;
+        conversation.look()?;
+        while conversation.next(|_, line| show(line))? {}
+        if input.ended.load(Ordering::Acquire) {
+            let deadline = *deadline.get_or_insert_with(|| Instant::now() + LAST_WORDS);
+            if Instant::now() >= deadline || is_all_delivered(own, &input)? {
+                conversation.look()?;
+                while conversation.next(|_, line| show(line))? {}
+                return Ok(());
+            }
+        }
+        bell.ring()?;
+        bell.wait(if deadline.is_some() { LOOK / 20 } else { LOOK / 4 });
+    }
+}
+
+fn is_all_delivered(own: &Own, input: &Input) -> Result<bool> {
+    let said = input.said.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+    for (peer, number) in said.iter() {
+        if !own.outbox(&peer.key)?.is_settled(*number)? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+fn read_lines(own: &Own, mut to: Option<Peer>, input: &Input, tell: fn(&str)) -> Result<()> {
+    let bell = Bell::new(own.home())?;
+    let mut stdin = std::io::stdin().lock();
+    let mut line = Vec::new();
+    loop {
+        line.clear();
+        // One byte more than a message may have, so that a longer line is refused and not cut.
+        let limit = MAX_TEXT as u64 + 2;
+        let read = stdin.by_ref().take(limit).read_until(b'\n', &mut line);
+        if read.map_err(|cause| Error::failed(format!("cannot read the input: {cause}")))? == 0 {
+            return Ok(());
+        }
+        if line.last() == Some(&b'\n') {
+            line.pop();
+        }
+        if let Some(name) = line.strip_prefix(b"/to ") {
+            let name = String::from_utf8_lossy(name).trim().to_owned();
+            let found = Peers::load(own.home())?.by_name(&name).cloned();
+            match found {
+                Some(peer) => to = Some(peer),
+                None => tell("no peer is called that; `egoat peers` lists them"),
+            }
+            continue;
+        }
+        if line.is_empty() {
+            continue;
+        }
+        let Some(peer) = to.clone().map_or_else(|| only_peer(own), |peer| Ok(Some(peer)))? else {
+            tell("to whom? type /to NAME first");
+            continue;
+        };
+        match own.outbox(&peer.key)?.queue(&line) {
+            Ok(number) => {
+                let mut said = input.said.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+                said.retain(|(other, _)| other.key != peer.key);
+                said.push((peer, number));
+            }
+            Err(error @ Error::Usage { .. }) => tell(&error.to_string()),
+            Err(error) => return Err(error),
+        }
+        bell.ring()?;
+    }
+}
+
+/// With a single peer there is no question to whom.
+fn only_peer(own: &Own) -> Result<Option<Peer>> {
+    let peers = Peers::load(own.home())?;
+    let mut all = peers.iter();
+    Ok(all.next().filter(|_| all.next().is_none()).cloned())
+}

@@ -1,0 +1,325 @@
+//! The command line as argh structs: the grammar of DESIGN section 2, and the help texts. It leaves out what the commands
+//! do.
+
+use argh::FromArgs;
+
+/// Talk and move files directly between two computers, encrypted end to end, with no server in between.
+#[derive(FromArgs)]
+#[argh(help_triggers("-h", "--help"))]
+pub struct Egoat {
+    /// the directory of identity, peers and messages (default: $EGOAT_HOME, else ~/.local/share/egoat)
+    #[argh(option, arg_name = "dir")]
+    pub home: Option<String>,
+    /// no notes on stderr, only errors
+    #[argh(switch, short = 'q')]
+    pub quiet: bool,
+    /// one JSON object a line on stdout
+    #[argh(switch)]
+    pub json: bool,
+    /// print the version and exit
+    #[argh(switch, short = 'V')]
+    pub version: bool,
+    /// what to do; chat when missing
+    #[argh(subcommand)]
+    pub command: Option<Command>,
+}
+
+/// What to do.
+#[derive(FromArgs)]
+#[argh(subcommand)]
+pub enum Command {
+    /// See [`Chat`].
+    Chat(Chat),
+    /// See [`Serve`].
+    Serve(Serve),
+    /// See [`Say`].
+    Say(Say),
+    /// See [`Send`].
+    Send(Send),
+    /// See [`Receive`].
+    Receive(Receive),
+    /// See [`Invite`].
+    Invite(Invite),
+    /// See [`Join`].
+    Join(Join),
+    /// See [`Peers`].
+    Peers(Peers),
+    /// See [`Log`].
+    Log(Log),
+    /// See [`Outbox`].
+    Outbox(Outbox),
+    /// See [`Id`].
+    Id(Id),
+    /// See [`Demo`].
+    Demo(Demo),
+}
+
+/// Talk: lines from stdin go to the peer, what happens is printed. Starts the node, or works beside a running one.
+#[derive(FromArgs, Default)]
+#[argh(subcommand, name = "chat", help_triggers("-h", "--help"))]
+pub struct Chat {
+    /// a saved peer, HOST:PORT or a link; everybody when missing
+    #[argh(positional, arg_name = "peer")]
+    pub peer: Option<String>,
+    /// take the key of an unknown HOST:PORT on trust
+    #[argh(switch)]
+    pub accept_new: bool,
+}
+
+/// Run the node without a terminal: accept, deliver, receive; one line an event on stdout.
+#[derive(FromArgs)]
+#[argh(subcommand, name = "serve", help_triggers("-h", "--help"))]
+pub struct Serve {
+    /// address to listen on, may be repeated (default: port 4628 on all); port 0 takes a free one
+    #[argh(option, arg_name = "addr")]
+    pub listen: Vec<String>,
+    /// where received files land, in a folder for each peer
+    #[argh(option, arg_name = "dir")]
+    pub downloads: Option<String>,
+    /// the most bytes of one transfer (default 1G)
+    #[argh(option, arg_name = "size")]
+    pub max_file: Option<String>,
+    /// make peers of strangers who dial, on first use
+    #[argh(switch)]
+    pub accept_new: bool,
+}
+
+/// Queue a message and try to deliver it now; text from stdin when none is given.
+#[derive(FromArgs)]
+#[argh(subcommand, name = "say", help_triggers("-h", "--help"))]
+pub struct Say {
+    /// a saved peer, HOST:PORT or a link
+    #[argh(positional, arg_name = "peer")]
+    pub peer: String,
+    /// the message
+    #[argh(positional, arg_name = "text")]
+    pub text: Vec<String>,
+    /// wait for the delivery this long (30s, 5m); exit 75 if it is still queued then
+    #[argh(option, arg_name = "duration")]
+    pub wait: Option<String>,
+    /// take the key of an unknown HOST:PORT on trust
+    #[argh(switch)]
+    pub accept_new: bool,
+}
+
+/// Send files; they are in place and verified on the other side when it ends.
+#[derive(FromArgs)]
+#[argh(subcommand, name = "send", help_triggers("-h", "--help"))]
+pub struct Send {
+    /// a saved peer, HOST:PORT or a link
+    #[argh(positional, arg_name = "peer")]
+    pub peer: String,
+    /// what to send
+    #[argh(positional, arg_name = "file")]
+    pub files: Vec<String>,
+    /// go on trying this long when the peer cannot be reached
+    #[argh(option, arg_name = "duration")]
+    pub wait: Option<String>,
+    /// take the key of an unknown HOST:PORT on trust
+    #[argh(switch)]
+    pub accept_new: bool,
+}
+
+/// Take one transfer: print an invite link, take one sender's files, verify them on disk, exit.
+#[derive(FromArgs)]
+#[argh(subcommand, name = "receive", help_triggers("-h", "--help"))]
+pub struct Receive {
+    /// where the files land (default: the downloads directory)
+    #[argh(option, arg_name = "dir")]
+    pub into: Option<String>,
+    /// address to listen on, may be repeated (default: port 4628 on all, or a free one)
+    #[argh(option, arg_name = "addr")]
+    pub listen: Vec<String>,
+    /// take files from this peer only, and print no link
+    #[argh(option, arg_name = "peer")]
+    pub from: Option<String>,
+    /// give up after this long
+    #[argh(option, arg_name = "duration")]
+    pub timeout: Option<String>,
+    /// make a peer of a stranger who dials, on first use
+    #[argh(switch)]
+    pub accept_new: bool,
+}
+
+/// Print a one-time link that pairs whoever joins with this node.
+#[derive(FromArgs)]
+#[argh(subcommand, name = "invite", help_triggers("-h", "--help"))]
+pub struct Invite {
+    /// where this node can be dialled, may be repeated (default: this machine's addresses)
+    #[argh(option, arg_name = "host:port")]
+    pub addr: Vec<String>,
+    /// how long the link is good (default 24h)
+    #[argh(option, arg_name = "duration")]
+    pub ttl: Option<String>,
+    /// what to call whoever joins
+    #[argh(option, long = "as", arg_name = "name")]
+    pub name: Option<String>,
+}
+
+/// Pair with the inviter.
+#[derive(FromArgs)]
+#[argh(subcommand, name = "join", help_triggers("-h", "--help"))]
+pub struct Join {
+    /// the link; - reads it from stdin, without it you are asked
+    #[argh(positional, arg_name = "link")]
+    pub link: Option<String>,
+    /// what to call the inviter
+    #[argh(option, long = "as", arg_name = "name")]
+    pub name: Option<String>,
+}
+
+/// List and change the saved peers.
+#[derive(FromArgs)]
+#[argh(subcommand, name = "peers", help_triggers("-h", "--help"))]
+pub struct Peers {
+    /// what to do; list when missing
+    #[argh(subcommand)]
+    pub action: Option<PeersAction>,
+}
+
+/// What to do with the peers.
+#[derive(FromArgs)]
+#[argh(subcommand)]
+pub enum PeersAction {
+    /// See [`PeersList`].
+    List(PeersList),
+    /// See [`PeersShow`].
+    Show(PeersShow),
+    /// See [`PeersAdd`].
+    Add(PeersAdd),
+    /// See [`PeersRename`].
+    Rename(PeersRename),
+    /// See [`PeersRemove`].
+    Remove(PeersRemove),
+    /// See [`PeersAccept`].
+    Accept(PeersAccept),
+    /// See [`PeersRequests`].
+    Requests(PeersRequests),
+}
+
+/// List all peers.
+#[derive(FromArgs, Default)]
+#[argh(subcommand, name = "list", help_triggers("-h", "--help"))]
+pub struct PeersList {}
+
+/// Show all that is known of a peer.
+#[derive(FromArgs)]
+#[argh(subcommand, name = "show", help_triggers("-h", "--help"))]
+pub struct PeersShow {
+    /// the peer's name
+    #[argh(positional, arg_name = "name")]
+    pub name: String,
+}
+
+/// Save a peer by a key that you have from elsewhere, without dialling.
+#[derive(FromArgs)]
+#[argh(subcommand, name = "add", help_triggers("-h", "--help"))]
+pub struct PeersAdd {
+    /// what to call the peer
+    #[argh(positional, arg_name = "name")]
+    pub name: String,
+    /// its key, or the link that its `egoat id` shows
+    #[argh(positional, arg_name = "key")]
+    pub key: String,
+    /// where it can be dialled
+    #[argh(positional, arg_name = "host:port")]
+    pub addresses: Vec<String>,
+}
+
+/// Give a peer another name.
+#[derive(FromArgs)]
+#[argh(subcommand, name = "rename", help_triggers("-h", "--help"))]
+pub struct PeersRename {
+    /// its name now
+    #[argh(positional, arg_name = "name")]
+    pub name: String,
+    /// its name from now on
+    #[argh(positional, arg_name = "new")]
+    pub new: String,
+}
+
+/// Forget a peer; its history stays on disk.
+#[derive(FromArgs)]
+#[argh(subcommand, name = "remove", help_triggers("-h", "--help"))]
+pub struct PeersRemove {
+    /// the peer's name
+    #[argh(positional, arg_name = "name")]
+    pub name: String,
+}
+
+/// Make a peer of a stranger who dialled.
+#[derive(FromArgs)]
+#[argh(subcommand, name = "accept", help_triggers("-h", "--help"))]
+pub struct PeersAccept {
+    /// its fingerprint, key or name as `peers requests` shows it; may be left out if there is only one
+    #[argh(positional, arg_name = "who")]
+    pub who: Option<String>,
+    /// what to call it
+    #[argh(option, long = "as", arg_name = "name")]
+    pub name: Option<String>,
+}
+
+/// List strangers who dialled and wait to be accepted.
+#[derive(FromArgs)]
+#[argh(subcommand, name = "requests", help_triggers("-h", "--help"))]
+pub struct PeersRequests {}
+
+/// Print what was said, oldest first.
+#[derive(FromArgs)]
+#[argh(subcommand, name = "log", help_triggers("-h", "--help"))]
+pub struct Log {
+    /// a saved peer; all when missing
+    #[argh(positional, arg_name = "peer")]
+    pub peer: Option<String>,
+    /// go on printing what comes; begins with the last 10
+    #[argh(switch, short = 'f')]
+    pub follow: bool,
+    /// only what is newer: a date, a time, or how long ago (2h)
+    #[argh(option, arg_name = "time")]
+    pub since: Option<String>,
+    /// only the last N
+    #[argh(option, arg_name = "n")]
+    pub limit: Option<usize>,
+    /// only what contains TEXT
+    #[argh(option, arg_name = "text")]
+    pub grep: Option<String>,
+}
+
+/// Show what waits to be delivered.
+#[derive(FromArgs)]
+#[argh(subcommand, name = "outbox", help_triggers("-h", "--help"))]
+pub struct Outbox {
+    /// what to do; list when missing
+    #[argh(subcommand)]
+    pub action: Option<OutboxAction>,
+}
+
+/// What to do with the outbox.
+#[derive(FromArgs)]
+#[argh(subcommand)]
+pub enum OutboxAction {
+    /// See [`OutboxList`].
+    List(OutboxList),
+}
+
+/// List what waits, oldest first.
+#[derive(FromArgs, Default)]
+#[argh(subcommand, name = "list", help_triggers("-h", "--help"))]
+pub struct OutboxList {}
+
+/// Print this node's name, key, fingerprint and addresses.
+#[derive(FromArgs)]
+#[argh(subcommand, name = "id", help_triggers("-h", "--help"))]
+pub struct Id {
+    /// give this node a name
+    #[argh(option, arg_name = "name")]
+    pub name: Option<String>,
+    /// set a passphrase on the identity, or remove it
+    #[argh(switch)]
+    pub passphrase: bool,
+}
+
+/// Two nodes on this machine pair, talk, go offline and back, and move a file; prints what happens.
+#[derive(FromArgs)]
+#[argh(subcommand, name = "demo", help_triggers("-h", "--help"))]
+pub struct Demo {}

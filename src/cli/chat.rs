@@ -1,0 +1,70 @@
+//! `egoat chat`: talk, beside a running node or as the node.
+
+use crate::chat::plain;
+use crate::cli::args::Chat;
+use crate::cli::output::{self, Output};
+use crate::cli::{serve, who};
+use crate::error::{Error, Result};
+use crate::node::event::Event;
+use crate::node::running::{self, Options};
+use crate::store::home::Own;
+use crate::store::node_lock;
+use crate::store::peers::Peers;
+use crate::time::Zone;
+
+pub fn run(own: &Own, out: Output, args: &Chat) -> Result<()> {
+    let to = match args.peer.as_deref() {
+        Some(given) => Some(who::find(own, out, given, args.accept_new)?.peer),
+        None => None,
+    };
+    let mut events = None;
+    if node_lock::running(own.home())?.is_none_or(|node| node.listening.is_empty()) {
+        let options = Options {
+            listen: Vec::new(),
+            downloads: own.home().downloads(None)?,
+            flat: false,
+            max_bytes: serve::MAX_BYTES,
+            accept_new: false,
+            messages: true,
+            files_from: None,
+        };
+        events = Some(running::start(own.clone(), options)?);
+    }
+    if Peers::load(own.home())?.iter().next().is_none() {
+        out.note("no peers yet: in another terminal, `egoat invite` makes a link for somebody, `egoat join` takes theirs");
+    }
+    let zone = Zone::local();
+    let show = |line: &crate::chat::line::Line| out.data(&line.text(&zone), || line.json());
+    let check = || match &events {
+        Some(events) => events.try_iter().try_for_each(|event| note(out, event)),
+        None => Ok(()),
+    };
+    plain::run(own, to, show, output::warn, check)
+}
+
+/// What the node does beside the conversation.
+fn note(out: Output, event: Event) -> Result<()> {
+    match event {
+        Event::Listening(at) => out.note(&format!("listening on {at}")),
+        Event::Paired { peer, fingerprint } => {
+            out.note(&format!("paired with {peer}, fingerprint {fingerprint}"))
+        }
+        Event::Request { name, fingerprint } => {
+            out.note(&format!("{name} wants to be a peer: `egoat peers accept {fingerprint}`"));
+        }
+        Event::Connected { peer } => out.note(&format!("{peer} is here")),
+        Event::Disconnected { peer } => out.note(&format!("{peer} is away")),
+        Event::TransferFailed { error, .. } => output::warn(&error.to_string()),
+        Event::Trouble(error @ (Error::Unreachable { .. } | Error::Lost { .. })) => {
+            out.note(&error.to_string())
+        }
+        Event::Trouble(error) => output::warn(&error.to_string()),
+        Event::Fatal(error) => return Err(error),
+        // These are in the logs, which the conversation shows.
+        Event::Received { .. }
+        | Event::Delivered { .. }
+        | Event::File { .. }
+        | Event::TransferDone { .. } => {}
+    }
+    Ok(())
+}

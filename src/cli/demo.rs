@@ -1,0 +1,240 @@
+//! `egoat demo`: what the program is for, shown with itself. Two homes in a temporary directory, real processes, real
+//! TCP on loopback; every step is checked, and printed with the time that it took.
+
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{self, Receiver};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::cli::output::Output;
+use crate::crypto::{base32, random_array};
+use crate::error::{Error, Result};
+use crate::store::file::create_private_dir;
+use crate::text::{self, json::Object};
+
+/// Every wait of the demo.
+const PATIENCE: Duration = Duration::from_secs(20);
+const FILE_BYTES: usize = 64 << 20;
+
+pub fn run(out: Output) -> Result<()> {
+    let stage = Stage::new(out)?;
+    let alice = stage.actor("alice")?;
+    let bob = stage.actor("bob")?;
+
+    let mut alice_node = stage.step("alice starts a node", || alice.serve())?;
+    stage.step("alice invites, bob joins by the link", || {
+        let link = alice.run(&["invite"])?;
+        bob.run(&["join", link.trim()]).map(drop)
+    })?;
+    let mut bob_node = stage.step("bob starts a node", || bob.serve())?;
+    stage.step("alice says something to bob: on his disk when it is acknowledged", || {
+        alice.run(&["say", "--wait", "20s", "bob", "hello bob"])?;
+        bob_node.wait_for("message from alice: hello bob")
+    })?;
+    stage.step("bob answers", || {
+        bob.run(&["say", "--wait", "20s", "alice", "hello alice"])?;
+        alice_node.wait_for("message from bob: hello alice")
+    })?;
+    stage.step("bob's node is killed", || bob_node.kill())?;
+    stage.step("alice says something to him, which waits in her outbox", || {
+        alice.run(&["say", "bob", "are you there?"])?;
+        expect(alice.run(&["outbox"])?.contains("-> bob: are you there?"), "nothing waits in the outbox")
+    })?;
+    let mut bob_node = stage.step("bob comes back, on another port, and has it at once", || {
+        let mut node = bob.serve()?;
+        node.wait_for("message from alice: are you there?")?;
+        Ok(node)
+    })?;
+    stage.step("alice sends bob a file of 64 MiB; both copies are the same", || {
+        let file = stage.dir.join("sample.bin");
+        write_sample(&file)?;
+        alice.run(&["send", "bob", &file.to_string_lossy()])?;
+        bob_node.wait_for("file from alice: ")?;
+        let copy = bob.home.join("downloads/alice/sample.bin");
+        expect(is_same(&file, &copy)?, "the copies differ")
+    })?;
+    stage.step("both histories tell the same", || {
+        let (hers, his) = (alice.run(&["log", "bob"])?, bob.run(&["log", "alice"])?);
+        let said = |log: &str, what: &str| log.matches(what).count() == 1;
+        let all = ["hello bob", "hello alice", "are you there?"]
+            .iter()
+            .all(|what| said(&hers, what) && said(&his, what));
+        expect(all, "a message is missing, or there twice")
+    })?;
+    out.note("all of it worked");
+    Ok(())
+}
+
+fn expect(holds: bool, otherwise: &str) -> Result<()> {
+    if holds { Ok(()) } else { Err(Error::failed(format!("the demo failed: {otherwise}"))) }
+}
+
+fn failed(what: &str, cause: &std::io::Error) -> Error {
+    Error::failed(format!("the demo failed: {what}: {cause}"))
+}
+
+/// The directory of the demo, gone when it ends.
+struct Stage {
+    out: Output,
+    dir: PathBuf,
+}
+
+impl Stage {
+    fn new(out: Output) -> Result<Stage> {
+        let dir = std::env::temp_dir().join(format!("egoat-demo-{}", base32::encode(&random_array::<8>())));
+        create_private_dir(&dir).map_err(Error::disk("create", &dir))?;
+        Ok(Stage { out, dir })
+    }
+
+    fn actor(&self, name: &str) -> Result<Actor> {
+        let actor = Actor { home: self.dir.join(name) };
+        actor.run(&["id", "--name", name])?;
+        Ok(actor)
+    }
+
+    fn step<T>(&self, what: &str, act: impl FnOnce() -> Result<T>) -> Result<T> {
+        let started = Instant::now();
+        let result = act()?;
+        let took = started.elapsed();
+        self.out.data(&format!("{:>8}  {what}", text::duration(took)), || {
+            Object::event("step").text("what", what).number("microseconds", took.as_micros() as u64)
+        })?;
+        Ok(result)
+    }
+}
+
+impl Drop for Stage {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.dir);
+    }
+}
+
+/// Somebody with a home of their own.
+struct Actor {
+    home: PathBuf,
+}
+
+impl Actor {
+    fn command(&self, arguments: &[&str]) -> Result<Command> {
+        let program =
+            std::env::current_exe().map_err(|cause| failed("this program cannot find itself", &cause))?;
+        let mut command = Command::new(program);
+        command
+            .arg("--home")
+            .arg(&self.home)
+            .args(arguments)
+            .stdin(Stdio::null())
+            .env_remove("EGOAT_DOWNLOADS");
+        Ok(command)
+    }
+
+    /// Runs a command to its end and gives its stdout.
+    fn run(&self, arguments: &[&str]) -> Result<String> {
+        let ran =
+            self.command(arguments)?.output().map_err(|cause| failed("a command did not start", &cause))?;
+        let said = String::from_utf8_lossy(&ran.stderr).into_owned();
+        expect(
+            ran.status.success(),
+            &format!("`egoat {}` ended with {}: {said}", arguments.join(" "), ran.status),
+        )?;
+        Ok(String::from_utf8_lossy(&ran.stdout).into_owned())
+    }
+
+    /// Starts a node and waits until it listens.
+    fn serve(&self) -> Result<Node> {
+        let mut command = self.command(&["serve", "--listen", "127.0.0.1:0"])?;
+        let mut child = command
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .map_err(|cause| failed("a node did not start", &cause))?;
+        let (sender, lines) = mpsc::channel();
+        if let Some(stdout) = child.stdout.take() {
+            // Ends with the node, or when the demo does not listen any more.
+            thread::spawn(move || {
+                BufReader::new(stdout)
+                    .lines()
+                    .map_while(|line| line.ok())
+                    .try_for_each(|line| sender.send(line))
+            });
+        }
+        let mut node = Node { child, lines };
+        node.wait_for("listening on ")?;
+        Ok(node)
+    }
+}
+
+/// A running node, killed when it is dropped.
+struct Node {
+    child: Child,
+    lines: Receiver<String>,
+}
+
+impl Node {
+    fn wait_for(&mut self, wanted: &str) -> Result<()> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            match self.lines.recv_timeout(left) {
+                Ok(line) if line.starts_with(wanted) => return Ok(()),
+                Ok(_) => {}
+                Err(_) => {
+                    return expect(
+                        false,
+                        &format!("the node did not say \"{wanted}\" in {}", text::duration(PATIENCE)),
+                    );
+                }
+            }
+        }
+    }
+
+    fn kill(&mut self) -> Result<()> {
+        self.child
+            .kill()
+            .and_then(|()| self.child.wait())
+            .map(drop)
+            .map_err(|cause| failed("a node cannot be killed", &cause))
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        // It may be dead already.
+        let _ = self.kill();
+    }
+}
+
+/// Bytes that repeat nowhere near, so that a misplaced chunk shows.
+fn write_sample(path: &Path) -> Result<()> {
+    let mut bytes = Vec::with_capacity(FILE_BYTES);
+    let mut state = u64::from_be_bytes(random_array());
+    while bytes.len() < FILE_BYTES {
+        // Knuth's MMIX generator: good enough to tell places apart.
+        state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+        bytes.extend_from_slice(&state.to_be_bytes());
+    }
+    File::create(path).and_then(|mut file| file.write_all(&bytes)).map_err(Error::disk("write", path))
+}
+
+fn is_same(one: &Path, other: &Path) -> Result<bool> {
+    let open = |path: &Path| File::open(path).map(BufReader::new).map_err(Error::disk("open", path));
+    let (mut one, mut other) = (open(one)?, open(other)?);
+    let (mut a, mut b) = (vec![0; 1 << 16], vec![0; 1 << 16]);
+    loop {
+        let read = |from: &mut BufReader<File>, to: &mut Vec<u8>| -> std::io::Result<usize> {
+            to.clear();
+            from.take(1 << 16).read_to_end(to)
+        };
+        let got = read(&mut one, &mut a).and_then(|first| Ok((first, read(&mut other, &mut b)?)));
+        let (first, second) = got.map_err(|cause| failed("a copy cannot be read", &cause))?;
+        if a != b {
+            return Ok(false);
+        }
+        if first == 0 && second == 0 {
+            return Ok(true);
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! The command line: which command, with which home, and how it ends. Each family of commands has a file.
+
+mod args;
+mod chat;
+mod demo;
+mod id;
+mod log;
+mod output;
+mod pair;
+mod passphrase;
+mod peers;
+mod say;
+mod serve;
+mod transfer;
+mod who;
+
+use std::process::ExitCode;
+
+use argh::FromArgs;
+
+use crate::cli::args::{Command, Egoat, OutboxAction};
+use crate::cli::output::Output;
+use crate::error::{Error, Result};
+use crate::store::home::{Home, Own};
+
+/// Stands for a lone `-` while argh parses: it takes everything that starts with a dash for an option. No argument of a
+/// process can hold a NUL, so nothing else is ever this.
+const DASH: &str = "\0-";
+
+/// Parses the arguments and runs the command.
+pub fn main() -> ExitCode {
+    match parse().and_then(|line| line.map_or(Ok(()), run)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            output::error(&error);
+            ExitCode::from(error.exit_code())
+        }
+    }
+}
+
+/// The parsed command line; `None` when help or the version was asked for, and printed.
+fn parse() -> Result<Option<Egoat>> {
+    let mut arguments = Vec::new();
+    for argument in std::env::args_os().skip(1) {
+        let argument = argument.into_string().map_err(|bad| {
+            Error::usage(format!(
+                "{} is not UTF-8; rename the file to send it",
+                crate::text::clean_line(&bad.to_string_lossy())
+            ))
+        })?;
+        arguments.push(if argument == "-" { DASH.to_owned() } else { argument });
+    }
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match Egoat::from_args(&["egoat"], &arguments) {
+        Ok(line) if line.version => {
+            output::print(concat!("egoat ", env!("CARGO_PKG_VERSION"))).map(|()| None)
+        }
+        Ok(line) => Ok(Some(line)),
+        Err(exit) if exit.status.is_ok() => output::print(exit.output.trim_end()).map(|()| None),
+        Err(exit) => Err(Error::Usage {
+            what: exit.output.trim_end().replace(DASH, "-").replace('\n', " "),
+            hint: Some("`egoat --help` lists the commands, `egoat COMMAND --help` the options of one".into()),
+        }),
+    }
+}
+
+fn run(line: Egoat) -> Result<()> {
+    let out = Output { json: line.json, quiet: line.quiet };
+    let home = Home::locate(line.home.as_deref())?;
+    let command = line.command.unwrap_or(Command::Chat(args::Chat::default()));
+    if let Command::Demo(_) = command {
+        return demo::run(out);
+    }
+    let own = home.unlock(passphrase::current, output::warn)?;
+    dispatch(&own, out, command)
+}
+
+fn dispatch(own: &Own, out: Output, command: Command) -> Result<()> {
+    match command {
+        Command::Chat(args) => chat::run(own, out, &args),
+        Command::Serve(args) => serve::run(own, out, &args),
+        Command::Say(args) => say::run(own, out, &args),
+        Command::Send(args) => transfer::send(own, out, &args),
+        Command::Receive(args) => transfer::receive(own, out, &args),
+        Command::Invite(args) => pair::invite(own, out, &args),
+        Command::Join(args) => pair::join(own, out, &args),
+        Command::Peers(args) => peers::run(own, out, args),
+        Command::Log(args) => log::log(own, out, &args),
+        Command::Outbox(args) => match args.action.unwrap_or(OutboxAction::List(args::OutboxList {})) {
+            OutboxAction::List(_) => log::outbox(own, out),
+        },
+        Command::Id(args) => id::run(own, out, &args),
+        Command::Demo(_) => demo::run(out),
+    }
+}

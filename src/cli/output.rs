@@ -1,0 +1,88 @@
+//! Everything that is printed goes through here (age's tui.go is the model).
+//!
+//! - stdout carries data alone: lines that were asked for, or JSON objects with `--json`.
+//! - stderr carries the rest, prefixed `egoat: `, in lower case, without a full stop; errors have a `hint:` line where
+//!   one helps. `--quiet` leaves out notes, never warnings or errors.
+//! - What came from a peer was cleaned before it is here, or is cleaned here.
+
+use std::io::{self, IsTerminal, Write};
+
+use crate::error::{Error, Result};
+use crate::text::{self, json::Object};
+
+/// How this run prints.
+#[derive(Clone, Copy)]
+pub struct Output {
+    /// One JSON object a line on stdout.
+    pub json: bool,
+    /// No notes on stderr.
+    pub quiet: bool,
+}
+
+impl Output {
+    /// A line of data: `human`, or `object` with `--json`.
+    pub fn data(&self, human: &str, object: impl FnOnce() -> Object) -> Result<()> {
+        if self.json { print(&object().line()) } else { print(human) }
+    }
+
+    /// What only programs are told on stdout; people read it in a note.
+    pub fn object(&self, object: impl FnOnce() -> Object) -> Result<()> {
+        if self.json { print(&object().line()) } else { Ok(()) }
+    }
+
+    /// A note about what goes on.
+    pub fn note(&self, what: &str) {
+        if !self.quiet {
+            warn(what);
+        }
+    }
+
+    /// Whether progress may be drawn on one line again and again.
+    pub fn draws(&self) -> bool {
+        !self.quiet && io::stderr().is_terminal()
+    }
+
+    /// Draws a line over the one before; an empty one clears it.
+    pub fn draw(&self, line: &str) {
+        if self.draws() {
+            let _ = write!(io::stderr(), "\r\x1b[K{line}");
+        }
+    }
+}
+
+/// A line on stdout, whole or not at all. A reader that has gone, as with `| head`, is no error: this was enough for it.
+pub fn print(line: &str) -> Result<()> {
+    let mut bytes = Vec::with_capacity(line.len() + 1);
+    bytes.extend_from_slice(line.as_bytes());
+    bytes.push(b'\n');
+    let mut stdout = io::stdout().lock();
+    match stdout.write_all(&bytes).and_then(|()| stdout.flush()) {
+        Err(cause) if cause.kind() == io::ErrorKind::BrokenPipe => std::process::exit(0),
+        Err(cause) => Err(Error::Disk { verb: "write", path: "stdout".into(), cause }),
+        Ok(()) => Ok(()),
+    }
+}
+
+/// A line on stderr. If that is closed, there is nobody to tell.
+pub fn warn(what: &str) {
+    let _ = io::stderr().write_all(format!("egoat: {}\n", text::indent(&text::clean(what))).as_bytes());
+}
+
+/// An error and its hint.
+pub fn error(error: &Error) {
+    warn(&format!("error: {error}"));
+    if let Some(hint) = error.hint() {
+        warn(&format!("hint: {hint}"));
+    }
+}
+
+/// Asks a question on the terminal; `None` where there is none to ask on.
+pub fn ask(question: &str) -> Option<String> {
+    if !io::stdin().is_terminal() || !io::stderr().is_terminal() {
+        return None;
+    }
+    let _ = io::stderr().write_all(format!("egoat: {question} ").as_bytes());
+    let mut answer = String::new();
+    io::stdin().read_line(&mut answer).ok()?;
+    Some(answer.trim().to_owned())
+}

@@ -1,0 +1,77 @@
+//! `egoat invite` and `egoat join`.
+
+use std::io::Read;
+use std::time::Duration;
+
+use crate::cli::args::{Invite, Join};
+use crate::cli::output::{self, Output};
+use crate::cli::{DASH, id, who};
+use crate::error::{Error, Result};
+use crate::node::pairing;
+use crate::store::home::Own;
+use crate::store::{invites, node_lock};
+use crate::text::{self, json::Object};
+use crate::wire::address::Address;
+use crate::wire::link::{Link, MAX_ADDRESSES};
+
+/// An invite is good for this long unless the user says otherwise.
+pub const TTL: Duration = Duration::from_secs(24 * 3600);
+
+pub fn invite(own: &Own, out: Output, args: &Invite) -> Result<()> {
+    let ttl = args.ttl.as_deref().map_or(Ok(TTL), who::duration)?;
+    let name = args.name.as_deref().map(who::name).transpose()?;
+    let mut addresses =
+        args.addr.iter().map(|given| who::address(given)).collect::<Result<Vec<Address>>>()?;
+    if addresses.is_empty() {
+        addresses = id::own_addresses(own)?;
+    }
+    if addresses.len() > MAX_ADDRESSES {
+        return Err(Error::usage(format!("a link has at most {MAX_ADDRESSES} addresses")));
+    }
+    let link = new_link(own, addresses, ttl, name)?;
+    if node_lock::running(own.home())?.is_none() {
+        out.note("no node runs here: start `egoat serve` or `egoat chat`, so that the link can be used");
+    }
+    out.note(&format!("the link works once, for {}; whoever has it becomes a peer", text::duration(ttl)));
+    out.data(&link, || Object::event("invite").text("link", &link).number("seconds", ttl.as_secs()))
+}
+
+/// Issues an invite, and gives its link.
+pub fn new_link(own: &Own, addresses: Vec<Address>, ttl: Duration, name: Option<String>) -> Result<String> {
+    let invite = invites::issue(own.home(), ttl, name)?;
+    Ok(Link { key: own.key(), token: Some(invite.token), addresses }.to_string())
+}
+
+pub fn join(own: &Own, out: Output, args: &Join) -> Result<()> {
+    let name = args.name.as_deref().map(who::name).transpose()?;
+    let given = match args.link.as_deref() {
+        Some(DASH) => from_stdin()?,
+        Some(link) => link.to_owned(),
+        // Not on the command line, so that the token does not stand in the shell's history.
+        None => match output::ask("paste the link:") {
+            Some(link) => link,
+            None => {
+                return Err(Error::Usage {
+                    what: "there is no terminal to ask for the link".into(),
+                    hint: Some("give it as an argument, or on stdin with `egoat join -`".into()),
+                });
+            }
+        },
+    };
+    let peer = pairing::join(own, &who::link(&given)?, name)?;
+    let fingerprint = peer.key.fingerprint();
+    out.data(&format!("paired with {}, fingerprint {fingerprint}", peer.name), || {
+        Object::event("paired")
+            .text("peer", &peer.name)
+            .text("fingerprint", &fingerprint)
+            .text("key", &peer.key.to_string())
+    })
+}
+
+fn from_stdin() -> Result<String> {
+    let mut link = String::new();
+    // A link with eight long addresses has under 3 KiB.
+    let read = std::io::stdin().take(8192).read_to_string(&mut link);
+    read.map_err(|cause| Error::failed(format!("cannot read the link from stdin: {cause}")))?;
+    Ok(link)
+}

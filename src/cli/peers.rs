@@ -1,0 +1,184 @@
+//! `egoat peers`: list and change who this node talks to.
+
+use crate::cli::args::{self, PeersAction};
+use crate::cli::output::Output;
+use crate::cli::who;
+use crate::crypto::keys::PublicKey;
+use crate::error::{Error, Result};
+use crate::store::home::Own;
+use crate::store::peers::{Peer, Peers};
+use crate::store::requests::{self, Request};
+use crate::store::{invites, node_lock};
+use crate::text::{self, json::Object};
+use crate::time::Zone;
+use crate::wire::address::Address;
+use crate::wire::link::Link;
+
+pub fn run(own: &Own, out: Output, args: args::Peers) -> Result<()> {
+    match args.action.unwrap_or(PeersAction::List(args::PeersList {})) {
+        PeersAction::List(_) => list(own, out),
+        PeersAction::Show(args) => print(out, &who::saved(own, &args.name)?),
+        PeersAction::Add(args) => add(own, out, &args),
+        PeersAction::Rename(args) => rename(own, &args),
+        PeersAction::Remove(args) => remove(own, &args),
+        PeersAction::Accept(args) => accept(own, out, &args),
+        PeersAction::Requests(_) => list_requests(own, out),
+    }
+}
+
+fn object(peer: &Peer) -> Object {
+    Object::event("peer")
+        .text("peer", &peer.name)
+        .text("key", &peer.key.to_string())
+        .text("fingerprint", &peer.key.fingerprint())
+        .list("addresses", peer.addresses.iter().map(Address::to_string))
+}
+
+fn addresses(peer: &Peer) -> String {
+    let all: Vec<String> = peer.addresses.iter().map(Address::to_string).collect();
+    if all.is_empty() { "no address; it dials us".into() } else { all.join(", ") }
+}
+
+fn list(own: &Own, out: Output) -> Result<()> {
+    let peers = Peers::load(own.home())?;
+    let width = peers.iter().map(|peer| peer.name.chars().count()).max().unwrap_or(0);
+    for peer in peers.iter() {
+        let line = format!("{:width$}  {}  {}", peer.name, peer.key.fingerprint(), addresses(peer));
+        out.data(&line, || object(peer))?;
+    }
+    if peers.iter().next().is_none() {
+        out.note("no peers yet: `egoat invite` makes a link for somebody, `egoat join` takes theirs");
+    }
+    Ok(())
+}
+
+fn print(out: Output, peer: &Peer) -> Result<()> {
+    let human = format!(
+        "name         {}\nkey          {}\nfingerprint  {}\naddresses    {}",
+        peer.name,
+        peer.key,
+        peer.key.fingerprint(),
+        addresses(peer)
+    );
+    out.data(&human, || object(peer))
+}
+
+fn add(own: &Own, out: Output, args: &args::PeersAdd) -> Result<()> {
+    let name = who::name(&args.name)?;
+    let (key, mut at) = if Link::looks_like(&args.key) {
+        let link = who::link(&args.key)?;
+        if link.token.is_some() {
+            return Err(Error::usage("this link is an invite; `egoat join` takes it"));
+        }
+        (link.key, link.addresses)
+    } else {
+        (parse_key(&args.key)?, Vec::new())
+    };
+    for given in &args.addresses {
+        at.push(who::address(given)?);
+    }
+    if key == own.key() {
+        return Err(Error::usage("this is this node's own key"));
+    }
+    let peer = Peers::edit(own.home(), |peers| {
+        if let Some(other) = peers.by_key(&key) {
+            return Err(Error::failed(format!("{} has this key already", other.name)));
+        }
+        ensure_free(peers, &name)?;
+        let peer = Peer::new(name, key, at);
+        peers.add(peer.clone());
+        Ok(peer)
+    })?;
+    print(out, &peer)
+}
+
+fn parse_key(given: &str) -> Result<PublicKey> {
+    given.parse().map_err(|_| Error::Usage {
+        what: "this is no key".into(),
+        hint: Some("a key has 52 characters of base32, as `egoat id` prints it".into()),
+    })
+}
+
+fn ensure_free(peers: &Peers, name: &str) -> Result<()> {
+    match peers.by_name(name) {
+        Some(_) => Err(Error::failed(format!("another peer is called {name} already"))),
+        None => Ok(()),
+    }
+}
+
+fn rename(own: &Own, args: &args::PeersRename) -> Result<()> {
+    let (old, new) = (who::saved(own, &args.name)?, who::name(&args.new)?);
+    Peers::edit(own.home(), |peers| {
+        ensure_free(peers, &new)?;
+        if let Some(peer) = peers.by_key_mut(&old.key) {
+            peer.name = new;
+        }
+        Ok(())
+    })
+}
+
+/// The invite goes first: a peer that is gone must not come back by a link that it has used.
+fn remove(own: &Own, args: &args::PeersRemove) -> Result<()> {
+    let peer = who::saved(own, &args.name)?;
+    if let Some(id) = peer.invite() {
+        invites::withdraw(own.home(), id)?;
+    }
+    Peers::edit(own.home(), |peers| {
+        peers.remove(&peer.key);
+        Ok(())
+    })
+}
+
+fn list_requests(own: &Own, out: Output) -> Result<()> {
+    let zone = Zone::local();
+    for request in requests::load(own.home())? {
+        let address = request.address.as_ref().map(Address::to_string);
+        let line = format!(
+            "{}  {}  {}  {}",
+            zone.format(request.seconds.saturating_mul(1_000_000)),
+            request.key.fingerprint(),
+            text::clean_line(&request.name),
+            address.as_deref().unwrap_or("no address")
+        );
+        out.data(&line, || {
+            Object::event("request")
+                .text("name", &request.name)
+                .text("key", &request.key.to_string())
+                .text("fingerprint", &request.key.fingerprint())
+                .optional("address", address.as_deref())
+                .number("time", request.seconds.saturating_mul(1_000_000))
+        })?;
+    }
+    Ok(())
+}
+
+fn accept(own: &Own, out: Output, args: &args::PeersAccept) -> Result<()> {
+    let given = args.name.as_deref().map(who::name).transpose()?;
+    let meant = |request: &Request| match args.who.as_deref() {
+        Some(who) => {
+            who == request.key.fingerprint() || who == request.key.to_string() || who == request.name
+        }
+        None => true,
+    };
+    let mut requests: Vec<Request> = requests::load(own.home())?.into_iter().filter(meant).collect();
+    let hint = Some("`egoat peers requests` lists them; give the fingerprint".to_owned());
+    let request = match (requests.pop(), requests.is_empty()) {
+        (Some(request), true) => request,
+        (Some(_), false) => {
+            return Err(Error::Usage { what: "more than one stranger is meant".into(), hint });
+        }
+        (None, _) => return Err(Error::Failed { what: "no such stranger has dialled".into(), hint }),
+    };
+    let name = given.or_else(|| text::suggest_name(&request.name)).unwrap_or_else(|| "peer".into());
+    let peer = Peers::edit(own.home(), |peers| {
+        if peers.by_key(&request.key).is_none() {
+            peers.add(Peer::new(name, request.key, request.address.iter().cloned().collect()));
+        }
+        peers.by_key(&request.key).cloned().ok_or_else(|| Error::failed("the peer could not be saved"))
+    })?;
+    requests::remove(own.home(), &request.key)?;
+    if node_lock::running(own.home())?.is_none() {
+        out.note("no node runs here: start `egoat serve` or `egoat chat`, so that they can connect");
+    }
+    print(out, &peer)
+}

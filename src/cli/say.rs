@@ -1,0 +1,54 @@
+//! `egoat say`: queue a message, and try to deliver it now.
+
+use std::io::Read;
+
+use crate::cli::args::Say;
+use crate::cli::output::Output;
+use crate::cli::who;
+use crate::error::{Error, Result};
+use crate::node::delivery::{self, Outcome};
+use crate::store::home::Own;
+use crate::text::json::Object;
+use crate::wire::message::MAX_TEXT;
+
+pub fn run(own: &Own, out: Output, args: &Say) -> Result<()> {
+    let wait = args.wait.as_deref().map(who::duration).transpose()?;
+    let text = if args.text.is_empty() { from_stdin()? } else { args.text.join(" ").into_bytes() };
+    if text.is_empty() {
+        return Err(Error::usage("there is nothing to say"));
+    }
+    let found = who::find(own, out, &args.peer, args.accept_new)?;
+    let peer = &found.peer;
+    let mut outbox = own.outbox(&peer.key)?;
+    let number = outbox.queue(&text)?;
+    let outcome = match found.refusal {
+        Some(refusal) if wait.is_none() => Outcome::Queued(refusal.to_string()),
+        _ => delivery::deliver(own, peer, &mut outbox, number, wait)?,
+    };
+    let object = |state: &str| {
+        Object::event("said").text("peer", &peer.name).number("number", number).text("state", state)
+    };
+    match outcome {
+        Outcome::Delivered => {
+            out.note(&format!("delivered to {}", peer.name));
+            out.object(|| object("delivered"))
+        }
+        Outcome::Queued(why) if wait.is_some() => Err(Error::Queued { peer: peer.name.clone(), why }),
+        Outcome::Queued(why) => {
+            out.note(&format!("queued for {}: {why}", peer.name));
+            out.object(|| object("queued"))
+        }
+    }
+}
+
+/// All of stdin, but for the newline at its end, which `echo` adds and nobody means.
+fn from_stdin() -> Result<Vec<u8>> {
+    let mut text = Vec::new();
+    // Two bytes more than a message may have: enough to see that it is too long.
+    let read = std::io::stdin().take(MAX_TEXT as u64 + 2).read_to_end(&mut text);
+    read.map_err(|cause| Error::failed(format!("cannot read the message from stdin: {cause}")))?;
+    if text.last() == Some(&b'\n') {
+        text.pop();
+    }
+    Ok(text)
+}

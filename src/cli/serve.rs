@@ -1,0 +1,97 @@
+//! `egoat serve`: the node without a terminal, a line an event on stdout.
+
+use crate::cli::args::Serve;
+use crate::cli::output::{self, Output};
+use crate::error::{Error, Result};
+use crate::node::event::Event;
+use crate::node::listener::Listen;
+use crate::node::running::{self, Options};
+use crate::store::home::Own;
+use crate::text::{self, json::Object};
+use crate::wire::address::Address;
+
+/// The most bytes of one transfer unless the user says otherwise.
+pub const MAX_BYTES: u64 = 1 << 30;
+
+/// The addresses of `--listen`. Port 0, which no address to dial has, means a free one.
+pub fn listen_addresses(given: &[String]) -> Result<Vec<Listen>> {
+    given.iter().map(|text| Listen::parse(text).map_or_else(|| Err(bad_listen(text)), Ok)).collect()
+}
+
+fn bad_listen(text: &str) -> Error {
+    Error::Usage {
+        what: format!("{} is no address to listen on", text::clean_line(text)),
+        hint: Some("an address is HOST:PORT, [IPV6]:PORT or HOST; port 0 takes a free one".into()),
+    }
+}
+
+/// The size that an option gives.
+pub fn size(given: Option<&str>) -> Result<u64> {
+    let Some(given) = given else { return Ok(MAX_BYTES) };
+    text::parse_size(given)
+        .ok_or_else(|| Error::usage(format!("{} is no size, such as 500M or 4G", text::clean_line(given))))
+}
+
+pub fn run(own: &Own, out: Output, args: &Serve) -> Result<()> {
+    let options = Options {
+        listen: listen_addresses(&args.listen)?,
+        downloads: own.home().downloads(args.downloads.as_deref())?,
+        flat: false,
+        max_bytes: size(args.max_file.as_deref())?,
+        accept_new: args.accept_new,
+        messages: true,
+        files_from: None,
+    };
+    for event in running::start(own.clone(), options)? {
+        print(out, event)?;
+    }
+    Ok(())
+}
+
+fn print(out: Output, event: Event) -> Result<()> {
+    let peer_event = |name: &str, peer: &str| Object::event(name).text("peer", peer);
+    match event {
+        Event::Listening(at) => out.data(&format!("listening on {at}"), || {
+            Object::event("listening").text("address", &Address::from(at).to_string())
+        }),
+        Event::Paired { peer, fingerprint } => out
+            .data(&format!("paired with {peer}, fingerprint {fingerprint}"), || {
+                peer_event("paired", &peer).text("fingerprint", &fingerprint)
+            }),
+        Event::Request { name, fingerprint } => out
+            .data(&format!("{name} wants to be a peer: `egoat peers accept {fingerprint}`"), || {
+                Object::event("request").text("name", &name).text("fingerprint", &fingerprint)
+            }),
+        Event::Connected { peer } => {
+            out.data(&format!("connected with {peer}"), || peer_event("connected", &peer))
+        }
+        Event::Disconnected { peer } => {
+            out.data(&format!("disconnected from {peer}"), || peer_event("disconnected", &peer))
+        }
+        Event::Received { peer, number, text } => {
+            let line = format!("message from {peer}: {}", text::indent(&text::clean_bytes(&text)));
+            out.data(&line, || {
+                peer_event("received", &peer)
+                    .number("number", number)
+                    .text("text", &String::from_utf8_lossy(&text))
+            })
+        }
+        Event::Delivered { peer, count, number } => {
+            let line = format!("delivered {count} to {peer}");
+            out.data(&line, || {
+                peer_event("delivered", &peer).number("count", count as u64).number("number", number)
+            })
+        }
+        Event::File { peer, path, size } => {
+            let path = path.to_string_lossy();
+            let line = format!("file from {peer}: {} ({})", text::clean_line(&path), text::size(size));
+            out.data(&line, || peer_event("file-received", &peer).text("path", &path).number("size", size))
+        }
+        Event::TransferDone { .. } => Ok(()),
+        Event::TransferFailed { error, .. } | Event::Trouble(error) => {
+            output::warn(&error.to_string());
+            Ok(())
+        }
+        Event::Fatal(error) => Err(error),
+    }
+}
