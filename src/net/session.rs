@@ -267,10 +267,9 @@ impl Incoming {
     /// is checked as soon as its header is there, so no more than one message and one record is ever held.
     fn has_message(&mut self) -> std::result::Result<bool, &'static str> {
         loop {
-            if let Some(length) = self.message_length()? {
-                if self.plain.len() - self.taken >= length {
-                    return Ok(true);
-                }
+            let is_whole = |length: usize| self.plain.len() - self.taken >= length;
+            if self.message_length()?.is_some_and(is_whole) {
+                return Ok(true);
             }
             if !self.open_record()? {
                 return Ok(false);

@@ -31,6 +31,10 @@ impl Backoff {
         Backoff(FIRST_PAUSE)
     }
 
+    fn is_new(&self) -> bool {
+        self.0 == FIRST_PAUSE
+    }
+
     fn next(&mut self) -> Duration {
         let pause = self.0;
         self.0 = (pause * 2).min(LONGEST_PAUSE);
@@ -52,7 +56,10 @@ pub fn push(shared: &Arc<Shared>, contact: &Arc<Contact>) {
                 if matches!(error, Error::Lost { .. }) {
                     backoff = Backoff::new();
                 }
-                shared.trouble(error);
+                // The first failure is worth a word, not each of a peer that is away for a week.
+                if backoff.is_new() || is_fatal(&error) {
+                    shared.trouble(error);
+                }
             }
         }
         contact.wait_for_news(&mut seen, backoff.next());
@@ -136,5 +143,6 @@ fn dial_peer(shared: &Arc<Shared>, peer: &Peer, kind: Kind, then: Option<Message
     let profile = shared.profile()?;
     let opening: Vec<Message> = [profile.message()].into_iter().chain(then).collect();
     let target = Target { key: peer.key, token: None, addresses: &peer.addresses, label: &peer.name };
-    dial::dial(shared.own().keys(), &target, kind, &opening)
+    // In a thread of its own, as when accepting: what the handshake has touched of the stack goes back to the system.
+    shared.run_apart(|| dial::dial(shared.own().keys(), &target, kind, &opening))
 }

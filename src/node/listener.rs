@@ -85,16 +85,21 @@ pub fn accept(shared: &Arc<Shared>, listener: &TcpListener) {
 /// A thread for the connection; without one, the connection is closed, and nothing more.
 fn start(shared: &Arc<Shared>, stream: TcpStream, from: IpAddr) {
     let Some(ticket) = shared.admission().admit(from) else { return };
-    let shared_there = Arc::clone(shared);
-    let _ = shared.spawn("accepted", move || {
-        let shared = shared_there;
+    let there = Arc::clone(shared);
+    let _ = shared.spawn("handshake", move || {
+        let shared = there;
         let find_token = |id: &[u8; 16]| Some(invites::find(shared.own().home(), id).ok()??.token);
         // A stranger's failed handshake is not worth a word.
         let Ok(accepted) = handshake::respond(stream, shared.own().keys(), find_token) else { return };
         drop(ticket);
-        if let Err(error) = serve(&shared, accepted) {
-            shared.trouble(error);
-        }
+        // In a thread of its own: the handshake has touched a hundred KiB of this one's stack, which an idle
+        // connection must not keep.
+        let there = Arc::clone(&shared);
+        let _ = shared.spawn("session", move || {
+            if let Err(error) = serve(&there, accepted) {
+                there.trouble(error);
+            }
+        });
     });
 }
 

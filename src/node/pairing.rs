@@ -99,10 +99,9 @@ pub fn judge(
 ) -> Result<Verdict> {
     let verdict = Peers::edit(home, |peers| {
         let invite_id = invite.map(|invite| invites::id_text(&invite.token.invite_id()));
-        if let Some(id) = &invite_id {
-            if peers.iter().any(|peer| peer.used_invite(id) && peer.key != key) {
-                return Ok(Some(refused(Refusal::InviteUsed)));
-            }
+        let by_another = |id: &String| peers.iter().any(|peer| peer.used_invite(id) && peer.key != key);
+        if invite_id.as_ref().is_some_and(by_another) {
+            return Ok(Some(refused(Refusal::InviteUsed)));
         }
         let retry = |peer: &Peer| invite_id.as_ref().is_some_and(|id| peer.used_invite(id));
         if invite.is_some_and(Invite::is_expired) && !peers.by_key(&key).is_some_and(retry) {

@@ -137,11 +137,7 @@ impl Contact {
     pub fn begin_sending(self: &Arc<Self>, via: Via, closer: Option<TcpStream>) -> Option<Sending> {
         let mut state = self.state();
         match &state.sending {
-            Some((_, Via::Pull, old)) if via == Via::Pull => {
-                if let Some(old) = old {
-                    let _ = old.shutdown(Shutdown::Both);
-                }
-            }
+            Some((_, Via::Pull, Some(old))) if via == Via::Pull => drop(old.shutdown(Shutdown::Both)),
             Some(_) => return None,
             None => {}
         }

@@ -177,15 +177,30 @@ impl Shared {
         let _ = self.events.send(event);
     }
 
-    /// Tells of an error: one that the node survives, or the last one.
+    /// Tells of an error: one that the node survives, or the last one. A lost connection is told as a peer that is away.
     pub fn trouble(&self, error: Error) {
-        self.tell(if is_fatal(&error) { Event::Fatal(error) } else { Event::Trouble(error) });
+        match error {
+            Error::Lost { .. } => {}
+            error if is_fatal(&error) => self.tell(Event::Fatal(error)),
+            error => self.tell(Event::Trouble(error)),
+        }
     }
 
     /// Starts a thread. Not being able to is an error of that one thing only.
     pub fn spawn(&self, name: &str, work: impl FnOnce() + Send + 'static) -> Result<()> {
         let started = thread::Builder::new().name(name.into()).stack_size(STACK).spawn(work);
         started.map(drop).map_err(|cause| Error::failed(format!("no thread could be started: {cause}")))
+    }
+
+    /// Runs `work` in a thread of its own and waits for it; in this one if there is no other to be had.
+    pub fn run_apart<T: Send>(&self, work: impl Fn() -> T + Sync) -> T {
+        thread::scope(|scope| {
+            let thread = thread::Builder::new().stack_size(STACK).spawn_scoped(scope, &work);
+            match thread.map(|thread| thread.join()) {
+                Ok(Ok(done)) => done,
+                _ => work(),
+            }
+        })
     }
 
     /// Makes the roster what the peers file says now; new peers get their threads.

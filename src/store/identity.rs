@@ -170,7 +170,7 @@ mod tests {
         use std::os::unix::fs::PermissionsExt;
         let dir = tempfile::tempdir().expect("tempdir");
         let path = dir.path().join("identity");
-        load_or_create(&path).ok().expect("created");
+        assert!(load_or_create(&path).is_ok());
         fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).expect("chmod");
         assert!(matches!(load_or_create(&path), Err(Error::Identity { .. })));
     }

@@ -92,7 +92,7 @@ mod tests {
     #[test]
     fn what_is_written_reads_back() {
         let text = sample().to_string();
-        let link: Link = text.parse().ok().expect("own link");
+        let Ok(link) = text.parse::<Link>() else { panic!("its own link") };
         assert_eq!(link.to_string(), text);
         assert!(
             text.bytes().all(|b| b.is_ascii_alphanumeric() || b":.@,[]-".contains(&b)),

@@ -1,0 +1,32 @@
+# all, check, install, uninstall, clean, bench. Installing compiles nothing: run `make` first.
+
+PREFIX = /usr/local
+BINDIR = $(PREFIX)/bin
+MANDIR = $(PREFIX)/share/man
+DESTDIR =
+CARGO = cargo
+
+all:
+	$(CARGO) build --release --locked
+
+check:
+	$(CARGO) test --locked
+
+bench:
+	$(CARGO) bench --locked --bench figures
+
+install:
+	install -d $(DESTDIR)$(BINDIR) $(DESTDIR)$(MANDIR)/man1 $(DESTDIR)$(MANDIR)/man5 $(DESTDIR)$(MANDIR)/man7
+	install -m 755 target/release/egoat $(DESTDIR)$(BINDIR)/egoat
+	install -m 644 man/egoat.1 $(DESTDIR)$(MANDIR)/man1/egoat.1
+	install -m 644 man/egoat-files.5 $(DESTDIR)$(MANDIR)/man5/egoat-files.5
+	install -m 644 man/egoat-protocol.7 $(DESTDIR)$(MANDIR)/man7/egoat-protocol.7
+
+uninstall:
+	rm -f $(DESTDIR)$(BINDIR)/egoat $(DESTDIR)$(MANDIR)/man1/egoat.1 \
+	    $(DESTDIR)$(MANDIR)/man5/egoat-files.5 $(DESTDIR)$(MANDIR)/man7/egoat-protocol.7
+
+clean:
+	$(CARGO) clean
+
+.PHONY: all check bench install uninstall clean

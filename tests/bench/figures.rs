@@ -1,0 +1,191 @@
+//! `make bench`: the figures of egoat that depend on the machine, measured with real processes and printed beside what
+//! they are to reach. Nothing fails here but a broken program: a verdict on a shared machine would be noise.
+
+#![allow(clippy::expect_used, clippy::unwrap_used, clippy::print_stdout)]
+
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_egoat");
+
+fn main() {
+    println!("{:<58} {:>12} {:>12}  {}", "what", "median", "worst", "to reach");
+    binary_size();
+    id();
+    say();
+    idle();
+}
+
+fn row(what: &str, median: String, worst: String, goal: &str) {
+    println!("{what:<58} {median:>12} {worst:>12}  {goal}");
+}
+
+fn milliseconds(duration: Duration) -> String {
+    format!("{:.2} ms", duration.as_secs_f64() * 1e3)
+}
+
+/// Runs `act` `runs` times after one that is not counted; gives the median and the worst time.
+fn time(runs: usize, mut act: impl FnMut()) -> (Duration, Duration) {
+    act();
+    let mut times: Vec<Duration> = (0..runs)
+        .map(|_| {
+            let started = Instant::now();
+            act();
+            started.elapsed()
+        })
+        .collect();
+    times.sort();
+    (times[times.len() / 2], times[times.len() - 1])
+}
+
+struct Home {
+    dir: tempfile::TempDir,
+}
+
+impl Home {
+    fn new(name: &str) -> Home {
+        let home = Home { dir: tempfile::tempdir().expect("a temporary directory") };
+        home.run(&["id", "--name", name]);
+        home
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(PROGRAM);
+        command.arg("--home").arg(self.dir.path()).arg("--quiet").args(arguments).stdin(Stdio::null());
+        command
+    }
+
+    fn run(&self, arguments: &[&str]) -> String {
+        let ran = self.command(arguments).output().expect("it starts");
+        assert!(ran.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&ran.stderr));
+        String::from_utf8(ran.stdout).expect("UTF-8")
+    }
+
+    fn serve(&self) -> Node {
+        let mut child = self
+            .command(&["serve", "--listen", "127.0.0.1:0"])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("it starts");
+        let mut stdout = BufReader::new(child.stdout.take().expect("piped"));
+        let mut line = String::new();
+        stdout.read_line(&mut line).expect("it speaks");
+        assert!(line.starts_with("listening on "), "{line}");
+        thread::spawn(move || stdout.lines().for_each(drop));
+        Node(child)
+    }
+}
+
+struct Node(Child);
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+impl Node {
+    fn proc(&self, file: &str) -> Option<String> {
+        fs::read_to_string(PathBuf::from("/proc").join(self.0.id().to_string()).join(file)).ok()
+    }
+
+    /// Resident memory in KiB.
+    fn resident(&self) -> Option<u64> {
+        let status = self.proc("status")?;
+        status.lines().find_map(|line| line.strip_prefix("VmRSS:")?.trim().strip_suffix(" kB")?.parse().ok())
+    }
+
+    /// Processor time so far in clock ticks of 10 ms.
+    fn ticks(&self) -> Option<u64> {
+        let stat = self.proc("stat")?;
+        let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_ascii_whitespace().collect();
+        Some(fields.get(11)?.parse::<u64>().ok()? + fields.get(12)?.parse::<u64>().ok()?)
+    }
+}
+
+fn pair(inviter: &Home, joiner: &Home) {
+    let link = inviter.run(&["invite"]);
+    joiner.run(&["join", link.trim()]);
+}
+
+fn binary_size() {
+    let bytes = fs::metadata(PROGRAM).expect("the program is there").len();
+    row("stripped binary", format!("{:.2} MiB", bytes as f64 / 1048576.0), String::new(), "2 MiB");
+}
+
+fn id() {
+    let home = Home::new("alice");
+    let (median, worst) = time(100, || drop(home.run(&["id"])));
+    row("egoat id, whole process", milliseconds(median), milliseconds(worst), "5 ms");
+}
+
+fn sync_time(dir: &Path) -> Duration {
+    let mut file = File::create(dir.join("sync")).expect("created");
+    let (median, _) = time(200, || {
+        file.write_all(&[7; 200]).expect("written");
+        file.sync_data().expect("synced");
+    });
+    median
+}
+
+fn say() {
+    let (alice, bob) = (Home::new("alice"), Home::new("bob"));
+    let _alice_node = alice.serve();
+    pair(&alice, &bob);
+    let _bob_node = bob.serve();
+    let sync = sync_time(alice.dir.path());
+    row("one append and fdatasync where the homes are", milliseconds(sync), String::new(), "");
+    let (median, worst) = time(200, || drop(alice.run(&["say", "--wait", "10s", "bob", "a line of text"])));
+    // Queued, stored by the receiver, and moved to the history: three of them one after the other.
+    let goal = format!("3 ms + 3 syncs = {}", milliseconds(Duration::from_millis(3) + 3 * sync));
+    row("egoat say, whole process, durable on both sides", milliseconds(median), milliseconds(worst), &goal);
+}
+
+/// Memory and processor time of a node that has nothing to do, without peers and with many.
+fn idle() {
+    const PEERS: usize = 24;
+    const WATCH: Duration = Duration::from_secs(10);
+    let hub = Home::new("hub");
+    let node = hub.serve();
+    thread::sleep(WATCH / 5);
+    let Some(alone) = node.resident() else {
+        return println!("no /proc here: memory and processor time are left out");
+    };
+    row("idle node, resident", format!("{:.1} MiB", alone as f64 / 1024.0), String::new(), "8 MiB");
+    let before = node.ticks().unwrap_or_default();
+    thread::sleep(WATCH);
+    let used = (node.ticks().unwrap_or_default() - before) as f64 / 100.0 / WATCH.as_secs_f64();
+    row("idle node, share of a core", format!("{:.2} %", used * 100.0), String::new(), "0.2 %");
+
+    let peers: Vec<(Home, Node)> = (0..PEERS)
+        .map(|number| {
+            let peer = Home::new(&format!("peer{number}"));
+            pair(&hub, &peer);
+            let node = peer.serve();
+            peer.run(&["say", "--wait", "10s", "hub", "here"]);
+            hub.run(&["say", "--wait", "10s", &format!("peer{number}"), "there"]);
+            (peer, node)
+        })
+        .collect();
+    thread::sleep(WATCH / 5);
+    let crowded = node.resident().unwrap_or_default();
+    // Each peer has a connection for either direction.
+    let each = crowded.saturating_sub(alone) as f64 / (2 * PEERS) as f64;
+    row("per connection, resident", format!("{each:.0} KiB"), String::new(), "100 KiB");
+    let before = node.ticks().unwrap_or_default();
+    thread::sleep(WATCH);
+    let used = (node.ticks().unwrap_or_default() - before) as f64 / 100.0 / WATCH.as_secs_f64();
+    row(
+        &format!("node with {PEERS} idle peers, share of a core"),
+        format!("{:.2} %", used * 100.0),
+        String::new(),
+        "",
+    );
+    drop(peers);
+}
