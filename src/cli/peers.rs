@@ -117,10 +117,10 @@ fn rename(own: &Own, args: &args::PeersRename) -> Result<()> {
     })
 }
 
-/// The invite goes first: a peer that is gone must not come back by a link that it has used.
+/// The invites go first: a peer that is gone must not come back by a link that it has used.
 fn remove(own: &Own, args: &args::PeersRemove) -> Result<()> {
     let peer = who::saved(own, &args.name)?;
-    if let Some(id) = peer.invite() {
+    for id in peer.invites() {
         invites::withdraw(own.home(), id)?;
     }
     Peers::edit(own.home(), |peers| {

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use crate::crypto::keys::{PublicKey, StaticKeys, Token};
 use crate::error::{Error, Result, reason};
+use crate::net::deadline::Deadline;
 use crate::net::handshake::{self, DialFailure};
 use crate::net::session::Session;
 use crate::wire::address::Address;
@@ -114,7 +115,7 @@ fn accepted(mut session: Session, opening: &[Message]) -> Result<Session> {
     for message in opening {
         session.write(message)?;
     }
-    session.set_patience(handshake::HANDSHAKE);
+    session.set_deadline(Some(Deadline::after(handshake::HANDSHAKE)));
     session.flush()?;
     let answer = match session.read("waiting to be accepted")? {
         Message::Accept => Ok(()),
@@ -126,7 +127,7 @@ fn accepted(mut session: Session, opening: &[Message]) -> Result<Session> {
     };
     match answer {
         Ok(()) => {
-            session.set_patience(Duration::MAX);
+            session.set_deadline(None);
             Ok(session)
         }
         Err(refusal) => Err(refused(session.label(), refusal)),

@@ -42,6 +42,9 @@ pub struct Session {
     label: String,
     outgoing: Outgoing,
     incoming: Incoming,
+    deadline: Option<Deadline>,
+    /// The read timeout that the socket has.
+    waits: Duration,
 }
 
 impl Session {
@@ -65,6 +68,8 @@ impl Session {
             label,
             outgoing: Outgoing { sealer: established.sealer, bytes: Vec::new() },
             incoming: Incoming::new(established.opener),
+            deadline: None,
+            waits: DEAD_AFTER,
         })
     }
 
@@ -93,10 +98,22 @@ impl Session {
         self.stream.try_clone()
     }
 
-    /// Gives up a read after `wait` without a byte, instead of the usual 60 s.
-    pub fn set_patience(&self, wait: Duration) {
-        // A zero timeout is an error to the system; and a failure leaves the longer one in force, which is bounded too.
-        let _ = self.stream.set_read_timeout(Some(wait.clamp(Duration::from_millis(1), DEAD_AFTER)));
+    /// Reads end at the deadline, however many bytes trickle in; without one, after 60 s of silence.
+    pub fn set_deadline(&mut self, deadline: Option<Deadline>) {
+        self.deadline = deadline;
+    }
+
+    /// One read from the socket.
+    fn fill(&mut self) -> io::Result<()> {
+        let wait = match &self.deadline {
+            Some(deadline) => deadline.remaining().ok_or(io::ErrorKind::TimedOut)?,
+            None => DEAD_AFTER,
+        };
+        if self.waits != wait {
+            self.stream.set_read_timeout(Some(wait))?;
+            self.waits = wait;
+        }
+        self.incoming.fill(&self.stream)
     }
 
     /// Queues a message; it is on its way after [`Session::flush`] at the latest.
@@ -124,7 +141,7 @@ impl Session {
     /// The next message; waits for it while bytes keep coming. `during` says for what, should it fail.
     pub fn read(&mut self, during: &str) -> Result<Message<'_>> {
         while !self.incoming.has_message().map_err(|what| self.broken(what))? {
-            if let Err(cause) = self.incoming.fill(&self.stream) {
+            if let Err(cause) = self.fill() {
                 return Err(self.lost(during, &cause));
             }
         }
@@ -163,6 +180,11 @@ impl Session {
         let mut scrap = [0; 4096];
         while deadline.read_exact(&self.stream, &mut scrap).is_ok() {}
         Ok(())
+    }
+
+    /// The other end said goodbye where more was to come: as good as a connection that is gone.
+    pub fn left(&self, during: &str) -> Error {
+        Error::Lost { peer: self.label.clone(), during: format!("{during} (it said goodbye)") }
     }
 
     /// What the other end just did is against the protocol.

@@ -12,7 +12,7 @@ use crate::net::session::Session;
 use crate::node::event::Event;
 use crate::node::flow::{self, Idle, Sender};
 use crate::node::roster::{Contact, Via};
-use crate::node::running::{Shared, is_fatal};
+use crate::node::running::Shared;
 use crate::store::peers::Peer;
 use crate::wire::message::{Kind, Message};
 
@@ -57,7 +57,7 @@ pub fn push(shared: &Arc<Shared>, contact: &Arc<Contact>) {
                     backoff = Backoff::new();
                 }
                 // The first failure is worth a word, not each of a peer that is away for a week.
-                if backoff.is_new() || is_fatal(&error) {
+                if backoff.is_new() {
                     shared.trouble(error);
                 }
             }
@@ -96,10 +96,11 @@ pub fn send_messages(
         true => Idle::Look,
         false => Idle::Ping,
     };
-    Sender::new(session, shared.own(), held)?.run(idle, |count, number| {
+    let delivered = |count, number| {
         shared.doorbell().ring_back();
         shared.tell(Event::Delivered { peer: name.clone(), count, number });
-    })
+    };
+    shared.logged(Sender::new(session, shared.own(), held).and_then(|sender| sender.run(idle, delivered)))
 }
 
 /// Pulls from the contact's peer whenever it can be dialled and does not dial us.
@@ -108,7 +109,6 @@ pub fn pull(shared: &Arc<Shared>, contact: &Arc<Contact>) {
     while let Some(peer) = contact.wait_for_pull(ITS_TURN) {
         match pull_once(shared, contact, &peer) {
             Ok(()) => backoff = Backoff::new(),
-            Err(error) if is_fatal(&error) => shared.trouble(error),
             // It pushes to us after all, or it is gone, which the pushing thread reports.
             Err(_) => {}
         }
@@ -133,10 +133,11 @@ pub fn receive_messages(
 ) -> Result<()> {
     let name = session.label().to_owned();
     let welcome = || contact.peer().is_some_and(|peer| !peer.is_blocked());
-    flow::receive(session, history, welcome, |(number, text)| {
+    let stored = |(number, text)| {
         shared.doorbell().ring_back();
         shared.tell(Event::Received { peer: name.clone(), number, text });
-    })
+    };
+    shared.logged(flow::receive(session, history, welcome, stored))
 }
 
 fn dial_peer(shared: &Arc<Shared>, peer: &Peer, kind: Kind, then: Option<Message>) -> Result<Session> {

@@ -118,6 +118,8 @@ impl<'a> Sender<'a> {
         match self.session.read(DURING)? {
             Message::Ack(number) if (first..=last).contains(&number) => Ok(number),
             Message::Ack(_) => Err(self.session.broken("it acknowledges what was not sent")),
+            // It stops receiving, as from somebody who is no peer any more.
+            Message::Bye => Err(self.session.left(DURING)),
             other => {
                 let kind = other.kind();
                 Err(self.session.unexpected(kind, DURING))
@@ -152,6 +154,7 @@ impl<'a> Sender<'a> {
         const DURING: &str = "waiting for a sign of life";
         match self.session.read(DURING)? {
             Message::Pong => Ok(()),
+            Message::Bye => Err(self.session.left(DURING)),
             other => {
                 let kind = other.kind();
                 Err(self.session.unexpected(kind, DURING))

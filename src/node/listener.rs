@@ -7,8 +7,10 @@ use std::thread;
 use std::time::Duration;
 
 use crate::error::{Error, Result};
+use crate::net::deadline::Deadline;
 use crate::net::handshake::{self, Accepted, HANDSHAKE};
 use crate::net::session::Session;
+use crate::node::admission::Ticket;
 use crate::node::dialler::{receive_messages, send_messages};
 use crate::node::event::Event;
 use crate::node::pairing::{self, Profile, Verdict};
@@ -91,12 +93,11 @@ fn start(shared: &Arc<Shared>, stream: TcpStream, from: IpAddr) {
         let find_token = |id: &[u8; 16]| Some(invites::find(shared.own().home(), id).ok()??.token);
         // A stranger's failed handshake is not worth a word.
         let Ok(accepted) = handshake::respond(stream, shared.own().keys(), find_token) else { return };
-        drop(ticket);
         // In a thread of its own: the handshake has touched a hundred KiB of this one's stack, which an idle
         // connection must not keep.
         let there = Arc::clone(&shared);
         let _ = shared.spawn("session", move || {
-            if let Err(error) = serve(&there, accepted) {
+            if let Err(error) = serve(&there, accepted, ticket) {
                 there.trouble(error);
             }
         });
@@ -104,11 +105,12 @@ fn start(shared: &Arc<Shared>, stream: TcpStream, from: IpAddr) {
 }
 
 /// Serves a proven connection: who it is, whether it is welcome, and what it is for.
-fn serve(shared: &Arc<Shared>, accepted: Accepted) -> Result<()> {
+fn serve(shared: &Arc<Shared>, accepted: Accepted, ticket: Ticket) -> Result<()> {
     let Accepted { mut session, kind, invite } = accepted;
-    session.set_patience(HANDSHAKE);
+    session.set_deadline(Some(Deadline::after(HANDSHAKE)));
     let profile = Profile::read(&mut session)?;
-    session.set_patience(Duration::MAX);
+    session.set_deadline(None);
+    drop(ticket);
     if invite.is_some() && kind != Kind::Pair {
         return session.finish(&Message::Refused(Refusal::Unsupported));
     }
@@ -203,7 +205,7 @@ fn serve_files(shared: &Arc<Shared>, mut session: Session, peer: &Peer) -> Resul
     };
     let mut history = shared.own().history(&peer.key)?;
     for file in received {
-        history.store_file(true, file.size, &file.path.to_string_lossy())?;
+        shared.logged(history.store_file(true, file.size, &file.path.to_string_lossy()))?;
         shared.tell(Event::File { peer: peer.name.clone(), path: file.path, size: file.size });
     }
     shared.doorbell().ring_back();

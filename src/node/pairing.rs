@@ -129,6 +129,9 @@ pub fn judge(
         }))
     })?;
     if let Some(verdict) = verdict {
+        if matches!(verdict, Verdict::Added(_)) {
+            requests::remove(home, &key)?;
+        }
         return Ok(verdict);
     }
     let name = profile.name.clone().unwrap_or_else(|| "stranger".into());

@@ -65,11 +65,6 @@ pub struct Shared {
     _lock: Option<NodeLock>,
 }
 
-/// An error after which a node must not go on: what it could not write, it must not acknowledge.
-pub fn is_fatal(error: &Error) -> bool {
-    matches!(error, Error::Disk { .. } | Error::Corrupt { .. })
-}
-
 /// Starts a node, which runs until the process ends; what happens comes out of the channel.
 pub fn start(own: Own, options: Options) -> Result<Receiver<Event>> {
     let lock = if options.messages { Some(take_home(&own)?) } else { None };
@@ -177,13 +172,25 @@ impl Shared {
         let _ = self.events.send(event);
     }
 
-    /// Tells of an error: one that the node survives, or the last one. A lost connection is told as a peer that is away.
+    /// Tells of an error that the node survives. A lost connection is told as a peer that is away.
     pub fn trouble(&self, error: Error) {
         match error {
             Error::Lost { .. } => {}
-            error if is_fatal(&error) => self.tell(Event::Fatal(error)),
             error => self.tell(Event::Trouble(error)),
         }
+    }
+
+    /// Ends the node for an error of a history or outbox that could not be written: what is on the disk then is unknown,
+    /// so nothing more may be acknowledged. Other errors of a log stop the flow that met them.
+    pub fn logged<T>(&self, result: Result<T>) -> Result<T> {
+        result.map_err(|error| match error {
+            Error::Disk { verb: "write" | "sync", path, cause } => {
+                let lost = Error::failed(format!("{} could not be written", path.display()));
+                self.tell(Event::Fatal(Error::Disk { verb: "write", path, cause }));
+                lost
+            }
+            other => other,
+        })
     }
 
     /// Starts a thread. Not being able to is an error of that one thing only.

@@ -14,13 +14,30 @@ pub fn private() -> OpenOptions {
     options
 }
 
-/// Creates `dir` and what is missing above it, readable by the owner alone.
+/// Creates `dir` and what is missing above it, readable by the owner alone; their names are durable.
 pub fn create_private_dir(dir: &Path) -> io::Result<()> {
+    if dir.is_dir() {
+        return Ok(());
+    }
+    let parent = parent(dir);
+    create_private_dir(parent)?;
+    #[allow(unused_mut)]
     let mut builder = fs::DirBuilder::new();
-    builder.recursive(true);
     #[cfg(unix)]
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder.create(dir)
+    match builder.create(dir) {
+        // Another process was faster.
+        Err(cause) if cause.kind() == io::ErrorKind::AlreadyExists && dir.is_dir() => Ok(()),
+        created => created.and_then(|()| sync_dir(parent)),
+    }
+}
+
+/// The directory that a path is in; of a bare name, the current one.
+pub fn parent(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    }
 }
 
 /// Whether others than the owner can read or write the open file.
@@ -91,7 +108,7 @@ pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     file.write_all(bytes)?;
     file.sync_all()?;
     fs::rename(&temporary, path)?;
-    sync_dir(path.parent().unwrap_or(Path::new(".")))
+    sync_dir(parent(path))
 }
 
 /// The text of a small file, `None` if there is none; more than `limit` bytes are an error, not an allocation.

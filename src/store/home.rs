@@ -101,11 +101,8 @@ impl Home {
     pub fn name(&self) -> Result<String> {
         let path = self.dir.join("name");
         let stored = file::read_text(&path, 1024).map_err(Error::disk("read", &path))?;
-        Ok(stored
-            .as_deref()
-            .and_then(text::suggest_name)
-            .or_else(default_name)
-            .unwrap_or_else(|| "egoat".into()))
+        let first = stored.as_deref().and_then(|text| text.lines().next());
+        Ok(first.and_then(text::suggest_name).or_else(default_name).unwrap_or_else(|| "egoat".into()))
     }
 
     /// Gives this node a name.
@@ -187,6 +184,7 @@ impl Own {
 
     /// Seals the identity file with a passphrase, or opens it with an empty one.
     pub fn set_passphrase(&self, passphrase: &[u8]) -> Result<()> {
+        let _lock = self.0.home.lock_records()?;
         identity::set_passphrase(&self.0.home.identity_path(), &self.0.seed, passphrase)
     }
 

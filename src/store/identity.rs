@@ -61,7 +61,7 @@ fn create(path: &Path) -> Result<Identity> {
     let temporary = path.with_extension(format!("new-{}", base32::encode(&random_array::<8>())));
     let written = write_new(&temporary, &plain_text(&seed))
         .and_then(|()| fs::hard_link(&temporary, path))
-        .and_then(|()| file::sync_dir(path.parent().unwrap_or(Path::new("."))));
+        .and_then(|()| file::sync_dir(file::parent(path)));
     // Whatever happened, the temporary name is of no use any more.
     let _ = fs::remove_file(&temporary);
     written.map_err(Error::disk("create", path))?;

@@ -45,7 +45,8 @@ impl Invite {
     }
 
     fn line(&self) -> String {
-        format!("{} {} {}", self.token.to_base32(), self.expires, self.name.as_deref().unwrap_or_default())
+        let (token, name) = (self.token.to_base32(), self.name.as_deref().unwrap_or_default());
+        format!("{token} {} {name}", self.expires).trim_end().to_owned()
     }
 }
 
@@ -83,10 +84,8 @@ fn load(home: &Home) -> Result<Vec<Invite>> {
         path: path.clone(),
         what: format!("line {} is no invite", index + 1),
     };
-    text.lines()
-        .enumerate()
-        .map(|(index, line)| Invite::parse(line).ok_or_else(|| malformed(index)))
-        .collect()
+    let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
+    lines.map(|(index, line)| Invite::parse(line).ok_or_else(|| malformed(index))).collect()
 }
 
 fn edit(home: &Home, change: impl FnOnce(&mut Vec<Invite>)) -> Result<()> {

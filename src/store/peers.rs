@@ -19,8 +19,8 @@ use crate::wire::link::MAX_ADDRESSES;
 
 /// 10,000 peers with long lines; a larger file is not one that this program wrote.
 const MAX_LEN: u64 = 4 << 20;
-/// Set on a peer who came by an invite: the invite's id in base32.
-const INVITE: &str = "invite";
+/// Set on a peer for each invite that it used: the invite's id in base32.
+const INVITE: &str = "invite=";
 /// Set by the user on a peer who is not to connect.
 const BLOCKED: &str = "blocked";
 
@@ -43,25 +43,21 @@ impl Peer {
         Peer { name, key, addresses, options: Vec::new() }
     }
 
-    /// The value of an option.
-    pub fn option(&self, name: &str) -> Option<&str> {
-        self.options.iter().find_map(|option| option.strip_prefix(name)?.strip_prefix('='))
-    }
-
-    /// The id of the invite that the peer used, in base32.
-    pub fn invite(&self) -> Option<&str> {
-        self.option(INVITE)
+    /// The ids of the invites that the peer used, in base32.
+    pub fn invites(&self) -> impl Iterator<Item = &str> {
+        self.options.iter().filter_map(|option| option.strip_prefix(INVITE))
     }
 
     /// Whether the peer used this invite.
     pub fn used_invite(&self, id: &str) -> bool {
-        self.invite() == Some(id)
+        self.invites().any(|used| used == id)
     }
 
     /// Notes that the peer used the invite: this is what consumes it.
     pub fn set_invite(&mut self, id: &str) {
-        self.options.retain(|option| !option.starts_with("invite="));
-        self.options.push(format!("{INVITE}={id}"));
+        if !self.used_invite(id) {
+            self.options.push(format!("{INVITE}{id}"));
+        }
     }
 
     /// Whether the user has blocked the peer.
@@ -72,8 +68,11 @@ impl Peer {
     /// Puts an address at which the peer was just seen first, unless it is known.
     pub fn learn_address(&mut self, address: Address) {
         if !self.addresses.contains(&address) {
+            // The first was learned last; those behind it may be the user's own.
+            if self.addresses.len() >= MAX_ADDRESSES {
+                self.addresses.remove(0);
+            }
             self.addresses.insert(0, address);
-            self.addresses.truncate(MAX_ADDRESSES);
         }
     }
 
@@ -244,7 +243,6 @@ mod tests {
         let peers = Peers::parse(&text).expect("parses");
         assert_eq!(peers.text(), text);
         let bob = peers.by_name("bob").expect("bob");
-        assert_eq!(bob.option("files"), Some("ask"));
         assert_eq!(bob.addresses.len(), 2);
         assert!(peers.by_key(&key(2)).expect("carol").addresses.is_empty());
     }
@@ -277,6 +275,16 @@ mod tests {
         assert_eq!(peers.add(Peer::new("bob".into(), key(3), vec![])), "bob");
         assert_eq!(peers.add(Peer::new("bob".into(), key(4), vec![])), "bob-2");
         assert!(Peers::parse(&peers.text()).is_ok());
+    }
+
+    #[test]
+    fn every_invite_that_a_peer_used_stays_used() {
+        let mut peer = Peer::new("bob".into(), key(1), vec![]);
+        for id in ["aa", "bb", "aa"] {
+            peer.set_invite(id);
+        }
+        assert!(peer.line().ends_with("- invite=aa invite=bb"), "{}", peer.line());
+        assert!(peer.used_invite("aa") && peer.used_invite("bb") && !peer.used_invite("a"));
     }
 
     #[test]

@@ -16,7 +16,7 @@ use crate::wire::message::{Declined, Failure, Message};
 
 /// Written bytes after which a file is synced in between, so that the last sync is short: the sender waits for it, and
 /// takes a minute of silence for the end.
-const SYNC_EVERY: u64 = 256 << 20;
+const SYNC_EVERY: u64 = 64 << 20;
 
 /// Where files go, and how much.
 pub struct Place {
@@ -49,7 +49,7 @@ pub fn receive(mut session: Session, place: &Place) -> Result<Vec<Received>> {
         session.finish(&Message::Decline(Declined::TooLarge))?;
         return Err(Error::failed(format!("{peer} offered more than --max-file allows, and was refused")));
     }
-    let staging = match Staging::create(place, &transfer, &manifest) {
+    let staging = match Staging::create(place, &transfer) {
         Ok(staging) => staging,
         Err(error) => {
             session.finish(&Message::Decline(if is_full(&error) {
@@ -111,8 +111,13 @@ fn offered(session: &mut Session) -> Result<std::result::Result<([u8; 16], Manif
         }
     }
     Ok(match Manifest::new(entries) {
-        Ok(manifest) if manifest.bytes() == bytes => Ok((transfer, manifest)),
-        Ok(_) => Err("the sizes do not add up".into()),
+        Ok(manifest) if manifest.bytes() != bytes => Err("the sizes do not add up".into()),
+        Ok(manifest)
+            if manifest.entries().iter().any(|entry| entry.is_dir || entry.path.components().count() > 1) =>
+        {
+            Err("a tree of files, which this version does not take".into())
+        }
+        Ok(manifest) => Ok((transfer, manifest)),
         Err(what) => Err(what),
     })
 }
@@ -168,10 +173,7 @@ struct Staging {
 }
 
 impl Staging {
-    fn create(place: &Place, transfer: &[u8; 16], manifest: &Manifest) -> Result<Staging> {
-        if manifest.entries().iter().any(|entry| entry.is_dir || entry.path.components().count() > 1) {
-            return Err(Error::failed("trees of files are not taken yet"));
-        }
+    fn create(place: &Place, transfer: &[u8; 16]) -> Result<Staging> {
         file::create_private_dir(&place.dir).map_err(Error::disk("create", &place.dir))?;
         let dir = place.dir.join(format!(".egoat-{}", base32::encode(transfer)));
         // Without `recursive`, so that a folder or link that somebody put there is an error.

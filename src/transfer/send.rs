@@ -167,9 +167,6 @@ fn offer(session: &mut Session, manifest: &Manifest) -> Result<()> {
             why: format!("{} is more than it takes", text::size(manifest.bytes())),
             hint: Some("they can allow more: `egoat serve --max-file SIZE`".into()),
         },
-        Declined::Policy => {
-            Error::Refused { peer, why: "it takes no files from this node".into(), hint: None }
-        }
         Declined::Full => Error::Remote { peer, why: "its disk is full", disk: true },
         Declined::Disk => Error::Remote { peer, why: "it cannot write where files land", disk: true },
     })
@@ -186,7 +183,6 @@ fn stored(mut session: Session) -> Result<()> {
                     Failure::Full => ("its disk is full", true),
                     Failure::Disk => ("its disk failed", true),
                     Failure::Source => ("it lost track of the files", false),
-                    Failure::Cancelled => ("it was stopped there", false),
                 };
                 return Err(Error::Remote { peer: session.label().to_owned(), why, disk });
             }

@@ -11,6 +11,8 @@ pub const MAX_TEXT: usize = 1 << 20;
 /// Bytes of a chunk but the last. Four records: large enough that a chunk's bookkeeping costs nothing, small
 /// enough that a lost connection repeats little.
 pub const CHUNK: usize = 256 << 10;
+/// Highest message number: far above any clock in µs, and far below where adding one would end.
+pub const MAX_NUMBER: u64 = 1 << 62;
 /// Longest body of a MANIFEST message in bytes; a manifest goes as several.
 pub const MAX_MANIFEST: usize = 64 << 10;
 /// Longest name in bytes: 32 characters of at most 4.
@@ -64,8 +66,6 @@ pub enum Declined {
     TooLarge = 2,
     /// No room on the disk.
     Full = 3,
-    /// The receiver does not want files from this peer.
-    Policy = 4,
     /// The receiver cannot write where files land.
     Disk = 5,
 }
@@ -79,8 +79,11 @@ pub enum Failure {
     Disk = 2,
     /// A file changed while it was sent, or cannot be read.
     Source = 3,
-    /// Somebody stopped it.
-    Cancelled = 4,
+}
+
+fn number(fields: &mut Reader) -> Result<u64, Malformed> {
+    let number = fields.u64("number")?;
+    if number <= MAX_NUMBER { Ok(number) } else { Err(Malformed("number")) }
 }
 
 fn one_of<T: Copy>(byte: u8, all: &[T], code: impl Fn(T) -> u8, field: &'static str) -> Result<T, Malformed> {
@@ -156,9 +159,8 @@ const REFUSALS: [Refusal; 6] = [
     Refusal::Busy,
     Refusal::Unsupported,
 ];
-const DECLINES: [Declined; 5] =
-    [Declined::Manifest, Declined::TooLarge, Declined::Full, Declined::Policy, Declined::Disk];
-const FAILURES: [Failure; 4] = [Failure::Full, Failure::Disk, Failure::Source, Failure::Cancelled];
+const DECLINES: [Declined; 4] = [Declined::Manifest, Declined::TooLarge, Declined::Full, Declined::Disk];
+const FAILURES: [Failure; 3] = [Failure::Full, Failure::Disk, Failure::Source];
 
 /// The most bytes that the body of a message of this type may have; checked before anything is allocated for it.
 pub fn max_body(kind: u8) -> Result<usize, Malformed> {
@@ -192,9 +194,9 @@ impl<'a> Message<'a> {
                 let length = fields.u8("name length")? as usize;
                 Message::Profile { name: fields.text(length, "name")?, port: fields.u16("port")? }
             }
-            7 => Message::Held(fields.u64("number")?),
-            8 => Message::Text { number: fields.u64("number")?, body: fields.rest() },
-            9 => Message::Ack(fields.u64("number")?),
+            7 => Message::Held(number(&mut fields)?),
+            8 => Message::Text { number: number(&mut fields)?, body: fields.rest() },
+            9 => Message::Ack(number(&mut fields)?),
             16 => Message::Offer {
                 transfer: fields.array("transfer")?,
                 entries: fields.u32("entries")?,
@@ -299,7 +301,7 @@ mod tests {
             Message::Profile { name: "bob", port: 4628 },
             Message::Profile { name: "", port: 0 },
             Message::Held(7),
-            Message::Text { number: u64::MAX, body: b"hi" },
+            Message::Text { number: MAX_NUMBER, body: b"hi" },
             Message::Text { number: 1, body: b"" },
             Message::Ack(1 << 40),
             Message::Offer { transfer: [3; 16], entries: 2, bytes: 1 << 33 },
@@ -343,6 +345,14 @@ mod tests {
                     assert!(long_field, "{message:?} cut at {end}");
                 }
             }
+        }
+    }
+
+    #[test]
+    fn numbers_that_leave_no_room_are_refused() {
+        for kind in [7, 8, 9] {
+            assert!(Message::decode(kind, &(MAX_NUMBER + 1).to_be_bytes()).is_err());
+            assert!(Message::decode(kind, &u64::MAX.to_be_bytes()).is_err());
         }
     }
 
