@@ -117,14 +117,11 @@ fn accepted(mut session: Session, opening: &[Message]) -> Result<Session> {
     }
     session.set_deadline(Some(Deadline::after(handshake::HANDSHAKE)));
     session.flush()?;
-    let answer = match session.read("waiting to be accepted")? {
-        Message::Accept => Ok(()),
-        Message::Refused(refusal) => Err(refusal),
-        other => {
-            let kind = other.kind();
-            return Err(session.unexpected(kind, "waiting to be accepted"));
-        }
-    };
+    let answer = session.expect("waiting to be accepted", |message| match message {
+        Message::Accept => Some(Ok(())),
+        Message::Refused(refusal) => Some(Err(refusal)),
+        _ => None,
+    })?;
     match answer {
         Ok(()) => {
             session.set_deadline(None);

@@ -150,6 +150,13 @@ impl Session {
         self.incoming.next().map_err(|what| Error::Protocol { peer: label.clone(), what: what.into() })
     }
 
+    /// The next message, which must be one that `pick` takes.
+    pub fn expect<T>(&mut self, during: &str, pick: impl FnOnce(Message) -> Option<T>) -> Result<T> {
+        let message = self.read(during)?;
+        let kind = message.kind();
+        pick(message).ok_or_else(|| self.unexpected(kind, during))
+    }
+
     /// Whether [`Session::read`] would return without waiting for the network.
     pub fn has_buffered(&mut self) -> Result<bool> {
         self.incoming.has_message().map_err(|what| self.broken(what))
@@ -182,18 +189,16 @@ impl Session {
         Ok(())
     }
 
-    /// The other end said goodbye where more was to come: as good as a connection that is gone.
-    pub fn left(&self, during: &str) -> Error {
-        Error::Lost { peer: self.label.clone(), during: format!("{during} (it said goodbye)") }
-    }
-
     /// What the other end just did is against the protocol.
     pub fn broken(&self, what: impl Into<String>) -> Error {
         Error::Protocol { peer: self.label.clone(), what: what.into() }
     }
 
-    /// The message is not one that may come here.
+    /// The message is not one that may come here. A goodbye is as good as a connection that is gone.
     pub fn unexpected(&self, kind: u8, during: &str) -> Error {
+        if kind == Message::Bye.kind() {
+            return Error::Lost { peer: self.label.clone(), during: format!("{during} (it said goodbye)") };
+        }
         self.broken(format!("message type {kind} while {during}"))
     }
 

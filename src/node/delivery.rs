@@ -5,13 +5,13 @@ use std::time::{Duration, Instant};
 use crate::error::{Error, Result};
 use crate::net::dial::{self, Target};
 use crate::node::doorbell::{Bell, Doorbell};
-use crate::node::flow::{Idle, Sender};
+use crate::node::flow::{self, Idle, Sender};
 use crate::node::pairing::OwnProfile;
 use crate::store::home::Own;
 use crate::store::node_lock::{NodeInfo, NodeLock};
 use crate::store::outbox::Outbox;
 use crate::store::peers::Peer;
-use crate::wire::message::{Kind, Message};
+use crate::wire::message::Kind;
 
 /// Without `--wait`, a running node gets this long to deliver before `say` reports "queued".
 const A_MOMENT: Duration = Duration::from_secs(1);
@@ -75,13 +75,7 @@ fn deliver_once(own: &Own, peer: &Peer, outbox: &mut Outbox, lock: NodeLock) -> 
     let profile = OwnProfile::at_port(own.home(), 0)?;
     let target = Target { key: peer.key, token: None, addresses: &peer.addresses, label: &peer.name };
     let mut session = dial::dial(own.keys(), &target, Kind::Push, &[profile.message()])?;
-    let held = match session.read("waiting to be told what it holds")? {
-        Message::Held(number) => number,
-        other => {
-            let kind = other.kind();
-            return Err(session.unexpected(kind, "waiting to be told what it holds"));
-        }
-    };
+    let held = flow::read_held(&mut session)?;
     let idle = |_| match outbox.has_pending() {
         Ok(true) => Idle::Look,
         _ => Idle::Stop,

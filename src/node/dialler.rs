@@ -82,14 +82,7 @@ pub fn send_messages(
     session: &mut Session,
     seen: &mut u64,
 ) -> Result<()> {
-    const DURING: &str = "waiting to be told what it holds";
-    let held = match session.read(DURING)? {
-        Message::Held(number) => number,
-        other => {
-            let kind = other.kind();
-            return Err(session.unexpected(kind, DURING));
-        }
-    };
+    let held = flow::read_held(session)?;
     let name = session.label().to_owned();
     let idle = |wait| match contact.wait_for_news(seen, wait) {
         _ if contact.peer().is_none_or(|peer| peer.is_blocked()) => Idle::Stop,

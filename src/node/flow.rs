@@ -19,6 +19,14 @@ const WINDOW: usize = 512 << 10;
 /// What a message costs in the window beside its text.
 const PER_MESSAGE: usize = 64;
 
+/// How a flow starts: the receiver says the last number that it holds.
+pub fn read_held(session: &mut Session) -> Result<u64> {
+    session.expect("waiting to be told what it holds", |message| match message {
+        Message::Held(number) => Some(number),
+        _ => None,
+    })
+}
+
 /// What the sender does when nothing waits.
 pub enum Idle {
     /// Look again.
@@ -115,16 +123,12 @@ impl<'a> Sender<'a> {
             (Some((first, _)), Some((last, _))) => (*first, *last),
             _ => (0, 0),
         };
-        match self.session.read(DURING)? {
-            Message::Ack(number) if (first..=last).contains(&number) => Ok(number),
-            Message::Ack(_) => Err(self.session.broken("it acknowledges what was not sent")),
-            // It stops receiving, as from somebody who is no peer any more.
-            Message::Bye => Err(self.session.left(DURING)),
-            other => {
-                let kind = other.kind();
-                Err(self.session.unexpected(kind, DURING))
-            }
-        }
+        let number = self.session.expect(DURING, |message| match message {
+            Message::Ack(number) => Some(number),
+            _ => None,
+        })?;
+        let was_sent = (first..=last).contains(&number);
+        if was_sent { Ok(number) } else { Err(self.session.broken("it acknowledges what was not sent")) }
     }
 
     /// The messages up to `number` are on the receiver's disk: they move from the outbox to the history. In this order:
@@ -151,15 +155,7 @@ impl<'a> Sender<'a> {
         self.pending.release_memory();
         self.flight.shrink_to_fit();
         self.session.send(&Message::Ping)?;
-        const DURING: &str = "waiting for a sign of life";
-        match self.session.read(DURING)? {
-            Message::Pong => Ok(()),
-            Message::Bye => Err(self.session.left(DURING)),
-            other => {
-                let kind = other.kind();
-                Err(self.session.unexpected(kind, DURING))
-            }
-        }
+        self.session.expect("waiting for a sign of life", |message| (message == Message::Pong).then_some(()))
     }
 }
 

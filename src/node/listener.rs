@@ -149,13 +149,7 @@ fn pair(shared: &Arc<Shared>, mut session: Session) -> Result<()> {
     session.write(&Message::Accept)?;
     session.write(&shared.profile()?.message())?;
     session.flush()?;
-    match session.read("waiting for its goodbye")? {
-        Message::Bye => Ok(()),
-        other => {
-            let kind = other.kind();
-            Err(session.unexpected(kind, "waiting for its goodbye"))
-        }
-    }
+    session.expect("waiting for its goodbye", |message| (message == Message::Bye).then_some(()))
 }
 
 fn contact(shared: &Arc<Shared>, peer: &Peer) -> Result<Arc<Contact>> {

@@ -26,21 +26,15 @@ pub struct Profile {
 impl Profile {
     /// Reads the other end's PROFILE.
     pub fn read(session: &mut Session) -> Result<Profile> {
-        const DURING: &str = "waiting to be told who it is";
         let seen_at = session.remote_address();
-        match session.read(DURING)? {
-            Message::Profile { name, port } => Ok(Profile {
-                name: text::suggest_name(name),
-                address: seen_at.filter(|_| port != 0).map(|mut at| {
-                    at.set_port(port);
-                    Address::from(at)
-                }),
-            }),
-            other => {
-                let kind = other.kind();
-                Err(session.unexpected(kind, DURING))
-            }
-        }
+        session.expect("waiting to be told who it is", |message| {
+            let Message::Profile { name, port } = message else { return None };
+            let address = seen_at.filter(|_| port != 0).map(|mut at| {
+                at.set_port(port);
+                Address::from(at)
+            });
+            Some(Profile { name: text::suggest_name(name), address })
+        })
     }
 }
 

@@ -87,25 +87,19 @@ fn is_full(error: &Error) -> bool {
 /// Reads OFFER and MANIFEST; the inner error is what is wrong with them.
 fn offered(session: &mut Session) -> Result<std::result::Result<([u8; 16], Manifest), String>> {
     const DURING: &str = "waiting for an offer";
-    let (transfer, count, bytes) = match session.read(DURING)? {
-        Message::Offer { transfer, entries, bytes } => (transfer, entries, bytes),
-        other => {
-            let kind = other.kind();
-            return Err(session.unexpected(kind, DURING));
-        }
-    };
+    let (transfer, count, bytes) = session.expect(DURING, |message| match message {
+        Message::Offer { transfer, entries, bytes } => Some((transfer, entries, bytes)),
+        _ => None,
+    })?;
     if count == 0 || count > MAX_ENTRIES {
         return Ok(Err(format!("{count} entries")));
     }
     let mut entries = Vec::new();
     while entries.len() < count as usize {
-        let decoded = match session.read(DURING)? {
-            Message::Manifest(part) => Manifest::decode_part(part, &mut entries, count),
-            other => {
-                let kind = other.kind();
-                return Err(session.unexpected(kind, DURING));
-            }
-        };
+        let decoded = session.expect(DURING, |message| match message {
+            Message::Manifest(part) => Some(Manifest::decode_part(part, &mut entries, count)),
+            _ => None,
+        })?;
         if let Err(malformed) = decoded {
             return Ok(Err(format!("{} in the manifest", malformed.0)));
         }
@@ -154,13 +148,7 @@ fn take(session: &mut Session, mut staging: Staging, manifest: &Manifest) -> Res
 }
 
 fn read_pong(session: &mut Session) -> Result<()> {
-    match session.read("waiting for a sign of life")? {
-        Message::Pong => Ok(()),
-        other => {
-            let kind = other.kind();
-            Err(session.unexpected(kind, "waiting for a sign of life"))
-        }
-    }
+    session.expect("waiting for a sign of life", |message| (message == Message::Pong).then_some(()))
 }
 
 /// The folder in which files wait to be whole; it goes with what is in it when it is dropped.

@@ -142,23 +142,20 @@ pub fn send(mut session: Session, sources: &Sources, mut progress: impl FnMut(u6
 }
 
 fn offer(session: &mut Session, manifest: &Manifest) -> Result<()> {
-    const DURING: &str = "waiting for the files to be taken";
     let entries = manifest.entries().len() as u32;
     session.write(&Message::Offer { transfer: random_array(), entries, bytes: manifest.bytes() })?;
     for part in manifest.parts() {
         session.write(&Message::Manifest(&part))?;
     }
     session.flush()?;
-    let answer = match session.read(DURING)? {
-        Message::Take => return Ok(()),
-        Message::Decline(reason) => reason,
-        other => {
-            let kind = other.kind();
-            return Err(session.unexpected(kind, DURING));
-        }
-    };
+    let declined = session.expect("waiting for the files to be taken", |message| match message {
+        Message::Take => Some(None),
+        Message::Decline(reason) => Some(Some(reason)),
+        _ => None,
+    })?;
+    let Some(reason) = declined else { return Ok(()) };
     let peer = session.label().to_owned();
-    Err(match answer {
+    Err(match reason {
         Declined::Manifest => {
             Error::Refused { peer, why: "a name or size breaks its rules".into(), hint: None }
         }
