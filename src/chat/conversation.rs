@@ -19,7 +19,7 @@ struct Stream {
 impl Stream {
     fn fill(&mut self) -> Result<()> {
         if self.next.is_none() && !self.dry {
-            self.next = self.reader.next()?.map(|record| (record.seq, record.body.to_vec()));
+            self.next = self.reader.read()?.map(|record| (record.seq, record.body.to_vec()));
             self.dry = self.next.is_none();
         }
         Ok(())

@@ -69,7 +69,7 @@ pub fn outbox(own: &Own, out: Output) -> Result<()> {
     let peers = Peers::load(own.home())?;
     for peer in peers.iter().filter(|peer| own.home().outbox_path(&peer.key).exists()) {
         let mut pending = own.outbox(&peer.key)?.pending();
-        while let Some((number, text)) = pending.next()? {
+        while let Some((number, text)) = pending.read()? {
             let line = Line {
                 peer: &peer.name,
                 micros: number,

@@ -100,10 +100,9 @@ pub fn send_messages(
 pub fn pull(shared: &Arc<Shared>, contact: &Arc<Contact>) {
     let mut backoff = Backoff::new();
     while let Some(peer) = contact.wait_for_pull(ITS_TURN) {
-        match pull_once(shared, contact, &peer) {
-            Ok(()) => backoff = Backoff::new(),
-            // It pushes to us after all, or it is gone, which the pushing thread reports.
-            Err(_) => {}
+        // Otherwise it pushes to us after all, or it is gone, which the pushing thread reports.
+        if pull_once(shared, contact, &peer).is_ok() {
+            backoff = Backoff::new();
         }
         thread::sleep(backoff.next());
     }

@@ -107,7 +107,7 @@ impl<'a> Sender<'a> {
 
     fn fill_window(&mut self) -> Result<()> {
         while self.in_flight < WINDOW {
-            let Some((number, text)) = self.pending.next()? else { break };
+            let Some((number, text)) = self.pending.read()? else { break };
             if number > self.held {
                 self.session.write(&Message::Text { number, body: &text })?;
             }

@@ -92,6 +92,24 @@ pub fn write_all_at(file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
     }
 }
 
+/// Copies what `file` has from `from` on to a new file, durably; says how many bytes.
+pub fn copy_from(file: &File, from: u64, to: &Path) -> io::Result<u64> {
+    let mut copy = private().write(true).create_new(true).open(to)?;
+    let mut buffer = vec![0; 64 << 10];
+    let mut done = 0;
+    loop {
+        let got = read_at(file, &mut buffer, from + done)?;
+        if got == 0 {
+            break;
+        }
+        copy.write_all(&buffer[..got])?;
+        done += got as u64;
+    }
+    copy.sync_all()?;
+    sync_dir(to.parent().unwrap_or(Path::new(".")))?;
+    Ok(done)
+}
+
 /// Makes names in `dir` durable: a file whose directory was not synced may be gone after a power cut.
 pub fn sync_dir(dir: &Path) -> io::Result<()> {
     #[cfg(unix)]

@@ -1,4 +1,4 @@
-//! A sealed, append-only log: egoat-files(5), LOGS, which this file implements byte for byte.
+//! A sealed, append-only log: egoat-files(5), LOGS, which this file and [`record`] implement byte for byte.
 //!
 //! ```text
 //! header   "E-GOATLG" ‖ version u8 = 1 ‖ kind u8 ‖ zero[6]
@@ -9,144 +9,31 @@
 //! Appends of several processes are serialised by a lock on the file; readers never lock, and take a record that is
 //! still being written for the end. What was not whole when its writer died is a torn tail: it is copied aside, cut
 //! and reported. A damaged record with a good one behind it is corruption: it is never cut, readers skip it, and
-//! appends are refused. It leaves out what the bodies say (`store::history`, `store::outbox`), rotation, and an
-//! index: the last record is found from the end of the file.
+//! appends are refused.
+//!
+//! There is no index, and opening for an append does not read a long log: it goes over the last 64 KiB and a bit, from
+//! a record that proves itself by its tag. Older damage is found by readers alone. Left out too are rotation and what
+//! the bodies say (`store::history`, `store::outbox`).
+
+mod reader;
+mod record;
 
 use std::fs::File;
-use std::io;
-use std::path::{Path, PathBuf};
 
-use crate::crypto::keys::{PublicKey, Seed};
-use crate::crypto::random_array;
-use crate::crypto::seal::LogKey;
+pub use crate::store::log::reader::{Reader, Record};
+pub use crate::store::log::record::{Kind, LogId, MAX_BODY, MAX_SEQ};
+
 use crate::error::{Error, Result};
 use crate::store::file;
+use crate::store::log::record::{HEADER, MAX_RECORD, READ, TAG, Window, next_good};
 use crate::time::now_micros;
-use crate::wire::message::MAX_TEXT;
 
-/// Longest body in bytes: a text message and the fields before it.
-pub const MAX_BODY: usize = MAX_TEXT + 1024;
 /// The start of the last body that is kept in memory: enough for the fixed fields of both kinds of log.
 const HEAD: usize = 32;
 
-const MAGIC: [u8; 8] = *b"E-GOATLG";
-const VERSION: u8 = 1;
-const HEADER: u64 = 16;
-const TAG: usize = 16;
-const NONCE: usize = 24;
-/// Before the ciphertext: length, seq, nonce.
-const PREFIX: usize = 4 + 8 + NONCE;
-/// A record but for its body.
-const OVERHEAD: usize = PREFIX + TAG + TAG;
-/// Bytes a reader asks the system for at once.
-const READ: usize = 64 << 10;
-
-/// Which log of a peer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    /// What was received and what was delivered.
-    History = 1,
-    /// What waits to be delivered.
-    Outbox = 2,
-}
-
-/// What names a log and opens it.
-#[derive(Clone)]
-pub struct LogId {
-    path: PathBuf,
-    kind: Kind,
-    id: [u8; 33],
-    key: std::sync::Arc<LogKey>,
-}
-
-impl LogId {
-    /// The log of `kind` about `peer` at `path`, sealed for the owner of `seed`.
-    pub fn new(path: PathBuf, kind: Kind, peer: &PublicKey, seed: &Seed) -> LogId {
-        let mut id = [kind as u8; 33];
-        id[1..].copy_from_slice(peer.as_bytes());
-        LogId { path, kind, id, key: std::sync::Arc::new(seed.log_key(&id)) }
-    }
-
-    /// Where the log is.
-    pub fn path(&self) -> &Path {
-        &self.path
-    }
-
-    fn header(&self) -> [u8; HEADER as usize] {
-        let mut header = [0; HEADER as usize];
-        header[..8].copy_from_slice(&MAGIC);
-        (header[8], header[9]) = (VERSION, self.kind as u8);
-        header
-    }
-
-    fn aad(&self, seq: u64, length: u32) -> [u8; 45] {
-        let mut aad = [0; 45];
-        aad[..33].copy_from_slice(&self.id);
-        aad[33..41].copy_from_slice(&seq.to_be_bytes());
-        aad[41..].copy_from_slice(&length.to_be_bytes());
-        aad
-    }
-
-    /// Seals `body` behind the record whose tag is `previous`; appends the record to `out` and returns its tag.
-    fn seal(&self, out: &mut Vec<u8>, seq: u64, previous: &[u8; TAG], body: &[u8]) -> Result<[u8; TAG]> {
-        let refused = || self.corrupt("a record cannot be sealed".into());
-        let length = u32::try_from(body.len()).ok().filter(|_| body.len() <= MAX_BODY).ok_or_else(refused)?;
-        let nonce: [u8; NONCE] = random_array();
-        out.extend_from_slice(&length.to_be_bytes());
-        out.extend_from_slice(&seq.to_be_bytes());
-        out.extend_from_slice(&nonce);
-        let sealed_from = out.len();
-        out.extend_from_slice(previous);
-        out.extend_from_slice(body);
-        let tag = self
-            .key
-            .seal_in_place(&nonce, &self.aad(seq, length), &mut out[sealed_from..])
-            .map_err(|_| refused())?;
-        out.extend_from_slice(&tag);
-        Ok(tag)
-    }
-
-    /// Opens the record at the front of `bytes` in place. `None` if there is no whole, good record.
-    fn open<'a>(&self, bytes: &'a mut [u8]) -> Option<Opened<'a>> {
-        let total = record_len(bytes)?;
-        let (prefix, sealed) = bytes.get_mut(..total)?.split_at_mut(PREFIX);
-        let length = u32::from_be_bytes(*prefix.first_chunk()?);
-        let seq = u64::from_be_bytes(*prefix[4..].first_chunk()?);
-        let nonce: [u8; NONCE] = *prefix[12..].first_chunk()?;
-        let (text, tag) = sealed.split_at_mut(sealed.len() - TAG);
-        let tag: [u8; TAG] = *tag.first_chunk()?;
-        self.key.open_in_place(&nonce, &self.aad(seq, length), text, &tag).ok()?;
-        let (previous, body) = text.split_first_chunk::<TAG>()?;
-        Some(Opened { seq, tag, previous: *previous, body, total })
-    }
-
-    fn corrupt(&self, what: String) -> Error {
-        Error::Corrupt { path: self.path.clone(), what }
-    }
-}
-
-/// Bytes of the record whose prefix is at the front of `bytes`, `None` when the length is missing or impossible.
-fn record_len(bytes: &[u8]) -> Option<usize> {
-    let length = u32::from_be_bytes(*bytes.first_chunk()?) as usize;
-    (length <= MAX_BODY).then_some(OVERHEAD + length)
-}
-
-struct Opened<'a> {
-    seq: u64,
-    tag: [u8; TAG],
-    previous: [u8; TAG],
-    body: &'a [u8],
-    total: usize,
-}
-
-/// A record as a reader gives it out.
-#[derive(Clone, Copy, Debug)]
-pub struct Record<'a> {
-    /// The record's number: a hybrid clock in µs, rising within the log.
-    pub seq: u64,
-    /// What was appended.
-    pub body: &'a [u8],
-}
+/// Bytes at the end that opening goes over at the least. A power cut during a sync can leave any part of what was
+/// written and not the rest, so an append that is longer makes its first part durable before it writes these last bytes.
+const PROVEN: usize = 64 << 10;
 
 /// What is known of the last good record.
 #[derive(Clone, Debug)]
@@ -160,9 +47,8 @@ struct Tail {
 const EMPTY: Tail = Tail { end: HEADER, tag: [0; TAG], seq: 0, head: Vec::new() };
 
 impl Tail {
-    fn after(&self, record: &Opened) -> Tail {
-        let head = record.body[..record.body.len().min(HEAD)].to_vec();
-        Tail { end: self.end + record.total as u64, tag: record.tag, seq: record.seq, head }
+    fn after(&self, seq: u64, tag: [u8; TAG], total: usize, body: &[u8]) -> Tail {
+        Tail { end: self.end + total as u64, tag, seq, head: body[..body.len().min(HEAD)].to_vec() }
     }
 }
 
@@ -252,6 +138,8 @@ impl Log {
             .truncate(true)
             .open(&temporary)
             .map_err(disk("create"))?;
+        // Held until the name is durable: what others append to the new file must not be lost with it.
+        new.lock().map_err(disk("lock"))?;
         let mut bytes = id.header().to_vec();
         let (mut tag, mut written) = ([0; TAG], 0);
         for record in records {
@@ -265,8 +153,27 @@ impl Log {
         }
         file::write_all_at(&new, &bytes, written).map_err(disk("write"))?;
         new.sync_all().map_err(disk("sync"))?;
+        appender.log.keep_damaged()?;
         std::fs::rename(&temporary, &id.path).map_err(disk("rename"))?;
-        file::sync_dir(parent(&id.path)).map_err(Error::disk("sync", parent(&id.path)))
+        file::sync_dir(file::parent(&id.path)).map_err(Error::disk("sync", file::parent(&id.path)))
+    }
+
+    /// Gives a log that has damage a second name: it is about to lose its own, and nothing is deleted because it could
+    /// not be read.
+    fn keep_damaged(&self) -> Result<()> {
+        let mut window = Window::at(HEADER);
+        while window.open_next(&self.id, &self.file)?.is_some() {}
+        if window.offset >= self.tail.end {
+            return Ok(());
+        }
+        let aside = self.id.path.with_extension(format!("damaged-{}", now_micros()));
+        std::fs::hard_link(&self.id.path, &aside).map_err(Error::disk("create", &aside))?;
+        (self.report)(&format!(
+            "{}: it is damaged and was kept as {}",
+            self.id.path.display(),
+            aside.display()
+        ));
+        Ok(())
     }
 
     /// A new log has a header before anything else; a torn header is that of a log without records.
@@ -275,7 +182,8 @@ impl Log {
         let header = self.id.header();
         let mut found = [0; HEADER as usize];
         let got = file::read_at(&self.file, &mut found, 0).map_err(Error::disk("read", path))?;
-        if found == header {
+        // A header ends in zeros: the bytes that were not read look as it does.
+        if got == header.len() && found == header {
             return Ok(());
         }
         let torn = header.starts_with(&found[..got]) || found.iter().all(|byte| *byte == 0);
@@ -284,7 +192,7 @@ impl Log {
         }
         file::write_all_at(&self.file, &header, 0).map_err(Error::disk("write", path))?;
         self.file.sync_all().map_err(Error::disk("sync", path))?;
-        file::sync_dir(parent(path)).map_err(Error::disk("sync", parent(path)))
+        file::sync_dir(file::parent(path)).map_err(Error::disk("sync", file::parent(path)))
     }
 
     fn file_len(&self) -> Result<u64> {
@@ -294,27 +202,40 @@ impl Log {
     /// Moves `tail` to the last good record. With `repair`, under the lock, what is behind it is a torn tail or
     /// corruption.
     fn catch_up(&mut self, repair: bool) -> Result<()> {
+        if !self.tail_stands()? {
+            self.tail = EMPTY;
+        }
         let length = self.file_len()?;
-        if length < self.tail.end && repair {
-            return Err(self.id.corrupt("it has become shorter".into()));
-        }
-        if self.tail.end == HEADER && length > HEADER {
-            if let Some(tail) = find_tail(&self.id, &self.file, length)? {
-                self.tail = tail;
-                return Ok(());
-            }
-        }
         if length <= self.tail.end {
             return Ok(());
         }
-        let mut reader = Window::new(&self.id, &self.file, self.tail.end);
-        while let Some(record) = reader.open_next()? {
-            if record.previous != self.tail.tag {
-                return Err(self.id.corrupt(format!("a record is missing before byte {}", self.tail.end)));
+        let mut tail = self.tail.clone();
+        if tail.end == HEADER
+            && let Some(place) = near_end(&self.id, &self.file, length)?
+        {
+            tail = place;
+        }
+        let mut window = Window::at(tail.end);
+        while let Some(found) = window.open_next(&self.id, &self.file)? {
+            if found.previous != tail.tag {
+                return Err(self.id.corrupt(format!("a record is missing before byte {}", tail.end)));
             }
-            self.tail = self.tail.after(&record);
+            tail = tail.after(found.seq, found.tag, found.total, window.body(&found));
+        }
+        // Zero when the record that was found near the end is gone again: taken back by its writer.
+        if tail.seq > 0 {
+            self.tail = tail;
         }
         if repair && length > self.tail.end { self.repair(length) } else { Ok(()) }
+    }
+
+    /// Whether the file still has the record at which `tail` ends: it may have been seen before its writer failed to
+    /// sync it and took it back.
+    fn tail_stands(&self) -> Result<bool> {
+        if self.tail.end == HEADER {
+            return Ok(true);
+        }
+        Ok(tag_before(&self.id, &self.file, self.tail.end)? == self.tail.tag)
     }
 
     /// The bytes behind the tail are no good record. If one is further on, this is corruption, and nothing is touched.
@@ -326,13 +247,11 @@ impl Log {
                 .corrupt(format!("bytes {from} to {next} are no record, and good ones follow")));
         }
         let aside = self.id.path.with_extension(format!("torn-{from}-{}", now_micros()));
-        let mut torn = vec![0; (length - from) as usize];
-        let got = file::read_at(&self.file, &mut torn, from).map_err(Error::disk("read", &self.id.path))?;
-        file::replace(&aside, &torn[..got]).map_err(Error::disk("write", &aside))?;
+        let kept = file::copy_from(&self.file, from, &aside).map_err(Error::disk("write", &aside))?;
         self.file.set_len(from).map_err(Error::disk("truncate", &self.id.path))?;
         self.file.sync_all().map_err(Error::disk("sync", &self.id.path))?;
         (self.report)(&format!(
-            "{}: an unfinished record of {got} bytes at its end was cut off and kept as {}",
+            "{}: an unfinished record of {kept} bytes at its end was cut off and kept as {}",
             self.id.path.display(),
             aside.display()
         ));
@@ -363,9 +282,7 @@ impl Appender<'_> {
     pub fn push(&mut self, seq: u64, body: &[u8]) -> Result<()> {
         let start = self.records.len();
         let tag = self.log.id.seal(&mut self.records, seq, &self.tail.tag, body)?;
-        let total = (self.records.len() - start) as u64;
-        let head = body[..body.len().min(HEAD)].to_vec();
-        self.tail = Tail { end: self.tail.end + total, tag, seq, head };
+        self.tail = self.tail.after(seq, tag, self.records.len() - start, body);
         Ok(())
     }
 
@@ -373,11 +290,13 @@ impl Appender<'_> {
     /// what a failed write or sync left on the disk is unknown.
     pub fn commit(self, sync: bool) -> Result<()> {
         let Log { id, file, tail, poisoned, .. } = &mut *self.log;
-        let written =
-            file::write_all_at(file, &self.records, tail.end).map_err(Error::disk("write", &id.path));
-        let synced = written.and_then(|()| {
+        let write = |bytes: &[u8], place| {
+            file::write_all_at(file, bytes, place).map_err(Error::disk("write", &id.path))?;
             if sync { file.sync_data().map_err(Error::disk("sync", &id.path)) } else { Ok(()) }
-        });
+        };
+        let (first, last) = self.records.split_at(self.records.len().saturating_sub(PROVEN));
+        let written = if first.is_empty() { Ok(()) } else { write(first, tail.end) };
+        let synced = written.and_then(|()| write(last, tail.end + first.len() as u64));
         match synced {
             Ok(()) => *tail = self.tail.clone(),
             Err(_) => {
@@ -407,209 +326,21 @@ fn open_for_append(id: &LogId) -> Result<File> {
         .map_err(Error::disk("open", &id.path))
 }
 
-fn parent(path: &Path) -> &Path {
-    path.parent().unwrap_or(Path::new("."))
-}
-
-/// The last record, found from the end: the earliest place in a window before the end from which lengths lead exactly to
-/// the end is a record's start, and the last record of that chain proves itself by its tag. `None` when there is no such
-/// place, as with a torn tail.
-fn find_tail(id: &LogId, file: &File, length: u64) -> Result<Option<Tail>> {
-    for window in [READ as u64, (MAX_BODY + 2 * OVERHEAD) as u64] {
-        let from = length.saturating_sub(window).max(HEADER);
-        let mut bytes = vec![0; (length - from) as usize];
-        let got = file::read_at(file, &mut bytes, from).map_err(Error::disk("read", &id.path))?;
-        bytes.truncate(got);
-        for start in 0..bytes.len() {
-            let Some(last) = last_of_chain(&bytes, start) else { continue };
-            let before = Tail { end: from + last as u64, ..EMPTY };
-            if let Some(record) = id.open(&mut bytes[last..].to_vec()) {
-                return Ok(Some(before.after(&record)));
-            }
-        }
-        if from == HEADER {
-            break;
+/// A good record near the end, given as the tail before it; `None` when the log's start is as near, or there is none.
+fn near_end(id: &LogId, file: &File, length: u64) -> Result<Option<Tail>> {
+    for back in [2 * PROVEN, PROVEN + MAX_RECORD] {
+        let Some(from) = length.checked_sub(back as u64).filter(|from| *from > HEADER) else { break };
+        let found = next_good(id, file, from, length)?;
+        if let Some(end) = found.filter(|end| *end <= length - PROVEN as u64) {
+            return Ok(Some(Tail { end, tag: tag_before(id, file, end)?, ..EMPTY }));
         }
     }
     Ok(None)
 }
 
-/// The start of the last record, if the lengths of records from `start` on lead exactly to the end.
-fn last_of_chain(bytes: &[u8], start: usize) -> Option<usize> {
-    let mut place = start;
-    loop {
-        let next = place + record_len(&bytes[place..])?;
-        match next.cmp(&bytes.len()) {
-            std::cmp::Ordering::Less => place = next,
-            std::cmp::Ordering::Equal => return Some(place),
-            std::cmp::Ordering::Greater => return None,
-        }
-    }
-}
-
-/// The first place from `from` on at which a good record starts.
-fn next_good(id: &LogId, file: &File, from: u64, length: u64) -> Result<Option<u64>> {
-    let mut bytes = vec![0; 2 * (MAX_BODY + OVERHEAD)];
-    let mut base = from;
-    while base + OVERHEAD as u64 <= length {
-        let got = file::read_at(file, &mut bytes, base).map_err(Error::disk("read", &id.path))?;
-        let at_end = got < bytes.len();
-        // A record that starts in the first half is whole in the window, or never.
-        let starts = if at_end { got } else { bytes.len() / 2 };
-        for start in 0..starts {
-            let Some(total) = record_len(&bytes[start..got]).filter(|total| start + total <= got) else {
-                continue;
-            };
-            if id.open(&mut bytes[start..start + total].to_vec()).is_some() {
-                return Ok(Some(base + start as u64));
-            }
-        }
-        if at_end {
-            break;
-        }
-        base += starts as u64;
-    }
-    Ok(None)
-}
-
-/// A moving window over the file that opens one record after the other.
-struct Window<'a> {
-    id: &'a LogId,
-    file: &'a File,
-    offset: u64,
-    buffer: Vec<u8>,
-    start: usize,
-    end: usize,
-}
-
-impl<'a> Window<'a> {
-    fn new(id: &'a LogId, file: &'a File, offset: u64) -> Window<'a> {
-        Window { id, file, offset, buffer: Vec::new(), start: 0, end: 0 }
-    }
-
-    fn open_next(&mut self) -> Result<Option<Opened<'_>>> {
-        if !fill_record(self.id, self.file, self.offset, &mut self.buffer, &mut self.start, &mut self.end)? {
-            return Ok(None);
-        }
-        let Some(record) = self.id.open(&mut self.buffer[self.start..self.end]) else { return Ok(None) };
-        self.start += record.total;
-        self.offset += record.total as u64;
-        Ok(Some(record))
-    }
-}
-
-/// Sees to it that `buffer[*start..*end]`, the file's bytes from `offset` on, holds a whole record; says whether it does.
-fn fill_record(
-    id: &LogId,
-    file: &File,
-    offset: u64,
-    buffer: &mut Vec<u8>,
-    start: &mut usize,
-    end: &mut usize,
-) -> Result<bool> {
-    let whole = |bytes: &[u8]| record_len(bytes).is_some_and(|total| total <= bytes.len());
-    if whole(&buffer[*start..*end]) {
-        return Ok(true);
-    }
-    buffer.copy_within(*start..*end, 0);
-    (*start, *end) = (0, *end - *start);
-    let wanted = record_len(&buffer[..*end]).unwrap_or(0).max(READ);
-    buffer.resize(wanted, 0);
-    *end += file::read_at(file, &mut buffer[*end..], offset + *end as u64)
-        .map_err(Error::disk("read", &id.path))?;
-    // The first read may have shown the length of a record that is longer than the buffer.
-    if let Some(total) = record_len(&buffer[..*end]).filter(|total| *total > buffer.len()) {
-        buffer.resize(total, 0);
-        *end += file::read_at(file, &mut buffer[*end..], offset + *end as u64)
-            .map_err(Error::disk("read", &id.path))?;
-    }
-    Ok(whole(&buffer[..*end]))
-}
-
-/// Reads a log from its start, while others append.
-pub struct Reader {
-    id: LogId,
-    file: Option<File>,
-    offset: u64,
-    buffer: Vec<u8>,
-    start: usize,
-    end: usize,
-    report: fn(&str),
-}
-
-impl Reader {
-    /// Starts before the first record; the log need not exist yet.
-    pub fn new(id: LogId, report: fn(&str)) -> Reader {
-        Reader { id, file: None, offset: HEADER, buffer: Vec::new(), start: 0, end: 0, report }
-    }
-
-    /// The next record, or `None` at the end for now: later calls go on there. Damaged stretches are skipped, and told.
-    /// A log that was started afresh is read from its start again.
-    pub fn next(&mut self) -> Result<Option<Record<'_>>> {
-        if self.file.is_none() && !self.reopen()? {
-            return Ok(None);
-        }
-        loop {
-            let Some(file) = &self.file else { return Ok(None) };
-            let good =
-                fill_record(&self.id, file, self.offset, &mut self.buffer, &mut self.start, &mut self.end)?;
-            // Opened in a copy only when damaged: a good record is opened once, in place.
-            let found = if good {
-                self.id.open(&mut self.buffer[self.start..self.end]).map(|r| (r.seq, r.total))
-            } else {
-                None
-            };
-            if let Some((seq, total)) = found {
-                let body = self.start + PREFIX + TAG..self.start + total - TAG;
-                self.start += total;
-                self.offset += total as u64;
-                return Ok(Some(Record { seq, body: &self.buffer[body] }));
-            }
-            if !self.skip_damage()? && !self.was_replaced()? {
-                return Ok(None);
-            }
-        }
-    }
-
-    /// There is no good record here: at the end, in a record that is still being written, or in damage. Only behind
-    /// damage there is another good one.
-    fn skip_damage(&mut self) -> Result<bool> {
-        (self.start, self.end) = (0, 0);
-        let Some(file) = &self.file else { return Ok(false) };
-        let length = file.metadata().map_err(Error::disk("read", &self.id.path))?.len();
-        if length <= self.offset {
-            return Ok(false);
-        }
-        let Some(next) = next_good(&self.id, file, self.offset + 1, length)? else { return Ok(false) };
-        (self.report)(&format!(
-            "{}: bytes {} to {next} are damaged and were skipped",
-            self.id.path.display(),
-            self.offset
-        ));
-        self.offset = next;
-        Ok(true)
-    }
-
-    fn was_replaced(&mut self) -> Result<bool> {
-        match &self.file {
-            Some(file) if file::is_at(file, &self.id.path).unwrap_or(true) => Ok(false),
-            _ => self.reopen(),
-        }
-    }
-
-    fn reopen(&mut self) -> Result<bool> {
-        match File::open(&self.id.path) {
-            Ok(file) => {
-                (self.file, self.offset, self.start, self.end) = (Some(file), HEADER, 0, 0);
-                Ok(true)
-            }
-            Err(cause) if cause.kind() == io::ErrorKind::NotFound => Ok(false),
-            Err(cause) => Err(Error::disk("open", &self.id.path)(cause)),
-        }
-    }
-
-    /// Gives the buffer back; for when nothing more is expected soon.
-    pub fn release_memory(&mut self) {
-        (self.buffer, self.start, self.end) = (Vec::new(), 0, 0);
-    }
+/// The tag of the record that ends at `end`; something else when none does.
+fn tag_before(id: &LogId, file: &File, end: u64) -> Result<[u8; TAG]> {
+    let mut tag = [0; TAG];
+    file::read_at(file, &mut tag, end - TAG as u64).map_err(Error::disk("read", &id.path))?;
+    Ok(tag)
 }

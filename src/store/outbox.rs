@@ -12,7 +12,7 @@
 
 use crate::error::{Error, Result};
 use crate::store::history::Numbered;
-use crate::store::log::{Log, LogId, Reader};
+use crate::store::log::{Log, LogId, MAX_SEQ, Reader};
 use crate::wire::codec::{Malformed, Reader as Fields, Writer};
 use crate::wire::message::MAX_TEXT;
 
@@ -119,20 +119,30 @@ impl Outbox {
     /// Gives everything that waits a number above `held`, which the receiver holds but this outbox never gave out: it was
     /// restored from a backup, and the receiver would take new messages for old ones.
     pub fn reissue_above(&mut self, held: u64) -> Result<()> {
-        let mut waiting = self.pending();
+        // The number is the peer's word. Half of all are far in the future, and the rest is left for what comes after.
+        if held > MAX_SEQ / 2 {
+            return Err(Error::failed(format!(
+                "the peer says that it holds message {held}, which no clock gives"
+            )));
+        }
         let log = self.log.lock()?;
+        // Under the lock, so that nothing is left out and nothing is acknowledged meanwhile.
+        let mut waiting = Pending {
+            reader: Reader::new(self.id.clone(), self.report),
+            settled: Numbers::of(log.log()).settled,
+        };
         let settled = held.max(log.next_seq());
         let first = (settled, Numbers { queued: settled, settled }.body(AFRESH, &[]));
         let mut number = settled;
         let mut renumbered = std::iter::from_fn(|| {
-            let next = waiting.next().transpose()?;
+            let next = waiting.read().transpose()?;
             number += 1;
             Some(next.map(|(_, text)| (number, Numbers { queued: number, settled }.body(QUEUED, &text))))
         });
         Log::start_afresh(log, &mut std::iter::once(Ok(first)).chain(&mut renumbered))
     }
 
-    /// Reads what waits, oldest first.
+    /// Reads what waits, oldest first, and what was acknowledged since this outbox was last looked at.
     pub fn pending(&self) -> Pending {
         let settled = Numbers::of(&self.log).settled;
         Pending { reader: Reader::new(self.id.clone(), self.report), settled }
@@ -147,8 +157,8 @@ pub struct Pending {
 
 impl Pending {
     /// The next message that is not acknowledged.
-    pub fn next(&mut self) -> Result<Option<Numbered>> {
-        while let Some(record) = self.reader.next()? {
+    pub fn read(&mut self) -> Result<Option<Numbered>> {
+        while let Some(record) = self.reader.read()? {
             let Ok((kind, numbers)) = Numbers::decode(record.body) else { continue };
             self.settled = self.settled.max(numbers.settled);
             if kind == QUEUED && record.seq > self.settled {

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 const PROGRAM: &str = env!("CARGO_BIN_EXE_egoat");
 
 fn main() {
-    println!("{:<58} {:>12} {:>12}  {}", "what", "median", "worst", "to reach");
+    row("what", "median".into(), "worst".into(), "to reach");
     binary_size();
     id();
     say();
