@@ -11,8 +11,8 @@ pub const MAX_TEXT: usize = 1 << 20;
 /// Bytes of a chunk but the last. Four records: large enough that a chunk's bookkeeping costs nothing, small
 /// enough that a lost connection repeats little.
 pub const CHUNK: usize = 256 << 10;
-/// Highest message number: far above any clock in µs, and far below where adding one would end.
-pub const MAX_NUMBER: u64 = 1 << 62;
+/// Highest message number, in µs the year 4253: above any clock, and far below where adding one would end.
+pub const MAX_NUMBER: u64 = (1 << 56) - 1;
 /// Longest body of a MANIFEST message in bytes; a manifest goes as several.
 pub const MAX_MANIFEST: usize = 64 << 10;
 /// Longest name in bytes: 32 characters of at most 4.
