@@ -2,7 +2,6 @@
 //! terminals until the interactive form is there. It works beside a running node, and knows it by the doorbell alone.
 
 use std::io::{BufRead, Read};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -20,7 +19,8 @@ const LAST_WORDS: Duration = Duration::from_secs(5);
 
 /// What the input's thread and the main one share.
 struct Input {
-    ended: AtomicBool,
+    /// How it ended, once it has.
+    ended: Mutex<Option<Result<()>>>,
     /// The last line of each peer: its key and number.
     said: Mutex<Vec<(Peer, u64)>>,
 }
@@ -37,24 +37,31 @@ pub fn run(
     // Only what happens from now on is shown; `log` has the rest.
     while conversation.next(|_, _| Ok(()))? {}
     let bell = Bell::new(own.home())?;
-    let input = Arc::new(Input { ended: AtomicBool::new(false), said: Mutex::default() });
+    let input = Arc::new(Input { ended: Mutex::new(None), said: Mutex::default() });
     let (reader, theirs) = (own.clone(), Arc::clone(&input));
     thread::spawn(move || {
-        if let Err(error) = read_lines(&reader, to, &theirs, tell) {
-            tell(&error.to_string());
-        }
-        theirs.ended.store(true, Ordering::Release);
+        let result = read_lines(&reader, to, &theirs, tell);
+        *theirs.ended.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = Some(result);
     });
     let mut deadline = None;
     loop {
         check()?;
         conversation.look()?;
         while conversation.next(|_, line| show(line))? {}
-        if input.ended.load(Ordering::Acquire) {
-            let deadline = *deadline.get_or_insert_with(|| Instant::now() + LAST_WORDS);
-            if Instant::now() >= deadline || is_all_delivered(own, &input)? {
+        let ended = input.ended.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).take();
+        match ended {
+            Some(Err(error)) => return Err(error),
+            Some(Ok(())) => deadline = Some(Instant::now() + LAST_WORDS),
+            None => {}
+        }
+        if let Some(deadline) = deadline {
+            let is_delivered = is_all_delivered(own, &input)?;
+            if is_delivered || Instant::now() >= deadline {
                 conversation.look()?;
                 while conversation.next(|_, line| show(line))? {}
+                if !is_delivered {
+                    tell("not all that was typed is delivered yet; `egoat outbox` shows what waits");
+                }
                 return Ok(());
             }
         }
@@ -87,6 +94,10 @@ fn read_lines(own: &Own, mut to: Option<Peer>, input: &Input, tell: fn(&str)) ->
         }
         if line.last() == Some(&b'\n') {
             line.pop();
+        } else if line.len() as u64 == limit {
+            tell("a line over 1 MiB was left out; send it as a file: `egoat send PEER FILE`");
+            skip_line(&mut stdin)?;
+            continue;
         }
         if let Some(name) = line.strip_prefix(b"/to ") {
             let name = String::from_utf8_lossy(name).trim().to_owned();
@@ -114,6 +125,21 @@ fn read_lines(own: &Own, mut to: Option<Peer>, input: &Input, tell: fn(&str)) ->
             Err(error) => return Err(error),
         }
         bell.ring()?;
+    }
+}
+
+/// Reads to the end of a line that is too long to keep.
+fn skip_line(input: &mut impl BufRead) -> Result<()> {
+    loop {
+        let bytes =
+            input.fill_buf().map_err(|cause| Error::failed(format!("cannot read the input: {cause}")))?;
+        let end = bytes.iter().position(|byte| *byte == b'\n');
+        let used = end.map_or(bytes.len(), |place| place + 1);
+        let done = end.is_some() || bytes.is_empty();
+        input.consume(used);
+        if done {
+            return Ok(());
+        }
     }
 }
 

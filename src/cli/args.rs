@@ -251,7 +251,7 @@ pub struct PeersRemove {
 #[derive(FromArgs)]
 #[argh(subcommand, name = "accept", help_triggers("-h", "--help"))]
 pub struct PeersAccept {
-    /// its fingerprint, key or name as `peers requests` shows it; may be left out if there is only one
+    /// its fingerprint or key as `peers requests` shows it; may be left out if there is only one
     #[argh(positional, arg_name = "who")]
     pub who: Option<String>,
     /// what to call it

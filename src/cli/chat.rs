@@ -6,7 +6,7 @@ use crate::cli::output::{self, Output};
 use crate::cli::{serve, who};
 use crate::error::{Error, Result};
 use crate::node::event::Event;
-use crate::node::running::{self, Options};
+use crate::node::running::{self, FilesFrom, Options};
 use crate::store::home::Own;
 use crate::store::node_lock;
 use crate::store::peers::Peers;
@@ -18,7 +18,7 @@ pub fn run(own: &Own, out: Output, args: &Chat) -> Result<()> {
         None => None,
     };
     let mut events = None;
-    if node_lock::running(own.home())?.is_none_or(|node| node.listening.is_empty()) {
+    if node_lock::running(own.home())?.is_none() {
         let options = Options {
             listen: Vec::new(),
             downloads: own.home().downloads(None)?,
@@ -26,7 +26,7 @@ pub fn run(own: &Own, out: Output, args: &Chat) -> Result<()> {
             max_bytes: serve::MAX_BYTES,
             accept_new: false,
             messages: true,
-            files_from: None,
+            files_from: FilesFrom::Peers,
         };
         events = Some(running::start(own.clone(), options)?);
     }

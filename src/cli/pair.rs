@@ -28,18 +28,13 @@ pub fn invite(own: &Own, out: Output, args: &Invite) -> Result<()> {
     if addresses.len() > MAX_ADDRESSES {
         return Err(Error::usage(format!("a link has at most {MAX_ADDRESSES} addresses")));
     }
-    let link = new_link(own, addresses, ttl, name)?;
+    let invite = invites::issue(own.home(), ttl, name)?;
+    let link = Link { key: own.key(), token: Some(invite.token), addresses }.to_string();
     if node_lock::running(own.home())?.is_none() {
         out.note("no node runs here: start `egoat serve` or `egoat chat`, so that the link can be used");
     }
     out.note(&format!("the link works once, for {}; whoever has it becomes a peer", text::duration(ttl)));
     out.data(&link, || Object::event("invite").text("link", &link).number("seconds", ttl.as_secs()))
-}
-
-/// Issues an invite, and gives its link.
-pub fn new_link(own: &Own, addresses: Vec<Address>, ttl: Duration, name: Option<String>) -> Result<String> {
-    let invite = invites::issue(own.home(), ttl, name)?;
-    Ok(Link { key: own.key(), token: Some(invite.token), addresses }.to_string())
 }
 
 pub fn join(own: &Own, out: Output, args: &Join) -> Result<()> {

@@ -32,10 +32,12 @@ fn object(peer: &Peer) -> Object {
         .text("key", &peer.key.to_string())
         .text("fingerprint", &peer.key.fingerprint())
         .list("addresses", peer.addresses.iter().map(Address::to_string))
+        .optional("seen", peer.seen().map(|at| at.to_string()).as_deref())
 }
 
 fn addresses(peer: &Peer) -> String {
-    let all: Vec<String> = peer.addresses.iter().map(Address::to_string).collect();
+    let given = peer.addresses.iter().map(Address::to_string);
+    let all: Vec<String> = given.chain(peer.seen().map(|at| format!("{at} (seen)"))).collect();
     if all.is_empty() { "no address; it dials us".into() } else { all.join(", ") }
 }
 
@@ -154,10 +156,9 @@ fn list_requests(own: &Own, out: Output) -> Result<()> {
 
 fn accept(own: &Own, out: Output, args: &args::PeersAccept) -> Result<()> {
     let given = args.name.as_deref().map(who::name).transpose()?;
+    // Not by name: strangers choose their own.
     let meant = |request: &Request| match args.who.as_deref() {
-        Some(who) => {
-            who == request.key.fingerprint() || who == request.key.to_string() || who == request.name
-        }
+        Some(who) => who == request.key.fingerprint() || who == request.key.to_string(),
         None => true,
     };
     let mut requests: Vec<Request> = requests::load(own.home())?.into_iter().filter(meant).collect();

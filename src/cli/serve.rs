@@ -5,7 +5,7 @@ use crate::cli::output::{self, Output};
 use crate::error::{Error, Result};
 use crate::node::event::Event;
 use crate::node::listener::Listen;
-use crate::node::running::{self, Options};
+use crate::node::running::{self, FilesFrom, Options};
 use crate::store::home::Own;
 use crate::text::{self, json::Object};
 use crate::wire::address::Address;
@@ -40,7 +40,7 @@ pub fn run(own: &Own, out: Output, args: &Serve) -> Result<()> {
         max_bytes: size(args.max_file.as_deref())?,
         accept_new: args.accept_new,
         messages: true,
-        files_from: None,
+        files_from: FilesFrom::Peers,
     };
     for event in running::start(own.clone(), options)? {
         print(out, event)?;

@@ -13,11 +13,13 @@ use crate::net::local;
 use crate::net::session::Session;
 use crate::node::event::Event;
 use crate::node::pairing::OwnProfile;
-use crate::node::running::{self, Options};
+use crate::node::running::{self, FilesFrom, Options};
 use crate::store::home::Own;
+use crate::store::invites;
 use crate::store::peers::Peer;
 use crate::text::{self, json::Object};
 use crate::transfer::send::{self as sending, Sources};
+use crate::wire::link::Link;
 use crate::wire::message::Kind;
 
 /// Between two tries with `--wait`.
@@ -66,8 +68,7 @@ fn try_send(own: &Own, out: Output, peer: &Peer, sources: &Sources) -> Result<()
 
 fn dial_for_files(own: &Own, peer: &Peer) -> Result<Session> {
     let profile = OwnProfile::new(own.home())?;
-    let target = Target { key: peer.key, token: None, addresses: &peer.addresses, label: &peer.name };
-    dial::dial(own.keys(), &target, Kind::Files, &[profile.message()])
+    dial::dial(own.keys(), &Target::peer(peer, None), Kind::Files, &[profile.message()])
 }
 
 fn report(out: Output, peer: &Peer, sources: &Sources, took: Duration) -> Result<()> {
@@ -136,6 +137,17 @@ pub fn receive(own: &Own, out: Output, args: &Receive) -> Result<()> {
     }
     let from = args.from.as_deref().map(|name| who::saved(own, name)).transpose()?;
     let timeout = args.timeout.as_deref().map(who::duration).transpose()?;
+    let invite = match from {
+        Some(_) => None,
+        None => Some(invites::issue(own.home(), timeout.unwrap_or(pair::TTL), None)?),
+    };
+    let files_from = match (&from, &invite) {
+        (Some(peer), _) => FilesFrom::Peer(peer.key),
+        (None, Some(invite)) if !args.accept_new => {
+            FilesFrom::Invited(invites::id_text(&invite.token.invite_id()))
+        }
+        _ => FilesFrom::Peers,
+    };
     let options = Options {
         listen: serve::listen_addresses(&args.listen)?,
         downloads: own.home().downloads(args.into.as_deref())?,
@@ -144,7 +156,7 @@ pub fn receive(own: &Own, out: Output, args: &Receive) -> Result<()> {
         max_bytes: u64::MAX,
         accept_new: args.accept_new,
         messages: false,
-        files_from: from.as_ref().map(|peer| peer.key),
+        files_from,
     };
     let deadline = timeout.map(|timeout| Instant::now() + timeout);
     let events = running::start(own.clone(), options)?;
@@ -152,17 +164,15 @@ pub fn receive(own: &Own, out: Output, args: &Receive) -> Result<()> {
     while let Ok(Event::Listening(at)) = events.try_recv() {
         listening.push(at);
     }
-    match &from {
-        Some(peer) => {
-            let at: Vec<String> = local::reachable_at(&listening).iter().map(ToString::to_string).collect();
-            out.note(&format!("waiting for files from {} at {}", peer.name, at.join(", ")));
-        }
-        None => {
-            let link =
-                pair::new_link(own, local::reachable_at(&listening), timeout.unwrap_or(pair::TTL), None)?;
-            out.note("send files here with `egoat send LINK FILE...`; the link works for one sender:");
-            out.data(&link, || Object::event("invite").text("link", &link))?;
-        }
+    let addresses = local::reachable_at(&listening);
+    if let Some(peer) = &from {
+        let at: Vec<String> = addresses.iter().map(ToString::to_string).collect();
+        out.note(&format!("waiting for files from {} at {}", peer.name, at.join(", ")));
+    }
+    if let Some(invite) = invite {
+        let link = Link { key: own.key(), token: Some(invite.token), addresses }.to_string();
+        out.note("send files here with `egoat send LINK FILE...`; the link works for one sender:");
+        out.data(&link, || Object::event("invite").text("link", &link))?;
     }
     loop {
         let event = match deadline {

@@ -11,6 +11,9 @@ use crate::text;
 use crate::wire::address::Address;
 use crate::wire::link::Link;
 
+/// As good as for ever, and no clock overflows: a hundred years.
+const LONGEST: std::time::Duration = std::time::Duration::from_secs(100 * 365 * 24 * 3600);
+
 /// A peer that can be talked to.
 pub struct Found {
     /// Who.
@@ -55,7 +58,7 @@ pub fn name(given: &str) -> Result<String> {
 
 /// A duration of the command line.
 pub fn duration(given: &str) -> Result<std::time::Duration> {
-    text::parse_duration(given).ok_or_else(|| {
+    text::parse_duration(given).map(|duration| duration.min(LONGEST)).ok_or_else(|| {
         Error::usage(format!("{} is no duration, such as 30s, 5m or 24h", text::clean_line(given)))
     })
 }
@@ -73,7 +76,8 @@ pub fn find(own: &Own, out: Output, given: &str, accept_new: bool) -> Result<Fou
     if let Some(peer) = peers.iter().find(|peer| peer.addresses.contains(&at)) {
         return Ok(Found { peer: peer.clone(), refusal: None });
     }
-    if dial::is_unknown_name(&at) {
+    // A bare word that is no host either is most likely a mistyped peer.
+    if !given.contains(['.', ':']) && dial::is_unknown_name(&at) {
         return Err(Error::UnknownPeer { name: text::clean_line(given) });
     }
     by_address(own, out, &peers, &at, accept_new)

@@ -9,15 +9,19 @@ use std::time::Duration;
 use crate::crypto::keys::{PublicKey, StaticKeys, Token};
 use crate::error::{Error, Result, reason};
 use crate::net::deadline::Deadline;
-use crate::net::handshake::{self, DialFailure};
+use crate::net::handshake::{self, DialFailure, HANDSHAKE};
 use crate::net::session::Session;
+use crate::store::peers::Peer;
 use crate::wire::address::Address;
 use crate::wire::message::{Kind, Message, Refusal};
 
-/// A name is resolved, and each address connected to, within this (issue of DESIGN section 1: every wait is bounded).
+/// A name is resolved, and each address connected to, within this (DESIGN section 1: every wait is bounded).
 const CONNECT: Duration = Duration::from_secs(5);
-/// A node at its limits closes before it answers; it is asked once more after this.
-const BUSY: Duration = Duration::from_millis(250);
+/// The second of a host's addresses is tried at least this long.
+const LAST_CHANCE: Duration = Duration::from_millis(500);
+/// A node at its limits closes before it answers; it is asked again after these pauses.
+const BUSY: [Duration; 3] =
+    [Duration::from_millis(200), Duration::from_millis(400), Duration::from_millis(800)];
 
 /// Whom to dial.
 pub struct Target<'a> {
@@ -25,29 +29,49 @@ pub struct Target<'a> {
     pub key: PublicKey,
     /// The one-time secret, when an invite is used.
     pub token: Option<&'a Token>,
-    /// Where, in order of preference.
+    /// Where it was seen last. Tried first, but not relied on: another node may have the address by now.
+    pub seen: Option<Address>,
+    /// Where the user says that it is, in order of preference.
     pub addresses: &'a [Address],
     /// What to call it in errors.
     pub label: &'a str,
+    /// When to give up, if that is before the usual time for each step.
+    pub by: Option<Deadline>,
+}
+
+impl<'a> Target<'a> {
+    /// A saved peer.
+    pub fn peer(peer: &'a Peer, by: Option<Deadline>) -> Target<'a> {
+        Target {
+            key: peer.key,
+            token: None,
+            seen: peer.seen(),
+            addresses: &peer.addresses,
+            label: &peer.name,
+            by,
+        }
+    }
+
+    fn within(&self, wait: Duration) -> Deadline {
+        let usual = Deadline::after(wait);
+        self.by.map_or(usual, |by| by.min(usual))
+    }
 }
 
 /// Dials until an address leads to a node that proves `target.key` and accepts. `opening` is written right behind the
 /// handshake, before the answer is known.
 pub fn dial(keys: &StaticKeys, target: &Target, kind: Kind, opening: &[Message]) -> Result<Session> {
-    if target.addresses.is_empty() {
-        return Err(Error::Unreachable {
-            peer: target.label.to_owned(),
-            why: "no address of it is known".into(),
-        });
-    }
     let mut network = Vec::new();
     let mut telling = None;
-    for address in target.addresses {
+    for address in target.seen.iter().chain(target.addresses) {
         match try_address(keys, target, address, kind) {
-            Ok(session) => return accepted(session, opening),
+            Ok(session) => return accepted(session, target, opening),
             Err(Attempt::Network(why)) => network.push(format!("{address}: {why}")),
             Err(Attempt::Telling(error)) => telling = telling.or(Some(error)),
         }
+    }
+    if network.is_empty() {
+        network.push("no address of it is known".into());
     }
     Err(telling.unwrap_or(Error::Unreachable { peer: target.label.to_owned(), why: network.join("; ") }))
 }
@@ -67,23 +91,31 @@ fn try_address(
     kind: Kind,
 ) -> std::result::Result<Session, Attempt> {
     let dial_once = || -> std::result::Result<Session, DialFailure> {
-        let stream = connect(address).map_err(DialFailure::Network)?;
-        handshake::initiate(stream, keys, &target.key, target.token, kind, target.label)
+        let stream = connect(address, target.within(CONNECT)).map_err(DialFailure::Network)?;
+        let deadline = target.within(HANDSHAKE);
+        handshake::initiate(stream, keys, &target.key, target.token, kind, target.label, deadline)
     };
-    let outcome = match dial_once() {
-        Err(DialFailure::Closed) => {
-            thread::sleep(BUSY);
-            dial_once()
+    let mut outcome = dial_once();
+    for pause in BUSY {
+        if !matches!(outcome, Err(DialFailure::Closed)) || target.within(pause).remaining() < Some(pause / 2)
+        {
+            break;
         }
-        outcome => outcome,
-    };
+        thread::sleep(pause);
+        outcome = dial_once();
+    }
     outcome.map_err(|failure| match failure {
         DialFailure::Network(cause) => Attempt::Network(reason(&cause)),
         DialFailure::NotProven(what) => Attempt::Telling(Error::Protocol {
             peer: format!("{} at {address}", target.label),
             what: what.into(),
         }),
-        DialFailure::Closed => Attempt::Telling(explain_closed(target, address)),
+        DialFailure::Closed => match explain_closed(target, address) {
+            Error::ChangedKey { .. } if target.seen.as_ref() == Some(address) => {
+                Attempt::Network("another node has this address now".into())
+            }
+            error => Attempt::Telling(error),
+        },
     })
 }
 
@@ -91,7 +123,7 @@ fn try_address(
 /// key tells them apart.
 fn explain_closed(target: &Target, address: &Address) -> Error {
     let peer = target.label.to_owned();
-    match ask_key(address) {
+    match ask_key_by(address, target.within(CONNECT)) {
         Ok(key) if key != target.key => {
             Error::ChangedKey { peer, old: target.key.fingerprint(), new: key.fingerprint() }
         }
@@ -111,11 +143,11 @@ fn explain_closed(target: &Target, address: &Address) -> Error {
 }
 
 /// Writes what belongs behind message 3, and waits for ACCEPT.
-fn accepted(mut session: Session, opening: &[Message]) -> Result<Session> {
+fn accepted(mut session: Session, target: &Target, opening: &[Message]) -> Result<Session> {
     for message in opening {
         session.write(message)?;
     }
-    session.set_deadline(Some(Deadline::after(handshake::HANDSHAKE)));
+    session.set_deadline(Some(target.within(HANDSHAKE)));
     session.flush()?;
     let answer = session.expect("waiting to be accepted", |message| match message {
         Message::Accept => Some(Ok(())),
@@ -154,8 +186,12 @@ fn refused(peer: &str, refusal: Refusal) -> Error {
 
 /// The static key of whoever answers at `address`: for a first contact, and to explain failures.
 pub fn ask_key(address: &Address) -> Result<PublicKey> {
+    ask_key_by(address, Deadline::after(CONNECT))
+}
+
+fn ask_key_by(address: &Address, deadline: Deadline) -> Result<PublicKey> {
     let peer = address.to_string();
-    match connect(address).map_err(DialFailure::Network).and_then(handshake::ask_key) {
+    match connect(address, deadline).map_err(DialFailure::Network).and_then(handshake::ask_key) {
         Ok(key) => Ok(key),
         Err(DialFailure::Network(cause)) => Err(Error::Unreachable { peer, why: reason(&cause) }),
         Err(DialFailure::NotProven(what)) => Err(Error::Protocol { peer, what: what.into() }),
@@ -167,11 +203,14 @@ pub fn ask_key(address: &Address) -> Result<PublicKey> {
     }
 }
 
-/// A TCP connection to the first of the host's addresses that takes one.
-fn connect(address: &Address) -> io::Result<TcpStream> {
+/// A TCP connection to the first of the host's addresses that takes one; each gets its share of the time.
+fn connect(address: &Address, deadline: Deadline) -> io::Result<TcpStream> {
+    let left = |deadline: &Deadline| deadline.remaining().ok_or(io::Error::from(io::ErrorKind::TimedOut));
+    let found = resolve(address, left(&deadline)?)?;
     let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
-    for socket_address in resolve(address)? {
-        match TcpStream::connect_timeout(&socket_address, CONNECT) {
+    for socket_address in found {
+        match TcpStream::connect_timeout(&socket_address, left(&deadline).unwrap_or(LAST_CHANCE).min(CONNECT))
+        {
             Ok(stream) => return Ok(stream),
             Err(cause) => last = cause,
         }
@@ -180,7 +219,7 @@ fn connect(address: &Address) -> io::Result<TcpStream> {
 }
 
 /// The system's resolver has no deadline of its own, so it gets a thread that may be left behind.
-fn resolve(address: &Address) -> io::Result<Vec<SocketAddr>> {
+fn resolve(address: &Address, wait: Duration) -> io::Result<Vec<SocketAddr>> {
     if let Some(ip) = address.ip() {
         return Ok(vec![SocketAddr::new(ip, address.port())]);
     }
@@ -191,14 +230,14 @@ fn resolve(address: &Address) -> io::Result<Vec<SocketAddr>> {
         // Nobody waits any more when the time was over: then the answer is of no use.
         let _ = answer.send(found);
     })?;
-    match waiting.recv_timeout(CONNECT) {
+    match waiting.recv_timeout(wait) {
         Ok(Ok(addresses)) => Ok(addresses),
         Ok(Err(_)) => Err(io::Error::new(io::ErrorKind::NotFound, "the name does not resolve")),
-        Err(_) => Err(io::Error::new(io::ErrorKind::TimedOut, "the name could not be resolved in 5 s")),
+        Err(_) => Err(io::Error::new(io::ErrorKind::TimedOut, "the name could not be resolved in time")),
     }
 }
 
 /// Whether `address` is a name that does not resolve, as a mistyped peer name does not.
 pub fn is_unknown_name(address: &Address) -> bool {
-    address.ip().is_none() && resolve(address).is_err()
+    address.ip().is_none() && resolve(address, CONNECT).is_err()
 }

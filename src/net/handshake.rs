@@ -62,8 +62,8 @@ pub fn initiate(
     token: Option<&Token>,
     kind: Kind,
     label: &str,
+    deadline: Deadline,
 ) -> Result<Session, DialFailure> {
-    let deadline = Deadline::after(HANDSHAKE);
     let preamble = preamble(PURPOSE_SESSION);
     let (state, first) = Initiator::start(keys, remote, &preamble, token)
         .map_err(|_| DialFailure::NotProven("the key in the peers file cannot be talked to"))?;

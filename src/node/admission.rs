@@ -1,12 +1,15 @@
-//! Who may take up a thread before having proven anything: caps on connections whose handshake is not done, in all and
-//! per address, with early drops at random in between, so that a flood cannot keep friends out (DESIGN section 5).
+//! Who may take up a thread: caps on all accepted connections, and on those whose handshake is not done, in all and per
+//! address, with early drops at random in between, so that a flood cannot keep friends out (DESIGN section 5).
 
 use std::collections::HashMap;
 use std::net::IpAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use crate::crypto::random_array;
 
+/// Accepted connections in all, if the system lets a process have files enough.
+const MOST_SEATS: usize = 1024;
 /// Connections that are not yet authenticated, in all.
 const MOST: usize = 64;
 /// Of one IPv4 address or IPv6 /64.
@@ -40,14 +43,31 @@ struct Pending {
 }
 
 /// The doorman.
-#[derive(Default)]
 pub struct Admission {
     pending: Mutex<Pending>,
+    seats: AtomicUsize,
+    most_seats: usize,
+}
+
+impl Default for Admission {
+    /// Half of the files that this process may open are left for dialling, for logs and for received files.
+    fn default() -> Admission {
+        let most_seats = MOST_SEATS.min(descriptor_limit().unwrap_or(256) / 2);
+        Admission { pending: Mutex::default(), seats: AtomicUsize::new(0), most_seats }
+    }
+}
+
+/// The soft limit on open files, where the system tells it in /proc.
+fn descriptor_limit() -> Option<usize> {
+    let limits = std::fs::read_to_string("/proc/self/limits").ok()?;
+    let line = limits.lines().find_map(|line| line.strip_prefix("Max open files"))?;
+    line.split_ascii_whitespace().next()?.parse().ok()
 }
 
 impl Admission {
-    /// Lets a connection from `address` begin its handshake, until the ticket is dropped; `None` turns it away.
+    /// Lets a connection from `address` begin its handshake; `None` turns it away.
     pub fn admit(self: &Arc<Self>, address: IpAddr) -> Option<Ticket> {
+        let seat = self.seat()?;
         let source = Source::of(address);
         let mut pending = self.pending.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         let from_source = pending.by_source.get(&source).copied().unwrap_or(0);
@@ -56,7 +76,14 @@ impl Admission {
         }
         pending.all += 1;
         pending.by_source.insert(source, from_source + 1);
-        Some(Ticket { admission: Arc::clone(self), source })
+        Some(Ticket { _pending: PendingPlace { admission: Arc::clone(self), source }, seat })
+    }
+
+    fn seat(self: &Arc<Self>) -> Option<Seat> {
+        let taken = self.seats.fetch_add(1, Ordering::Relaxed);
+        // Dropped, and so given back, when it is one too many.
+        let seat = Seat(Arc::clone(self));
+        (taken < self.most_seats).then_some(seat)
     }
 }
 
@@ -66,13 +93,35 @@ fn is_early_drop(all: usize, dice: u8) -> bool {
     usize::from(dice) < over / (MOST - EARLY)
 }
 
-/// A handshake under way.
+/// A place among all connections, until it is dropped.
+pub struct Seat(Arc<Admission>);
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.0.seats.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// A connection of somebody unknown.
 pub struct Ticket {
+    _pending: PendingPlace,
+    seat: Seat,
+}
+
+impl Ticket {
+    /// It is known by now: it keeps its seat, and is no longer counted among those that are not.
+    pub fn into_seat(self) -> Seat {
+        self.seat
+    }
+}
+
+/// A place among the connections of unknowns, until it is dropped.
+struct PendingPlace {
     admission: Arc<Admission>,
     source: Source,
 }
 
-impl Drop for Ticket {
+impl Drop for PendingPlace {
     fn drop(&mut self) {
         let mut pending = self.admission.pending.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         pending.all -= 1;
@@ -104,6 +153,19 @@ mod tests {
         drop(tickets);
         assert!(admission.admit(ip("10.0.0.1")).is_some());
         assert!(admission.pending.lock().expect("lock").by_source.is_empty());
+        assert_eq!(admission.seats.load(Ordering::Relaxed), 0);
+    }
+
+    #[test]
+    fn those_who_are_known_keep_a_seat_until_they_leave() {
+        let admission = Arc::new(Admission { most_seats: 2, ..Admission::default() });
+        let seats: Vec<Seat> =
+            (0..2).filter_map(|_| admission.admit(ip("10.0.0.1"))).map(Ticket::into_seat).collect();
+        assert_eq!(seats.len(), 2);
+        assert_eq!(admission.pending.lock().expect("lock").all, 0);
+        assert!(admission.admit(ip("10.0.0.2")).is_none(), "all seats are taken");
+        drop(seats);
+        assert!(admission.admit(ip("10.0.0.2")).is_some());
     }
 
     #[test]

@@ -6,18 +6,21 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::crypto::random_array;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::net::dial::{self, Target};
 use crate::net::session::Session;
 use crate::node::event::Event;
 use crate::node::flow::{self, Idle, Sender};
 use crate::node::roster::{Contact, Via};
 use crate::node::running::Shared;
+use crate::store::history::Numbered;
 use crate::store::peers::Peer;
 use crate::wire::message::{Kind, Message};
 
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(300);
+/// A peer that is there, and refuses a pull because it pushes, is asked again after this at the latest.
+const LONGEST_PULL_PAUSE: Duration = Duration::from_secs(30);
 /// However much news there is, a peer is not dialled more often than this.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(200);
 /// A peer that can dial us does so within this once we have reached it.
@@ -49,30 +52,35 @@ pub fn push(shared: &Arc<Shared>, contact: &Arc<Contact>) {
     let mut seen = 0;
     while let Some(peer) = contact.wait_for_push() {
         let tried = Instant::now();
-        match push_once(shared, contact, &peer, &mut seen) {
-            Ok(()) => backoff = Backoff::new(),
-            Err(error) => {
-                // A connection that was lost was there: the peer may be back in a moment.
-                if matches!(error, Error::Lost { .. }) {
-                    backoff = Backoff::new();
-                }
-                // The first failure is worth a word, not each of a peer that is away for a week.
-                if backoff.is_new() {
-                    shared.trouble(error);
-                }
-            }
+        // The first failure is worth a word, not each of a peer that is away for a week.
+        let is_news = backoff.is_new();
+        if let Err(error) = push_once(shared, contact, &peer, &mut seen, &mut backoff)
+            && is_news
+        {
+            shared.trouble(error);
         }
         contact.wait_for_news(&mut seen, backoff.next());
         thread::sleep(SHORTEST_PAUSE.saturating_sub(tried.elapsed()));
     }
 }
 
-fn push_once(shared: &Arc<Shared>, contact: &Arc<Contact>, peer: &Peer, seen: &mut u64) -> Result<()> {
+fn push_once(
+    shared: &Arc<Shared>,
+    contact: &Arc<Contact>,
+    peer: &Peer,
+    seen: &mut u64,
+    backoff: &mut Backoff,
+) -> Result<()> {
     let mut session = dial_peer(shared, peer, Kind::Push, None)?;
-    let Some(_connection) = shared.connect(contact, &peer.name) else { return session.finish(&Message::Bye) };
+    let Some(_connection) = shared.connect(contact, &peer.name, false) else {
+        return session.finish(&Message::Bye);
+    };
     // While we dialled, the peer may have dialled us to collect; one of the two is enough.
     let Some(_sending) = contact.begin_sending(Via::Push, None) else { return session.finish(&Message::Bye) };
-    send_messages(shared, contact, &mut session, seen)
+    let held = flow::read_held(&mut session)?;
+    // It is there: if the connection is lost, it may be back in a moment.
+    *backoff = Backoff::new();
+    send_messages(shared, contact, &mut session, held, seen)
 }
 
 /// Sends to the contact until the connection ends; the same for a push that we dialled and a pull that came.
@@ -80,12 +88,13 @@ pub fn send_messages(
     shared: &Arc<Shared>,
     contact: &Contact,
     session: &mut Session,
+    held: u64,
     seen: &mut u64,
 ) -> Result<()> {
-    let held = flow::read_held(session)?;
     let name = session.label().to_owned();
+    let allowed = || contact.is_welcome();
     let idle = |wait| match contact.wait_for_news(seen, wait) {
-        _ if contact.peer().is_none_or(|peer| peer.is_blocked()) => Idle::Stop,
+        _ if !contact.is_welcome() => Idle::Stop,
         true => Idle::Look,
         false => Idle::Ping,
     };
@@ -93,49 +102,47 @@ pub fn send_messages(
         shared.doorbell().ring_back();
         shared.tell(Event::Delivered { peer: name.clone(), count, number });
     };
-    shared.logged(Sender::new(session, shared.own(), held).and_then(|sender| sender.run(idle, delivered)))
+    let sender = Sender::new(session, shared.own(), held);
+    shared.logged(sender.and_then(|sender| sender.run(allowed, idle, delivered)))
 }
 
 /// Pulls from the contact's peer whenever it can be dialled and does not dial us.
 pub fn pull(shared: &Arc<Shared>, contact: &Arc<Contact>) {
     let mut backoff = Backoff::new();
     while let Some(peer) = contact.wait_for_pull(ITS_TURN) {
-        // Otherwise it pushes to us after all, or it is gone, which the pushing thread reports.
-        if pull_once(shared, contact, &peer).is_ok() {
-            backoff = Backoff::new();
-        }
-        thread::sleep(backoff.next());
+        // A failure is not told: either it pushes to us after all, or it is gone, which the pushing thread tells.
+        let _ = pull_once(shared, contact, &peer, &mut backoff);
+        thread::sleep(backoff.next().min(LONGEST_PULL_PAUSE));
     }
 }
 
-fn pull_once(shared: &Arc<Shared>, contact: &Arc<Contact>, peer: &Peer) -> Result<()> {
-    let mut history = shared.own().history(&peer.key)?;
-    let mut session = dial_peer(shared, peer, Kind::Pull, Some(Message::Held(history.received())))?;
-    let Some(_connection) = shared.connect(contact, &peer.name) else { return session.finish(&Message::Bye) };
+fn pull_once(shared: &Arc<Shared>, contact: &Arc<Contact>, peer: &Peer, backoff: &mut Backoff) -> Result<()> {
+    let held = flow::held(shared.own(), &peer.key)?;
+    let mut session = dial_peer(shared, peer, Kind::Pull, Some(Message::Held(held)))?;
+    let Some(_connection) = shared.connect(contact, &peer.name, false) else {
+        return session.finish(&Message::Bye);
+    };
     let _receiving = contact.begin_receiving();
-    receive_messages(shared, contact, &mut session, &mut history)
+    *backoff = Backoff::new();
+    receive_messages(shared, contact, &mut session)
 }
 
 /// Receives from the contact until the connection ends; the same for a push that came and a pull that we dialled.
-pub fn receive_messages(
-    shared: &Arc<Shared>,
-    contact: &Contact,
-    session: &mut Session,
-    history: &mut crate::store::history::History,
-) -> Result<()> {
+pub fn receive_messages(shared: &Arc<Shared>, contact: &Contact, session: &mut Session) -> Result<()> {
     let name = session.label().to_owned();
-    let welcome = || contact.peer().is_some_and(|peer| !peer.is_blocked());
-    let stored = |(number, text)| {
+    let stored = |messages: Vec<Numbered>| {
         shared.doorbell().ring_back();
-        shared.tell(Event::Received { peer: name.clone(), number, text });
+        for (number, text) in messages {
+            shared.tell(Event::Received { peer: name.clone(), number, text });
+        }
     };
-    shared.logged(flow::receive(session, history, welcome, stored))
+    shared.logged(flow::receive(session, shared.own(), || contact.is_welcome(), stored))
 }
 
 fn dial_peer(shared: &Arc<Shared>, peer: &Peer, kind: Kind, then: Option<Message>) -> Result<Session> {
     let profile = shared.profile()?;
     let opening: Vec<Message> = [profile.message()].into_iter().chain(then).collect();
-    let target = Target { key: peer.key, token: None, addresses: &peer.addresses, label: &peer.name };
+    let target = Target::peer(peer, None);
     // In a thread of its own, as when accepting: what the handshake has touched of the stack goes back to the system.
     shared.run_apart(|| dial::dial(shared.own().keys(), &target, kind, &opening))
 }

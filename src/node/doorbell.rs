@@ -2,11 +2,10 @@
 //! a front-end rings it after it appended, and is rung back when the node appended. A ring carries nothing, so a forged
 //! one costs a look, and a lost one at most a second: everybody looks that often anyway.
 
-use std::collections::VecDeque;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::sync::Mutex;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::error::{Error, Result};
 use crate::store::home::Home;
@@ -14,7 +13,9 @@ use crate::store::node_lock;
 
 /// Everybody looks at the logs this often, rung or not.
 pub const LOOK: Duration = Duration::from_secs(1);
-/// Front-ends that are rung back, the latest ones.
+/// A front-end rings as often, or it is gone; its port may be another program's then.
+const GONE: Duration = Duration::from_secs(3);
+/// Front-ends that are rung back.
 const FRONT_ENDS: usize = 64;
 
 fn socket() -> io::Result<UdpSocket> {
@@ -24,7 +25,7 @@ fn socket() -> io::Result<UdpSocket> {
 /// The node's end.
 pub struct Doorbell {
     socket: UdpSocket,
-    rang: Mutex<VecDeque<SocketAddr>>,
+    rang: Mutex<Vec<(SocketAddr, Instant)>>,
 }
 
 impl Doorbell {
@@ -48,11 +49,9 @@ impl Doorbell {
         let mut nothing = [0; 1];
         if let Ok((_, from)) = self.socket.recv_from(&mut nothing) {
             let mut rang = self.rang.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-            if !rang.contains(&from) {
-                rang.push_back(from);
-                if rang.len() > FRONT_ENDS {
-                    rang.pop_front();
-                }
+            rang.retain(|(front_end, when)| *front_end != from && when.elapsed() < GONE);
+            if rang.len() < FRONT_ENDS {
+                rang.push((from, Instant::now()));
             }
         }
     }
@@ -60,8 +59,7 @@ impl Doorbell {
     /// Tells the front-ends that a log has grown.
     pub fn ring_back(&self) {
         let mut rang = self.rang.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-        // One that has gone away answers with ICMP, which shows as an error of the next call at the latest.
-        rang.retain(|front_end| self.socket.send_to(&[], front_end).is_ok());
+        rang.retain(|(front_end, when)| when.elapsed() < GONE && self.socket.send_to(&[], front_end).is_ok());
     }
 }
 

@@ -40,23 +40,34 @@ pub enum Idle {
 /// The sending end.
 pub struct Sender<'a> {
     session: &'a mut Session,
-    outbox: Outbox,
-    pending: Pending,
-    history: Option<History>,
     own: &'a Own,
-    peer: PublicKey,
     /// What the receiver held at the start: it needs no sending, only its acknowledgement was lost.
     held: u64,
+    /// Closed while nothing happens, so that an idle connection has no files open but its socket.
+    books: Option<Books>,
     /// Sent, or held, and not yet settled.
     flight: VecDeque<Numbered>,
     in_flight: usize,
 }
 
+/// The logs of the peer.
+struct Books {
+    outbox: Outbox,
+    pending: Pending,
+    history: History,
+}
+
+impl Books {
+    fn open(own: &Own, peer: &PublicKey) -> Result<Books> {
+        let outbox = own.outbox(peer)?;
+        Ok(Books { pending: outbox.pending(), outbox, history: own.history(peer)? })
+    }
+}
+
 impl<'a> Sender<'a> {
     /// Begins a flow to a receiver that holds everything up to `held`.
     pub fn new(session: &'a mut Session, own: &'a Own, held: u64) -> Result<Sender<'a>> {
-        let peer = session.peer();
-        let mut outbox = own.outbox(&peer)?;
+        let mut outbox = own.outbox(&session.peer())?;
         if !outbox.has_issued(held)? {
             own.report(&format!(
                 "{} holds newer messages from here than this home has sent: it was restored from a backup, or its clock \
@@ -65,49 +76,53 @@ impl<'a> Sender<'a> {
             ));
             outbox.reissue_above(held)?;
         }
-        let pending = outbox.pending();
-        Ok(Sender {
-            session,
-            outbox,
-            pending,
-            history: None,
-            own,
-            peer,
-            held,
-            flight: VecDeque::new(),
-            in_flight: 0,
-        })
+        Ok(Sender { session, own, held, books: None, flight: VecDeque::new(), in_flight: 0 })
     }
 
-    /// Sends what waits and what comes to wait, until `idle` says to stop. `delivered` learns of each acknowledgement:
-    /// how many messages, and the highest number.
+    /// Sends what waits and what comes to wait, until `idle` says to stop, or `allowed` that the peer is none any more.
+    /// `delivered` learns of each acknowledgement: how many messages, and the highest number.
     pub fn run(
         mut self,
+        allowed: impl Fn() -> bool,
         mut idle: impl FnMut(Duration) -> Idle,
         mut delivered: impl FnMut(usize, u64),
     ) -> Result<()> {
-        loop {
+        while allowed() {
             self.fill_window()?;
-            let acknowledged = match self.flight.front() {
-                Some((first, _)) if *first <= self.held => self.held,
-                Some(_) => self.read_ack()?,
-                None => {
-                    match idle(PING_AFTER) {
-                        Idle::Look => {}
-                        Idle::Ping => self.ping()?,
-                        Idle::Stop => return self.session.send(&Message::Bye),
-                    }
-                    continue;
+            match self.flight.front().map(|(first, _)| *first) {
+                Some(first) => {
+                    let acknowledged = if first <= self.held { self.held } else { self.read_ack()? };
+                    let (count, number) = self.settle(acknowledged)?;
+                    delivered(count, number);
                 }
-            };
-            let (count, number) = self.settle(acknowledged)?;
-            delivered(count, number);
+                None if !self.rest(&mut idle)? => break,
+                None => {}
+            }
+        }
+        self.session.send(&Message::Bye)
+    }
+
+    /// Waits until there may be something to send; says whether to go on.
+    fn rest(&mut self, idle: &mut impl FnMut(Duration) -> Idle) -> Result<bool> {
+        loop {
+            match idle(PING_AFTER) {
+                Idle::Look => return Ok(true),
+                Idle::Stop => return Ok(false),
+                Idle::Ping => self.ping()?,
+            }
+        }
+    }
+
+    fn books(&mut self) -> Result<&mut Books> {
+        match &mut self.books {
+            Some(books) => Ok(books),
+            closed => Ok(closed.insert(Books::open(self.own, &self.session.peer())?)),
         }
     }
 
     fn fill_window(&mut self) -> Result<()> {
         while self.in_flight < WINDOW {
-            let Some((number, text)) = self.pending.read()? else { break };
+            let Some((number, text)) = self.books()?.pending.read()? else { break };
             if number > self.held {
                 self.session.write(&Message::Text { number, body: &text })?;
             }
@@ -118,12 +133,11 @@ impl<'a> Sender<'a> {
     }
 
     fn read_ack(&mut self) -> Result<u64> {
-        const DURING: &str = "waiting for an acknowledgement";
         let (first, last) = match (self.flight.front(), self.flight.back()) {
             (Some((first, _)), Some((last, _))) => (*first, *last),
             _ => (0, 0),
         };
-        let number = self.session.expect(DURING, |message| match message {
+        let number = self.session.expect("waiting for an acknowledgement", |message| match message {
             Message::Ack(number) => Some(number),
             _ => None,
         })?;
@@ -136,27 +150,27 @@ impl<'a> Sender<'a> {
     /// highest number of them.
     fn settle(&mut self, number: u64) -> Result<(usize, u64)> {
         let count = self.flight.iter().take_while(|(sent, _)| *sent <= number).count();
-        let settled = self.flight.iter().take(count).map(|(number, text)| (*number, &text[..]));
-        let history = match &mut self.history {
-            Some(history) => history,
-            none => none.insert(self.own.history(&self.peer)?),
-        };
-        history.store_sent(settled)?;
-        let highest = if count == 0 { 0 } else { self.flight[count - 1].0 };
-        self.outbox.settle(highest)?;
-        for (_, text) in self.flight.drain(..count) {
-            self.in_flight -= text.len() + PER_MESSAGE;
-        }
+        let settled: Vec<Numbered> = self.flight.drain(..count).collect();
+        let highest = settled.last().map_or(0, |(number, _)| *number);
+        let books = self.books()?;
+        books.history.store_sent(settled.iter().map(|(number, text)| (*number, &text[..])))?;
+        books.outbox.settle(highest)?;
+        self.in_flight -= settled.iter().map(|(_, text)| text.len() + PER_MESSAGE).sum::<usize>();
         Ok((count, highest))
     }
 
     fn ping(&mut self) -> Result<()> {
+        self.books = None;
+        self.flight = VecDeque::new();
         self.session.release_memory();
-        self.pending.release_memory();
-        self.flight.shrink_to_fit();
         self.session.send(&Message::Ping)?;
         self.session.expect("waiting for a sign of life", |message| (message == Message::Pong).then_some(()))
     }
+}
+
+/// What the receiver holds, as it says at the start of a flow: what is in the history, and on disk by now.
+pub fn held(own: &Own, peer: &PublicKey) -> Result<u64> {
+    own.history(peer)?.received()
 }
 
 /// What the receiver has read and must do next.
@@ -166,55 +180,66 @@ enum Next {
     End,
 }
 
-/// The receiving end: stores what comes, and acknowledges it once it is on disk. `stored` learns of every message that
-/// was new. Ends with the sender's BYE, or when `welcome` turns false: then nothing more is stored.
+/// The receiving end: stores what comes, and acknowledges it once it is on disk. `stored` learns of the messages that
+/// were new, a batch at a time. Ends with the sender's BYE, or when `allowed` turns false: then nothing more is stored.
 pub fn receive(
     session: &mut Session,
-    history: &mut History,
-    welcome: impl Fn() -> bool,
-    mut stored: impl FnMut(Numbered),
+    own: &Own,
+    allowed: impl Fn() -> bool,
+    mut stored: impl FnMut(Vec<Numbered>),
 ) -> Result<()> {
-    const DURING: &str = "waiting for messages";
-    let mut batch: Vec<Numbered> = Vec::new();
+    // Closed while nothing happens.
+    let mut history = None;
     let mut last = 0;
     loop {
-        let mut bytes = 0;
-        let next = loop {
-            match session.read(DURING)? {
-                Message::Text { number, body } if number > last => {
-                    last = number;
-                    bytes += body.len() + PER_MESSAGE;
-                    batch.push((number, body.to_vec()));
-                }
-                Message::Text { .. } => return Err(session.broken("message numbers do not rise")),
-                Message::Ping => break Next::Answer,
-                Message::Bye => break Next::End,
-                other => {
-                    let kind = other.kind();
-                    return Err(session.unexpected(kind, DURING));
-                }
-            }
-            // One sync for all that has arrived: a burst costs few.
-            if bytes >= WINDOW || !session.has_buffered()? {
-                break Next::Store;
-            }
-        };
-        if !welcome() {
+        let (mut batch, next) = read_batch(session, &mut last)?;
+        if !allowed() {
             return session.send(&Message::Bye);
         }
         if !batch.is_empty() {
+            let history = match &mut history {
+                Some(history) => history,
+                closed => closed.insert(own.history(&session.peer())?),
+            };
             let new = history.store_received(&batch)?;
             session.send(&Message::Ack(last))?;
-            batch.drain(..).filter(|(number, _)| new.binary_search(number).is_ok()).for_each(&mut stored);
+            batch.retain(|(number, _)| new.binary_search(number).is_ok());
+            stored(batch);
         }
         match next {
             Next::Store => {}
             Next::Answer => {
+                history = None;
                 session.send(&Message::Pong)?;
                 session.release_memory();
-                batch = Vec::new();
             }
             Next::End => return Ok(()),
+        }
+    }
+}
+
+/// Reads what has arrived, at least one message: a burst is stored with few syncs.
+fn read_batch(session: &mut Session, last: &mut u64) -> Result<(Vec<Numbered>, Next)> {
+    const DURING: &str = "waiting for messages";
+    let mut batch = Vec::new();
+    let mut bytes = 0;
+    loop {
+        match session.read(DURING)? {
+            Message::Text { number, body } if number > *last => {
+                *last = number;
+                bytes += body.len() + PER_MESSAGE;
+                batch.push((number, body.to_vec()));
+            }
+            Message::Text { .. } => return Err(session.broken("message numbers do not rise")),
+            Message::Ping => return Ok((batch, Next::Answer)),
+            Message::Bye => return Ok((batch, Next::End)),
+            other => {
+                let kind = other.kind();
+                return Err(session.unexpected(kind, DURING));
+            }
+        }
+        if bytes >= WINDOW || !session.has_buffered()? {
+            return Ok((batch, Next::Store));
         }
     }
 }

@@ -13,6 +13,7 @@ use crate::net::session::Session;
 use crate::node::admission::Ticket;
 use crate::node::dialler::{receive_messages, send_messages};
 use crate::node::event::Event;
+use crate::node::flow;
 use crate::node::pairing::{self, Profile, Verdict};
 use crate::node::roster::{Contact, Via};
 use crate::node::running::Shared;
@@ -110,7 +111,6 @@ fn serve(shared: &Arc<Shared>, accepted: Accepted, ticket: Ticket) -> Result<()>
     session.set_deadline(Some(Deadline::after(HANDSHAKE)));
     let profile = Profile::read(&mut session)?;
     session.set_deadline(None);
-    drop(ticket);
     if invite.is_some() && kind != Kind::Pair {
         return session.finish(&Message::Refused(Refusal::Unsupported));
     }
@@ -134,6 +134,7 @@ fn serve(shared: &Arc<Shared>, accepted: Accepted, ticket: Ticket) -> Result<()>
     };
     session.set_label(&peer.name);
     shared.refresh_roster()?;
+    let _seat = ticket.into_seat();
     match kind {
         Kind::Pair => pair(shared, session),
         Kind::Push | Kind::Pull if !shared.options().messages => {
@@ -161,29 +162,33 @@ fn contact(shared: &Arc<Shared>, peer: &Peer) -> Result<Arc<Contact>> {
 
 fn serve_push(shared: &Arc<Shared>, mut session: Session, peer: &Peer) -> Result<()> {
     let contact = contact(shared, peer)?;
-    let Some(_connection) = shared.connect(&contact, &peer.name) else {
+    let Some(_connection) = shared.connect(&contact, &peer.name, true) else {
         return session.finish(&Message::Refused(Refusal::Busy));
     };
     let _receiving = contact.begin_receiving();
-    let mut history = shared.own().history(&peer.key)?;
+    let held = flow::held(shared.own(), &peer.key)?;
     session.write(&Message::Accept)?;
-    session.send(&Message::Held(history.received()))?;
-    receive_messages(shared, &contact, &mut session, &mut history)
+    session.send(&Message::Held(held))?;
+    receive_messages(shared, &contact, &mut session)
 }
 
 fn serve_pull(shared: &Arc<Shared>, mut session: Session, peer: &Peer) -> Result<()> {
     let contact = contact(shared, peer)?;
-    let Some(_connection) = shared.connect(&contact, &peer.name) else {
+    let Some(_connection) = shared.connect(&contact, &peer.name, true) else {
         return session.finish(&Message::Refused(Refusal::Busy));
     };
     let Some(_sending) = contact.begin_sending(Via::Pull, session.closer().ok()) else {
         return session.finish(&Message::Refused(Refusal::Busy));
     };
     session.send(&Message::Accept)?;
-    send_messages(shared, &contact, &mut session, &mut 0)
+    let held = flow::read_held(&mut session)?;
+    send_messages(shared, &contact, &mut session, held, &mut 0)
 }
 
 fn serve_files(shared: &Arc<Shared>, mut session: Session, peer: &Peer) -> Result<()> {
+    if !shared.options().files_from.includes(peer) {
+        return session.finish(&Message::Refused(Refusal::Unsupported));
+    }
     let Some(_turn) = shared.begin_transfer(&peer.key) else {
         return session.finish(&Message::Refused(Refusal::Busy));
     };

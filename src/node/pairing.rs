@@ -15,6 +15,9 @@ use crate::wire::address::{Address, DEFAULT_PORT};
 use crate::wire::link::Link;
 use crate::wire::message::{Kind, Message, Refusal};
 
+/// With `--accept-new`, strangers become peers until there are this many.
+const MOST_ON_TRUST: usize = 1000;
+
 /// What a node says of itself: the PROFILE message, cleaned.
 pub struct Profile {
     /// A name that can be used here, if it gave one.
@@ -33,7 +36,8 @@ impl Profile {
                 at.set_port(port);
                 Address::from(at)
             });
-            Some(Profile { name: text::suggest_name(name), address })
+            // Without dots, so that no peer can call itself an address.
+            Some(Profile { name: text::suggest_name(&name.replace('.', "-")), address })
         })
     }
 }
@@ -105,6 +109,9 @@ pub fn judge(
             Some(peer) if peer.is_blocked() => return Ok(Some(refused(Refusal::Blocked))),
             Some(_) => false,
             None if invite.is_none() && !accept_new => return Ok(None),
+            None if invite.is_none() && peers.iter().count() >= MOST_ON_TRUST => {
+                return Ok(Some(refused(Refusal::Busy)));
+            }
             None => {
                 let given = invite.and_then(|invite| invite.name.clone());
                 let name = given.or_else(|| profile.name.clone()).unwrap_or_else(|| "peer".into());
@@ -117,7 +124,7 @@ pub fn judge(
                 peer.set_invite(id);
             }
             if let Some(address) = &profile.address {
-                peer.learn_address(address.clone());
+                peer.see_at(address);
             }
             if added { Verdict::Added(peer.clone()) } else { Verdict::Peer(peer.clone()) }
         }))
@@ -139,8 +146,7 @@ pub fn join(own: &Own, link: &Link, name: Option<String>) -> Result<Peer> {
         return Err(Error::usage("this link is this node's own"));
     }
     let label = name.clone().unwrap_or_else(|| format!("the node {}", link.key.fingerprint()));
-    let target =
-        Target { key: link.key, token: link.token.as_ref(), addresses: &link.addresses, label: &label };
+    let target = Target { token: link.token.as_ref(), ..unknown(link.key, &link.addresses, &label) };
     let theirs = meet(own, &target)?;
     save(own.home(), link.key, &link.addresses, name.or(theirs))
 }
@@ -153,13 +159,18 @@ pub fn first_contact(own: &Own, key: PublicKey, address: &Address) -> Result<(Pe
     }
     let label = address.to_string();
     let addresses = std::slice::from_ref(address);
-    let (theirs, refusal) = match meet(own, &Target { key, token: None, addresses, label: &label }) {
+    let (theirs, refusal) = match meet(own, &unknown(key, addresses, &label)) {
         Ok(name) => (name, None),
         Err(refusal @ Error::Refused { .. }) => (None, Some(refusal)),
         Err(error) => return Err(error),
     };
     let name = theirs.or_else(|| text::suggest_name(address.host()));
     Ok((save(own.home(), key, addresses, name)?, refusal))
+}
+
+/// A node that is not saved yet.
+fn unknown<'a>(key: PublicKey, addresses: &'a [Address], label: &'a str) -> Target<'a> {
+    Target { key, token: None, seen: None, addresses, label, by: None }
 }
 
 /// One pairing session; gives the name that the other node goes by.
@@ -179,7 +190,7 @@ fn save(home: &Home, key: PublicKey, addresses: &[Address], name: Option<String>
         }
         let peer = peers.by_key_mut(&key).ok_or_else(|| Error::failed("the peer could not be saved"))?;
         for address in addresses.iter().rev() {
-            peer.learn_address(address.clone());
+            peer.add_address(address.clone());
         }
         Ok(peer.clone())
     })

@@ -35,6 +35,9 @@ struct State {
     connections: usize,
 }
 
+/// Learns whether a peer is connected.
+pub type Told = Box<dyn Fn(bool) + Send>;
+
 /// A peer as its threads share it.
 pub struct Contact {
     key: PublicKey,
@@ -66,9 +69,9 @@ impl Contact {
         self.key
     }
 
-    /// The peer as the file has it now, `None` when it is no longer there.
-    pub fn peer(&self) -> Option<Peer> {
-        self.state().peer.clone()
+    /// Whether messages may pass: it is a peer, and not blocked.
+    pub fn is_welcome(&self) -> bool {
+        self.state().peer.as_ref().is_some_and(|peer| !peer.is_blocked())
     }
 
     fn set_peer(&self, peer: Option<Peer>) {
@@ -125,7 +128,7 @@ impl Contact {
         let mut state = self.state();
         loop {
             let peer = state.peer.clone()?;
-            if wanted(&state) && !peer.addresses.is_empty() && !peer.is_blocked() {
+            if wanted(&state) && peer.has_address() && !peer.is_blocked() {
                 return Some(peer);
             }
             state = self.changed.wait(state).unwrap_or_else(|poisoned| poisoned.into_inner());
@@ -155,16 +158,23 @@ impl Contact {
         Receiving(Arc::clone(self))
     }
 
-    /// Counts a connection; `None` when there are too many. The peer being there is news for the sending thread.
-    pub fn connect(self: &Arc<Self>, told: Arc<dyn Fn(bool) + Send + Sync>) -> Option<Connection> {
-        let mut state = self.state();
-        if state.connections >= MOST_CONNECTIONS {
-            return None;
-        }
-        state.connections += 1;
-        state.news += 1;
-        self.changed.notify_all();
-        if state.connections == 1 {
+    /// Counts a connection; `None` when there are too many. That the peer dialled us is news for the sending thread.
+    /// `told` learns that the first connection is there, and later that the last one is gone.
+    pub fn connect(self: &Arc<Self>, peer_dialled: bool, told: Told) -> Option<Connection> {
+        let is_first = {
+            let mut state = self.state();
+            if state.connections >= MOST_CONNECTIONS {
+                return None;
+            }
+            state.connections += 1;
+            if peer_dialled {
+                state.news += 1;
+                self.changed.notify_all();
+            }
+            state.connections == 1
+        };
+        // Not under the lock: telling may have to wait for somebody who reads slowly.
+        if is_first {
             told(true);
         }
         Some(Connection { contact: Arc::clone(self), told })
@@ -200,14 +210,17 @@ impl Drop for Receiving {
 /// A connection of the peer, until it is dropped.
 pub struct Connection {
     contact: Arc<Contact>,
-    told: Arc<dyn Fn(bool) + Send + Sync>,
+    told: Told,
 }
 
 impl Drop for Connection {
     fn drop(&mut self) {
-        let mut state = self.contact.state();
-        state.connections -= 1;
-        if state.connections == 0 {
+        let is_last = {
+            let mut state = self.contact.state();
+            state.connections -= 1;
+            state.connections == 0
+        };
+        if is_last {
             (self.told)(false);
         }
     }
@@ -227,6 +240,11 @@ impl Roster {
     /// The contact with this key.
     pub fn get(&self, key: &PublicKey) -> Option<Arc<Contact>> {
         self.contacts().get(key).cloned()
+    }
+
+    /// Takes out a contact that could not get its threads, to be tried again.
+    pub fn forget(&self, key: &PublicKey) {
+        self.contacts().remove(key);
     }
 
     /// All contacts.

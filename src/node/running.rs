@@ -17,12 +17,14 @@ use crate::node::pairing::OwnProfile;
 use crate::node::roster::{Connection, Contact, Roster};
 use crate::store::home::Own;
 use crate::store::node_lock::{self, NodeInfo, NodeLock};
-use crate::store::peers::{self, Peers};
+use crate::store::peers::{self, Peer, Peers};
 
 /// Stack of a thread in bytes (DESIGN section 5).
 const STACK: usize = 256 << 10;
-/// A `say` that is delivering holds the home for as long as a dial may take.
-const HOLD: Duration = Duration::from_secs(15);
+/// Events that wait to be told; more hold up what they come from, rather than fill the memory.
+const EVENTS: usize = 256;
+/// Those who deliver without a node let go within this.
+const HOLD: Duration = Duration::from_secs(30);
 
 /// What a node is to do.
 pub struct Options {
@@ -38,8 +40,29 @@ pub struct Options {
     pub accept_new: bool,
     /// Messages are exchanged, and the peers are dialled: not by a one-off receiver.
     pub messages: bool,
-    /// Files are taken from this peer only.
-    pub files_from: Option<PublicKey>,
+    /// Whose files are taken.
+    pub files_from: FilesFrom,
+}
+
+/// Whose files a node takes.
+pub enum FilesFrom {
+    /// All peers'.
+    Peers,
+    /// Those of one peer.
+    Peer(PublicKey),
+    /// Those of whoever used the invite with this id in base32.
+    Invited(String),
+}
+
+impl FilesFrom {
+    /// Whether these are `peer`'s.
+    pub fn includes(&self, peer: &Peer) -> bool {
+        match self {
+            FilesFrom::Peers => true,
+            FilesFrom::Peer(key) => peer.key == *key,
+            FilesFrom::Invited(id) => peer.used_invite(id),
+        }
+    }
 }
 
 impl Options {
@@ -57,8 +80,8 @@ pub struct Shared {
     admission: Arc<Admission>,
     doorbell: Doorbell,
     listening_port: u16,
-    events: mpsc::Sender<Event>,
-    /// The version of the peers file that the roster shows.
+    events: mpsc::SyncSender<Event>,
+    /// The version of the peers file that was read last.
     peers_version: Mutex<Option<(SystemTime, u64)>>,
     /// Peers whose files are arriving.
     transfers: Mutex<Vec<PublicKey>>,
@@ -75,7 +98,7 @@ pub fn start(own: Own, options: Options) -> Result<Receiver<Event>> {
     };
     let addresses = listener::local_addresses(&listeners);
     let doorbell = Doorbell::hang()?;
-    let (events, receiver) = mpsc::channel();
+    let (events, receiver) = mpsc::sync_channel(EVENTS);
     for address in &addresses {
         // The receiver is still here.
         let _ = events.send(Event::Listening(*address));
@@ -105,16 +128,18 @@ pub fn start(own: Own, options: Options) -> Result<Receiver<Event>> {
     Ok(receiver)
 }
 
-/// Becomes the node of the home. A `say` that is delivering lets go of it soon; a node does not.
+/// Becomes the node of the home. A `say` that is delivering is waited for; a node is not.
 fn take_home(own: &Own) -> Result<NodeLock> {
     let deadline = Instant::now() + HOLD;
     loop {
         if let Some(lock) = NodeLock::take(own.home())? {
             return Ok(lock);
         }
-        let serves = node_lock::running(own.home())?.is_some_and(|node| !node.listening.is_empty());
-        if serves || Instant::now() >= deadline {
+        if node_lock::running(own.home())?.is_some() {
             return Err(Error::NodeRunning { home: own.home().dir().to_owned() });
+        }
+        if Instant::now() >= deadline {
+            return Err(Error::failed("another egoat is still delivering from this home"));
         }
         thread::sleep(Duration::from_millis(20));
     }
@@ -124,9 +149,10 @@ fn take_home(own: &Own) -> Result<NodeLock> {
 fn supervise(shared: &Arc<Shared>) {
     let mut lengths = std::collections::HashMap::new();
     loop {
-        if let Err(error) = shared.refresh_roster() {
-            // A typing error in a hand-edited file: the roster stays as it was, and the user is told once.
-            shared.tell(Event::Trouble(error));
+        match shared.refresh_roster() {
+            // Too few file descriptors for a moment, most likely: it is tried again in a second.
+            Ok(()) | Err(Error::Disk { .. }) => {}
+            Err(error) => shared.tell(Event::Trouble(error)),
         }
         for contact in shared.roster.all() {
             let length =
@@ -210,40 +236,55 @@ impl Shared {
         })
     }
 
-    /// Makes the roster what the peers file says now; new peers get their threads.
+    /// Makes the roster what the peers file says now; new peers get their threads. A file that cannot be understood is
+    /// told once, and not read again before it changes; other failures are tried again.
     pub fn refresh_roster(self: &Arc<Self>) -> Result<()> {
-        let mut shown = self.peers_version.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let mut read = self.peers_version.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         let version = peers::version(&self.own.home().peers_path());
-        if *shown == version {
+        if *read == version {
             return Ok(());
         }
-        *shown = version;
-        let peers = Peers::load(self.own.home())?;
+        let peers = match Peers::load(self.own.home()) {
+            Err(error @ Error::Disk { .. }) => return Err(error),
+            loaded => {
+                *read = version;
+                loaded?
+            }
+        };
         for contact in self.roster.update(peers.iter()) {
-            if self.options.messages {
-                let (there, its) = (Arc::clone(self), Arc::clone(&contact));
-                self.spawn("push", move || dialler::push(&there, &its))?;
-                let (there, its) = (Arc::clone(self), contact);
-                self.spawn("pull", move || dialler::pull(&there, &its))?;
+            if self.options.messages && self.start_dialling(&contact).is_err() {
+                // Without its threads it is as good as not there.
+                self.roster.forget(&contact.key());
+                *read = None;
             }
         }
         Ok(())
     }
 
-    /// Counts a connection of a peer, and tells when the first comes and the last goes.
-    pub fn connect(self: &Arc<Self>, contact: &Arc<Contact>, name: &str) -> Option<Connection> {
-        let (events, peer) = (self.events.clone(), name.to_owned());
-        contact.connect(Arc::new(move |here| {
-            let peer = peer.clone();
-            let _ = events.send(if here { Event::Connected { peer } } else { Event::Disconnected { peer } });
-        }))
+    fn start_dialling(self: &Arc<Self>, contact: &Arc<Contact>) -> Result<()> {
+        let (there, its) = (Arc::clone(self), Arc::clone(contact));
+        self.spawn("push", move || dialler::push(&there, &its))?;
+        let (there, its) = (Arc::clone(self), Arc::clone(contact));
+        self.spawn("pull", move || dialler::pull(&there, &its))
     }
 
-    /// A peer's turn to send files: one transfer at a time, and only from whom files are wanted.
+    /// Counts a connection of a peer, and tells when the first comes and the last goes.
+    pub fn connect(
+        self: &Arc<Self>,
+        contact: &Arc<Contact>,
+        name: &str,
+        peer_dialled: bool,
+    ) -> Option<Connection> {
+        let (events, peer) = (self.events.clone(), name.to_owned());
+        let told = move |here| {
+            let peer = peer.clone();
+            let _ = events.send(if here { Event::Connected { peer } } else { Event::Disconnected { peer } });
+        };
+        contact.connect(peer_dialled, Box::new(told))
+    }
+
+    /// A peer's turn to send files: one transfer at a time.
     pub fn begin_transfer(self: &Arc<Self>, peer: &PublicKey) -> Option<Turn> {
-        if self.options.files_from.is_some_and(|wanted| wanted != *peer) {
-            return None;
-        }
         let mut transfers = self.transfers.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         // A one-off receiver takes one transfer in all.
         if transfers.contains(peer) || (!self.options.messages && !transfers.is_empty()) {

@@ -111,9 +111,11 @@ impl History {
         Reader::new(id, report)
     }
 
-    /// The highest number received; messages up to it need not come again.
-    pub fn received(&self) -> u64 {
-        Numbers::of(&self.log).received
+    /// The highest number received; messages up to it need not come again. It is on disk when this returns: a node that
+    /// was killed may have left it written but not synced.
+    pub fn received(&mut self) -> Result<u64> {
+        self.log.sync()?;
+        Ok(Numbers::of(&self.log).received)
     }
 
     /// Stores messages that arrived, but for those that are already there; on disk when it returns. Says which numbers
@@ -129,9 +131,8 @@ impl History {
                 append(&mut log, numbers, RECEIVED, &[text])?;
             }
         }
-        if !new.is_empty() {
-            log.commit(true)?;
-        }
+        // Also with nothing new: what is there may not be synced yet, and is about to be acknowledged.
+        log.commit(true)?;
         Ok(new)
     }
 
@@ -140,14 +141,13 @@ impl History {
     pub fn store_sent<'a>(&mut self, messages: impl Iterator<Item = (u64, &'a [u8])>) -> Result<()> {
         let mut log = self.log.lock()?;
         let mut numbers = Numbers::of(log.log());
-        let before = numbers;
         for (number, text) in messages {
             if number > numbers.sent {
                 numbers.sent = number;
                 append(&mut log, numbers, SENT, &[text])?;
             }
         }
-        if numbers == before { Ok(()) } else { log.commit(true) }
+        log.commit(true)
     }
 
     /// Notes that a file is in place, here (`received`) or with the peer.

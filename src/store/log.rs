@@ -114,6 +114,11 @@ impl Log {
         self.tail.end == HEADER
     }
 
+    /// Makes durable what others may have written and not synced when they died.
+    pub fn sync(&mut self) -> Result<()> {
+        self.file.sync_data().map_err(Error::disk("sync", &self.id.path))
+    }
+
     /// Catches up without the lock, for those who only look: a tail in progress is left alone.
     pub fn refresh(&mut self) -> Result<()> {
         if !file::is_at(&self.file, &self.id.path).unwrap_or(false) {

@@ -10,7 +10,9 @@
 
 use std::fs::{File, TryLockError};
 use std::net::SocketAddr;
+use std::path::Path;
 
+use crate::crypto::keys::PublicKey;
 use crate::error::{Error, Result};
 use crate::store::file;
 use crate::store::home::Home;
@@ -25,7 +27,7 @@ pub struct NodeLock {
 pub struct NodeInfo {
     /// The UDP port on loopback that wakes it.
     pub doorbell: u16,
-    /// Where it listens; none for one that only delivers.
+    /// Where it listens.
     pub listening: Vec<SocketAddr>,
 }
 
@@ -60,6 +62,33 @@ impl Drop for NodeLock {
     fn drop(&mut self) {
         // What it says is not true any more; closing the file releases the lock.
         let _ = self.file.set_len(0);
+    }
+}
+
+/// The right to deliver to one peer while no node runs: shared with deliveries to others, and in the way of a node only
+/// for as long as it is held.
+pub struct DeliveryLock {
+    _node: File,
+    _peer: File,
+}
+
+impl DeliveryLock {
+    /// `None` while a node runs, or another process delivers to this peer.
+    pub fn take(home: &Home, peer: &PublicKey) -> Result<Option<DeliveryLock>> {
+        let taken = |locked: std::result::Result<(), TryLockError>, path: &Path| match locked {
+            Ok(()) => Ok(true),
+            Err(TryLockError::WouldBlock) => Ok(false),
+            Err(TryLockError::Error(cause)) => Err(Error::disk("lock", path)(cause)),
+        };
+        let node = open(home)?;
+        if !taken(node.try_lock_shared(), &home.node_lock_path())? {
+            return Ok(None);
+        }
+        let path = home.outbox_path(peer).with_extension("lock");
+        let options = || file::private().write(true).create(true).truncate(false).open(&path);
+        let file = options().map_err(Error::disk("open", &path))?;
+        let free = taken(file.try_lock(), &path)?;
+        Ok(free.then_some(DeliveryLock { _node: node, _peer: file }))
     }
 }
 

@@ -21,6 +21,8 @@ use crate::wire::link::MAX_ADDRESSES;
 const MAX_LEN: u64 = 4 << 20;
 /// Set on a peer for each invite that it used: the invite's id in base32.
 const INVITE: &str = "invite=";
+/// Where the peer dialled from last, with the port that it listens on.
+const SEEN: &str = "seen=";
 /// Set by the user on a peer who is not to connect.
 const BLOCKED: &str = "blocked";
 
@@ -65,15 +67,31 @@ impl Peer {
         self.options.iter().any(|option| option == BLOCKED)
     }
 
-    /// Puts an address at which the peer was just seen first, unless it is known.
-    pub fn learn_address(&mut self, address: Address) {
-        if !self.addresses.contains(&address) {
-            // The first was learned last; those behind it may be the user's own.
-            if self.addresses.len() >= MAX_ADDRESSES {
-                self.addresses.remove(0);
+    /// Adds an address that the user gave, as the first one.
+    pub fn add_address(&mut self, address: Address) {
+        self.addresses.retain(|known| *known != address);
+        self.addresses.insert(0, address);
+        self.addresses.truncate(MAX_ADDRESSES);
+    }
+
+    /// Where the peer was seen last, if that is none of its addresses: it may be another's by now.
+    pub fn seen(&self) -> Option<Address> {
+        self.options.iter().find_map(|option| option.strip_prefix(SEEN)?.parse().ok())
+    }
+
+    /// Notes where the peer was just seen, in the place of where it was seen before.
+    pub fn see_at(&mut self, address: &Address) {
+        if self.seen().as_ref() != Some(address) {
+            self.options.retain(|option| !option.starts_with(SEEN));
+            if !self.addresses.contains(address) {
+                self.options.push(format!("{SEEN}{address}"));
             }
-            self.addresses.insert(0, address);
         }
+    }
+
+    /// Whether the peer can be dialled at all.
+    pub fn has_address(&self) -> bool {
+        !self.addresses.is_empty() || self.seen().is_some()
     }
 
     fn parse(line: &str) -> std::result::Result<Peer, String> {
@@ -288,12 +306,17 @@ mod tests {
     }
 
     #[test]
-    fn learned_addresses_go_first_once() {
-        let mut peer =
-            Peer::new("bob".into(), key(1), vec!["a:1".parse().expect("a"), "b:1".parse().expect("b")]);
-        peer.learn_address("b:1".parse().expect("b"));
-        assert_eq!(peer.line().split(' ').nth(2), Some("a:1,b:1"), "a known one stays where it is");
-        peer.learn_address("c:1".parse().expect("c"));
-        assert_eq!(peer.line().split(' ').nth(2), Some("c:1,a:1,b:1"));
+    fn what_is_learned_leaves_what_was_given() {
+        let at = |text: &str| text.parse::<Address>().expect("address");
+        let mut peer = Peer::new("bob".into(), key(1), vec![at("a:1"), at("b:1")]);
+        peer.see_at(&at("b:1"));
+        assert!(peer.line().ends_with(" a:1,b:1"), "{}", peer.line());
+        for number in 1..20 {
+            peer.see_at(&at(&format!("c:{number}")));
+        }
+        assert!(peer.line().ends_with(" a:1,b:1 seen=c:19"), "{}", peer.line());
+        assert_eq!(peer.seen(), Some(at("c:19")));
+        peer.add_address(at("b:1"));
+        assert!(peer.line().ends_with(" b:1,a:1 seen=c:19"), "{}", peer.line());
     }
 }

@@ -16,7 +16,10 @@ use crate::wire::message::{Declined, Failure, Message};
 
 /// Written bytes after which a file is synced in between, so that the last sync is short: the sender waits for it, and
 /// takes a minute of silence for the end.
-const SYNC_EVERY: u64 = 64 << 20;
+const SYNC_EVERY: u64 = 32 << 20;
+
+/// Bytes of all MANIFEST messages of a transfer: 160 for each of the most entries.
+const MAX_MANIFESTS: usize = 16 << 20;
 
 /// Where files go, and how much.
 pub struct Place {
@@ -63,7 +66,8 @@ pub fn receive(mut session: Session, place: &Place) -> Result<Vec<Received>> {
     session.send(&Message::Take)?;
     match take(&mut session, staging, &manifest) {
         Ok(received) => {
-            session.finish(&Message::Stored)?;
+            // If this is lost, the files are in place all the same, and that is what is told here.
+            let _ = session.finish(&Message::Stored);
             Ok(received)
         }
         Err(error) => {
@@ -95,11 +99,18 @@ fn offered(session: &mut Session) -> Result<std::result::Result<([u8; 16], Manif
         return Ok(Err(format!("{count} entries")));
     }
     let mut entries = Vec::new();
+    let mut length = 0;
     while entries.len() < count as usize {
         let decoded = session.expect(DURING, |message| match message {
-            Message::Manifest(part) => Some(Manifest::decode_part(part, &mut entries, count)),
+            Message::Manifest(part) => {
+                length += part.len();
+                Some(Manifest::decode_part(part, &mut entries, count))
+            }
             _ => None,
         })?;
+        if length > MAX_MANIFESTS {
+            return Ok(Err("a manifest of over 16 MiB".into()));
+        }
         if let Err(malformed) = decoded {
             return Ok(Err(format!("{} in the manifest", malformed.0)));
         }
@@ -205,6 +216,7 @@ impl Staging {
         let path = self.staged(entry);
         let options = || file::private().write(true).create(true).truncate(false).open(&path);
         self.open = Some((entry, options().map_err(Error::disk("create", &path))?));
+        self.unsynced = 0;
         Ok(())
     }
 
