@@ -2,7 +2,8 @@
 
 use crate::cli::args::Id;
 use crate::cli::output::Output;
-use crate::cli::{passphrase, who};
+use crate::cli::passphrase::Source;
+use crate::cli::who;
 use crate::error::Result;
 use crate::net::local;
 use crate::store::home::Own;
@@ -17,12 +18,12 @@ pub fn own_addresses(own: &Own) -> Result<Vec<Address>> {
     Ok(local::reachable_at(&node.listening))
 }
 
-pub fn run(own: &Own, out: Output, args: &Id) -> Result<()> {
+pub fn run(own: &Own, out: Output, passphrases: &Source, args: &Id) -> Result<()> {
     if let Some(name) = &args.name {
         own.home().set_name(&who::name(name)?)?;
     }
     if args.passphrase {
-        let passphrase = passphrase::new()?;
+        let passphrase = passphrases.new_one()?;
         own.set_passphrase(passphrase.as_bytes())?;
         out.note(if passphrase.is_empty() {
             "the identity has no passphrase now"

@@ -71,11 +71,12 @@ fn run(line: Egoat) -> Result<()> {
     if let Command::Demo(_) = command {
         return demo::run(out);
     }
-    let own = home.unlock(passphrase::current, output::warn)?;
-    dispatch(&own, out, command)
+    let passphrases = passphrase::Source::from_environment()?;
+    let own = home.unlock(|| passphrases.current(), output::warn)?;
+    dispatch(&own, out, &passphrases, command)
 }
 
-fn dispatch(own: &Own, out: Output, command: Command) -> Result<()> {
+fn dispatch(own: &Own, out: Output, passphrases: &passphrase::Source, command: Command) -> Result<()> {
     match command {
         Command::Chat(args) => chat::run(own, out, &args),
         Command::Serve(args) => serve::run(own, out, &args),
@@ -89,7 +90,7 @@ fn dispatch(own: &Own, out: Output, command: Command) -> Result<()> {
         Command::Outbox(args) => match args.action.unwrap_or(OutboxAction::List(args::OutboxList {})) {
             OutboxAction::List(_) => log::outbox(own, out),
         },
-        Command::Id(args) => id::run(own, out, &args),
+        Command::Id(args) => id::run(own, out, passphrases, &args),
         Command::Demo(_) => demo::run(out),
     }
 }

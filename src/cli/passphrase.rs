@@ -11,35 +11,45 @@ use crate::error::{Error, Result, reason};
 /// Longest passphrase in bytes.
 const MAX_LEN: usize = 1024;
 
-/// The passphrase of the identity as it is.
-pub fn current() -> Result<String> {
-    ask("passphrase:")
+/// Where passphrases come from.
+pub enum Source {
+    /// The terminal.
+    Terminal,
+    /// A file descriptor: opened once, since where that opens a file anew every question would get its first line.
+    Descriptor(File),
 }
 
-/// A new passphrase, twice the same when it is typed; empty for none.
-pub fn new() -> Result<String> {
-    let first = ask("new passphrase (empty for none):")?;
-    if env::var_os("EGOAT_PASSPHRASE_FD").is_none() && ask("again:")? != first {
-        return Err(Error::failed("the two passphrases differ; nothing was changed"));
+impl Source {
+    /// What the environment says.
+    pub fn from_environment() -> Result<Source> {
+        let Ok(descriptor) = env::var("EGOAT_PASSPHRASE_FD") else { return Ok(Source::Terminal) };
+        let bad =
+            |why: &str| Error::usage(format!("cannot read passphrases from EGOAT_PASSPHRASE_FD: {why}"));
+        let number: u32 = descriptor.parse().map_err(|_| bad("it is not a number"))?;
+        let file = File::open(format!("/dev/fd/{number}")).map_err(|cause| bad(&reason(&cause)))?;
+        Ok(Source::Descriptor(file))
     }
-    Ok(first)
-}
 
-fn ask(question: &str) -> Result<String> {
-    match env::var("EGOAT_PASSPHRASE_FD") {
-        Ok(descriptor) => from_descriptor(&descriptor),
-        Err(_) => from_terminal(question),
+    /// The passphrase of the identity as it is.
+    pub fn current(&self) -> Result<String> {
+        self.ask("passphrase:")
     }
-}
 
-fn from_descriptor(descriptor: &str) -> Result<String> {
-    let number: u32 = descriptor
-        .parse()
-        .map_err(|_| Error::usage("EGOAT_PASSPHRASE_FD is not the number of a file descriptor"))?;
-    let file = File::open(format!("/dev/fd/{number}")).map_err(|cause| {
-        Error::usage(format!("cannot read EGOAT_PASSPHRASE_FD {number}: {}", reason(&cause)))
-    })?;
-    read_line(file)
+    /// A new passphrase, twice the same when it is typed; empty for none.
+    pub fn new_one(&self) -> Result<String> {
+        let first = self.ask("new passphrase (empty for none):")?;
+        if matches!(self, Source::Terminal) && self.ask("again:")? != first {
+            return Err(Error::failed("the two passphrases differ; nothing was changed"));
+        }
+        Ok(first)
+    }
+
+    fn ask(&self, question: &str) -> Result<String> {
+        match self {
+            Source::Descriptor(file) => read_line(file),
+            Source::Terminal => from_terminal(question),
+        }
+    }
 }
 
 /// One line, byte by byte: what is behind it belongs to the next question.
@@ -87,10 +97,11 @@ fn from_terminal(question: &str) -> Result<String> {
         hint: Some("give it on a file descriptor: EGOAT_PASSPHRASE_FD=3 egoat ... 3<file".into()),
     };
     let terminal = File::options().read(true).write(true).open("/dev/tty").map_err(|_| none())?;
-    (&mut &terminal).write_all(format!("egoat: {question} ").as_bytes()).map_err(|_| none())?;
+    // Before the question: what is typed the moment it appears must not show.
     let silence = Silence(&terminal);
     if !silence.stty("-echo") {
         return Err(Error::failed("cannot turn the terminal's echo off, so no passphrase is asked for"));
     }
+    (&mut &terminal).write_all(format!("egoat: {question} ").as_bytes()).map_err(|_| none())?;
     read_line(&terminal)
 }

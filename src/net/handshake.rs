@@ -91,9 +91,11 @@ pub fn ask_key(stream: TcpStream) -> Result<PublicKey, DialFailure> {
     deadline.write_all(&stream, &preamble(PURPOSE_SESSION | ASK_KEY)).map_err(DialFailure::Network)?;
     let mut key = [0; 32];
     deadline.read_exact(&stream, &mut key)?;
-    // The acceptor closes at once when it is another program; what it said then is most likely text.
-    PublicKey::from_bytes(key)
-        .map_err(|_| DialFailure::NotProven("it answered with something that is no key"))
+    // Another program that answers at all most likely answers in text, which would pass for a key; a key that is all
+    // text has a chance of 1 in 10^13.
+    let is_text = key.iter().all(|byte| byte.is_ascii_graphic() || byte.is_ascii_whitespace());
+    let no_key = DialFailure::NotProven("it answered with something that is no key");
+    if is_text { Err(no_key) } else { PublicKey::from_bytes(key).map_err(|_| no_key) }
 }
 
 /// What an accepted handshake proved and asked for.

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::mpsc::{self, Receiver};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -25,6 +25,8 @@ const STACK: usize = 256 << 10;
 const EVENTS: usize = 256;
 /// Those who deliver without a node let go within this.
 const HOLD: Duration = Duration::from_secs(30);
+/// A sender that was told that all is stored may come again before its last connection is closed and noted here.
+const WIND_UP: Duration = Duration::from_secs(3);
 
 /// What a node is to do.
 pub struct Options {
@@ -85,6 +87,8 @@ pub struct Shared {
     peers_version: Mutex<Option<(SystemTime, u64)>>,
     /// Peers whose files are arriving.
     transfers: Mutex<Vec<PublicKey>>,
+    /// A transfer is over.
+    transfer_over: Condvar,
     _lock: Option<NodeLock>,
 }
 
@@ -116,6 +120,7 @@ pub fn start(own: Own, options: Options) -> Result<Receiver<Event>> {
         events,
         peers_version: Mutex::new(None),
         transfers: Mutex::default(),
+        transfer_over: Condvar::new(),
         _lock: lock,
     });
     shared.refresh_roster()?;
@@ -283,11 +288,16 @@ impl Shared {
         contact.connect(peer_dialled, Box::new(told))
     }
 
-    /// A peer's turn to send files: one transfer at a time.
+    /// A peer's turn to send files: one transfer at a time. Waits a moment for one that is about to end.
     pub fn begin_transfer(self: &Arc<Self>, peer: &PublicKey) -> Option<Turn> {
-        let mut transfers = self.transfers.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         // A one-off receiver takes one transfer in all.
-        if transfers.contains(peer) || (!self.options.messages && !transfers.is_empty()) {
+        let is_taken = |transfers: &mut Vec<PublicKey>| {
+            transfers.contains(peer) || (!self.options.messages && !transfers.is_empty())
+        };
+        let transfers = self.transfers.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let waited = self.transfer_over.wait_timeout_while(transfers, WIND_UP, is_taken);
+        let (mut transfers, waited) = waited.unwrap_or_else(|poisoned| poisoned.into_inner());
+        if waited.timed_out() {
             return None;
         }
         transfers.push(*peer);
@@ -305,5 +315,6 @@ impl Drop for Turn {
     fn drop(&mut self) {
         let mut transfers = self.shared.transfers.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         transfers.retain(|peer| *peer != self.peer);
+        self.shared.transfer_over.notify_all();
     }
 }
