@@ -56,6 +56,11 @@ pub enum Error {
         /// What was tried, and how each try ended.
         why: String,
     },
+    /// Nothing came in the time that the user gave.
+    TimedOut {
+        /// What was waited for, and how long.
+        what: String,
+    },
     /// An established connection ended without a BYE.
     Lost {
         /// The peer as the user knows it.
@@ -163,7 +168,7 @@ impl Error {
             Error::Source { .. } | Error::NodeRunning { .. } | Error::Listen { .. } => 1,
             Error::Identity { .. } | Error::Failed { .. } => 1,
             Error::Usage { .. } | Error::UnknownPeer { .. } => 2,
-            Error::Unreachable { .. } | Error::Lost { .. } => 69,
+            Error::Unreachable { .. } | Error::TimedOut { .. } | Error::Lost { .. } => 69,
             Error::Disk { .. } | Error::Corrupt { .. } => 74,
             Error::Remote { disk, .. } => {
                 if *disk {
@@ -224,7 +229,9 @@ impl Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Error::Usage { what, .. } | Error::Failed { what, .. } => f.write_str(what),
+            Error::Usage { what, .. } | Error::Failed { what, .. } | Error::TimedOut { what } => {
+                f.write_str(what)
+            }
             Error::Disk { verb, path, cause } => {
                 write!(f, "cannot {verb} {}: {}", path.display(), reason(cause))
             }
@@ -257,10 +264,14 @@ impl std::error::Error for Error {}
 /// The system's words for `cause` in our style: lower case, without "(os error 28)".
 pub fn reason(cause: &io::Error) -> String {
     let text = cause.to_string();
-    let text = text.split(" (os error").next().unwrap_or(&text);
+    lower_first(text.split(" (os error").next().unwrap_or(&text))
+}
+
+/// Messages of the system and of libraries begin with a capital, ours do not.
+pub fn lower_first(text: &str) -> String {
     let mut letters = text.chars();
     match letters.next() {
         Some(first) => first.to_lowercase().chain(letters).collect(),
-        None => text.to_owned(),
+        None => String::new(),
     }
 }

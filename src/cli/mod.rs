@@ -20,7 +20,7 @@ use argh::FromArgs;
 
 use crate::cli::args::{Command, Egoat, OutboxAction};
 use crate::cli::output::Output;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, lower_first};
 use crate::store::home::{Home, Own};
 
 /// Stands for a lone `-` while argh parses: it takes everything that starts with a dash for an option. No argument of a
@@ -58,7 +58,7 @@ fn parse() -> Result<Option<Egoat>> {
         Ok(line) => Ok(Some(line)),
         Err(exit) if exit.status.is_ok() => output::print(exit.output.trim_end()).map(|()| None),
         Err(exit) => Err(Error::Usage {
-            what: exit.output.trim_end().replace(DASH, "-").replace('\n', " "),
+            what: lower_first(&exit.output.trim_end().replace(DASH, "-").replace('\n', " ")),
             hint: Some("`egoat --help` lists the commands, `egoat COMMAND --help` the options of one".into()),
         }),
     }

@@ -5,6 +5,7 @@ use crate::cli::output::Output;
 use crate::cli::who;
 use crate::crypto::keys::PublicKey;
 use crate::error::{Error, Result};
+use crate::node::doorbell::Bell;
 use crate::store::home::Own;
 use crate::store::peers::{Peer, Peers};
 use crate::store::requests::{self, Request};
@@ -15,7 +16,8 @@ use crate::wire::address::Address;
 use crate::wire::link::Link;
 
 pub fn run(own: &Own, out: Output, args: args::Peers) -> Result<()> {
-    match args.action.unwrap_or(PeersAction::List(args::PeersList {})) {
+    let action = args.action.unwrap_or(PeersAction::List(args::PeersList {}));
+    let result = match action {
         PeersAction::List(_) => list(own, out),
         PeersAction::Show(args) => print(out, &who::saved(own, &args.name)?),
         PeersAction::Add(args) => add(own, out, &args),
@@ -23,7 +25,10 @@ pub fn run(own: &Own, out: Output, args: args::Peers) -> Result<()> {
         PeersAction::Remove(args) => remove(own, &args),
         PeersAction::Accept(args) => accept(own, out, &args),
         PeersAction::Requests(_) => list_requests(own, out),
-    }
+    };
+    // A node that runs is to know of a change now, not in a second.
+    Bell::new(own.home())?.ring()?;
+    result
 }
 
 fn object(peer: &Peer) -> Object {

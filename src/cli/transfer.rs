@@ -183,8 +183,8 @@ pub fn receive(own: &Own, out: Output, args: &Receive) -> Result<()> {
             Ok(Event::TransferDone { .. }) => return Ok(()),
             Ok(event) => received(out, event)?,
             Err(_) => {
-                let why = format!("nothing came in {}", text::duration(timeout.unwrap_or_default()));
-                return Err(Error::Unreachable { peer: "a sender".into(), why });
+                let waited = text::duration(timeout.unwrap_or_default());
+                return Err(Error::TimedOut { what: format!("nobody sent anything in {waited}") });
             }
         }
     }

@@ -176,7 +176,10 @@ fn refused(peer: &str, refusal: Refusal) -> Error {
             Some("a link works once; ask for a new one: `egoat invite`"),
         ),
         Refusal::InviteExpired => ("the invite has expired", Some("ask for a new link: `egoat invite`")),
-        Refusal::Busy => ("it has another connection for this, or too many", Some("try again in a moment")),
+        Refusal::Busy => {
+            let why = "it has another connection for this, or too many".into();
+            return Error::Unreachable { peer: peer.to_owned(), why };
+        }
         Refusal::Unsupported => {
             ("it does not do this now", Some("it may be receiving files only; ask them to run `egoat serve`"))
         }

@@ -142,7 +142,11 @@ impl Peers {
     pub fn load(home: &Home) -> Result<Peers> {
         let path = home.peers_path();
         let text = file::read_text(&path, MAX_LEN).map_err(Error::disk("read", &path))?.unwrap_or_default();
-        Peers::parse(&text).map_err(|what| Error::Corrupt { path, what })
+        // People edit it, and mistype: that is no damage, and must not end a node.
+        Peers::parse(&text).map_err(|what| Error::Failed {
+            what: format!("cannot use {}: {what}", path.display()),
+            hint: Some("correct it there; nothing was changed".into()),
+        })
     }
 
     fn parse(text: &str) -> std::result::Result<Peers, String> {

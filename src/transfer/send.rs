@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::time::UNIX_EPOCH;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::crypto::random_array;
 use crate::error::{Error, Result, reason};
@@ -16,6 +16,8 @@ use crate::wire::message::{CHUNK, Declined, Failure, Message};
 /// Files that can be sent, and what they looked like when they were chosen.
 pub struct Sources {
     paths: Vec<PathBuf>,
+    /// When each was changed last, as exactly as the system knows: a change within a second must show.
+    changed: Vec<Option<SystemTime>>,
     manifest: Manifest,
 }
 
@@ -26,10 +28,11 @@ fn refuse(path: &Path, why: impl Into<String>) -> Error {
 impl Sources {
     /// Looks at every file; each goes under its own name.
     pub fn choose(paths: &[PathBuf]) -> Result<Sources> {
-        let entries = paths.iter().map(|path| describe(path)).collect::<Result<Vec<Entry>>>()?;
+        let described = paths.iter().map(|path| describe(path)).collect::<Result<Vec<_>>>()?;
+        let (entries, changed) = described.into_iter().unzip();
         let manifest =
             Manifest::new(entries).map_err(|why| Error::failed(format!("cannot send these files: {why}")))?;
-        Ok(Sources { paths: paths.to_vec(), manifest })
+        Ok(Sources { paths: paths.to_vec(), changed, manifest })
     }
 
     /// What they add up to.
@@ -38,7 +41,7 @@ impl Sources {
     }
 }
 
-fn describe(path: &Path) -> Result<Entry> {
+fn describe(path: &Path) -> Result<(Entry, Option<SystemTime>)> {
     let name = path.file_name().ok_or_else(|| refuse(path, "it has no name of its own"))?;
     let name = name.to_str().ok_or_else(|| refuse(path, "its name is not UTF-8; rename it"))?;
     let safe =
@@ -52,13 +55,14 @@ fn describe(path: &Path) -> Result<Entry> {
         return Err(refuse(path, "it is not a regular file"));
     }
     File::open(path).map_err(|cause| refuse(path, reason(&cause)))?;
-    Ok(Entry {
+    let entry = Entry {
         path: safe,
         is_dir: false,
         executable: is_executable(&data),
         modified: modified(&data),
         size: data.len(),
-    })
+    };
+    Ok((entry, data.modified().ok()))
 }
 
 fn is_executable(data: &std::fs::Metadata) -> bool {
@@ -107,7 +111,7 @@ impl Chunks<'_> {
         // Its last piece is only sent if the file is still what was promised: a torn copy is an error.
         let is_last = piece.offset + piece.length as u64 == entry.size;
         let data = file.metadata().map_err(|cause| refuse(path, reason(&cause)))?;
-        let changed = data.len() != entry.size || modified(&data) != entry.modified;
+        let changed = data.len() != entry.size || data.modified().ok() != self.sources.changed[piece.entry];
         if got < bytes.len() || (is_last && changed) {
             Err(refuse(path, "it changed while it was sent"))
         } else {

@@ -1,0 +1,239 @@
+//! The harness of the end-to-end tests: homes in temporary directories, the real binary, real TCP on loopback with ports
+//! of the system's choice. Every wait is for a condition and has a deadline; every child dies with its test.
+
+// Each test file uses its part of this.
+#![allow(dead_code)]
+
+pub mod gate;
+mod json;
+
+pub use json::json_text;
+
+use std::ffi::OsStr;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::ops::{Deref, DerefMut};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+pub const EGOAT: &str = env!("CARGO_BIN_EXE_egoat");
+
+/// Long enough for two cores that are busy with other tests.
+const PATIENCE: Duration = Duration::from_secs(40);
+
+/// Looks again and again until there is something to see.
+pub fn poll_until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        if let Some(seen) = look() {
+            return seen;
+        }
+        assert!(Instant::now() < deadline, "waited in vain for: {what}");
+        thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// A home directory of its own, with an identity.
+pub struct Home {
+    dir: tempfile::TempDir,
+}
+
+impl Home {
+    pub fn new(name: &str) -> Home {
+        let home = Home { dir: tempfile::tempdir().unwrap() };
+        home.run(&["id", "--name", name]);
+        home
+    }
+
+    pub fn key(&self) -> String {
+        json_text(&self.run(&["--json", "id"]), "key")
+    }
+
+    pub fn fingerprint(&self) -> String {
+        json_text(&self.run(&["--json", "id"]), "fingerprint")
+    }
+
+    /// A path in the home, or beside what is there.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    /// A file to send.
+    pub fn file(&self, name: &str, content: impl AsRef<[u8]>) -> String {
+        let path = self.path(name);
+        std::fs::write(&path, content).unwrap();
+        path.to_str().unwrap().to_owned()
+    }
+
+    pub fn cmd<S: AsRef<OsStr>>(&self, args: &[S]) -> Command {
+        let mut command = Command::new(EGOAT);
+        command.arg("--home").arg(self.dir.path()).args(args).env("TZ", "UTC");
+        for variable in ["EGOAT_HOME", "EGOAT_DOWNLOADS", "EGOAT_PASSPHRASE_FD"] {
+            command.env_remove(variable);
+        }
+        command
+    }
+
+    /// Runs a command that must succeed; gives its stdout.
+    pub fn run<S: AsRef<OsStr>>(&self, args: &[S]) -> String {
+        self.pipe(args, b"")
+    }
+
+    /// The same with `input` on its stdin.
+    pub fn pipe<S: AsRef<OsStr>>(&self, args: &[S], input: &[u8]) -> String {
+        self.ends_with(args, input, 0).0
+    }
+
+    /// Runs a command that must end with `code`; gives its stderr.
+    pub fn fails<S: AsRef<OsStr>>(&self, args: &[S], code: i32) -> String {
+        self.ends_with(args, b"", code).1
+    }
+
+    /// Runs a command that must end with `code`; gives its stdout and stderr.
+    pub fn ends_with<S: AsRef<OsStr>>(&self, args: &[S], input: &[u8], code: i32) -> (String, String) {
+        finish(self.cmd(args), input, code)
+    }
+
+    pub fn serve(&self) -> Node {
+        self.serve_with(&["--listen", "127.0.0.1:0"])
+    }
+
+    pub fn serve_with(&self, args: &[&str]) -> Node {
+        let mut process = Process::start(self.cmd(&[&["serve"], args].concat()));
+        let addr = process.wait_for("listening on ")["listening on ".len()..].to_owned();
+        Node { process, addr }
+    }
+
+    /// Serves at the address of a node that is gone; its connections may hold the port for a moment.
+    pub fn serve_again_at(&self, addr: &str) -> Node {
+        poll_until("the old port to be free", || {
+            let mut process = Process::start(self.cmd(&["serve", "--listen", addr]));
+            process.next_line().map(|_| Node { process, addr: addr.to_owned() })
+        })
+    }
+}
+
+/// Pairs two homes by a link; both know each other's address if both serve.
+pub fn pair(inviter: &Home, joiner: &Home) {
+    let link = inviter.run(&["invite"]);
+    joiner.run(&["join", link.trim_end()]);
+}
+
+/// Two homes that serve and are paired.
+pub fn paired() -> (Home, Node, Home, Node) {
+    let (alice, bob) = (Home::new("alice"), Home::new("bob"));
+    let (alice_node, bob_node) = (alice.serve(), bob.serve());
+    pair(&alice, &bob);
+    (alice, alice_node, bob, bob_node)
+}
+
+/// Runs a command to its end, which must come, with `code`.
+pub fn finish(command: Command, input: &[u8], code: i32) -> (String, String) {
+    let mut process = Process::start(command);
+    process.write(input);
+    let ended = process.end();
+    assert_eq!(ended.0, Some(code), "stdout: {}\nstderr: {}", ended.1, ended.2);
+    (ended.1, ended.2)
+}
+
+/// A running command.
+pub struct Process {
+    pub child: Child,
+    lines: Receiver<String>,
+    stderr: Option<JoinHandle<String>>,
+}
+
+impl Process {
+    pub fn start(mut command: Command) -> Process {
+        let piped = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = piped.spawn().unwrap();
+        let (sender, lines) = mpsc::channel();
+        let stdout = BufReader::new(child.stdout.take().unwrap());
+        thread::spawn(move || stdout.lines().map_while(Result::ok).try_for_each(|line| sender.send(line)));
+        let mut errors = child.stderr.take().unwrap();
+        let stderr = thread::spawn(move || {
+            let mut bytes = Vec::new();
+            let _ = errors.read_to_end(&mut bytes);
+            String::from_utf8_lossy(&bytes).into_owned()
+        });
+        Process { child, lines, stderr: Some(stderr) }
+    }
+
+    /// The next line on stdout that starts with `prefix`; those before it are gone.
+    pub fn wait_for(&mut self, prefix: &str) -> String {
+        loop {
+            match self.lines.recv_timeout(PATIENCE) {
+                Ok(line) if line.starts_with(prefix) => return line,
+                Ok(_) => {}
+                Err(_) => panic!("no line starts with {prefix:?}; stderr: {}", self.kill9()),
+            }
+        }
+    }
+
+    /// The next line on stdout, `None` at its end.
+    pub fn next_line(&mut self) -> Option<String> {
+        self.lines.recv_timeout(PATIENCE).ok()
+    }
+
+    /// Writes to stdin; a process that does not want it is no error.
+    pub fn write(&mut self, input: &[u8]) {
+        let _ = self.child.stdin.as_mut().unwrap().write_all(input);
+    }
+
+    /// Ends stdin and waits for the end of the process: its exit code, what is left of stdout, and stderr.
+    pub fn end(&mut self) -> (Option<i32>, String, String) {
+        self.child.stdin = None;
+        let mut stdout = String::new();
+        loop {
+            match self.lines.recv_timeout(PATIENCE) {
+                Ok(line) => stdout += &(line + "\n"),
+                Err(RecvTimeoutError::Disconnected) => break,
+                Err(RecvTimeoutError::Timeout) => panic!("it does not end; stderr: {}", self.kill9()),
+            }
+        }
+        let status = poll_until("the end of a command", || self.child.try_wait().unwrap());
+        (status.code(), stdout, self.stderr.take().unwrap().join().unwrap())
+    }
+
+    pub fn is_running(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_none()
+    }
+
+    /// Kills it at once; gives its stderr.
+    pub fn kill9(&mut self) -> String {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+        self.stderr.take().map(|stderr| stderr.join().unwrap()).unwrap_or_default()
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        if self.stderr.is_some() {
+            let _ = self.child.kill();
+            let _ = self.child.wait();
+        }
+    }
+}
+
+/// A running `egoat serve`.
+pub struct Node {
+    process: Process,
+    pub addr: String,
+}
+
+impl Deref for Node {
+    type Target = Process;
+
+    fn deref(&self) -> &Process {
+        &self.process
+    }
+}
+
+impl DerefMut for Node {
+    fn deref_mut(&mut self) -> &mut Process {
+        &mut self.process
+    }
+}

@@ -1,0 +1,371 @@
+//! Files: whole, verified and in place when the sender is told so; otherwise not there at all.
+
+#![cfg(unix)]
+#![allow(clippy::unwrap_used, clippy::print_stderr)]
+
+mod common;
+
+use common::gate::Gate;
+use common::{Home, Node, Process, pair, paired, poll_until};
+use std::ffi::OsStr;
+use std::fs::{self, File};
+use std::io::Write;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::thread;
+use std::time::{Duration, UNIX_EPOCH};
+
+const MIB: usize = 1 << 20;
+/// More than the sockets between sender and receiver hold, so that a gate stops the sender too.
+const LARGE: u64 = 48 << 20;
+/// What a gate lets through: the handshake and the first chunks.
+const SOME: u64 = 1 << 20;
+
+/// Bytes that repeat nowhere near, so that a misplaced chunk shows.
+fn sample(bytes: usize) -> Vec<u8> {
+    let mut state = 1_u32;
+    let step = |_| {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (state >> 24) as u8
+    };
+    (0..bytes).map(step).collect()
+}
+
+/// A file of zeros that takes no room.
+fn large(home: &Home, name: &str) -> String {
+    let path = home.file(name, "");
+    File::options().write(true).open(&path).unwrap().set_len(LARGE).unwrap();
+    path
+}
+
+/// The names in a directory, sorted; none if there is no such directory.
+fn names_in(dir: &Path) -> Vec<String> {
+    let Ok(entries) = std::fs::read_dir(dir) else { return Vec::new() };
+    let mut names: Vec<String> =
+        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
+fn mode(path: &Path) -> u32 {
+    fs::metadata(path).unwrap().permissions().mode() & 0o777
+}
+
+/// A large file on its way from Alice to Bob, of which Bob holds a part.
+struct Half {
+    send: Process,
+    gate: Gate,
+    file: String,
+    landing: PathBuf,
+    node: Node,
+    alice: Home,
+    bob: Home,
+}
+
+impl Half {
+    fn sent() -> Half {
+        let (alice, bob) = (Home::new("alice"), Home::new("bob"));
+        let node = bob.serve();
+        let gate = Gate::before(&node.addr, SOME);
+        alice.run(&["peers", "add", "bob", &bob.key(), &gate.addr]);
+        bob.run(&["peers", "add", "alice", &alice.key()]);
+        let file = large(&alice, "large.bin");
+        let send = Process::start(alice.cmd(&["send", "bob", &file]));
+        let landing = bob.path("downloads/alice");
+        poll_until("the first bytes to be staged", || {
+            let staged = landing.join(names_in(&landing).first()?).join("0");
+            (fs::metadata(staged).ok()?.len() > 0).then_some(())
+        });
+        Half { send, gate, file, landing, node, alice, bob }
+    }
+
+    /// The part is gone, nobody has noted a transfer, and the node goes on.
+    fn came_to_nothing(mut self) {
+        poll_until("the staged part to be gone", || names_in(&self.landing).is_empty().then_some(()));
+        assert!(self.alice.run(&["log"]).is_empty() && self.bob.run(&["log"]).is_empty());
+        self.alice.run(&["send", "bob", &self.alice.file("small.bin", "small")]);
+        assert_eq!(names_in(&self.landing), ["small.bin"]);
+        self.node.wait_for("file from alice");
+    }
+}
+
+#[test]
+fn one_file_arrives_at_a_serving_peer() {
+    let (alice, mut alice_node, bob, _bob_node) = paired();
+    let content = sample(5 * MIB + 1);
+    let (out, said) = bob.ends_with(&["send", "alice", &bob.file("a.bin", &content)], b"", 0);
+    assert!(out.is_empty() && said.contains("sent a.bin (5.0 MiB) to alice in "), "{said}");
+    let path = alice.path("downloads/bob/a.bin");
+    assert!(fs::read(&path).unwrap() == content);
+    assert_eq!(alice_node.wait_for("file from "), format!("file from bob: {} (5.0 MiB)", path.display()));
+    assert!(alice.run(&["log"]).ends_with(&format!(" * bob sent {} (5.0 MiB)\n", path.display())));
+    assert!(bob.run(&["log"]).ends_with(" * alice has a.bin (5.0 MiB)\n"));
+    assert_eq!(names_in(&alice.path("downloads/bob")), ["a.bin"]);
+}
+
+#[test]
+fn several_files_of_all_sizes_arrive_in_one_transfer() {
+    let (alice, _alice_node, bob, _bob_node) = paired();
+    // Around a chunk, 256 KiB, and none at all.
+    let sizes = [0, 1, 262_143, 262_144, 262_145, 0, 600_000, 0];
+    let all = sample(600_000);
+    let mut args = vec!["--json".to_owned(), "send".into(), "alice".into()];
+    args.extend(sizes.iter().enumerate().map(|(n, size)| bob.file(&format!("file {n}"), &all[..*size])));
+    let sent = bob.run(&args);
+    assert!(sent.contains("\"files\":8") && sent.contains("\"bytes\":1386433"), "{sent}");
+    for (n, size) in sizes.iter().enumerate() {
+        assert!(fs::read(alice.path(&format!("downloads/bob/file {n}"))).unwrap() == all[..*size], "{n}");
+    }
+}
+
+#[test]
+fn executable_bit_and_time_are_kept_and_others_are_kept_out() {
+    let (alice, _alice_node, bob, _bob_node) = paired();
+    let (script, text) = (bob.file("run.sh", "#!/bin/sh\n"), bob.file("old.txt", "old"));
+    fs::set_permissions(&script, PermissionsExt::from_mode(0o4755)).unwrap();
+    fs::set_permissions(&text, PermissionsExt::from_mode(0o666)).unwrap();
+    let old = UNIX_EPOCH - Duration::from_secs(86_400);
+    File::options().write(true).open(&text).unwrap().set_modified(old).unwrap();
+    bob.run(&["send", "alice", &script, &text]);
+    let landing = alice.path("downloads/bob");
+    assert_eq!(mode(&landing.join("run.sh")), 0o700);
+    assert_eq!(mode(&landing.join("old.txt")), 0o600);
+    assert_eq!(mode(&landing), 0o700);
+    assert_eq!(fs::metadata(landing.join("old.txt")).unwrap().mtime(), -86_400);
+}
+
+#[test]
+fn nothing_is_ever_overwritten() {
+    let (alice, _alice_node, bob, _bob_node) = paired();
+    for content in ["first", "second", "third"] {
+        bob.run(&["send", "alice", &bob.file("a.tar.gz", content)]);
+    }
+    let landing = alice.path("downloads/bob");
+    let names = names_in(&landing);
+    assert_eq!(names.len(), 3, "{names:?}");
+    let mut all: Vec<String> =
+        names.iter().map(|name| fs::read_to_string(landing.join(name)).unwrap()).collect();
+    assert_eq!(fs::read_to_string(landing.join("a.tar.gz")).unwrap(), "first");
+    all.sort();
+    assert_eq!(all, ["first", "second", "third"]);
+    assert!(names.iter().any(|name| name.contains(" (1)")) && names.iter().any(|name| name.contains(" (2)")));
+
+    // Neither a directory, nor what a link leads to.
+    let elsewhere = alice.path("elsewhere");
+    std::os::unix::fs::symlink(&elsewhere, landing.join("link")).unwrap();
+    fs::create_dir(landing.join("dir")).unwrap();
+    bob.run(&["send", "alice", &bob.file("link", "x"), &bob.file("dir", "y")]);
+    assert!(!elsewhere.exists() && names_in(&landing.join("dir")).is_empty());
+    assert_eq!(fs::read_to_string(landing.join("link (1)")).unwrap(), "x");
+    assert_eq!(fs::read_to_string(landing.join("dir (1)")).unwrap(), "y");
+}
+
+/// The connection of a transfer outlives its success for a moment; the next one was refused then.
+#[test]
+fn a_script_can_send_file_after_file() {
+    let (alice, _alice_node, bob, _bob_node) = paired();
+    for n in 0..15 {
+        bob.run(&["send", "alice", &bob.file(&format!("{n:02}.txt"), n.to_string())]);
+    }
+    assert_eq!(names_in(&alice.path("downloads/bob")).len(), 15);
+}
+
+#[test]
+fn receiving_prints_a_link_then_the_paths_and_ends() {
+    let (alice, bob) = (Home::new("alice"), Home::new("bob"));
+    let into = alice.path("into");
+    let args = ["receive", "--listen", "127.0.0.1:0", "--into", into.to_str().unwrap()];
+    let mut receive = Process::start(alice.cmd(&args));
+    let link = receive.wait_for("egoat:");
+    bob.run(&["send", &link, &bob.file("a.txt", "a"), &bob.file("b.txt", "b")]);
+    let (code, out, _) = receive.end();
+    assert_eq!((code, out), (Some(0), format!("{0}/a.txt\n{0}/b.txt\n", into.display())));
+    assert_eq!(names_in(&into), ["a.txt", "b.txt"]);
+    assert!(alice.run(&["peers"]).starts_with("bob ") && bob.run(&["peers"]).starts_with("alice "));
+}
+
+#[test]
+fn files_to_an_address_need_the_key_taken_on_trust() {
+    let (alice, bob) = (Home::new("alice"), Home::new("bob"));
+    let node = alice.serve_with(&["--listen", "127.0.0.1:0", "--accept-new"]);
+    let file = bob.file("a.txt", "a");
+    assert!(bob.fails(&["send", &node.addr, &file], 77).contains("--accept-new"));
+    bob.run(&["send", "--accept-new", &node.addr, &file]);
+    bob.run(&["send", &node.addr, &bob.file("b.txt", "b")]);
+    assert_eq!(names_in(&alice.path("downloads/bob")), ["a.txt", "b.txt"]);
+}
+
+#[test]
+fn receiving_from_one_peer_takes_no_other_and_no_messages() {
+    let (alice, mut alice_node, bob, _bob_node) = paired();
+    let carol = Home::new("carol");
+    pair(&alice, &carol);
+    alice_node.kill9();
+    let mut receive = Process::start(alice.cmd(&["receive", "--from", "bob", "--listen", &alice_node.addr]));
+    let file = carol.file("c.txt", "c");
+    let said = carol.fails(&["send", "--wait", "30s", "alice", &file], 77);
+    assert!(said.contains("refused"), "{said}");
+    let (_, said) = carol.ends_with(&["say", "alice", "hi"], b"", 0);
+    assert!(said.contains("queued for alice") && said.contains("does not do this now"), "{said}");
+    bob.run(&["send", "alice", &bob.file("b.txt", "b")]);
+    let landed = format!("{}\n", alice.path("downloads/bob/b.txt").display());
+    let (code, out, said) = receive.end();
+    assert_eq!((code, out), (Some(0), landed), "{said}");
+    assert!(alice.fails(&["receive", "--from", "nobody"], 2).contains("nobody"));
+}
+
+#[test]
+fn receiving_in_vain_ends_in_time() {
+    let args = ["receive", "--listen", "127.0.0.1:0", "--timeout", "100ms"];
+    let said = Home::new("alice").fails(&args, 69);
+    assert!(said.contains("nobody sent anything in 100 ms"), "{said}");
+}
+
+#[test]
+fn what_is_no_plain_file_is_refused_before_anybody_is_dialled() {
+    let home = Home::new("alice");
+    home.run(&["peers", "add", "bob", &Home::new("bob").key()]);
+    fs::create_dir(home.path("dir")).unwrap();
+    assert!(Command::new("mkfifo").arg(home.path("fifo")).status().unwrap().success());
+    home.file("colon:", "");
+    home.file("CON", "");
+    for (name, why) in [
+        ("dir", "it is a directory"),
+        ("missing", "no such file"),
+        ("fifo", "it is not a regular file"),
+        ("colon:", "its name cannot travel"),
+        ("CON", "its name cannot travel"),
+        ("..", "it has no name of its own"),
+    ] {
+        let said = home.fails(&["send", "bob", home.path(name).to_str().unwrap()], 1);
+        assert!(said.contains("cannot send ") && said.contains(why), "{name}: {said}");
+    }
+    let (a, b) = (home.file("x.txt", "x"), home.file("dir/X.txt", "y"));
+    assert!(home.fails(&["send", "bob", &a, &b], 1).contains("cannot send these files"));
+    home.fails(&["send", "bob"], 2);
+
+    let secret = home.file("secret", "");
+    fs::set_permissions(&secret, PermissionsExt::from_mode(0o000)).unwrap();
+    if File::open(&secret).is_err() {
+        assert!(home.fails(&["send", "bob", &secret], 1).contains("permission denied"));
+    }
+}
+
+#[test]
+fn a_name_that_is_not_utf8_is_a_usage_error() {
+    let home = Home::new("alice");
+    let said = home.fails(&[OsStr::new("send"), OsStr::new("bob"), OsStr::from_bytes(b"a\xffb")], 2);
+    assert!(said.contains("is not UTF-8; rename the file"), "{said}");
+}
+
+#[test]
+fn more_than_the_receiver_takes_is_refused() {
+    let (alice, bob) = (Home::new("alice"), Home::new("bob"));
+    let mut node = alice.serve_with(&["--listen", "127.0.0.1:0", "--max-file", "10k"]);
+    pair(&alice, &bob);
+    let (a, b) = (bob.file("a.bin", sample(10_240)), bob.file("b.bin", "1"));
+    let said = bob.fails(&["send", "alice", &a, &b], 77);
+    assert!(said.contains("is more than it takes") && said.contains("--max-file"), "{said}");
+    assert!(names_in(&alice.path("downloads/bob")).is_empty());
+    bob.run(&["send", "alice", &a]);
+    assert!(node.is_running());
+}
+
+#[test]
+fn a_file_that_grows_while_it_is_sent_does_not_arrive() {
+    let mut half = Half::sent();
+    File::options().append(true).open(&half.file).unwrap().write_all(b"more").unwrap();
+    half.gate.open();
+    let (code, _, said) = half.send.end();
+    assert!(code == Some(1) && said.contains("it changed while it was sent"), "{said}");
+    half.came_to_nothing();
+}
+
+#[test]
+fn a_sender_that_is_killed_leaves_nothing_behind() {
+    let mut half = Half::sent();
+    half.send.kill9();
+    half.gate.open();
+    half.came_to_nothing();
+}
+
+#[test]
+fn a_receiver_that_is_killed_has_no_half_file() {
+    let mut half = Half::sent();
+    half.node.kill9();
+    let (code, _, said) = half.send.end();
+    assert!(code == Some(69) && said.contains("connection to bob lost"), "{said}");
+    assert!(!half.landing.join("large.bin").exists());
+}
+
+/// A file system of 1 MiB, unmounted with its test.
+struct SmallDisk(PathBuf);
+
+impl SmallDisk {
+    fn mount(at: PathBuf) -> Option<SmallDisk> {
+        fs::create_dir(&at).unwrap();
+        let ran =
+            Command::new("mount").args(["-t", "tmpfs", "-o", "size=1m", "egoat-test"]).arg(&at).output();
+        ran.is_ok_and(|ran| ran.status.success()).then_some(SmallDisk(at))
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
+    }
+}
+
+#[test]
+fn a_full_disk_is_the_senders_error_and_the_node_goes_on() {
+    let (alice, bob) = (Home::new("alice"), Home::new("bob"));
+    let Some(disk) = SmallDisk::mount(alice.path("disk")) else {
+        eprintln!("skipped: a small file system cannot be mounted here");
+        return;
+    };
+    let mut node = alice.serve_with(&["--listen", "127.0.0.1:0", "--downloads", disk.0.to_str().unwrap()]);
+    pair(&alice, &bob);
+    let fits = bob.file("fits.bin", sample(1000));
+    let said = bob.fails(&["send", "alice", &fits, &bob.file("large.bin", sample(3 * MIB))], 74);
+    assert!(said.contains("its disk is full"), "{said}");
+    assert!(names_in(&disk.0.join("bob")).is_empty());
+    bob.run(&["send", "alice", &fits]);
+    bob.run(&["say", "--wait", "30s", "alice", "still there?"]);
+    node.wait_for("message from bob: still there?");
+    assert_eq!(names_in(&disk.0.join("bob")), ["fits.bin"]);
+}
+
+#[test]
+fn two_senders_at_once_do_not_meet_in_a_name() {
+    let (alice, bob, carol) = (Home::new("alice"), Home::new("bob"), Home::new("carol"));
+    let node = alice.serve();
+    let into = alice.path("into");
+    let senders = [(&bob, "from bob"), (&carol, "from carol")];
+    senders.iter().for_each(|(home, _)| pair(&alice, home));
+    thread::scope(|scope| {
+        for (home, content) in senders {
+            let (alice, into) = (&alice, &into);
+            scope.spawn(move || {
+                let args = ["receive", "--listen", "127.0.0.1:0", "--into", into.to_str().unwrap()];
+                let mut receive = Process::start(alice.cmd(&args));
+                let link = receive.wait_for("egoat:");
+                let file = home.file("same.txt", content);
+                home.run(&["send", &link, &file]);
+                assert_eq!(receive.end().0, Some(0));
+                // A node has a folder for each peer.
+                home.run(&["send", "alice", &file]);
+            });
+        }
+    });
+    assert_eq!(names_in(&into), ["same (1).txt", "same.txt"]);
+    let mut both = ["same (1).txt", "same.txt"].map(|name| fs::read_to_string(into.join(name)).unwrap());
+    both.sort();
+    assert_eq!(both, ["from bob", "from carol"]);
+    for (name, content) in [("bob", "from bob"), ("carol", "from carol")] {
+        let path = alice.path(&format!("downloads/{name}/same.txt"));
+        assert_eq!(fs::read_to_string(path).unwrap(), content);
+    }
+    drop(node);
+}

@@ -1,0 +1,91 @@
+//! The layers of the source (DESIGN section 8): a file uses its own folder and what stands below it, nothing else.
+
+#![allow(clippy::unwrap_used)]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// From the top; what shares a line may use each other.
+const LAYERS: &[&[&str]] = &[
+    &["cli"],
+    &["chat"],
+    &["node"],
+    &["transfer"],
+    &["net"],
+    &["store"],
+    &["wire"],
+    &["crypto"],
+    &["error", "text", "time"],
+];
+
+fn rank(module: &str) -> Option<usize> {
+    LAYERS.iter().position(|layer| layer.contains(&module))
+}
+
+fn sources(dir: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
+    entries.flat_map(|path| if path.is_dir() { sources(&path) } else { vec![path] }).collect()
+}
+
+/// `src/net/dial.rs` and `src/net.rs` are both of `net`.
+fn layer_of(file: &Path, src: &Path) -> String {
+    let first = file.strip_prefix(src).unwrap().components().next().unwrap();
+    Path::new(first.as_os_str()).file_stem().unwrap().to_str().unwrap().to_owned()
+}
+
+/// The modules behind `crate::`, comments left out; a group `crate::{a::x, b}` names several.
+fn used(text: &str) -> Vec<String> {
+    let code: String = text.lines().map(|line| line.split("//").next().unwrap_or_default()).collect();
+    let word = |text: &str| text.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect::<String>();
+    code.split("crate::")
+        .skip(1)
+        .flat_map(|rest| match rest.strip_prefix('{') {
+            None => vec![word(rest)],
+            Some(group) => {
+                let mut depth = 0;
+                let mut parts = vec![String::new()];
+                for c in group.chars() {
+                    match c {
+                        '{' => depth += 1,
+                        '}' if depth == 0 => break,
+                        '}' => depth -= 1,
+                        ',' if depth == 0 => parts.push(String::new()),
+                        c if !c.is_whitespace() => parts.last_mut().unwrap().push(c),
+                        _ => {}
+                    }
+                }
+                parts.iter().map(|part| word(part)).filter(|part| !part.is_empty()).collect()
+            }
+        })
+        .collect()
+}
+
+#[test]
+fn a_file_uses_only_its_own_folder_and_what_stands_below() {
+    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut wrong = Vec::new();
+    for file in sources(&src) {
+        let layer = layer_of(&file, &src);
+        if layer == "main" || layer == "lib" {
+            continue;
+        }
+        let Some(own) = rank(&layer) else { panic!("{} is in no layer", file.display()) };
+        let text = fs::read_to_string(&file).unwrap();
+        assert!(!text.contains("super::super"), "{} climbs out of sight", file.display());
+        for module in used(&text) {
+            let below =
+                rank(&module).is_some_and(|rank| rank > own || LAYERS[own].contains(&module.as_str()));
+            if module != layer && !below {
+                wrong.push(format!("{} uses {module}", file.display()));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[test]
+fn all_forms_of_use_are_seen() {
+    let text = "use crate::net::dial;\nlet x = crate::text::clean(y); // crate::cli\nuse crate::{\n    error::{A, B},\n    wire,\n};";
+    assert_eq!(used(text), ["net", "text", "error", "wire"]);
+    assert!(used("//! [`crate::cli`]").is_empty());
+}
