@@ -1,4 +1,4 @@
-//! A sealed, append-only log: egoat-files(5), LOGS, which this file and [`record`] implement byte for byte.
+//! A sealed, append-only log: egoat-files(5), LOGS, which this file and `record` implement byte for byte.
 //!
 //! ```text
 //! header   "E-GOATLG" ‖ version u8 = 1 ‖ kind u8 ‖ zero[6]
