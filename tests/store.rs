@@ -21,7 +21,7 @@ use egoat::store::home::Home;
 use egoat::store::invites;
 use egoat::store::log::{Kind, Log, LogId, Reader};
 use egoat::store::node_lock::{self, NodeInfo, NodeLock};
-use egoat::store::outbox::{Outbox, Pending};
+use egoat::store::outbox::{Draft, Outbox, Pending, Waiting};
 use egoat::store::peers::{Peer, Peers};
 use egoat::store::requests;
 use tempfile::TempDir;
@@ -481,28 +481,36 @@ fn a_history_stores_each_message_once() {
     {
         let mut history = history(&path);
         assert_eq!(history.store_received(&[(5, text("a")), (7, text("b"))]).unwrap(), [5, 7]);
-        history.store_sent([(3, b"x".as_slice()), (4, b"y")].into_iter()).unwrap();
+        history.store_sent([sent(3, b"x"), sent(4, b"y")].iter()).unwrap();
         history.store_file(true, 9, "f").unwrap();
     }
     let mut history = history(&path);
     assert_eq!(history.received().unwrap(), 7, "the record of a file says it too");
     assert_eq!(history.store_received(&[(6, text("old")), (7, text("b")), (8, text("c"))]).unwrap(), [8]);
     assert!(history.store_received(&[(1, text("old"))]).unwrap().is_empty());
-    history.store_sent([(4, b"y".as_slice()), (6, b"z")].into_iter()).unwrap();
-    history.store_sent([(6, b"z".as_slice())].into_iter()).unwrap();
+    history.store_sent([sent(4, b"y"), sent(6, b"z")].iter()).unwrap();
+    history.store_sent([sent(6, b"z")].iter()).unwrap();
 
     let bodies = read(&path);
     let events: Vec<Event> = bodies.iter().map(|body| history::decode(body).unwrap()).collect();
     let expected = [
         Event::Received { number: 5, text: b"a" },
         Event::Received { number: 7, text: b"b" },
-        Event::Sent { number: 3, text: b"x" },
-        Event::Sent { number: 4, text: b"y" },
+        Event::Sent { number: 3, key: "", text: b"x" },
+        Event::Sent { number: 4, key: "", text: b"y" },
         Event::FileReceived { size: 9, path: b"f" },
         Event::Received { number: 8, text: b"c" },
-        Event::Sent { number: 6, text: b"z" },
+        Event::Sent { number: 6, key: "", text: b"z" },
     ];
     assert_eq!(events, expected);
+}
+
+fn sent(number: u64, text: &[u8]) -> Waiting {
+    Waiting { number, draft: Draft::new(text) }
+}
+
+fn queue(outbox: &mut Outbox, text: &[u8]) -> u64 {
+    outbox.queue(&[Draft::new(text)]).unwrap()
 }
 
 fn outbox(path: &Path) -> Outbox {
@@ -510,7 +518,9 @@ fn outbox(path: &Path) -> Outbox {
 }
 
 fn waiting(pending: &mut Pending) -> Vec<(u64, Vec<u8>)> {
-    std::iter::from_fn(|| pending.read().unwrap()).collect()
+    std::iter::from_fn(|| pending.read().unwrap())
+        .map(|waiting| (waiting.number, waiting.draft.text))
+        .collect()
 }
 
 #[test]
@@ -520,7 +530,7 @@ fn an_outbox_gives_what_is_not_settled() {
     let mut writer = outbox(&path);
     let mut other = outbox(&path);
     assert!(!writer.has_pending().unwrap());
-    let numbers: Vec<u64> = [b"a", b"b", b"c"].iter().map(|text| writer.queue(*text).unwrap()).collect();
+    let numbers: Vec<u64> = [b"a", b"b", b"c"].iter().map(|text| queue(&mut writer, *text)).collect();
     assert!(numbers.is_sorted_by(|a, b| a < b));
     assert!(other.has_pending().unwrap());
     other.settle(numbers[1]).unwrap();
@@ -531,14 +541,14 @@ fn an_outbox_gives_what_is_not_settled() {
     writer.settle(u64::MAX).unwrap();
     assert!(!other.has_pending().unwrap());
     assert!(writer.has_issued(numbers[2]).unwrap() && !writer.has_issued(u64::MAX).unwrap());
-    let next = other.queue(b"d").unwrap();
+    let next = queue(&mut other, b"d");
     assert!(next > numbers[2]);
     assert_eq!(
         waiting(&mut outbox(&path).pending()),
         [(next, b"d".to_vec())],
         "what comes after is not settled by it"
     );
-    assert!(writer.queue(&vec![0; (1 << 20) + 1]).is_err());
+    assert!(writer.queue(&[Draft::new(&vec![0; (1 << 20) + 1])]).is_err());
 }
 
 #[test]
@@ -548,8 +558,8 @@ fn an_outbox_that_has_grown_starts_afresh_under_open_handles() {
     let mut writer = outbox(&path);
     let mut other = outbox(&path);
     let mut pending = other.pending();
-    let first = writer.queue(&vec![1; 1 << 20]).unwrap();
-    let second = writer.queue(b"two").unwrap();
+    let first = queue(&mut writer, &vec![1; 1 << 20]);
+    let second = queue(&mut writer, b"two");
     writer.settle(first).unwrap();
     assert!(fs::metadata(&path).unwrap().len() > 1 << 20, "something waits");
     assert_eq!(waiting(&mut pending).len(), 2);
@@ -557,10 +567,10 @@ fn an_outbox_that_has_grown_starts_afresh_under_open_handles() {
     assert!(fs::metadata(&path).unwrap().len() < 200);
 
     assert!(!other.has_pending().unwrap() && other.is_settled(second).unwrap());
-    let third = other.queue(b"three").unwrap();
+    let third = queue(&mut other, b"three");
     assert!(third > second);
     assert_eq!(waiting(&mut pending), [(third, b"three".to_vec())]);
-    let fourth = writer.queue(b"four").unwrap();
+    let fourth = queue(&mut writer, b"four");
     assert!(fourth > third);
     assert_eq!(waiting(&mut pending), [(fourth, b"four".to_vec())]);
     assert_eq!(waiting(&mut outbox(&path).pending()).len(), 2);
@@ -577,7 +587,7 @@ fn nothing_queued_is_lost_while_the_outbox_starts_afresh() {
             .map(|_| {
                 scope.spawn(|| {
                     let mut outbox = outbox(&path);
-                    (0..25).map(|_| outbox.queue(&vec![1; 200_000]).unwrap()).collect::<Vec<_>>()
+                    (0..25).map(|_| queue(&mut outbox, &vec![1; 200_000])).collect::<Vec<_>>()
                 })
             })
             .collect();
@@ -585,7 +595,7 @@ fn nothing_queued_is_lost_while_the_outbox_starts_afresh() {
         let mut pending = sender.pending();
         let mut sent = Vec::new();
         while sent.len() < 75 {
-            if let Some((number, _)) = pending.read().unwrap() {
+            if let Some(Waiting { number, .. }) = pending.read().unwrap() {
                 sent.push(number);
                 sender.settle(number).unwrap();
             }
@@ -606,7 +616,7 @@ fn a_restored_outbox_gives_what_waits_new_numbers() {
     let path = dir.path().join("a.log");
     let mut writer = outbox(&path);
     let mut stale = outbox(&path);
-    let numbers: Vec<u64> = (0..200u32).map(|n| writer.queue(&n.to_be_bytes()).unwrap()).collect();
+    let numbers: Vec<u64> = (0..200u32).map(|n| queue(&mut writer, &n.to_be_bytes())).collect();
     writer.settle(numbers[49]).unwrap();
     let held = numbers[199] + 3_600_000_000;
     assert!(!stale.has_issued(held).unwrap());
@@ -619,7 +629,7 @@ fn a_restored_outbox_gives_what_waits_new_numbers() {
     let texts: Vec<Vec<u8>> = (100..200u32).map(|n| n.to_be_bytes().to_vec()).collect();
     assert_eq!(now.iter().map(|(_, text)| text.clone()).collect::<Vec<_>>(), texts);
     assert!(writer.has_issued(held).unwrap() && writer.has_pending().unwrap());
-    assert!(writer.queue(b"new").unwrap() > now[99].0);
+    assert!(queue(&mut writer, b"new") > now[99].0);
     writer.settle(now[98].0).unwrap();
     assert_eq!(waiting(&mut outbox(&path).pending()).len(), 2);
     assert!(open_outbox_log(&path).is_ok());
@@ -636,11 +646,11 @@ fn an_impossible_number_reissues_nothing() {
     let dir = directory();
     let path = dir.path().join("a.log");
     let mut outbox = outbox(&path);
-    let number = outbox.queue(b"a").unwrap();
+    let number = queue(&mut outbox, b"a");
     assert!(outbox.reissue_above(u64::MAX).is_err());
     assert!(outbox.reissue_above(1 << 56).is_err());
     assert_eq!(waiting(&mut outbox.pending()), [(number, b"a".to_vec())]);
-    assert!(outbox.queue(b"b").unwrap() > number);
+    assert!(queue(&mut outbox, b"b") > number);
 }
 
 #[test]
@@ -650,7 +660,7 @@ fn a_damaged_outbox_is_kept_when_it_starts_afresh() {
     let mut outbox = outbox(&path);
     let mut last = 0;
     for _ in 0..3 {
-        last = outbox.queue(&vec![1; 400_000]).unwrap();
+        last = queue(&mut outbox, &vec![1; 400_000]);
     }
     let file = OpenOptions::new().write(true).open(&path).unwrap();
     file.write_all_at(b"damage", 1000).unwrap();

@@ -82,7 +82,8 @@ impl Conversation {
 
 /// Whether the raw text of the event contains `wanted`.
 pub fn contains(event: &Event, wanted: &[u8]) -> bool {
-    let (Event::Received { text, .. } | Event::Sent { text, .. }) = event else {
+    let (Event::Received { text, .. } | Event::Sent { text, .. } | Event::Dropped { text, .. }) = event
+    else {
         let (Event::FileReceived { path, .. } | Event::FileSent { path, .. }) = event else { return false };
         return holds(path, wanted);
     };

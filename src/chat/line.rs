@@ -19,7 +19,10 @@ impl<'a> Line<'a> {
     /// The line of a record that was appended at `seq`. A message of ours is shown with the time at which it was said,
     /// which is its number; all else with the time at which it was noted here: a peer's clock is not trusted.
     pub fn new(peer: &'a str, seq: u64, event: Event<'a>) -> Line<'a> {
-        let micros = if let Event::Sent { number, .. } = event { number } else { seq };
+        let micros = match event {
+            Event::Sent { number, .. } | Event::Dropped { number, .. } => number,
+            _ => seq,
+        };
         Line { peer, micros, event }
     }
 
@@ -31,6 +34,9 @@ impl<'a> Line<'a> {
         match self.event {
             Event::Received { text, .. } => format!("{time} {peer}: {}", body(text)),
             Event::Sent { text, .. } => format!("{time} -> {peer}: {}", body(text)),
+            Event::Dropped { why, text, .. } => {
+                format!("{time} -> {peer} ({}): {}", why.word(), body(text))
+            }
             Event::FileReceived { size, path: at } => {
                 format!("{time} * {peer} sent {} ({})", path(at), text::size(size))
             }
@@ -48,8 +54,11 @@ impl<'a> Line<'a> {
             Event::Received { number, text } => {
                 object("received").number("number", number).text("text", &raw(text))
             }
-            Event::Sent { number, text } => {
-                object("delivered").number("number", number).text("text", &raw(text))
+            Event::Sent { number, key, text } => {
+                object("delivered").number("number", number).text("key", key).text("text", &raw(text))
+            }
+            Event::Dropped { number, why, text } => {
+                object(why.word()).number("number", number).text("text", &raw(text))
             }
             Event::FileReceived { size, path } => {
                 object("file-received").number("size", size).text("path", &raw(path))
@@ -84,7 +93,7 @@ mod tests {
 
     #[test]
     fn what_we_said_has_the_time_at_which_we_said_it() {
-        let line = Line::new("bob", 9_000_000, Event::Sent { number: 2_000_000, text: b"x" });
+        let line = Line::new("bob", 9_000_000, Event::Sent { number: 2_000_000, key: "", text: b"x" });
         assert_eq!(line.text(&Zone::utc()), "1970-01-01 00:00:02 -> bob: x");
     }
 }

@@ -11,6 +11,7 @@ use crate::chat::line::Line;
 use crate::error::{Error, Result};
 use crate::node::doorbell::{Bell, LOOK};
 use crate::store::home::Own;
+use crate::store::outbox::Draft;
 use crate::store::peers::{Peer, Peers};
 use crate::wire::message::MAX_TEXT;
 
@@ -115,7 +116,7 @@ fn read_lines(own: &Own, mut to: Option<Peer>, input: &Input, tell: fn(&str)) ->
             tell("to whom? type /to NAME first");
             continue;
         };
-        match own.outbox(&peer.key)?.queue(&line) {
+        match own.outbox(&peer.key)?.queue(&[Draft::new(&line)]) {
             Ok(number) => {
                 let mut said = input.said.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
                 said.retain(|(other, _)| other.key != peer.key);

@@ -48,6 +48,8 @@ pub enum Command {
     Log(Log),
     /// See [`Outbox`].
     Outbox(Outbox),
+    /// See [`Fetch`].
+    Fetch(Fetch),
     /// See [`Id`].
     Id(Id),
     /// See [`Demo`].
@@ -94,6 +96,12 @@ pub struct Say {
     /// the message
     #[argh(positional, arg_name = "text")]
     pub text: Vec<String>,
+    /// not to be delivered after this long
+    #[argh(option, arg_name = "duration")]
+    pub expire: Option<String>,
+    /// a name for the message: the same one is never delivered twice to this peer
+    #[argh(option, arg_name = "key")]
+    pub id: Option<String>,
     /// wait for the delivery this long (30s, 5m); exit 75 if it is still queued then
     #[argh(option, arg_name = "duration")]
     pub wait: Option<String>,
@@ -285,7 +293,7 @@ pub struct Log {
     pub grep: Option<String>,
 }
 
-/// Show what waits to be delivered.
+/// Show what waits to be delivered, and manage it.
 #[derive(FromArgs)]
 #[argh(subcommand, name = "outbox", help_triggers("-h", "--help"))]
 pub struct Outbox {
@@ -300,12 +308,39 @@ pub struct Outbox {
 pub enum OutboxAction {
     /// See [`OutboxList`].
     List(OutboxList),
+    /// See [`OutboxCancel`].
+    Cancel(OutboxCancel),
+    /// See [`OutboxRetry`].
+    Retry(OutboxRetry),
 }
 
 /// List what waits, oldest first.
 #[derive(FromArgs, Default)]
 #[argh(subcommand, name = "list", help_triggers("-h", "--help"))]
 pub struct OutboxList {}
+
+/// Take messages back that are not delivered yet.
+#[derive(FromArgs)]
+#[argh(subcommand, name = "cancel", help_triggers("-h", "--help"))]
+pub struct OutboxCancel {
+    /// which, as the list shows them
+    #[argh(positional, arg_name = "id")]
+    pub ids: Vec<String>,
+}
+
+/// Try to deliver now.
+#[derive(FromArgs)]
+#[argh(subcommand, name = "retry", help_triggers("-h", "--help"))]
+pub struct OutboxRetry {
+    /// to this peer only
+    #[argh(positional, arg_name = "peer")]
+    pub peer: Option<String>,
+}
+
+/// Connect to every peer once, deliver and collect what waits, and exit; for cron.
+#[derive(FromArgs)]
+#[argh(subcommand, name = "fetch", help_triggers("-h", "--help"))]
+pub struct Fetch {}
 
 /// Print this node's name, key, fingerprint and addresses.
 #[derive(FromArgs)]

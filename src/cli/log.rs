@@ -1,4 +1,4 @@
-//! `egoat log` and `egoat outbox`: what was said, and what waits.
+//! `egoat log`: what was said.
 
 use std::collections::VecDeque;
 
@@ -10,8 +10,7 @@ use crate::cli::who;
 use crate::error::{Error, Result};
 use crate::node::doorbell::{Bell, LOOK};
 use crate::store::home::Own;
-use crate::store::peers::Peers;
-use crate::text::{self, json::Object};
+use crate::text;
 use crate::time::{Zone, now_micros};
 
 /// `--follow` begins with this many, as tail does.
@@ -62,24 +61,4 @@ pub fn log(own: &Own, out: Output, args: &Log) -> Result<()> {
         bell.ring()?;
         bell.wait(LOOK);
     }
-}
-
-pub fn outbox(own: &Own, out: Output) -> Result<()> {
-    let zone = Zone::local();
-    let peers = Peers::load(own.home())?;
-    for peer in peers.iter().filter(|peer| own.home().outbox_path(&peer.key).exists()) {
-        let mut pending = own.outbox(&peer.key)?.pending();
-        while let Some((number, text)) = pending.read()? {
-            let line = Line {
-                peer: &peer.name,
-                micros: number,
-                event: crate::store::history::Event::Sent { number, text: &text },
-            };
-            out.data(&line.text(&zone), || {
-                let object = Object::event("queued").text("peer", &peer.name).number("number", number);
-                object.text("text", &String::from_utf8_lossy(&text))
-            })?;
-        }
-    }
-    Ok(())
 }

@@ -5,6 +5,7 @@ mod chat;
 mod demo;
 mod id;
 mod log;
+mod outbox;
 mod output;
 mod pair;
 mod passphrase;
@@ -18,7 +19,7 @@ use std::process::ExitCode;
 
 use argh::FromArgs;
 
-use crate::cli::args::{Command, Egoat, OutboxAction};
+use crate::cli::args::{Command, Egoat};
 use crate::cli::output::Output;
 use crate::error::{Error, Result, lower_first};
 use crate::store::home::{Home, Own};
@@ -87,9 +88,8 @@ fn dispatch(own: &Own, out: Output, passphrases: &passphrase::Source, command: C
         Command::Join(args) => pair::join(own, out, &args),
         Command::Peers(args) => peers::run(own, out, args),
         Command::Log(args) => log::log(own, out, &args),
-        Command::Outbox(args) => match args.action.unwrap_or(OutboxAction::List(args::OutboxList {})) {
-            OutboxAction::List(_) => log::outbox(own, out),
-        },
+        Command::Outbox(args) => outbox::run(own, out, args),
+        Command::Fetch(_) => outbox::fetch(own, out),
         Command::Id(args) => id::run(own, out, passphrases, &args),
         Command::Demo(_) => demo::run(out),
     }

@@ -7,8 +7,11 @@ use crate::cli::output::Output;
 use crate::cli::who;
 use crate::error::{Error, Result};
 use crate::node::delivery::{self, Outcome};
+use crate::store::history::History;
 use crate::store::home::Own;
+use crate::store::outbox::Draft;
 use crate::text::json::Object;
+use crate::time::now_micros;
 use crate::wire::message::MAX_TEXT;
 
 pub fn run(own: &Own, out: Output, args: &Say) -> Result<()> {
@@ -20,7 +23,18 @@ pub fn run(own: &Own, out: Output, args: &Say) -> Result<()> {
     let found = who::find(own, out, &args.peer, args.accept_new)?;
     let peer = &found.peer;
     let mut outbox = own.outbox(&peer.key)?;
-    let number = outbox.queue(&text)?;
+    let draft = Draft { text, key: args.id.clone().unwrap_or_default(), expires: expires(args)? };
+    let number = match draft.key.is_empty() {
+        true => outbox.queue(&[draft])?,
+        false => {
+            let is_delivered = || History::find_sent(own.read_history(&peer.key), &draft.key);
+            let (number, is_new) = outbox.queue_once(&draft, is_delivered)?;
+            if !is_new {
+                out.note(&format!("a message with this id was queued for {} before", peer.name));
+            }
+            number
+        }
+    };
     let outcome = match found.refusal {
         Some(refusal) if wait.is_none() => Outcome::Queued(refusal.to_string()),
         _ => delivery::deliver(own, peer, &mut outbox, number, wait)?,
@@ -39,6 +53,13 @@ pub fn run(own: &Own, out: Output, args: &Say) -> Result<()> {
             out.object(|| object("queued"))
         }
     }
+}
+
+/// When the message is of no use any more, in µs of Unix time; 0 for never.
+fn expires(args: &Say) -> Result<u64> {
+    let Some(given) = args.expire.as_deref() else { return Ok(0) };
+    let wait = u64::try_from(who::duration(given)?.as_micros()).unwrap_or(u64::MAX);
+    Ok(now_micros().saturating_add(wait))
 }
 
 /// All of stdin, but for the newline at its end, which `echo` adds and nobody means.

@@ -8,7 +8,8 @@ use crate::wire::address::{Address, DEFAULT_PORT};
 /// Documentation addresses (RFC 5737, RFC 3849): routed like any other, and nobody's.
 const SOMEWHERE: [&str; 2] = ["192.0.2.1:9", "[2001:db8::1]:9"];
 
-fn outward_ips() -> Vec<IpAddr> {
+/// The source addresses that the system would use now.
+pub fn outward_ips() -> Vec<IpAddr> {
     let source = |somewhere: &str| {
         let any = if somewhere.starts_with('[') { "[::]:0" } else { "0.0.0.0:0" };
         let socket = UdpSocket::bind(any).ok()?;

@@ -8,11 +8,12 @@ use crate::net::dial::{self, Target};
 use crate::node::doorbell::{Bell, LOOK};
 use crate::node::flow::{self, Idle, Sender};
 use crate::node::pairing::OwnProfile;
+use crate::store::attempts;
 use crate::store::home::Own;
 use crate::store::node_lock::DeliveryLock;
 use crate::store::outbox::Outbox;
 use crate::store::peers::Peer;
-use crate::wire::message::Kind;
+use crate::wire::message::{Kind, Message};
 
 /// Without `--wait`: a running node gets this long before the message is reported as queued.
 const A_MOMENT: Duration = Duration::from_secs(1);
@@ -46,6 +47,12 @@ pub fn deliver(
     while !outbox.is_settled(number)? {
         let Some(left) = deadline.remaining() else { return Ok(Outcome::Queued(why)) };
         if bell.ring()? {
+            if let Some(attempt) = attempts::last(own.home(), &peer.key) {
+                why = attempt.reason;
+                if wait.is_none() {
+                    return Ok(Outcome::Queued(why));
+                }
+            }
             if wait.is_none() && started.elapsed() > A_MOMENT {
                 return Ok(Outcome::Queued("the node here has not reached it yet".into()));
             }
@@ -57,7 +64,7 @@ pub fn deliver(
             continue;
         };
         match deliver_once(own, peer, outbox, deadline, wait.is_some()) {
-            Ok(()) => {}
+            Ok(_) => {}
             Err(error @ (Error::Disk { .. } | Error::Corrupt { .. } | Error::ChangedKey { .. })) => {
                 return Err(error);
             }
@@ -71,8 +78,40 @@ pub fn deliver(
     Ok(Outcome::Delivered)
 }
 
-/// Dials the peer and sends what waits.
-fn deliver_once(own: &Own, peer: &Peer, outbox: &mut Outbox, by: Deadline, strict: bool) -> Result<()> {
+/// What a visit to a peer moved.
+pub struct Fetched {
+    /// Messages that are on the peer's disk now.
+    pub delivered: usize,
+    /// Messages that are on this disk now.
+    pub received: usize,
+}
+
+/// Delivers what waits for the peer, and collects what waits there; for when no node runs.
+pub fn fetch(own: &Own, peer: &Peer) -> Result<Fetched> {
+    let delivered = push_all(own, peer)?;
+    let mut received = 0;
+    let (profile, held) = (OwnProfile::at_port(own.home(), 0)?, flow::held(own, &peer.key)?);
+    let opening = [profile.message(), Message::Held(held)];
+    let by = Deadline::after(ONE_TRY);
+    let mut session = dial::dial(own.keys(), &Target::peer(peer, Some(by)), Kind::Pull, &opening)?;
+    flow::receive(&mut session, own, true, || true, |messages| received += messages.len())?;
+    Ok(Fetched { delivered, received })
+}
+
+/// Delivers what waits for the peer; says how many messages.
+pub fn push_all(own: &Own, peer: &Peer) -> Result<usize> {
+    let mut outbox = own.outbox(&peer.key)?;
+    if !outbox.has_pending()? {
+        return Ok(0);
+    }
+    match DeliveryLock::take(own.home(), &peer.key)? {
+        Some(_lock) => deliver_once(own, peer, &mut outbox, Deadline::after(ONE_TRY), false),
+        None => Err(Error::failed(format!("another egoat is delivering to {}", peer.name))),
+    }
+}
+
+/// Dials the peer and sends what waits; says how many messages.
+fn deliver_once(own: &Own, peer: &Peer, outbox: &mut Outbox, by: Deadline, strict: bool) -> Result<usize> {
     // Port 0: whoever only says something is not reachable afterwards.
     let profile = OwnProfile::at_port(own.home(), 0)?;
     let target = Target::peer(peer, Some(by));
@@ -90,5 +129,7 @@ fn deliver_once(own: &Own, peer: &Peer, outbox: &mut Outbox, by: Deadline, stric
         }
         _ => Idle::Stop,
     };
-    Sender::new(&mut session, own, held)?.run(|| true, idle, |_, _| {})
+    let mut delivered = 0;
+    Sender::new(&mut session, own, held)?.run(|| true, idle, |count, _| delivered += count)?;
+    Ok(delivered)
 }

@@ -13,6 +13,7 @@ use crate::node::event::Event;
 use crate::node::flow::{self, Idle, Sender};
 use crate::node::roster::{Contact, Via};
 use crate::node::running::Shared;
+use crate::store::attempts;
 use crate::store::history::Numbered;
 use crate::store::peers::Peer;
 use crate::wire::message::{Kind, Message};
@@ -54,12 +55,16 @@ pub fn push(shared: &Arc<Shared>, contact: &Arc<Contact>) {
         let tried = Instant::now();
         // The first failure is worth a word, not each of a peer that is away for a week.
         let is_news = backoff.is_new();
-        if let Err(error) = push_once(shared, contact, &peer, &mut seen, &mut backoff)
-            && is_news
-        {
-            shared.trouble(error);
+        let result = push_once(shared, contact, &peer, &mut seen, &mut backoff);
+        let pause = backoff.next();
+        if let Err(error) = result {
+            attempts::note(shared.own().home(), &peer.key, &error.to_string(), pause);
+            contact.set_failed(true);
+            if is_news {
+                shared.trouble(error);
+            }
         }
-        contact.wait_for_news(&mut seen, backoff.next());
+        contact.wait_for_news(&mut seen, pause);
         thread::sleep(SHORTEST_PAUSE.saturating_sub(tried.elapsed()));
     }
 }
@@ -80,6 +85,8 @@ fn push_once(
     let held = flow::read_held(&mut session)?;
     // It is there: if the connection is lost, it may be back in a moment.
     *backoff = Backoff::new();
+    contact.set_failed(false);
+    attempts::clear(shared.own().home(), &peer.key)?;
     send_messages(shared, contact, &mut session, held, seen)
 }
 
@@ -136,7 +143,7 @@ pub fn receive_messages(shared: &Arc<Shared>, contact: &Contact, session: &mut S
             shared.tell(Event::Received { peer: name.clone(), number, text });
         }
     };
-    shared.logged(flow::receive(session, shared.own(), || contact.is_welcome(), stored))
+    shared.logged(flow::receive(session, shared.own(), false, || contact.is_welcome(), stored))
 }
 
 fn dial_peer(shared: &Arc<Shared>, peer: &Peer, kind: Kind, then: Option<Message>) -> Result<Session> {

@@ -8,9 +8,9 @@ use std::time::Duration;
 use crate::crypto::keys::PublicKey;
 use crate::error::Result;
 use crate::net::session::{PING_AFTER, Session};
-use crate::store::history::{History, Numbered};
+use crate::store::history::{Dropped, History, Numbered};
 use crate::store::home::Own;
-use crate::store::outbox::{Outbox, Pending};
+use crate::store::outbox::{Outbox, Pending, Waiting};
 use crate::wire::message::Message;
 
 /// Bytes of text on their way that are not yet acknowledged. It bounds the memory of both ends, and is what a burst may
@@ -45,8 +45,10 @@ pub struct Sender<'a> {
     held: u64,
     /// Closed while nothing happens, so that an idle connection has no files open but its socket.
     books: Option<Books>,
+    /// Whether the receiver was told, by a first PING, that nothing waits for it any more.
+    greeted: bool,
     /// Sent, or held, and not yet settled.
-    flight: VecDeque<Numbered>,
+    flight: VecDeque<Waiting>,
     in_flight: usize,
 }
 
@@ -76,7 +78,7 @@ impl<'a> Sender<'a> {
             ));
             outbox.reissue_above(held)?;
         }
-        Ok(Sender { session, own, held, books: None, flight: VecDeque::new(), in_flight: 0 })
+        Ok(Sender { session, own, held, books: None, greeted: false, flight: VecDeque::new(), in_flight: 0 })
     }
 
     /// Sends what waits and what comes to wait, until `idle` says to stop, or `allowed` that the peer is none any more.
@@ -89,7 +91,7 @@ impl<'a> Sender<'a> {
     ) -> Result<()> {
         while allowed() {
             self.fill_window()?;
-            match self.flight.front().map(|(first, _)| *first) {
+            match self.flight.front().map(|first| first.number) {
                 Some(first) => {
                     let acknowledged = if first <= self.held { self.held } else { self.read_ack()? };
                     let (count, number) = self.settle(acknowledged)?;
@@ -104,6 +106,11 @@ impl<'a> Sender<'a> {
 
     /// Waits until there may be something to send; says whether to go on.
     fn rest(&mut self, idle: &mut impl FnMut(Duration) -> Idle) -> Result<bool> {
+        // Who came to collect learns by it that this is all.
+        if !std::mem::replace(&mut self.greeted, true) && !matches!(idle(Duration::ZERO), Idle::Stop) {
+            self.ping()?;
+            return Ok(true);
+        }
         loop {
             match idle(PING_AFTER) {
                 Idle::Look => return Ok(true),
@@ -122,19 +129,32 @@ impl<'a> Sender<'a> {
 
     fn fill_window(&mut self) -> Result<()> {
         while self.in_flight < WINDOW {
-            let Some((number, text)) = self.books()?.pending.read()? else { break };
-            if number > self.held {
-                self.session.write(&Message::Text { number, body: &text })?;
+            let Some(waiting) = self.books()?.pending.read()? else { break };
+            if waiting.number > self.held {
+                if waiting.is_expired() {
+                    self.drop_expired()?;
+                    continue;
+                }
+                self.session.write(&Message::Text { number: waiting.number, body: &waiting.draft.text })?;
             }
-            self.in_flight += text.len() + PER_MESSAGE;
-            self.flight.push_back((number, text));
+            self.in_flight += waiting.draft.text.len() + PER_MESSAGE;
+            self.flight.push_back(waiting);
+        }
+        if self.flight.is_empty() {
+            self.books()?.outbox.settle_dropped()?;
         }
         self.session.flush()
     }
 
+    fn drop_expired(&mut self) -> Result<()> {
+        let books = self.books()?;
+        let expired = books.outbox.drop_messages(Waiting::is_expired)?;
+        books.history.store_dropped(&expired, Dropped::Expired)
+    }
+
     fn read_ack(&mut self) -> Result<u64> {
         let (first, last) = match (self.flight.front(), self.flight.back()) {
-            (Some((first, _)), Some((last, _))) => (*first, *last),
+            (Some(first), Some(last)) => (first.number, last.number),
             _ => (0, 0),
         };
         let number = self.session.expect("waiting for an acknowledgement", |message| match message {
@@ -149,13 +169,13 @@ impl<'a> Sender<'a> {
     /// a crash in between leaves a message in both, and the history knows it by its number. Says how many, and the
     /// highest number of them.
     fn settle(&mut self, number: u64) -> Result<(usize, u64)> {
-        let count = self.flight.iter().take_while(|(sent, _)| *sent <= number).count();
-        let settled: Vec<Numbered> = self.flight.drain(..count).collect();
-        let highest = settled.last().map_or(0, |(number, _)| *number);
+        let count = self.flight.iter().take_while(|sent| sent.number <= number).count();
+        let settled: Vec<Waiting> = self.flight.drain(..count).collect();
+        let highest = settled.last().map_or(0, |last| last.number);
         let books = self.books()?;
-        books.history.store_sent(settled.iter().map(|(number, text)| (*number, &text[..])))?;
+        books.history.store_sent(settled.iter())?;
         books.outbox.settle(highest)?;
-        self.in_flight -= settled.iter().map(|(_, text)| text.len() + PER_MESSAGE).sum::<usize>();
+        self.in_flight -= settled.iter().map(|one| one.draft.text.len() + PER_MESSAGE).sum::<usize>();
         Ok((count, highest))
     }
 
@@ -182,9 +202,11 @@ enum Next {
 
 /// The receiving end: stores what comes, and acknowledges it once it is on disk. `stored` learns of the messages that
 /// were new, a batch at a time. Ends with the sender's BYE, or when `allowed` turns false: then nothing more is stored.
+/// With `all_there_is` it ends with the sender's first PING, which says that nothing waits any more.
 pub fn receive(
     session: &mut Session,
     own: &Own,
+    all_there_is: bool,
     allowed: impl Fn() -> bool,
     mut stored: impl FnMut(Vec<Numbered>),
 ) -> Result<()> {
@@ -208,6 +230,7 @@ pub fn receive(
         }
         match next {
             Next::Store => {}
+            Next::Answer if all_there_is => return session.send(&Message::Bye),
             Next::Answer => {
                 history = None;
                 session.send(&Message::Pong)?;

@@ -27,6 +27,8 @@ struct State {
     peer: Option<Peer>,
     /// Rises with every ring.
     news: u64,
+    /// The last attempt to reach the peer failed, and a note of it was written.
+    failed: bool,
     /// The thread that sends, and a handle to end its connection.
     sending: Option<(u64, Via, Option<TcpStream>)>,
     /// Gives each sending thread a number.
@@ -87,6 +89,16 @@ impl Contact {
     pub fn ring(&self) {
         self.state().news += 1;
         self.changed.notify_all();
+    }
+
+    /// Notes whether the last attempt to reach the peer failed.
+    pub fn set_failed(&self, failed: bool) {
+        self.state().failed = failed;
+    }
+
+    /// Whether it failed.
+    pub fn has_failed(&self) -> bool {
+        self.state().failed
     }
 
     /// Waits for news since `seen`, at most `wait`; says whether there was any.

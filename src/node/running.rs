@@ -1,5 +1,6 @@
 //! A running node: what its threads share, how they start, and how the roster follows the peers file and the outboxes.
 
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::mpsc::{self, Receiver};
 use std::sync::{Arc, Condvar, Mutex};
@@ -8,6 +9,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use crate::crypto::keys::PublicKey;
 use crate::error::{Error, Result};
+use crate::net::local;
 use crate::node::admission::Admission;
 use crate::node::dialler;
 use crate::node::doorbell::Doorbell;
@@ -23,6 +25,8 @@ use crate::store::peers::{self, Peer, Peers};
 const STACK: usize = 256 << 10;
 /// Events that wait to be told; more hold up what they come from, rather than fill the memory.
 const EVENTS: usize = 256;
+/// The machine's own addresses are compared this often.
+const NETWORK: Duration = Duration::from_secs(5);
 /// Those who deliver without a node let go within this.
 const HOLD: Duration = Duration::from_secs(30);
 /// A sender that was told that all is stored may come again before its last connection is closed and noted here.
@@ -152,18 +156,34 @@ fn take_home(own: &Own) -> Result<NodeLock> {
 
 /// Follows the peers file and the outboxes: woken by the doorbell, and by itself every second.
 fn supervise(shared: &Arc<Shared>) {
-    let mut lengths = std::collections::HashMap::new();
+    let mut lengths = HashMap::new();
+    let mut addresses = local::outward_ips();
+    let mut compared = Instant::now();
     loop {
         match shared.refresh_roster() {
             // Too few file descriptors for a moment, most likely: it is tried again in a second.
             Ok(()) | Err(Error::Disk { .. }) => {}
             Err(error) => shared.tell(Event::Trouble(error)),
         }
+        let home = shared.own.home();
         for contact in shared.roster.all() {
-            let length =
-                std::fs::metadata(shared.own.home().outbox_path(&contact.key())).map_or(0, |data| data.len());
-            if lengths.insert(contact.key(), length) != Some(length) {
+            let length = std::fs::metadata(home.outbox_path(&contact.key())).map_or(0, |data| data.len());
+            let has_grown = lengths.insert(contact.key(), length) != Some(length);
+            // Somebody took the note of the failure away: `egoat outbox retry`.
+            let is_wanted = contact.has_failed() && !home.attempts_path(&contact.key()).exists();
+            if is_wanted {
+                contact.set_failed(false);
+            }
+            if has_grown || is_wanted {
                 contact.ring();
+            }
+        }
+        // Another network: who could not be reached may be now.
+        if compared.elapsed() > NETWORK {
+            compared = Instant::now();
+            let now = local::outward_ips();
+            if std::mem::replace(&mut addresses, now.clone()) != now {
+                shared.roster.all().iter().for_each(|contact| contact.ring());
             }
         }
         shared.doorbell.wait();

@@ -2,8 +2,10 @@
 //!
 //! ```text
 //! body    kind u8 ‖ received u64 ‖ sent u64 ‖ rest
-//!         1 message received, 2 message delivered: rest is its text
+//!         1 message received: rest is its text
+//!         2 message delivered: rest is key length u8 ‖ key ‖ text
 //!         3 file received, 4 file delivered: rest is size u64 ‖ path
+//!         5 message dropped: rest is number u64 ‖ why u8 (1 cancelled, 2 expired) ‖ text
 //! ```
 //!
 //! `received` and `sent` are the highest message numbers of either direction up to and with this record, so the last
@@ -11,12 +13,33 @@
 
 use crate::error::Result;
 use crate::store::log::{Appender, Log, LogId, Reader};
+use crate::store::outbox::Waiting;
 use crate::wire::codec::{Malformed, Reader as Fields, Writer};
 
 const RECEIVED: u8 = 1;
 const SENT: u8 = 2;
 const FILE_RECEIVED: u8 = 3;
 const FILE_SENT: u8 = 4;
+const DROPPED: u8 = 5;
+
+/// Why a message was not sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dropped {
+    /// The user took it back.
+    Cancelled = 1,
+    /// Its time was over.
+    Expired = 2,
+}
+
+impl Dropped {
+    /// For people and programs.
+    pub fn word(self) -> &'static str {
+        match self {
+            Dropped::Cancelled => "cancelled",
+            Dropped::Expired => "expired",
+        }
+    }
+}
 
 /// What one record says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,6 +55,17 @@ pub enum Event<'a> {
     Sent {
         /// Our number of it: when it was queued, in µs of Unix time unless the clock went back.
         number: u64,
+        /// What its sender here calls it; may be empty.
+        key: &'a str,
+        /// Its text.
+        text: &'a [u8],
+    },
+    /// A message that will not be sent.
+    Dropped {
+        /// Our number of it.
+        number: u64,
+        /// Why.
+        why: Dropped,
         /// Its text.
         text: &'a [u8],
     },
@@ -57,7 +91,19 @@ pub fn decode(body: &[u8]) -> std::result::Result<Event<'_>, Malformed> {
     let (kind, received, sent) = (fields.u8("kind")?, fields.u64("received")?, fields.u64("sent")?);
     Ok(match kind {
         RECEIVED => Event::Received { number: received, text: fields.rest() },
-        SENT => Event::Sent { number: sent, text: fields.rest() },
+        SENT => {
+            let length = fields.u8("key length")?.into();
+            Event::Sent { number: sent, key: fields.text(length, "key")?, text: fields.rest() }
+        }
+        DROPPED => {
+            let number = fields.u64("number")?;
+            let why = match fields.u8("why")? {
+                1 => Dropped::Cancelled,
+                2 => Dropped::Expired,
+                _ => return Err(Malformed("why")),
+            };
+            Event::Dropped { number, why, text: fields.rest() }
+        }
         FILE_RECEIVED => Event::FileReceived { size: fields.u64("size")?, path: fields.rest() },
         FILE_SENT => Event::FileSent { size: fields.u64("size")?, path: fields.rest() },
         _ => return Err(Malformed("kind")),
@@ -138,16 +184,43 @@ impl History {
 
     /// Stores messages that were acknowledged, but for those that are already there: an acknowledgement may come twice
     /// when a node was killed between this and the outbox. On disk when it returns.
-    pub fn store_sent<'a>(&mut self, messages: impl Iterator<Item = (u64, &'a [u8])>) -> Result<()> {
+    pub fn store_sent<'a>(&mut self, messages: impl Iterator<Item = &'a Waiting>) -> Result<()> {
         let mut log = self.log.lock()?;
         let mut numbers = Numbers::of(log.log());
-        for (number, text) in messages {
-            if number > numbers.sent {
-                numbers.sent = number;
-                append(&mut log, numbers, SENT, &[text])?;
+        for Waiting { number, draft } in messages {
+            if *number > numbers.sent {
+                numbers.sent = *number;
+                append(
+                    &mut log,
+                    numbers,
+                    SENT,
+                    &[&[draft.key.len() as u8], draft.key.as_bytes(), &draft.text],
+                )?;
             }
         }
         log.commit(true)
+    }
+
+    /// Notes that messages will not be sent.
+    pub fn store_dropped(&mut self, messages: &[Waiting], why: Dropped) -> Result<()> {
+        let mut log = self.log.lock()?;
+        let numbers = Numbers::of(log.log());
+        for Waiting { number, draft } in messages {
+            append(&mut log, numbers, DROPPED, &[&number.to_be_bytes(), &[why as u8], &draft.text])?;
+        }
+        log.commit(true)
+    }
+
+    /// The number of the delivered message with this key; reads the whole history.
+    pub fn find_sent(mut reader: Reader, wanted: &str) -> Result<Option<u64>> {
+        while let Some(record) = reader.read()? {
+            if let Ok(Event::Sent { number, key, .. }) = decode(record.body)
+                && key == wanted
+            {
+                return Ok(Some(number));
+            }
+        }
+        Ok(None)
     }
 
     /// Notes that a file is in place, here (`received`) or with the peer.

@@ -97,6 +97,11 @@ impl Home {
         self.dir.join("outbox").join(format!("{peer}.log"))
     }
 
+    /// What came of the last attempt to reach a peer.
+    pub fn attempts_path(&self, peer: &PublicKey) -> PathBuf {
+        self.dir.join("outbox").join(format!("{peer}.attempts"))
+    }
+
     /// This node's name: the first line of the `name` file, else USER@HOST.
     pub fn name(&self) -> Result<String> {
         let path = self.dir.join("name");

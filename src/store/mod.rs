@@ -1,5 +1,6 @@
 //! The home directory: every file in it, as egoat-files(5) specifies them. Nothing here opens a socket.
 
+pub mod attempts;
 pub mod file;
 pub mod history;
 pub mod home;

@@ -1,52 +1,125 @@
 //! The outbox of one peer: what waits to be delivered (egoat-files(5), OUTBOX).
 //!
 //! ```text
-//! body    kind u8 ‖ queued u64 ‖ settled u64 ‖ rest
-//!         1 queued: rest is the text, the record's seq is the message's number
-//!         2 settled: everything up to `settled` is acknowledged
-//!         3 afresh: the first record of a log that was started again
+//! body    kind u8 ‖ queued u64 ‖ settled u64 ‖ dropped u32 ‖ rest
+//!         1 queued:  expires u64 ‖ key length u8 ‖ key ‖ text; the record's seq is the message's number
+//!         2 settled: everything up to `settled` is done with
+//!         3 afresh:  the first record of a log that was started again
+//!         4 dropped: number u64 of a message that is not to be sent
 //! ```
 //!
-//! `queued` is the highest number given out and `settled` the highest acknowledged one, up to and with this record: the
-//! last record alone says whether something waits. Messages are acknowledged in order, so two numbers are enough.
+//! `queued` is the highest number given out and `settled` the highest one that is done with, up to and with this record:
+//! the last record alone says whether something waits. Messages are acknowledged in order, so two numbers are enough;
+//! `dropped` counts the exceptions in this file.
+
+use std::collections::HashSet;
 
 use crate::error::{Error, Result};
-use crate::store::history::Numbered;
 use crate::store::log::{Log, LogId, MAX_SEQ, Reader};
+use crate::time::now_micros;
 use crate::wire::codec::{Malformed, Reader as Fields, Writer};
 use crate::wire::message::MAX_TEXT;
 
 const QUEUED: u8 = 1;
 const SETTLED: u8 = 2;
 const AFRESH: u8 = 3;
+const DROPPED: u8 = 4;
 
 /// An outbox in which nothing waits is started afresh when it has more bytes than this.
 const GROWN: u64 = 1 << 20;
+/// Longest key of a message in bytes.
+pub const MAX_KEY: usize = 128;
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Numbers {
     queued: u64,
     settled: u64,
+    dropped: u32,
 }
 
 impl Numbers {
-    fn decode(body: &[u8]) -> std::result::Result<(u8, Numbers), Malformed> {
-        let mut fields = Fields::new(body);
-        Ok((fields.u8("kind")?, Numbers { queued: fields.u64("queued")?, settled: fields.u64("settled")? }))
-    }
-
+    /// Of the last record of a log; only an empty log has none.
     fn of(log: &Log) -> Numbers {
-        // Only an empty log has a last record without them.
-        Numbers::decode(log.last_head()).map(|(_, numbers)| numbers).unwrap_or_default()
+        Numbers::read(&mut Fields::new(log.last_head())).map(|(_, numbers)| numbers).unwrap_or_default()
     }
 
-    fn body(self, kind: u8, text: &[u8]) -> Vec<u8> {
-        let mut body = Vec::with_capacity(17 + text.len());
+    fn read(fields: &mut Fields) -> std::result::Result<(u8, Numbers), Malformed> {
+        let kind = fields.u8("kind")?;
+        let (queued, settled) = (fields.u64("queued")?, fields.u64("settled")?);
+        Ok((kind, Numbers { queued, settled, dropped: fields.u32("dropped")? }))
+    }
+
+    fn body(self, kind: u8, rest: &[u8]) -> Vec<u8> {
+        let mut body = Vec::with_capacity(21 + rest.len());
         body.put_u8(kind);
         body.put_u64(self.queued);
         body.put_u64(self.settled);
-        body.put(text);
+        body.put_u32(self.dropped);
+        body.put(rest);
         body
+    }
+}
+
+/// A message as it goes into an outbox.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Draft {
+    /// What is said.
+    pub text: Vec<u8>,
+    /// Names it for whoever queued it; may be empty.
+    pub key: String,
+    /// Not sent after this time, in µs of Unix time; 0 for never.
+    pub expires: u64,
+}
+
+impl Draft {
+    /// A message without a key that waits for as long as it takes.
+    pub fn new(text: &[u8]) -> Draft {
+        Draft { text: text.to_vec(), ..Draft::default() }
+    }
+
+    fn encode(&self) -> Vec<u8> {
+        let mut rest = Vec::with_capacity(9 + self.key.len() + self.text.len());
+        rest.put_u64(self.expires);
+        rest.put_u8(self.key.len() as u8);
+        rest.put(self.key.as_bytes());
+        rest.put(&self.text);
+        rest
+    }
+
+    fn decode(fields: &mut Fields) -> std::result::Result<Draft, Malformed> {
+        let expires = fields.u64("expires")?;
+        let length = fields.u8("key length")?.into();
+        let key = fields.text(length, "key")?.to_owned();
+        Ok(Draft { expires, key, text: fields.rest().to_vec() })
+    }
+
+    fn check(&self) -> Result<()> {
+        if self.key.len() > MAX_KEY {
+            return Err(Error::usage(format!("a message's id has at most {MAX_KEY} bytes")));
+        }
+        if self.text.len() > MAX_TEXT {
+            return Err(Error::Usage {
+                what: format!("the message has {} bytes, and {MAX_TEXT} is the limit", self.text.len()),
+                hint: Some("send it as a file: `egoat send PEER FILE`".into()),
+            });
+        }
+        Ok(())
+    }
+}
+
+/// A message that waits.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Waiting {
+    /// Its number.
+    pub number: u64,
+    /// What it is.
+    pub draft: Draft,
+}
+
+impl Waiting {
+    /// Whether its time is over.
+    pub fn is_expired(&self) -> bool {
+        self.draft.expires != 0 && now_micros() >= self.draft.expires
     }
 }
 
@@ -63,20 +136,67 @@ impl Outbox {
         Ok(Outbox { log: Log::open(id.clone(), report)?, id, report })
     }
 
-    /// Queues a message; on disk when it returns. Gives its number.
-    pub fn queue(&mut self, text: &[u8]) -> Result<u64> {
-        if text.len() > MAX_TEXT {
-            return Err(Error::Usage {
-                what: format!("the message has {} bytes, and {MAX_TEXT} is the limit", text.len()),
-                hint: Some("send it as a file: `egoat send PEER -- FILE`".into()),
-            });
-        }
+    /// Queues messages; on disk when it returns. Gives the number of the last one.
+    pub fn queue(&mut self, drafts: &[Draft]) -> Result<u64> {
+        drafts.iter().try_for_each(Draft::check)?;
         let mut log = self.log.lock()?;
+        let mut numbers = Numbers::of(log.log());
+        for draft in drafts {
+            numbers.queued = log.next_seq();
+            log.push(numbers.queued, &numbers.body(QUEUED, &draft.encode()))?;
+        }
+        log.commit(true)?;
+        Ok(numbers.queued)
+    }
+
+    /// Queues a message unless one with its key is there already, waiting or done with; gives the number of either, and
+    /// whether it is new. `is_done` tells of those that are no longer here: it is asked while nothing can move from here
+    /// to the history.
+    pub fn queue_once(
+        &mut self,
+        draft: &Draft,
+        is_done: impl FnOnce() -> Result<Option<u64>>,
+    ) -> Result<(u64, bool)> {
+        draft.check()?;
+        let mut log = self.log.lock()?;
+        let mut reader = Reader::new(self.id.clone(), self.report);
+        let (mut known, mut dropped) = (Vec::new(), HashSet::new());
+        while let Some(record) = reader.read()? {
+            match queued(record.body) {
+                Some((_, other)) if other.key == draft.key => known.push(record.seq),
+                Some(_) => {}
+                None => dropped.extend(dropped_number(record.body)),
+            }
+        }
+        known.retain(|number| !dropped.contains(number));
+        if let Some(number) = known.pop().map_or_else(is_done, |number| Ok(Some(number)))? {
+            return Ok((number, false));
+        }
         let number = log.next_seq();
         let numbers = Numbers { queued: number, ..Numbers::of(log.log()) };
-        log.push(number, &numbers.body(QUEUED, text))?;
+        log.push(number, &numbers.body(QUEUED, &draft.encode()))?;
         log.commit(true)?;
-        Ok(number)
+        Ok((number, true))
+    }
+
+    /// Takes messages out that wait: they are not sent any more. On disk when it returns. Says which of `wanted` waited.
+    pub fn drop_messages(&mut self, wanted: impl Fn(&Waiting) -> bool) -> Result<Vec<Waiting>> {
+        let mut log = self.log.lock()?;
+        let mut numbers = Numbers::of(log.log());
+        let mut pending = Pending::new(Reader::new(self.id.clone(), self.report), numbers);
+        let mut dropped = Vec::new();
+        while let Some(waiting) = pending.read()? {
+            if wanted(&waiting) {
+                numbers.dropped += 1;
+                let seq = log.next_seq();
+                log.push(seq, &numbers.body(DROPPED, &waiting.number.to_be_bytes()))?;
+                dropped.push(waiting);
+            }
+        }
+        if !dropped.is_empty() {
+            log.commit(true)?;
+        }
+        Ok(dropped)
     }
 
     /// Notes that everything up to `number` is acknowledged. Not synced: if it is lost, the message goes out again, and
@@ -89,7 +209,7 @@ impl Outbox {
             return Ok(());
         }
         if numbers.settled == numbers.queued && log.log().len() > GROWN {
-            let first = (log.next_seq(), numbers.body(AFRESH, &[]));
+            let first = (log.next_seq(), Numbers { dropped: 0, ..numbers }.body(AFRESH, &[]));
             return Log::start_afresh(log, &mut std::iter::once(Ok(first)));
         }
         let seq = log.next_seq();
@@ -97,13 +217,24 @@ impl Outbox {
         log.commit(false)
     }
 
-    /// Whether the message `number` is acknowledged, as far as the log says now.
+    /// Notes that nothing waits, if what was queued last is dropped, and so is all else that is not settled.
+    pub fn settle_dropped(&mut self) -> Result<()> {
+        self.log.refresh()?;
+        let numbers = Numbers::of(&self.log);
+        if numbers.dropped == 0 || numbers.settled == numbers.queued || self.pending().read()?.is_some() {
+            return Ok(());
+        }
+        // What was queued since has a higher number, and is not settled by this.
+        self.settle(numbers.queued)
+    }
+
+    /// Whether the message `number` is done with, as far as the log says now.
     pub fn is_settled(&mut self, number: u64) -> Result<bool> {
         self.log.refresh()?;
         Ok(Numbers::of(&self.log).settled >= number)
     }
 
-    /// Whether something waits, as far as the log says now.
+    /// Whether something waits, as far as the log says now; what is dropped may count until the next contact.
     pub fn has_pending(&mut self) -> Result<bool> {
         self.log.refresh()?;
         let numbers = Numbers::of(&self.log);
@@ -127,25 +258,40 @@ impl Outbox {
         }
         let log = self.log.lock()?;
         // Under the lock, so that nothing is left out and nothing is acknowledged meanwhile.
-        let mut waiting = Pending {
-            reader: Reader::new(self.id.clone(), self.report),
-            settled: Numbers::of(log.log()).settled,
-        };
+        let mut waiting = Pending::new(Reader::new(self.id.clone(), self.report), Numbers::of(log.log()));
         let settled = held.max(log.next_seq());
-        let first = (settled, Numbers { queued: settled, settled }.body(AFRESH, &[]));
+        let first = (settled, Numbers { queued: settled, settled, dropped: 0 }.body(AFRESH, &[]));
         let mut number = settled;
         let mut renumbered = std::iter::from_fn(|| {
             let next = waiting.read().transpose()?;
             number += 1;
-            Some(next.map(|(_, text)| (number, Numbers { queued: number, settled }.body(QUEUED, &text))))
+            let numbers = Numbers { queued: number, settled, dropped: 0 };
+            Some(next.map(|waiting| (number, numbers.body(QUEUED, &waiting.draft.encode()))))
         });
         Log::start_afresh(log, &mut std::iter::once(Ok(first)).chain(&mut renumbered))
     }
 
-    /// Reads what waits, oldest first, and what was acknowledged since this outbox was last looked at.
+    /// Reads what waits, oldest first, and what was done with since this outbox was last looked at.
     pub fn pending(&self) -> Pending {
-        let settled = Numbers::of(&self.log).settled;
-        Pending { reader: Reader::new(self.id.clone(), self.report), settled }
+        Pending::new(Reader::new(self.id.clone(), self.report), Numbers::of(&self.log))
+    }
+}
+
+/// A queued message's numbers and content.
+fn queued(body: &[u8]) -> Option<(Numbers, Draft)> {
+    let mut fields = Fields::new(body);
+    match Numbers::read(&mut fields) {
+        Ok((QUEUED, numbers)) => Some((numbers, Draft::decode(&mut fields).ok()?)),
+        _ => None,
+    }
+}
+
+/// The number of the message that a record takes out.
+fn dropped_number(body: &[u8]) -> Option<u64> {
+    let mut fields = Fields::new(body);
+    match Numbers::read(&mut fields) {
+        Ok((DROPPED, _)) => fields.u64("number").ok(),
+        _ => None,
     }
 }
 
@@ -153,23 +299,45 @@ impl Outbox {
 pub struct Pending {
     reader: Reader,
     settled: u64,
+    dropped: HashSet<u64>,
+    /// Reads ahead for what is dropped: its records stand behind the messages. Only there once something is.
+    ahead: Option<Reader>,
 }
 
 impl Pending {
-    /// The next message that is not acknowledged.
-    pub fn read(&mut self) -> Result<Option<Numbered>> {
+    fn new(reader: Reader, numbers: Numbers) -> Pending {
+        let ahead = (numbers.dropped > 0).then(|| reader.again());
+        Pending { reader, settled: numbers.settled, dropped: HashSet::new(), ahead }
+    }
+
+    /// The next message that waits.
+    pub fn read(&mut self) -> Result<Option<Waiting>> {
+        self.look_ahead()?;
         while let Some(record) = self.reader.read()? {
-            let Ok((kind, numbers)) = Numbers::decode(record.body) else { continue };
+            let number = record.seq;
+            let Ok((kind, numbers)) = Numbers::read(&mut Fields::new(record.body)) else { continue };
             self.settled = self.settled.max(numbers.settled);
-            if kind == QUEUED && record.seq > self.settled {
-                return Ok(Some((record.seq, record.body[17..].to_vec())));
+            if kind == QUEUED
+                && number > self.settled
+                && !self.dropped.contains(&number)
+                && let Some((_, draft)) = queued(record.body)
+            {
+                return Ok(Some(Waiting { number, draft }));
+            }
+            if numbers.dropped > 0 && self.ahead.is_none() {
+                self.ahead = Some(self.reader.again());
+                self.look_ahead()?;
             }
         }
         Ok(None)
     }
 
-    /// Gives memory back while nothing waits.
-    pub fn release_memory(&mut self) {
-        self.reader.release_memory();
+    /// Notes what is dropped, from here to the end of the log as it is now.
+    fn look_ahead(&mut self) -> Result<()> {
+        let Some(ahead) = &mut self.ahead else { return Ok(()) };
+        while let Some(record) = ahead.read()? {
+            self.dropped.extend(dropped_number(record.body));
+        }
+        Ok(())
     }
 }

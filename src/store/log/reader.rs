@@ -34,6 +34,11 @@ impl Reader {
         Reader { id, file: None, window: Window::at(HEADER), previous: Some([0; TAG]), searched: 0, report }
     }
 
+    /// Another reader of the same log, before its first record.
+    pub fn again(&self) -> Reader {
+        Reader::new(self.id.clone(), self.report)
+    }
+
     /// The next record, or `None` at the end for now: later calls go on there. Damaged stretches are skipped, and told.
     /// A log that was started afresh is read from its start again.
     pub fn read(&mut self) -> Result<Option<Record<'_>>> {
