@@ -26,19 +26,33 @@ impl Stream {
     }
 }
 
+/// Where to begin in each history.
+#[derive(Clone, Copy)]
+pub enum Begin {
+    /// At its first record.
+    Start,
+    /// At about this time, in µs of Unix time.
+    Since(u64),
+    /// With its last records, as many as this at the least.
+    Last(usize),
+}
+
 /// Reads histories together.
 pub struct Conversation {
     own: Own,
+    begin: Begin,
     /// Only this peer's.
     only: Option<Peer>,
     streams: Vec<Stream>,
 }
 
 impl Conversation {
-    /// From the first record on: of one peer, or of all.
-    pub fn new(own: &Own, only: Option<&Peer>) -> Result<Conversation> {
-        let mut conversation = Conversation { own: own.clone(), only: only.cloned(), streams: Vec::new() };
+    /// Of one peer, or of all. Peers that come later are read from their first record on.
+    pub fn new(own: &Own, only: Option<&Peer>, begin: Begin) -> Result<Conversation> {
+        let mut conversation =
+            Conversation { own: own.clone(), begin, only: only.cloned(), streams: Vec::new() };
         conversation.look()?;
+        conversation.begin = Begin::Start;
         Ok(conversation)
     }
 
@@ -53,7 +67,12 @@ impl Conversation {
                 // It may have a new name.
                 Some(stream) => stream.peer = peer,
                 None => {
-                    let reader = self.own.read_history(&peer.key);
+                    let mut reader = self.own.read_history(&peer.key);
+                    match self.begin {
+                        Begin::Start => {}
+                        Begin::Since(micros) => reader.skip_to(micros)?,
+                        Begin::Last(count) => reader.skip_to_last(count)?,
+                    }
                     self.streams.push(Stream { peer, reader, next: None, dry: false });
                 }
             }

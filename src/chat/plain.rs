@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::chat::conversation::Conversation;
+use crate::chat::conversation::{Begin, Conversation};
 use crate::chat::line::Line;
 use crate::error::{Error, Result};
 use crate::node::doorbell::{Bell, LOOK};
@@ -34,7 +34,7 @@ pub fn run(
     tell: fn(&str),
     mut check: impl FnMut() -> Result<()>,
 ) -> Result<()> {
-    let mut conversation = Conversation::new(own, to.as_ref())?;
+    let mut conversation = Conversation::new(own, to.as_ref(), Begin::Last(0))?;
     // Only what happens from now on is shown; `log` has the rest.
     while conversation.next(|_, _| Ok(()))? {}
     let bell = Bell::new(own.home())?;

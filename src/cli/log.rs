@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use crate::chat::conversation::{self, Conversation};
+use crate::chat::conversation::{self, Begin, Conversation};
 use crate::chat::line::Line;
 use crate::cli::args::Log;
 use crate::cli::output::Output;
@@ -33,7 +33,12 @@ pub fn log(own: &Own, out: Output, args: &Log) -> Result<()> {
     let wanted = args.grep.as_deref().unwrap_or_default().as_bytes();
     let is_wanted = |seq: u64, line: &Line| seq >= since && conversation::contains(&line.event, wanted);
 
-    let mut conversation = Conversation::new(own, peer.as_ref())?;
+    let begin = match limit {
+        _ if args.since.is_some() => Begin::Since(since),
+        Some(limit) if wanted.is_empty() => Begin::Last(limit),
+        _ => Begin::Start,
+    };
+    let mut conversation = Conversation::new(own, peer.as_ref(), begin)?;
     let mut last = VecDeque::new();
     while conversation.next(|seq, line| match limit {
         _ if !is_wanted(seq, line) => Ok(()),

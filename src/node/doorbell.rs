@@ -49,9 +49,14 @@ impl Doorbell {
         let mut nothing = [0; 1];
         if let Ok((_, from)) = self.socket.recv_from(&mut nothing) {
             let mut rang = self.rang.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+            let is_new = !rang.iter().any(|(front_end, _)| *front_end == from);
             rang.retain(|(front_end, when)| *front_end != from && when.elapsed() < GONE);
             if rang.len() < FRONT_ENDS {
                 rang.push((from, Instant::now()));
+            }
+            // What it rang for may be done already: then nobody else would ring it back.
+            if is_new {
+                let _ = self.socket.send_to(&[], from);
             }
         }
     }

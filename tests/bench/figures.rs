@@ -10,6 +10,10 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use egoat::crypto::keys::PublicKey;
+use egoat::store::home::Own;
+use egoat::store::outbox::Draft;
+
 const PROGRAM: &str = env!("CARGO_BIN_EXE_egoat");
 
 fn main() {
@@ -17,6 +21,8 @@ fn main() {
     binary_size();
     id();
     say();
+    queue();
+    history();
     idle();
 }
 
@@ -145,6 +151,78 @@ fn say() {
     // Queued, stored by the receiver, and moved to the history: three of them one after the other.
     let goal = format!("3 ms + 3 syncs = {}", milliseconds(Duration::from_millis(3) + 3 * sync));
     row("egoat say, whole process, durable on both sides", milliseconds(median), milliseconds(worst), &goal);
+}
+
+/// The home's owner, to fill logs faster than processes would.
+fn own(home: &Home) -> Own {
+    let dir = home.dir.path().to_str().expect("UTF-8");
+    let found = egoat::store::home::Home::locate(Some(dir)).expect("a home");
+    found.unlock(|| unreachable!("no passphrase"), |_| {}).expect("an identity")
+}
+
+fn key(home: &Home) -> PublicKey {
+    let id = home.run(&["id"]);
+    let key = id.lines().find_map(|line| line.strip_prefix("key ")).expect("a key");
+    key.trim().parse().expect("a key")
+}
+
+fn per_second(count: usize, time: Duration) -> String {
+    format!("{:.0}/s", count as f64 / time.as_secs_f64())
+}
+
+/// A peer comes back to whom much was said.
+fn queue() {
+    const MESSAGES: usize = 100_000;
+    let (alice, bob) = (Home::new("alice"), Home::new("bob"));
+    let alice_node = alice.serve();
+    pair(&alice, &bob);
+    let mut outbox = own(&alice).outbox(&key(&bob)).expect("an outbox");
+    let draft = Draft::new(&[b'x'; 100]);
+    for _ in 0..MESSAGES / 1000 {
+        outbox.queue(&vec![draft.clone(); 1000]).expect("queued");
+    }
+    let started = Instant::now();
+    let _bob_node = bob.serve();
+    while outbox.has_pending().expect("readable") {
+        thread::sleep(Duration::from_millis(5));
+    }
+    let took = started.elapsed();
+    row(
+        "100,000 queued messages of 100 bytes, delivered",
+        per_second(MESSAGES, took),
+        String::new(),
+        "50000/s",
+    );
+    let memory = format!("{:.1} MiB", alice_node.resident().unwrap_or_default() as f64 / 1024.0);
+    row("resident memory of the sender after that", memory, String::new(), "");
+}
+
+/// Commands on a history of a million messages.
+fn history() {
+    const MESSAGES: u64 = 1_000_000;
+    let (alice, bob) = (Home::new("alice"), Home::new("bob"));
+    alice.run(&["peers", "add", "bob", &key(&bob).to_string()]);
+    let mut history = own(&alice).history(&key(&bob)).expect("a history");
+    let text = vec![b'y'; 200];
+    for batch in 0..MESSAGES / 1000 {
+        let messages: Vec<_> = (1..=1000).map(|n| (batch * 1000 + n, text.clone())).collect();
+        history.store_received(&messages).expect("stored");
+    }
+    let bytes = fs::metadata(own(&alice).home().history_path(&key(&bob))).expect("a history").len();
+    let (median, worst) = time(9, || drop(alice.run(&["log", "--limit", "20", "bob"])));
+    row("log --limit 20 of a million messages", milliseconds(median), milliseconds(worst), "100 ms");
+    let (median, worst) = time(9, || drop(alice.run(&["log", "--since", "1ms", "bob"])));
+    row("log --since of a million messages", milliseconds(median), milliseconds(worst), "");
+    let (median, _) = time(3, || drop(alice.run(&["log", "--grep", "nowhere", "bob"])));
+    let rate = bytes as f64 / 1e6 / median.as_secs_f64();
+    row("log --grep of a million messages", format!("{rate:.0} MB/s"), String::new(), "200 MB/s");
+    let (median, worst) = time(9, || drop(own(&alice).history(&key(&bob)).expect("opens")));
+    row(
+        "opening a history of a million messages, and two commands",
+        milliseconds(median),
+        milliseconds(worst),
+        "100 ms",
+    );
 }
 
 /// Memory and processor time of a node that has nothing to do, without peers and with many.

@@ -16,6 +16,9 @@ pub struct Record<'a> {
     pub body: &'a [u8],
 }
 
+/// Bytes that are read through rather than searched.
+const NEAR: u64 = 64 << 10;
+
 /// Reads a log from its start, while others append.
 pub struct Reader {
     id: LogId,
@@ -37,6 +40,74 @@ impl Reader {
     /// Another reader of the same log, before its first record.
     pub fn again(&self) -> Reader {
         Reader::new(self.id.clone(), self.report)
+    }
+
+    /// Moves so that about the first record with a number of at least `seq` is next: a few earlier ones may be given
+    /// still. Numbers rise, so it is found by bisection.
+    pub fn skip_to(&mut self, seq: u64) -> Result<()> {
+        let Some(length) = self.length()? else { return Ok(()) };
+        let (mut low, mut high) = (HEADER, length);
+        while high - low > NEAR {
+            let middle = low + (high - low) / 2;
+            match self.first_after(middle, length)? {
+                Some((place, found)) if found < seq => low = place,
+                _ => high = middle,
+            }
+        }
+        self.go_to(low);
+        Ok(())
+    }
+
+    /// Moves so that the last `count` records are next, or all if there are fewer; some more may come first.
+    pub fn skip_to_last(&mut self, count: usize) -> Result<()> {
+        let Some(length) = self.length()? else { return Ok(()) };
+        let mut back = NEAR;
+        loop {
+            let from = length.saturating_sub(back).max(HEADER);
+            let place = if from == HEADER {
+                HEADER
+            } else {
+                self.first_after(from, length)?.map_or(length, |(at, _)| at)
+            };
+            if place == HEADER || self.count_from(place)? >= count {
+                self.go_to(place);
+                return Ok(());
+            }
+            back *= 4;
+        }
+    }
+
+    /// The file's length; `None` when there is no log.
+    fn length(&mut self) -> Result<Option<u64>> {
+        if self.file.is_none() && !self.reopen()? {
+            return Ok(None);
+        }
+        let Some(file) = &self.file else { return Ok(None) };
+        let length = file.metadata().map_err(Error::disk("read", &self.id.path))?.len();
+        Ok(Some(length).filter(|length| *length > HEADER))
+    }
+
+    /// Where the first good record behind `from` starts, and its number.
+    fn first_after(&self, from: u64, length: u64) -> Result<Option<(u64, u64)>> {
+        let Some(file) = &self.file else { return Ok(None) };
+        let Some(place) = next_good(&self.id, file, from, length)? else { return Ok(None) };
+        let found = Window::at(place).open_next(&self.id, file)?;
+        Ok(found.map(|found| (place, found.seq)))
+    }
+
+    fn count_from(&self, place: u64) -> Result<usize> {
+        let Some(file) = &self.file else { return Ok(0) };
+        let mut window = Window::at(place);
+        let mut count = 0;
+        while window.open_next(&self.id, file)?.is_some() {
+            count += 1;
+        }
+        Ok(count)
+    }
+
+    fn go_to(&mut self, place: u64) {
+        self.window = Window::at(place);
+        self.previous = (place == HEADER).then_some([0; TAG]);
     }
 
     /// The next record, or `None` at the end for now: later calls go on there. Damaged stretches are skipped, and told.
@@ -75,7 +146,7 @@ impl Reader {
         };
         if next > self.window.offset {
             self.tell(&format!("bytes {} to {next} are damaged and were skipped", self.window.offset));
-            (self.window, self.previous) = (Window::at(next), None);
+            self.go_to(next);
         }
         Ok(true)
     }
