@@ -67,7 +67,7 @@ fn try_send(own: &Own, out: Output, peer: &Peer, sources: &Sources) -> Result<()
 }
 
 fn dial_for_files(own: &Own, peer: &Peer) -> Result<Session> {
-    let profile = OwnProfile::new(own.home())?;
+    let profile = OwnProfile::new(own.home(), 0)?;
     dial::dial(own.keys(), &Target::peer(peer, None), Kind::Files, &[profile.message()])
 }
 

@@ -149,7 +149,7 @@ fn accepted(mut session: Session, target: &Target, opening: &[Message]) -> Resul
     }
     session.set_deadline(Some(target.within(HANDSHAKE)));
     session.flush()?;
-    let answer = session.expect("waiting to be accepted", |message| match message {
+    let answer = session.read_as("waiting to be accepted", |message| match message {
         Message::Accept => Some(Ok(())),
         Message::Refused(refusal) => Some(Err(refusal)),
         _ => None,

@@ -151,7 +151,7 @@ impl Session {
     }
 
     /// The next message, which must be one that `pick` takes.
-    pub fn expect<T>(&mut self, during: &str, pick: impl FnOnce(Message) -> Option<T>) -> Result<T> {
+    pub fn read_as<T>(&mut self, during: &str, pick: impl FnOnce(Message) -> Option<T>) -> Result<T> {
         let message = self.read(during)?;
         let kind = message.kind();
         pick(message).ok_or_else(|| self.unexpected(kind, during))

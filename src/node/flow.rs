@@ -21,7 +21,7 @@ const PER_MESSAGE: usize = 64;
 
 /// How a flow starts: the receiver says the last number that it holds.
 pub fn read_held(session: &mut Session) -> Result<u64> {
-    session.expect("waiting to be told what it holds", |message| match message {
+    session.read_as("waiting to be told what it holds", |message| match message {
         Message::Held(number) => Some(number),
         _ => None,
     })
@@ -157,7 +157,7 @@ impl<'a> Sender<'a> {
             (Some(first), Some(last)) => (first.number, last.number),
             _ => (0, 0),
         };
-        let number = self.session.expect("waiting for an acknowledgement", |message| match message {
+        let number = self.session.read_as("waiting for an acknowledgement", |message| match message {
             Message::Ack(number) => Some(number),
             _ => None,
         })?;
@@ -184,7 +184,7 @@ impl<'a> Sender<'a> {
         self.flight = VecDeque::new();
         self.session.release_memory();
         self.session.send(&Message::Ping)?;
-        self.session.expect("waiting for a sign of life", |message| (message == Message::Pong).then_some(()))
+        self.session.read_as("waiting for a sign of life", |message| (message == Message::Pong).then_some(()))
     }
 }
 

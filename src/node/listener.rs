@@ -150,7 +150,7 @@ fn pair(shared: &Arc<Shared>, mut session: Session) -> Result<()> {
     session.write(&Message::Accept)?;
     session.write(&shared.profile()?.message())?;
     session.flush()?;
-    session.expect("waiting for its goodbye", |message| (message == Message::Bye).then_some(()))
+    session.read_as("waiting for its goodbye", |message| (message == Message::Bye).then_some(()))
 }
 
 fn contact(shared: &Arc<Shared>, peer: &Peer) -> Result<Arc<Contact>> {

@@ -5,6 +5,7 @@ use crate::crypto::keys::PublicKey;
 use crate::error::{Error, Result};
 use crate::net::dial::{self, Target};
 use crate::net::session::Session;
+use crate::node::doorbell::Bell;
 use crate::store::home::{Home, Own};
 use crate::store::invites::{self, Invite};
 use crate::store::node_lock;
@@ -30,7 +31,7 @@ impl Profile {
     /// Reads the other end's PROFILE.
     pub fn read(session: &mut Session) -> Result<Profile> {
         let seen_at = session.remote_address();
-        session.expect("waiting to be told who it is", |message| {
+        session.read_as("waiting to be told who it is", |message| {
             let Message::Profile { name, port } = message else { return None };
             let address = seen_at.filter(|_| port != 0).map(|mut at| {
                 at.set_port(port);
@@ -49,14 +50,14 @@ pub struct OwnProfile {
 }
 
 impl OwnProfile {
-    /// The name from the home, and the port of the node that runs on it or will.
-    pub fn new(home: &Home) -> Result<OwnProfile> {
+    /// The name from the home, and the port of the node that runs on it; without one, `otherwise`.
+    pub fn new(home: &Home, otherwise: u16) -> Result<OwnProfile> {
         let running = node_lock::running(home)?.unwrap_or_default();
-        let port = running.listening.first().map_or(DEFAULT_PORT, |address| address.port());
-        Ok(OwnProfile { name: home.name()?, port })
+        let port = running.listening.first().map_or(otherwise, |address| address.port());
+        OwnProfile::at_port(home, port)
     }
 
-    /// The same with the port of this very process.
+    /// The name from the home, and a port.
     pub fn at_port(home: &Home, port: u16) -> Result<OwnProfile> {
         Ok(OwnProfile { name: home.name()?, port })
     }
@@ -175,7 +176,8 @@ fn unknown<'a>(key: PublicKey, addresses: &'a [Address], label: &'a str) -> Targ
 
 /// One pairing session; gives the name that the other node goes by.
 fn meet(own: &Own, target: &Target) -> Result<Option<String>> {
-    let profile = OwnProfile::new(own.home())?;
+    // Who pairs will most likely run a node, at the usual port.
+    let profile = OwnProfile::new(own.home(), DEFAULT_PORT)?;
     let mut session = dial::dial(own.keys(), target, Kind::Pair, &[profile.message()])?;
     let theirs = Profile::read(&mut session)?;
     session.finish(&Message::Bye)?;
@@ -184,7 +186,7 @@ fn meet(own: &Own, target: &Target) -> Result<Option<String>> {
 
 fn save(home: &Home, key: PublicKey, addresses: &[Address], name: Option<String>) -> Result<Peer> {
     requests::remove(home, &key)?;
-    Peers::edit(home, |peers| {
+    let peer = Peers::edit(home, |peers| {
         if peers.by_key(&key).is_none() {
             peers.add(Peer::new(name.unwrap_or_else(|| "peer".into()), key, Vec::new()));
         }
@@ -193,5 +195,8 @@ fn save(home: &Home, key: PublicKey, addresses: &[Address], name: Option<String>
             peer.add_address(address.clone());
         }
         Ok(peer.clone())
-    })
+    })?;
+    // A node that runs is to dial it now, not in a second.
+    Bell::new(home)?.ring()?;
+    Ok(peer)
 }

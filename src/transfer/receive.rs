@@ -91,7 +91,7 @@ fn is_full(error: &Error) -> bool {
 /// Reads OFFER and MANIFEST; the inner error is what is wrong with them.
 fn offered(session: &mut Session) -> Result<std::result::Result<([u8; 16], Manifest), String>> {
     const DURING: &str = "waiting for an offer";
-    let (transfer, count, bytes) = session.expect(DURING, |message| match message {
+    let (transfer, count, bytes) = session.read_as(DURING, |message| match message {
         Message::Offer { transfer, entries, bytes } => Some((transfer, entries, bytes)),
         _ => None,
     })?;
@@ -101,7 +101,7 @@ fn offered(session: &mut Session) -> Result<std::result::Result<([u8; 16], Manif
     let mut entries = Vec::new();
     let mut length = 0;
     while entries.len() < count as usize {
-        let decoded = session.expect(DURING, |message| match message {
+        let decoded = session.read_as(DURING, |message| match message {
             Message::Manifest(part) => {
                 length += part.len();
                 Some(Manifest::decode_part(part, &mut entries, count))
@@ -159,7 +159,7 @@ fn take(session: &mut Session, mut staging: Staging, manifest: &Manifest) -> Res
 }
 
 fn read_pong(session: &mut Session) -> Result<()> {
-    session.expect("waiting for a sign of life", |message| (message == Message::Pong).then_some(()))
+    session.read_as("waiting for a sign of life", |message| (message == Message::Pong).then_some(()))
 }
 
 /// The folder in which files wait to be whole; it goes with what is in it when it is dropped.

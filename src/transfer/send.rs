@@ -152,7 +152,7 @@ fn offer(session: &mut Session, manifest: &Manifest) -> Result<()> {
         session.write(&Message::Manifest(&part))?;
     }
     session.flush()?;
-    let declined = session.expect("waiting for the files to be taken", |message| match message {
+    let declined = session.read_as("waiting for the files to be taken", |message| match message {
         Message::Take => Some(None),
         Message::Decline(reason) => Some(Some(reason)),
         _ => None,
