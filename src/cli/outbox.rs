@@ -35,13 +35,14 @@ fn correspondents(own: &Own) -> Result<Vec<Peer>> {
 
 fn list(own: &Own, out: Output) -> Result<()> {
     let zone = Zone::local();
+    let node_runs = node_lock::running(own.home())?.is_some();
     for peer in correspondents(own)? {
         let attempt = attempts::last(own.home(), &peer.key);
         let mut pending = own.outbox(&peer.key)?.pending();
         let mut first = true;
         while let Some(waiting) = pending.read()? {
             if first {
-                out.note(&status(&peer, attempt.as_ref()));
+                out.note(&status(&peer, attempt.as_ref(), node_runs));
             }
             first = false;
             print(out, &zone, &peer, &waiting, attempt.as_ref())?;
@@ -51,21 +52,21 @@ fn list(own: &Own, out: Output) -> Result<()> {
 }
 
 /// The note above what waits for a peer.
-fn status(peer: &Peer, attempt: Option<&Attempt>) -> String {
+fn status(peer: &Peer, attempt: Option<&Attempt>, node_runs: bool) -> String {
     let now = now_micros() / 1_000_000;
-    match attempt {
-        None => format!("{}: not tried yet", peer.name),
-        Some(Attempt { tried, next, reason }) => format!(
-            "{}: tried {} ago, {}; {}",
-            peer.name,
-            text::duration(Duration::from_secs(now.saturating_sub(*tried))),
-            text::clean_line(reason),
-            match next.saturating_sub(now) {
-                0 => "trying now".to_owned(),
-                left => format!("again in {}", text::duration(Duration::from_secs(left))),
-            }
-        ),
-    }
+    let seconds = |count| text::duration(Duration::from_secs(count));
+    let tried = match attempt {
+        None => "not tried yet".to_owned(),
+        Some(Attempt { tried, reason, .. }) => {
+            format!("tried {} ago, {}", seconds(now.saturating_sub(*tried)), text::clean_line(reason))
+        }
+    };
+    let next = match attempt.map_or(0, |attempt| attempt.next.saturating_sub(now)) {
+        _ if !node_runs => "no node runs here to try again".to_owned(),
+        0 => "trying now".to_owned(),
+        left => format!("again in {}", seconds(left)),
+    };
+    format!("{}: {tried}; {next}", peer.name)
 }
 
 fn print(out: Output, zone: &Zone, peer: &Peer, waiting: &Waiting, attempt: Option<&Attempt>) -> Result<()> {

@@ -112,6 +112,15 @@ pub fn push_all(own: &Own, peer: &Peer) -> Result<usize> {
 
 /// Dials the peer and sends what waits; says how many messages.
 fn deliver_once(own: &Own, peer: &Peer, outbox: &mut Outbox, by: Deadline, strict: bool) -> Result<usize> {
+    let result = dial_and_send(own, peer, outbox, by, strict);
+    match &result {
+        Ok(_) => attempts::clear(own.home(), &peer.key)?,
+        Err(error) => attempts::note(own.home(), &peer.key, &error.to_string(), Duration::ZERO),
+    }
+    result
+}
+
+fn dial_and_send(own: &Own, peer: &Peer, outbox: &mut Outbox, by: Deadline, strict: bool) -> Result<usize> {
     // Port 0: whoever only says something is not reachable afterwards.
     let profile = OwnProfile::at_port(own.home(), 0)?;
     let target = Target::peer(peer, Some(by));
