@@ -259,9 +259,10 @@ impl Outbox {
         let log = self.log.lock()?;
         // Under the lock, so that nothing is left out and nothing is acknowledged meanwhile.
         let mut waiting = Pending::new(Reader::new(self.id.clone(), self.report), Numbers::of(log.log()));
-        let settled = held.max(log.next_seq());
-        let first = (settled, Numbers { queued: settled, settled, dropped: 0 }.body(AFRESH, &[]));
-        let mut number = settled;
+        // What was settled stays as it is, so that nobody who waits for an old number takes it for delivered.
+        let settled = Numbers::of(log.log()).settled;
+        let mut number = held.max(log.next_seq());
+        let first = (number, Numbers { queued: settled, settled, dropped: 0 }.body(AFRESH, &[]));
         let mut renumbered = std::iter::from_fn(|| {
             let next = waiting.read().transpose()?;
             number += 1;
