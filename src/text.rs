@@ -184,17 +184,21 @@ fn number_and_unit(text: &str) -> Option<(u64, &str)> {
     Some((digits.parse().ok()?, unit.trim_start()))
 }
 
-/// Formats a duration with its two largest units: `340 ms`, `12.3 s`, `4 m 10 s`, `3 h 2 m`, `2 d 5 h`;
-/// rounded down.
+/// Formats a duration with its two largest units, the second only if it is not zero: `340 ms`, `12.3 s`,
+/// `4 m 10 s`, `3 h`, `2 d 5 h`; rounded down.
 pub fn duration(duration: Duration) -> String {
     let seconds = duration.as_secs();
     let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86_400);
-    match seconds {
-        0 => format!("{} ms", duration.as_millis()),
-        1..60 => format!("{seconds}.{} s", duration.subsec_millis() / 100),
-        60..3600 => format!("{minutes} m {} s", seconds % 60),
-        3600..86_400 => format!("{hours} h {} m", minutes % 60),
-        _ => format!("{days} d {} h", hours % 24),
+    let (large, small) = match seconds {
+        0 => return format!("{} ms", duration.as_millis()),
+        1..60 => return format!("{seconds}.{} s", duration.subsec_millis() / 100),
+        60..3600 => ((minutes, "m"), (seconds % 60, "s")),
+        3600..86_400 => ((hours, "h"), (minutes % 60, "m")),
+        _ => ((days, "d"), (hours % 24, "h")),
+    };
+    match small {
+        (0, _) => format!("{} {}", large.0, large.1),
+        (count, unit) => format!("{} {} {count} {unit}", large.0, large.1),
     }
 }
 
