@@ -298,6 +298,11 @@ fn a_receiver_that_is_killed_has_no_half_file() {
     let (code, _, said) = half.send.end();
     assert!(code == Some(69) && said.contains("connection to bob lost"), "{said}");
     assert!(!half.landing.join("large.bin").exists());
+    // What it left behind goes with the next transfer.
+    assert!(names_in(&half.landing)[0].starts_with(".egoat-"));
+    let node = half.bob.serve();
+    half.alice.run(&["send", &format!("egoat:{}@{}", half.bob.key(), node.addr), &half.alice.file("b", "b")]);
+    assert_eq!(names_in(&half.landing), ["b"]);
 }
 
 /// A file system of 1 MiB, unmounted with its test.

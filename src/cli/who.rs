@@ -84,9 +84,10 @@ pub fn find(own: &Own, out: Output, given: &str, accept_new: bool) -> Result<Fou
 }
 
 fn by_link(own: &Own, out: Output, peers: &Peers, link: &Link) -> Result<Found> {
-    // An invite is used up even by a known peer; a plain link to one says nothing new.
-    if let (Some(peer), None) = (peers.by_key(&link.key), &link.token) {
-        return Ok(Found { peer: peer.clone(), refusal: None });
+    // An invite is used up even by a known peer; a plain link to one may say where it is now.
+    if peers.by_key(&link.key).is_some() && link.token.is_none() {
+        let peer = pairing::save(own.home(), link.key, &link.addresses, None)?;
+        return Ok(Found { peer, refusal: None });
     }
     let peer = pairing::join(own, link, None)?;
     out.note(&format!("paired with {}", peer.name));

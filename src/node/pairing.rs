@@ -184,7 +184,8 @@ fn meet(own: &Own, target: &Target) -> Result<Option<String>> {
     Ok(theirs.name)
 }
 
-fn save(home: &Home, key: PublicKey, addresses: &[Address], name: Option<String>) -> Result<Peer> {
+/// Saves a peer with addresses that the user gave; one that is saved already gets them in front of its others.
+pub fn save(home: &Home, key: PublicKey, addresses: &[Address], name: Option<String>) -> Result<Peer> {
     requests::remove(home, &key)?;
     let peer = Peers::edit(home, |peers| {
         if peers.by_key(&key).is_none() {

@@ -18,6 +18,10 @@ use crate::wire::message::{Declined, Failure, Message};
 /// takes a minute of silence for the end.
 const SYNC_EVERY: u64 = 32 << 20;
 
+/// The start of a staging folder's name; the transfer's name follows.
+const STAGING: &str = ".egoat-";
+/// The file in it that is locked while files arrive.
+const LOCK: &str = "lock";
 /// Bytes of all MANIFEST messages of a transfer: 160 for each of the most entries.
 const MAX_MANIFESTS: usize = 16 << 20;
 
@@ -166,6 +170,8 @@ fn read_pong(session: &mut Session) -> Result<()> {
 struct Staging {
     place: PathBuf,
     dir: PathBuf,
+    /// Held for as long as files arrive: a folder whose lock is free was left by a process that was killed.
+    _lock: File,
     cursor: Cursor,
     open: Option<(usize, File)>,
     unsynced: u64,
@@ -174,11 +180,24 @@ struct Staging {
 impl Staging {
     fn create(place: &Place, transfer: &[u8; 16]) -> Result<Staging> {
         file::create_private_dir(&place.dir).map_err(Error::disk("create", &place.dir))?;
-        let dir = place.dir.join(format!(".egoat-{}", base32::encode(transfer)));
+        sweep(&place.dir);
+        let dir = place.dir.join(format!("{STAGING}{}", base32::encode(transfer)));
         // Without `recursive`, so that a folder or link that somebody put there is an error.
         fs::create_dir(&dir).map_err(Error::disk("create", &dir))?;
-        let staging =
-            Staging { place: place.dir.clone(), dir, cursor: Cursor::default(), open: None, unsynced: 0 };
+        let lock = file::private()
+            .write(true)
+            .create_new(true)
+            .open(dir.join(LOCK))
+            .map_err(Error::disk("create", &dir))?;
+        lock.try_lock().map_err(|_| Error::failed(format!("{} is in use", dir.display())))?;
+        let staging = Staging {
+            place: place.dir.clone(),
+            dir,
+            _lock: lock,
+            cursor: Cursor::default(),
+            open: None,
+            unsynced: 0,
+        };
         #[cfg(unix)]
         {
             let private = std::os::unix::fs::PermissionsExt::from_mode(0o700);
@@ -244,6 +263,20 @@ impl Staging {
         }
         file::sync_dir(&self.place).map_err(Error::disk("sync", &self.place))?;
         Ok(received)
+    }
+}
+
+/// Removes what transfers left behind whose process was killed. What cannot be removed is in the way of nobody.
+fn sweep(place: &Path) {
+    let Ok(entries) = fs::read_dir(place) else { return };
+    for entry in entries.flatten() {
+        let is_staging = entry.file_name().to_str().is_some_and(|name| name.starts_with(STAGING));
+        if is_staging
+            && let Ok(lock) = File::open(entry.path().join(LOCK))
+            && lock.try_lock().is_ok()
+        {
+            let _ = fs::remove_dir_all(entry.path());
+        }
     }
 }
 
