@@ -124,7 +124,7 @@ pub fn pull(shared: &Arc<Shared>, contact: &Arc<Contact>) {
 }
 
 fn pull_once(shared: &Arc<Shared>, contact: &Arc<Contact>, peer: &Peer, backoff: &mut Backoff) -> Result<()> {
-    let held = flow::held(shared.own(), &peer.key)?;
+    let held = shared.logged(flow::held(shared.own(), &peer.key))?;
     let mut session = dial_peer(shared, peer, Kind::Pull, Some(Message::Held(held)))?;
     let Some(_connection) = shared.connect(contact, &peer.name, false) else {
         return session.finish(&Message::Bye);

@@ -166,7 +166,7 @@ fn serve_push(shared: &Arc<Shared>, mut session: Session, peer: &Peer) -> Result
         return session.finish(&Message::Refused(Refusal::Busy));
     };
     let _receiving = contact.begin_receiving();
-    let held = flow::held(shared.own(), &peer.key)?;
+    let held = shared.logged(flow::held(shared.own(), &peer.key))?;
     session.write(&Message::Accept)?;
     session.send(&Message::Held(held))?;
     receive_messages(shared, &contact, &mut session)
@@ -202,7 +202,7 @@ fn serve_files(shared: &Arc<Shared>, mut session: Session, peer: &Peer) -> Resul
             return Ok(());
         }
     };
-    let mut history = shared.own().history(&peer.key)?;
+    let mut history = shared.logged(shared.own().history(&peer.key))?;
     for file in received {
         shared.logged(history.store_file(true, file.size, &file.path.to_string_lossy()))?;
         shared.tell(Event::File { peer: peer.name.clone(), path: file.path, size: file.size });

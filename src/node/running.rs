@@ -235,7 +235,7 @@ impl Shared {
     /// so nothing more may be acknowledged. Other errors of a log stop the flow that met them.
     pub fn logged<T>(&self, result: Result<T>) -> Result<T> {
         result.map_err(|error| match error {
-            Error::Disk { verb: "write" | "sync", path, cause } => {
+            Error::Disk { verb: "write" | "sync" | "truncate", path, cause } => {
                 let lost = Error::failed(format!("{} could not be written", path.display()));
                 self.tell(Event::Fatal(Error::Disk { verb: "write", path, cause }));
                 lost

@@ -94,7 +94,16 @@ pub fn write_all_at(file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
 
 /// Copies what `file` has from `from` on to a new file, durably; says how many bytes.
 pub fn copy_from(file: &File, from: u64, to: &Path) -> io::Result<u64> {
-    let mut copy = private().write(true).create_new(true).open(to)?;
+    let copy = private().write(true).create_new(true).open(to)?;
+    let copied = copy_rest(file, from, copy).and_then(|done| sync_dir(parent(to)).map(|()| done));
+    if copied.is_err() {
+        // Part of a copy is of no use, and takes room that may be short.
+        let _ = fs::remove_file(to);
+    }
+    copied
+}
+
+fn copy_rest(file: &File, from: u64, mut copy: File) -> io::Result<u64> {
     let mut buffer = vec![0; 64 << 10];
     let mut done = 0;
     loop {
@@ -106,7 +115,6 @@ pub fn copy_from(file: &File, from: u64, to: &Path) -> io::Result<u64> {
         done += got as u64;
     }
     copy.sync_all()?;
-    sync_dir(to.parent().unwrap_or(Path::new(".")))?;
     Ok(done)
 }
 

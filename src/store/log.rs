@@ -25,14 +25,15 @@ pub use crate::store::log::record::{Kind, LogId, MAX_BODY, MAX_SEQ};
 
 use crate::error::{Error, Result};
 use crate::store::file;
-use crate::store::log::record::{HEADER, MAX_RECORD, READ, TAG, Window, next_good};
+use crate::store::log::record::{HEADER, MAX_RECORD, READ, TAG, Window, next_good, record_len};
 use crate::time::now_micros;
 
 /// The start of the last body that is kept in memory: enough for the fixed fields of both kinds of log.
 const HEAD: usize = 32;
 
 /// Bytes at the end that opening goes over at the least. A power cut during a sync can leave any part of what was
-/// written and not the rest, so an append that is longer makes its first part durable before it writes these last bytes.
+/// written and not the rest, so an append that is longer makes each piece of about this length durable before it writes
+/// the next.
 const PROVEN: usize = 64 << 10;
 
 /// What is known of the last good record.
@@ -188,16 +189,23 @@ impl Log {
         let mut found = [0; HEADER as usize];
         let got = file::read_at(&self.file, &mut found, 0).map_err(Error::disk("read", path))?;
         // A header ends in zeros: the bytes that were not read look as it does.
-        if got == header.len() && found == header {
+        let whole = got == header.len() && found == header;
+        let has_records = self.file_len()? > HEADER;
+        if whole && has_records {
             return Ok(());
         }
-        let torn = header.starts_with(&found[..got]) || found.iter().all(|byte| *byte == 0);
-        if self.file_len()? > HEADER || !torn {
+        let same = found.iter().zip(header).take_while(|(found, wanted)| **found == *wanted).count();
+        let torn = found[same..].iter().all(|byte| *byte == 0);
+        if has_records || !torn {
             return Err(self.id.corrupt("it does not start as a log of this version and kind".into()));
         }
-        file::write_all_at(&self.file, &header, 0).map_err(Error::disk("write", path))?;
-        self.file.sync_all().map_err(Error::disk("sync", path))?;
-        file::sync_dir(file::parent(path)).map_err(Error::disk("sync", file::parent(path)))
+        // The name first: who finds a header takes it that the file has its name for good.
+        file::sync_dir(file::parent(path)).map_err(Error::disk("sync", file::parent(path)))?;
+        // Also when it is whole: whoever wrote it may have died before it was durable.
+        if !whole {
+            file::write_all_at(&self.file, &header, 0).map_err(Error::disk("write", path))?;
+        }
+        self.file.sync_all().map_err(Error::disk("sync", path))
     }
 
     fn file_len(&self) -> Result<u64> {
@@ -291,17 +299,26 @@ impl Appender<'_> {
         Ok(())
     }
 
-    /// Writes what was pushed in one go; durable when it returns, if `sync`. After a failure the log takes nothing more:
+    /// Writes what was pushed; durable when it returns, if `sync`. After a failure the log takes nothing more:
     /// what a failed write or sync left on the disk is unknown.
     pub fn commit(self, sync: bool) -> Result<()> {
         let Log { id, file, tail, poisoned, .. } = &mut *self.log;
-        let write = |bytes: &[u8], place| {
-            file::write_all_at(file, bytes, place).map_err(Error::disk("write", &id.path))?;
+        let mut place = tail.end;
+        let mut write = |piece: &[u8]| {
+            file::write_all_at(file, piece, place).map_err(Error::disk("write", &id.path))?;
+            place += piece.len() as u64;
             if sync { file.sync_data().map_err(Error::disk("sync", &id.path)) } else { Ok(()) }
         };
-        let (first, last) = self.records.split_at(self.records.len().saturating_sub(PROVEN));
-        let written = if first.is_empty() { Ok(()) } else { write(first, tail.end) };
-        let synced = written.and_then(|()| write(last, tail.end + first.len() as u64));
+        let mut rest = &self.records[..];
+        let synced = loop {
+            // With nothing to write it is synced all the same.
+            let (piece, behind) = rest.split_at(piece_len(rest));
+            let written = write(piece);
+            if written.is_err() || behind.is_empty() {
+                break written;
+            }
+            rest = behind;
+        };
         match synced {
             Ok(()) => *tail = self.tail.clone(),
             Err(_) => {
@@ -329,6 +346,16 @@ fn open_for_append(id: &LogId) -> Result<File> {
         .truncate(false)
         .open(&id.path)
         .map_err(Error::disk("open", &id.path))
+}
+
+/// Bytes at the front of `records` that are written at once: whole records within [`PROVEN`], or a longer one alone. A
+/// power cut in that one leaves no good record behind a hole.
+fn piece_len(records: &[u8]) -> usize {
+    let mut end = 0;
+    while let Some(total) = record_len(&records[end..]).filter(|total| end == 0 || end + total <= PROVEN) {
+        end += total;
+    }
+    end
 }
 
 /// A good record near the end, given as the tail before it; `None` when the log's start is as near, or there is none.

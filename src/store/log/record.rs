@@ -122,7 +122,7 @@ impl LogId {
 
 /// Bytes of the record whose prefix is at the front of `bytes`, `None` when its length or number is missing or
 /// impossible.
-fn record_len(bytes: &[u8]) -> Option<usize> {
+pub(super) fn record_len(bytes: &[u8]) -> Option<usize> {
     let length = u32::from_be_bytes(*bytes.first_chunk()?) as usize;
     let seq = u64::from_be_bytes(*bytes.get(4..)?.first_chunk()?);
     (length <= MAX_BODY && (1..=MAX_SEQ).contains(&seq)).then_some(OVERHEAD + length)
