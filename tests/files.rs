@@ -1,10 +1,11 @@
 //! Files: whole, verified and in place when the sender is told so; otherwise not there at all.
 
 #![cfg(unix)]
-#![allow(clippy::unwrap_used, clippy::print_stderr)]
+#![allow(clippy::unwrap_used)]
 
 mod common;
 
+use common::disk::SmallDisk;
 use common::gate::Gate;
 use common::{Home, Node, Process, pair, paired, poll_until};
 use std::ffi::OsStr;
@@ -305,41 +306,21 @@ fn a_receiver_that_is_killed_has_no_half_file() {
     assert_eq!(names_in(&half.landing), ["b"]);
 }
 
-/// A file system of 1 MiB, unmounted with its test.
-struct SmallDisk(PathBuf);
-
-impl SmallDisk {
-    fn mount(at: PathBuf) -> Option<SmallDisk> {
-        fs::create_dir(&at).unwrap();
-        let ran =
-            Command::new("mount").args(["-t", "tmpfs", "-o", "size=1m", "egoat-test"]).arg(&at).output();
-        ran.is_ok_and(|ran| ran.status.success()).then_some(SmallDisk(at))
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
-    }
-}
-
 #[test]
 fn a_full_disk_is_the_senders_error_and_the_node_goes_on() {
     let (alice, bob) = (Home::new("alice"), Home::new("bob"));
-    let Some(disk) = SmallDisk::mount(alice.path("disk")) else {
-        eprintln!("skipped: a small file system cannot be mounted here");
-        return;
-    };
-    let mut node = alice.serve_with(&["--listen", "127.0.0.1:0", "--downloads", disk.0.to_str().unwrap()]);
+    let Some(disk) = SmallDisk::mount() else { return };
+    let mut node =
+        alice.serve_with(&["--listen", "127.0.0.1:0", "--downloads", disk.path().to_str().unwrap()]);
     pair(&alice, &bob);
     let fits = bob.file("fits.bin", sample(1000));
     let said = bob.fails(&["send", "alice", &fits, &bob.file("large.bin", sample(3 * MIB))], 74);
     assert!(said.contains("its disk is full"), "{said}");
-    assert!(names_in(&disk.0.join("bob")).is_empty());
+    assert!(names_in(&disk.path().join("bob")).is_empty());
     bob.run(&["send", "alice", &fits]);
     bob.run(&["say", "--wait", "30s", "alice", "still there?"]);
     node.wait_for("message from bob: still there?");
-    assert_eq!(names_in(&disk.0.join("bob")), ["fits.bin"]);
+    assert_eq!(names_in(&disk.path().join("bob")), ["fits.bin"]);
 }
 
 #[test]

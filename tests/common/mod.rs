@@ -4,15 +4,17 @@
 // Each test file uses its part of this.
 #![allow(dead_code)]
 
+pub mod disk;
 pub mod gate;
 mod json;
+pub mod strace;
 
 pub use json::json_text;
 
 use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::ops::{Deref, DerefMut};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread::{self, JoinHandle};
@@ -42,9 +44,19 @@ pub struct Home {
 
 impl Home {
     pub fn new(name: &str) -> Home {
-        let home = Home { dir: tempfile::tempdir().unwrap() };
+        Home::new_in(&std::env::temp_dir(), name)
+    }
+
+    /// The same in a directory of the test's choice.
+    pub fn new_in(dir: &Path, name: &str) -> Home {
+        let home = Home::empty_in(dir);
         home.run(&["id", "--name", name]);
         home
+    }
+
+    /// A directory that is to become a home.
+    pub fn empty_in(dir: &Path) -> Home {
+        Home { dir: tempfile::tempdir_in(dir).unwrap() }
     }
 
     pub fn key(&self) -> String {

@@ -1,0 +1,42 @@
+//! A disk of 1 MiB, to be filled.
+
+// Whoever runs the tests is told what was left out.
+#![allow(clippy::print_stderr)]
+
+use std::path::Path;
+use std::process::Command;
+
+/// Unmounted with its test. Mounting takes rights that not everybody has.
+pub struct SmallDisk {
+    dir: tempfile::TempDir,
+}
+
+impl SmallDisk {
+    /// Mounts it. Where that does not work, the test says that it is skipped.
+    pub fn mount() -> Option<SmallDisk> {
+        let dir = tempfile::tempdir().unwrap();
+        let args = ["-t", "tmpfs", "-o", "size=1m", "egoat-test"];
+        let ran = Command::new("mount").args(args).arg(dir.path()).output();
+        if ran.is_ok_and(|ran| ran.status.success()) {
+            return Some(SmallDisk { dir });
+        }
+        eprintln!("skipped: `mount -t tmpfs` does not work here");
+        None
+    }
+
+    pub fn path(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// Makes it eight times as large.
+    pub fn grow(&self) {
+        let status = Command::new("mount").args(["-o", "remount,size=8m"]).arg(self.path()).status();
+        assert!(status.unwrap().success());
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(self.path()).status();
+    }
+}
