@@ -24,6 +24,7 @@ use egoat::store::node_lock::{self, NodeInfo, NodeLock};
 use egoat::store::outbox::{Draft, Outbox, Pending, Waiting};
 use egoat::store::peers::{Peer, Peers};
 use egoat::store::requests;
+use proptest::prelude::*;
 use tempfile::TempDir;
 
 /// Bytes of a log before its first record, and of a record beside its body.
@@ -367,6 +368,74 @@ fn a_reader_waits_for_a_record_in_progress() {
 }
 
 /// A record that was finished between the reader's look at it and its search for damage was once skipped.
+/// Nobody knows yet where it ends.
+#[test]
+fn a_reader_goes_to_the_end_before_a_long_record_in_progress() {
+    let dir = directory();
+    let path = dir.path().join("a.log");
+    let (bytes, ends) = written(&bodies(&[10, 20, 200_000, 30]));
+    for progress in [1, 100, 70_000, 150_000] {
+        fs::write(&path, &bytes[..ends[1] + progress]).unwrap();
+        let mut reader = reader(&path);
+        reader.skip_to_last(0).unwrap();
+        let seen = rest(&mut reader);
+        fs::write(&path, &bytes).unwrap();
+        let now = rest(&mut reader);
+        assert_eq!(
+            now.iter().map(Vec::len).collect::<Vec<_>>(),
+            [200_000, 30],
+            "{progress}, after {}",
+            seen.len()
+        );
+        assert_eq!(told(), [""; 0]);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 30, failure_persistence: None, ..ProptestConfig::default() })]
+    /// What a reader gives that began elsewhere is the end of what is there.
+    #[test]
+    fn a_reader_begins_anywhere(
+        lengths in prop::collection::vec(
+            prop_oneof![6 => 0..300usize, 2 => 0..30_000usize, 1 => 60_000..70_000usize, 1 => 300_000..400_000usize],
+            0..80,
+        ),
+        part in 0..=100usize,
+        count in 0..150usize,
+    ) {
+        let dir = directory();
+        let path = dir.path().join("a.log");
+        let bodies = bodies(&lengths);
+        append(&mut open(&path).unwrap(), &bodies);
+        let mut all = Vec::new();
+        let mut from_start = reader(&path);
+        while let Some(record) = from_start.read().unwrap() {
+            all.push(record.seq);
+        }
+        let given = |reader: &mut Reader| {
+            let mut given = Vec::new();
+            while let Some(record) = reader.read().unwrap() {
+                given.push(record.seq);
+            }
+            given
+        };
+        let mut last = reader(&path);
+        last.skip_to_last(count).unwrap();
+        let last = given(&mut last);
+        prop_assert!(all.ends_with(&last) && last.len() >= count.min(all.len()));
+        for near in [0, 1, u64::MAX] {
+            let place = all.len() * part / 101;
+            let wanted = all.get(place).map_or(5, |seq| seq.wrapping_add(near));
+            let mut since = reader(&path);
+            since.skip_to(wanted).unwrap();
+            let since = given(&mut since);
+            let first = all.iter().position(|seq| *seq >= wanted).unwrap_or(all.len());
+            prop_assert!(all.ends_with(&since) && since.len() >= all.len() - first);
+        }
+        prop_assert_eq!(told(), [""; 0]);
+    }
+}
+
 #[test]
 fn a_reader_misses_nothing_while_others_append() {
     let dir = directory();
@@ -551,6 +620,29 @@ fn an_outbox_gives_what_is_not_settled() {
     assert!(writer.queue(&[Draft::new(&vec![0; (1 << 20) + 1])]).is_err());
 }
 
+/// The sender has a window of messages under way, and the rest still to read.
+#[test]
+fn what_is_dropped_meanwhile_is_not_given() {
+    let dir = directory();
+    let path = dir.path().join("a.log");
+    let mut writer = outbox(&path);
+    let numbers: Vec<u64> = (0..6).map(|n| queue(&mut writer, &[n])).collect();
+    let mut pending = outbox(&path).pending();
+    assert_eq!(pending.read().unwrap().unwrap().number, numbers[0]);
+    let dropped = writer.drop_messages(|waiting| [numbers[0], numbers[2]].contains(&waiting.number)).unwrap();
+    assert_eq!(dropped.len(), 2);
+    pending.look_again();
+    assert_eq!(pending.read().unwrap().unwrap().number, numbers[1]);
+    assert_eq!(pending.read().unwrap().unwrap().number, numbers[3]);
+    writer.drop_messages(|waiting| waiting.number == numbers[5]).unwrap();
+    assert_eq!(pending.read().unwrap().unwrap().number, numbers[4], "and it need not look each time");
+    pending.look_again();
+    assert_eq!(pending.read().unwrap(), None);
+    let is_dropped: Vec<bool> = numbers.iter().map(|n| writer.is_dropped(*n).unwrap().unwrap()).collect();
+    assert_eq!(is_dropped, [true, false, true, false, false, true]);
+    assert_eq!(told(), [""; 0]);
+}
+
 #[test]
 fn an_outbox_that_has_grown_starts_afresh_under_open_handles() {
     let dir = directory();
@@ -575,6 +667,21 @@ fn an_outbox_that_has_grown_starts_afresh_under_open_handles() {
     assert_eq!(waiting(&mut pending), [(fourth, b"four".to_vec())]);
     assert_eq!(waiting(&mut outbox(&path).pending()).len(), 2);
     assert_eq!(told(), [""; 0]);
+}
+
+/// Others may wait for the lock of the old file.
+#[test]
+fn no_lock_is_kept_on_an_outbox_that_started_afresh() {
+    let dir = directory();
+    let path = dir.path().join("a.log");
+    let (mut writer, mut other) = (outbox(&path), outbox(&path));
+    let old = fs::File::open(&path).unwrap();
+    let mut pending = other.pending();
+    let last = queue(&mut writer, &vec![1; 1 << 20]);
+    writer.settle(last).unwrap();
+    let next = queue(&mut other, b"two");
+    assert!(old.try_lock().is_ok());
+    assert_eq!(waiting(&mut pending).pop(), Some((next, b"two".to_vec())));
 }
 
 /// Writers that wait for the lock of a log get it when it has lost its name already.

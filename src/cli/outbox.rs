@@ -37,7 +37,11 @@ fn list(own: &Own, out: Output) -> Result<()> {
     let zone = Zone::local();
     let node_runs = node_lock::running(own.home())?.is_some();
     for peer in correspondents(own)? {
-        let attempt = attempts::last(own.home(), &peer.key);
+        let mut attempt = attempts::last(own.home(), &peer.key);
+        if let Some(attempt) = attempt.as_mut().filter(|_| !node_runs) {
+            // Nobody does what a node that is gone meant to do.
+            attempt.next = 0;
+        }
         let mut pending = own.outbox(&peer.key)?.pending();
         let mut first = true;
         while let Some(waiting) = pending.read()? {
@@ -116,11 +120,11 @@ fn cancel(own: &Own, out: Output, args: &args::OutboxCancel) -> Result<()> {
     }
 }
 
-/// By the node that runs, or by this process.
+/// By the node that runs, or by this process. A peer who is blocked is not dialled.
 fn retry(own: &Own, out: Output, name: Option<&str>) -> Result<()> {
     let peers = match name {
         Some(name) => vec![who::saved(own, name)?],
-        None => correspondents(own)?,
+        None => correspondents(own)?.into_iter().filter(|peer| !peer.is_blocked()).collect(),
     };
     for peer in &peers {
         attempts::clear(own.home(), &peer.key)?;
@@ -140,8 +144,11 @@ pub fn fetch(own: &Own, out: Output) -> Result<()> {
         out.note("a node runs here, and does this all the time");
         return Ok(());
     }
-    let peers: Vec<Peer> =
-        Peers::load(own.home())?.iter().filter(|peer| peer.has_address()).cloned().collect();
+    let peers: Vec<Peer> = Peers::load(own.home())?
+        .iter()
+        .filter(|peer| peer.has_address() && !peer.is_blocked())
+        .cloned()
+        .collect();
     visit(out, &peers, |peer| delivery::fetch(own, peer))
 }
 

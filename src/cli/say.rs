@@ -24,11 +24,16 @@ pub fn run(own: &Own, out: Output, args: &Say) -> Result<()> {
     let peer = &found.peer;
     let mut outbox = own.outbox(&peer.key)?;
     let draft = Draft { text, key: args.id.clone().unwrap_or_default(), expires: expires(args)? };
+    let mut is_delivered = false;
     let number = match draft.key.is_empty() {
         true => outbox.queue(&[draft])?,
         false => {
-            let is_delivered = || History::find_sent(own.read_history(&peer.key), &draft.key);
-            let (number, is_new) = outbox.queue_once(&draft, is_delivered)?;
+            let find_delivered = || {
+                let found = History::find_sent(own.read_history(&peer.key), &draft.key)?;
+                is_delivered = found.is_some();
+                Ok(found)
+            };
+            let (number, is_new) = outbox.queue_once(&draft, find_delivered)?;
             if !is_new {
                 out.note(&format!("a message with this id was queued for {} before", peer.name));
             }
@@ -36,6 +41,7 @@ pub fn run(own: &Own, out: Output, args: &Say) -> Result<()> {
         }
     };
     let outcome = match found.refusal {
+        _ if is_delivered => Outcome::Delivered,
         Some(refusal) if wait.is_none() => Outcome::Queued(refusal.to_string()),
         _ => delivery::deliver(own, peer, &mut outbox, number, wait)?,
     };
@@ -47,6 +53,10 @@ pub fn run(own: &Own, out: Output, args: &Say) -> Result<()> {
             out.note(&format!("delivered to {}", peer.name));
             out.object(|| object("delivered"))
         }
+        Outcome::Dropped => Err(Error::failed(format!(
+            "not delivered to {}: the message was cancelled, or it has expired",
+            peer.name
+        ))),
         Outcome::Queued(why) if wait.is_some() => Err(Error::Queued { peer: peer.name.clone(), why }),
         Outcome::Queued(why) => {
             out.note(&format!("queued for {}: {why}", peer.name));

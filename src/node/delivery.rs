@@ -9,6 +9,7 @@ use crate::node::doorbell::{Bell, LOOK};
 use crate::node::flow::{self, Idle, Sender};
 use crate::node::pairing::OwnProfile;
 use crate::store::attempts;
+use crate::store::history::History;
 use crate::store::home::Own;
 use crate::store::node_lock::DeliveryLock;
 use crate::store::outbox::Outbox;
@@ -30,6 +31,8 @@ pub enum Outcome {
     Delivered,
     /// It waits in the outbox: why, as far as is known.
     Queued(String),
+    /// It is not sent any more: it was cancelled, or its time was over.
+    Dropped,
 }
 
 /// Sees the message `number` to the peer. Waits as long as `wait`, or makes one try.
@@ -45,7 +48,9 @@ pub fn deliver(
     let deadline = Deadline::after(wait.unwrap_or(ONE_TRY));
     let mut why = "it was not reached yet".to_owned();
     while !outbox.is_settled(number)? {
-        let Some(left) = deadline.remaining() else { return Ok(Outcome::Queued(why)) };
+        let Some(left) = deadline.remaining() else {
+            return unless_dropped(own, peer, outbox, number, Outcome::Queued(why));
+        };
         if bell.ring()? {
             if let Some(attempt) = attempts::last(own.home(), &peer.key) {
                 why = attempt.reason;
@@ -75,7 +80,22 @@ pub fn deliver(
             }
         }
     }
-    Ok(Outcome::Delivered)
+    unless_dropped(own, peer, outbox, number, Outcome::Delivered)
+}
+
+/// What is dropped is settled as well, but it is not delivered.
+fn unless_dropped(
+    own: &Own,
+    peer: &Peer,
+    outbox: &mut Outbox,
+    number: u64,
+    outcome: Outcome,
+) -> Result<Outcome> {
+    let is_dropped = match outbox.is_dropped(number)? {
+        Some(is_dropped) => is_dropped,
+        None => History::was_dropped(own.read_history(&peer.key), number)?,
+    };
+    Ok(if is_dropped { Outcome::Dropped } else { outcome })
 }
 
 /// What a visit to a peer moved.

@@ -58,8 +58,11 @@ pub fn push(shared: &Arc<Shared>, contact: &Arc<Contact>) {
         let result = push_once(shared, contact, &peer, &mut seen, &mut backoff);
         let pause = backoff.next();
         if let Err(error) = result {
-            attempts::note(shared.own().home(), &peer.key, &error.to_string(), pause);
-            contact.set_failed(true);
+            // A peer that collects is reached, if not by us.
+            if !contact.is_served() {
+                attempts::note(shared.own().home(), &peer.key, &error.to_string(), pause);
+                contact.set_failed(true);
+            }
             if is_news {
                 shared.trouble(error);
             }

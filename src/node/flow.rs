@@ -128,6 +128,7 @@ impl<'a> Sender<'a> {
     }
 
     fn fill_window(&mut self) -> Result<()> {
+        self.books()?.pending.look_again();
         while self.in_flight < WINDOW {
             let Some(waiting) = self.books()?.pending.read()? else { break };
             if waiting.number > self.held {
@@ -146,9 +147,12 @@ impl<'a> Sender<'a> {
         self.session.flush()
     }
 
+    /// All that is expired, but for what is on its way or held: that arrives.
     fn drop_expired(&mut self) -> Result<()> {
+        let sent = self.flight.back().map_or(self.held, |last| last.number.max(self.held));
         let books = self.books()?;
-        let expired = books.outbox.drop_messages(Waiting::is_expired)?;
+        let expired = books.outbox.drop_messages(|waiting| waiting.number > sent && waiting.is_expired())?;
+        books.pending.look_again();
         books.history.store_dropped(&expired, Dropped::Expired)
     }
 

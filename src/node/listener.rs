@@ -17,6 +17,7 @@ use crate::node::flow;
 use crate::node::pairing::{self, Profile, Verdict};
 use crate::node::roster::{Contact, Via};
 use crate::node::running::Shared;
+use crate::store::attempts;
 use crate::store::invites;
 use crate::store::peers::Peer;
 use crate::transfer::receive as files;
@@ -180,6 +181,8 @@ fn serve_pull(shared: &Arc<Shared>, mut session: Session, peer: &Peer) -> Result
     let Some(_sending) = contact.begin_sending(Via::Pull, session.closer().ok()) else {
         return session.finish(&Message::Refused(Refusal::Busy));
     };
+    contact.set_failed(false);
+    attempts::clear(shared.own().home(), &peer.key)?;
     session.send(&Message::Accept)?;
     let held = flow::read_held(&mut session)?;
     send_messages(shared, &contact, &mut session, held, &mut 0)

@@ -101,6 +101,11 @@ impl Contact {
         self.state().failed
     }
 
+    /// Whether a thread sends to it.
+    pub fn is_served(&self) -> bool {
+        self.state().sending.is_some()
+    }
+
     /// Waits for news since `seen`, at most `wait`; says whether there was any.
     pub fn wait_for_news(&self, seen: &mut u64, wait: Duration) -> bool {
         let deadline = Instant::now() + wait;

@@ -9,6 +9,7 @@
 //! the node to try now.
 
 use std::fs;
+use std::io::Write;
 use std::time::Duration;
 
 use crate::crypto::keys::PublicKey;
@@ -33,9 +34,12 @@ pub fn note(home: &Home, peer: &PublicKey, reason: &str, pause: Duration) {
     let path = home.attempts_path(peer);
     let temporary = path.with_extension("attempts-new");
     let line = format!("{now} {} {}\n", now + pause.as_secs(), reason.replace('\n', " "));
-    if fs::write(&temporary, line).is_ok() {
-        let _ = fs::rename(&temporary, &path);
-    }
+    let write = || {
+        let mut file = file::private().write(true).create(true).truncate(true).open(&temporary)?;
+        file.write_all(line.as_bytes())?;
+        fs::rename(&temporary, &path)
+    };
+    let _ = write();
 }
 
 /// The last attempt, if it failed.

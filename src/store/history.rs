@@ -223,6 +223,18 @@ impl History {
         Ok(None)
     }
 
+    /// Whether the message `number` was dropped.
+    pub fn was_dropped(mut reader: Reader, wanted: u64) -> Result<bool> {
+        // What became of a message is noted after it was queued.
+        reader.skip_to(wanted)?;
+        while let Some(record) = reader.read()? {
+            if matches!(decode(record.body), Ok(Event::Dropped { number, .. }) if number == wanted) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
     /// Notes that a file is in place, here (`received`) or with the peer.
     pub fn store_file(&mut self, received: bool, size: u64, path: &str) -> Result<()> {
         let mut log = self.log.lock()?;

@@ -82,7 +82,9 @@ impl Log {
                 Ok(true) => break,
                 // It was started afresh or moved away while we waited for the lock.
                 _ => {
-                    self.file = open_for_append(&self.id)?;
+                    let new = open_for_append(&self.id)?;
+                    // A reader of news may keep the old file open, and others wait for its lock.
+                    let _ = std::mem::replace(&mut self.file, new).unlock();
                     self.tail = EMPTY;
                 }
             }
@@ -103,6 +105,12 @@ impl Log {
     /// The first bytes of the last record's body, empty in an empty log.
     pub fn last_head(&self) -> &[u8] {
         &self.tail.head
+    }
+
+    /// A reader of what comes behind all that is known here; `None` when there are too many open files.
+    pub fn reader_of_news(&self) -> Option<Reader> {
+        let file = self.file.try_clone().ok()?;
+        Some(Reader::behind(self.id.clone(), file, self.tail.end, self.tail.tag, self.report))
     }
 
     /// Bytes of the good part.

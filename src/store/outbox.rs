@@ -150,8 +150,8 @@ impl Outbox {
     }
 
     /// Queues a message unless one with its key is there already, waiting or done with; gives the number of either, and
-    /// whether it is new. `is_done` tells of those that are no longer here: it is asked while nothing can move from here
-    /// to the history.
+    /// whether it is new. One that was dropped does not count, nor one that will be because its time is over. `is_done`
+    /// tells of those that are no longer here: it is asked while nothing can move from here to the history.
     pub fn queue_once(
         &mut self,
         draft: &Draft,
@@ -159,11 +159,17 @@ impl Outbox {
     ) -> Result<(u64, bool)> {
         draft.check()?;
         let mut log = self.log.lock()?;
+        let settled = Numbers::of(log.log()).settled;
         let mut reader = Reader::new(self.id.clone(), self.report);
         let (mut known, mut dropped) = (Vec::new(), HashSet::new());
         while let Some(record) = reader.read()? {
             match queued(record.body) {
-                Some((_, other)) if other.key == draft.key => known.push(record.seq),
+                Some((_, other)) if other.key == draft.key => {
+                    let other = Waiting { number: record.seq, draft: other };
+                    if other.number <= settled || !other.is_expired() {
+                        known.push(other.number);
+                    }
+                }
                 Some(_) => {}
                 None => dropped.extend(dropped_number(record.body)),
             }
@@ -183,7 +189,8 @@ impl Outbox {
     pub fn drop_messages(&mut self, wanted: impl Fn(&Waiting) -> bool) -> Result<Vec<Waiting>> {
         let mut log = self.log.lock()?;
         let mut numbers = Numbers::of(log.log());
-        let mut pending = Pending::new(Reader::new(self.id.clone(), self.report), numbers);
+        let reader = Reader::new(self.id.clone(), self.report);
+        let mut pending = Pending::new(reader, log.log().reader_of_news(), numbers);
         let mut dropped = Vec::new();
         while let Some(waiting) = pending.read()? {
             if wanted(&waiting) {
@@ -234,6 +241,27 @@ impl Outbox {
         Ok(Numbers::of(&self.log).settled >= number)
     }
 
+    /// Whether the message `number` was taken out. `None` when nothing is known of it here any more.
+    pub fn is_dropped(&mut self, number: u64) -> Result<Option<bool>> {
+        self.log.refresh()?;
+        let mut reader = Reader::new(self.id.clone(), self.report);
+        let mut is_first = true;
+        while let Some(record) = reader.read()? {
+            if std::mem::take(&mut is_first) && record.seq > number {
+                // The log was started afresh since.
+                return Ok(None);
+            }
+            if dropped_number(record.body) == Some(number) {
+                return Ok(Some(true));
+            }
+            // Most often nothing was.
+            if Numbers::of(&self.log).dropped == 0 {
+                break;
+            }
+        }
+        Ok(Some(false))
+    }
+
     /// Whether something waits, as far as the log says now; what is dropped may count until the next contact.
     pub fn has_pending(&mut self) -> Result<bool> {
         self.log.refresh()?;
@@ -258,7 +286,8 @@ impl Outbox {
         }
         let log = self.log.lock()?;
         // Under the lock, so that nothing is left out and nothing is acknowledged meanwhile.
-        let mut waiting = Pending::new(Reader::new(self.id.clone(), self.report), Numbers::of(log.log()));
+        let reader = Reader::new(self.id.clone(), self.report);
+        let mut waiting = Pending::new(reader, log.log().reader_of_news(), Numbers::of(log.log()));
         // What was settled stays as it is, so that nobody who waits for an old number takes it for delivered.
         let settled = Numbers::of(log.log()).settled;
         let mut number = held.max(log.next_seq());
@@ -274,7 +303,8 @@ impl Outbox {
 
     /// Reads what waits, oldest first, and what was done with since this outbox was last looked at.
     pub fn pending(&self) -> Pending {
-        Pending::new(Reader::new(self.id.clone(), self.report), Numbers::of(&self.log))
+        let reader = Reader::new(self.id.clone(), self.report);
+        Pending::new(reader, self.log.reader_of_news(), Numbers::of(&self.log))
     }
 }
 
@@ -301,19 +331,27 @@ pub struct Pending {
     reader: Reader,
     settled: u64,
     dropped: HashSet<u64>,
-    /// Reads ahead for what is dropped: its records stand behind the messages. Only there once something is.
-    ahead: Option<Reader>,
+    /// Reads ahead for what is dropped: its records stand behind the messages.
+    ahead: Reader,
+    /// `ahead` has to look before the next message is given.
+    is_stale: bool,
 }
 
 impl Pending {
-    fn new(reader: Reader, numbers: Numbers) -> Pending {
-        let ahead = (numbers.dropped > 0).then(|| reader.again());
-        Pending { reader, settled: numbers.settled, dropped: HashSet::new(), ahead }
+    /// `news` begins behind the record with `numbers`, and `reader` at the start.
+    fn new(reader: Reader, news: Option<Reader>, numbers: Numbers) -> Pending {
+        let ahead = news.filter(|_| numbers.dropped == 0).unwrap_or_else(|| reader.again());
+        Pending { reader, settled: numbers.settled, dropped: HashSet::new(), ahead, is_stale: true }
     }
 
-    /// The next message that waits.
+    /// The next message that waits. What others drop is seen when it is asked for the first time, after the end, and
+    /// after [`Pending::look_again`].
     pub fn read(&mut self) -> Result<Option<Waiting>> {
-        self.look_ahead()?;
+        if std::mem::take(&mut self.is_stale) {
+            while let Some(record) = self.ahead.read()? {
+                self.dropped.extend(dropped_number(record.body));
+            }
+        }
         while let Some(record) = self.reader.read()? {
             let number = record.seq;
             let Ok((kind, numbers)) = Numbers::read(&mut Fields::new(record.body)) else { continue };
@@ -325,20 +363,13 @@ impl Pending {
             {
                 return Ok(Some(Waiting { number, draft }));
             }
-            if numbers.dropped > 0 && self.ahead.is_none() {
-                self.ahead = Some(self.reader.again());
-                self.look_ahead()?;
-            }
         }
+        self.is_stale = true;
         Ok(None)
     }
 
-    /// Notes what is dropped, from here to the end of the log as it is now.
-    fn look_ahead(&mut self) -> Result<()> {
-        let Some(ahead) = &mut self.ahead else { return Ok(()) };
-        while let Some(record) = ahead.read()? {
-            self.dropped.extend(dropped_number(record.body));
-        }
-        Ok(())
+    /// Sees to it that what was dropped until now is not given.
+    pub fn look_again(&mut self) {
+        self.is_stale = true;
     }
 }

@@ -42,6 +42,11 @@ impl Reader {
         Reader::new(self.id.clone(), self.report)
     }
 
+    /// Starts in an open file, behind the record that ends at `place` and has this tag.
+    pub(super) fn behind(id: LogId, file: File, place: u64, tag: [u8; TAG], report: fn(&str)) -> Reader {
+        Reader { file: Some(file), window: Window::at(place), previous: Some(tag), ..Reader::new(id, report) }
+    }
+
     /// Moves so that about the first record with a number of at least `seq` is next: a few earlier ones may be given
     /// still. Numbers rise, so it is found by bisection.
     pub fn skip_to(&mut self, seq: u64) -> Result<()> {
@@ -64,12 +69,14 @@ impl Reader {
         let mut back = NEAR;
         loop {
             let from = length.saturating_sub(back).max(HEADER);
-            let place = if from == HEADER {
-                HEADER
-            } else {
-                self.first_after(from, length)?.map_or(length, |(at, _)| at)
-            };
-            if place == HEADER || self.count_from(place)? >= count {
+            if from == HEADER {
+                self.go_to(HEADER);
+                return Ok(());
+            }
+            // None is there when the last record is longer than that, or still being written.
+            if let Some((place, _)) = self.first_after(from, length)?
+                && self.count_from(place)? >= count
+            {
                 self.go_to(place);
                 return Ok(());
             }
