@@ -1,4 +1,4 @@
-# all, check, install, uninstall, clean, bench. Installing compiles nothing: run `make` first.
+# all, check, torture, install, uninstall, clean, bench. Installing compiles nothing: run `make` first.
 
 PREFIX = /usr/local
 BINDIR = $(PREFIX)/bin
@@ -11,6 +11,9 @@ all:
 
 check:
 	$(CARGO) test --locked
+
+torture:
+	EGOAT_TORTURE=1 $(CARGO) test --release --locked
 
 bench:
 	$(CARGO) bench --locked --bench figures
@@ -29,4 +32,4 @@ uninstall:
 clean:
 	$(CARGO) clean
 
-.PHONY: all check bench install uninstall clean
+.PHONY: all check torture bench install uninstall clean

@@ -747,6 +747,22 @@ fn open_outbox_log(path: &Path) -> egoat::error::Result<Log> {
     Log::open(id(path, Kind::Outbox), tell)
 }
 
+/// The clock of a restored home may be behind when the first of two messages is queued, and right at the second.
+#[test]
+fn a_restored_outbox_does_not_take_a_number_between_two_of_its_own_for_one_of_them() {
+    let dir = directory();
+    let mut outbox = outbox(&dir.path().join("a.log"));
+    let settled = queue(&mut outbox, b"settled");
+    outbox.settle(settled).unwrap();
+    let waits = [queue(&mut outbox, b"one"), queue(&mut outbox, b"two")];
+    let held = waits[1] - 1;
+    assert!(waits[0] < held && !outbox.has_issued(held).unwrap());
+    assert!([settled, waits[0], waits[1]].iter().all(|number| outbox.has_issued(*number).unwrap()));
+    outbox.reissue_above(held).unwrap();
+    assert!(waiting(&mut outbox.pending()).iter().all(|(number, _)| *number > held));
+    assert!(outbox.has_issued(held).unwrap());
+}
+
 /// The number comes from the peer.
 #[test]
 fn an_impossible_number_reissues_nothing() {

@@ -135,7 +135,11 @@ fn deliver_once(own: &Own, peer: &Peer, outbox: &mut Outbox, by: Deadline, stric
     let result = dial_and_send(own, peer, outbox, by, strict);
     match &result {
         Ok(_) => attempts::clear(own.home(), &peer.key)?,
-        Err(error) => attempts::note(own.home(), &peer.key, &error.to_string(), Duration::ZERO),
+        // A connection that breaks when all is done is no failure to speak of.
+        Err(error) if outbox.has_pending()? => {
+            attempts::note(own.home(), &peer.key, &error.to_string(), Duration::ZERO);
+        }
+        Err(_) => attempts::clear(own.home(), &peer.key)?,
     }
     result
 }

@@ -69,14 +69,20 @@ impl Books {
 impl<'a> Sender<'a> {
     /// Begins a flow to a receiver that holds everything up to `held`.
     pub fn new(session: &'a mut Session, own: &'a Own, held: u64) -> Result<Sender<'a>> {
+        let peer = session.label();
         let mut outbox = own.outbox(&session.peer())?;
-        if !outbox.has_issued(held)? {
+        let sent = own.history(&session.peer())?.sent();
+        if held > sent && !outbox.has_issued(held)? {
             own.report(&format!(
-                "{} holds newer messages from here than this home has sent: it was restored from a backup, or its clock \
-                 went back; what waits is sent again under new numbers",
-                session.label()
+                "{peer} holds newer messages from here than this home has sent: it was restored from a backup, or its \
+                 clock went back; what waits is sent again under new numbers"
             ));
             outbox.reissue_above(held)?;
+        } else if held < sent {
+            own.report(&format!(
+                "{peer} does not hold all that it had acknowledged: it was restored from a backup, or its history was \
+                 deleted; what it lost is not sent again, but `egoat log {peer}` still has it"
+            ));
         }
         Ok(Sender { session, own, held, books: None, greeted: false, flight: VecDeque::new(), in_flight: 0 })
     }
@@ -129,20 +135,24 @@ impl<'a> Sender<'a> {
 
     fn fill_window(&mut self) -> Result<()> {
         self.books()?.pending.look_again();
+        let known = self.flight.len();
         while self.in_flight < WINDOW {
             let Some(waiting) = self.books()?.pending.read()? else { break };
-            if waiting.number > self.held {
-                if waiting.is_expired() {
-                    self.drop_expired()?;
-                    continue;
-                }
-                self.session.write(&Message::Text { number: waiting.number, body: &waiting.draft.text })?;
+            if waiting.number > self.held && waiting.is_expired() {
+                self.drop_expired()?;
+                continue;
             }
             self.in_flight += waiting.draft.text.len() + PER_MESSAGE;
             self.flight.push_back(waiting);
         }
         if self.flight.is_empty() {
             self.books()?.outbox.settle_dropped()?;
+        }
+        if self.flight.len() > known {
+            self.books()?.outbox.wait_for_disk()?;
+        }
+        for waiting in self.flight.range(known..).filter(|waiting| waiting.number > self.held) {
+            self.session.write(&Message::Text { number: waiting.number, body: &waiting.draft.text })?;
         }
         self.session.flush()
     }

@@ -164,6 +164,11 @@ impl History {
         Ok(Numbers::of(&self.log).received)
     }
 
+    /// The highest number that the peer acknowledged.
+    pub fn sent(&self) -> u64 {
+        Numbers::of(&self.log).sent
+    }
+
     /// Stores messages that arrived, but for those that are already there; on disk when it returns. Says which numbers
     /// were new.
     pub fn store_received(&mut self, messages: &[Numbered]) -> Result<Vec<u64>> {

@@ -269,10 +269,24 @@ impl Outbox {
         Ok(numbers.settled < numbers.queued)
     }
 
-    /// Whether this outbox has ever given out `number` or a higher one.
-    pub fn has_issued(&mut self, number: u64) -> Result<bool> {
-        self.log.refresh()?;
-        Ok(self.log.last_seq() >= number)
+    /// Whether this outbox gave out `number`, as far as it still knows: it is queued here, or settled with all before it.
+    /// One that was restored from a backup may know higher numbers, but not those that it gave out before it was restored.
+    pub fn has_issued(&self, number: u64) -> Result<bool> {
+        // Damage is told by those who read what waits.
+        let mut reader = Reader::new(self.id.clone(), |_| ());
+        while let Some(record) = reader.read()? {
+            let Ok((kind, numbers)) = Numbers::read(&mut Fields::new(record.body)) else { continue };
+            let is_known = match kind {
+                QUEUED => record.seq == number,
+                // What it begins with was given out before, or is held by the peer as if it had been.
+                AFRESH => record.seq >= number,
+                _ => false,
+            };
+            if is_known || numbers.settled >= number {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// Gives everything that waits a number above `held`, which the receiver holds but this outbox never gave out: it was
@@ -299,6 +313,12 @@ impl Outbox {
             Some(next.map(|waiting| (number, numbers.body(QUEUED, &waiting.draft.encode()))))
         });
         Log::start_afresh(log, &mut std::iter::once(Ok(first)).chain(&mut renumbered))
+    }
+
+    /// Waits until what was read so far is on the disk: who queues keeps the lock until it is. A message that goes out
+    /// earlier, and is lost here in a power cut, makes the home look like one that was restored from a backup.
+    pub fn wait_for_disk(&mut self) -> Result<()> {
+        self.log.lock().map(drop)
     }
 
     /// Reads what waits, oldest first, and what was done with since this outbox was last looked at.

@@ -7,11 +7,13 @@
 pub mod disk;
 pub mod gate;
 mod json;
+pub mod proxy;
 pub mod strace;
 
 pub use json::json_text;
 
 use std::ffi::OsStr;
+use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::ops::{Deref, DerefMut};
 use std::path::{Path, PathBuf};
@@ -37,6 +39,45 @@ pub fn poll_until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     }
 }
 
+/// A count: the long one with EGOAT_TORTURE in the environment.
+pub fn count(usual: usize, torture: usize) -> usize {
+    if is_torture() { torture } else { usual }
+}
+
+pub fn is_torture() -> bool {
+    std::env::var_os("EGOAT_TORTURE").is_some()
+}
+
+/// A generator that gives the same numbers for the same seed (xorshift64*).
+pub struct Random(pub u64);
+
+impl Random {
+    /// From EGOAT_SEED, else `usual`; with EGOAT_TORTURE another one each time. It is printed, for when the test fails.
+    #[allow(clippy::print_stdout)]
+    pub fn seeded(usual: u64) -> Random {
+        let given = std::env::var("EGOAT_SEED").ok().map(|seed| seed.parse().unwrap());
+        let now = std::time::UNIX_EPOCH.elapsed().unwrap().as_micros() as u64;
+        let seed = given.unwrap_or(if is_torture() { now } else { usual });
+        println!("EGOAT_SEED={seed}");
+        Random(seed)
+    }
+
+    pub fn next(&mut self) -> u64 {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
+    }
+
+    pub fn below(&mut self, limit: usize) -> usize {
+        ((self.next() >> 32) % limit as u64) as usize
+    }
+
+    pub fn pick<T: Copy>(&mut self, among: &[T]) -> T {
+        among[self.below(among.len())]
+    }
+}
+
 /// A home directory of its own, with an identity.
 pub struct Home {
     dir: tempfile::TempDir,
@@ -59,6 +100,40 @@ impl Home {
         Home { dir: tempfile::tempdir_in(dir).unwrap() }
     }
 
+    /// Copies the home as it is now.
+    pub fn copy(&self) -> tempfile::TempDir {
+        let copy = tempfile::tempdir().unwrap();
+        copy_dir(self.dir.path(), copy.path());
+        copy
+    }
+
+    /// Puts a copy back in the place of what is there.
+    pub fn restore(&self, copy: &Path) {
+        for entry in fs::read_dir(self.dir.path()).unwrap().map(Result::unwrap) {
+            let is_dir = entry.file_type().unwrap().is_dir();
+            let removed =
+                if is_dir { fs::remove_dir_all(entry.path()) } else { fs::remove_file(entry.path()) };
+            removed.unwrap();
+        }
+        copy_dir(copy, self.dir.path());
+    }
+
+    /// The texts that it has received, in order.
+    pub fn received(&self) -> Vec<String> {
+        self.texts("received")
+    }
+
+    /// The texts that it knows to be delivered, in order.
+    pub fn delivered(&self) -> Vec<String> {
+        self.texts("delivered")
+    }
+
+    fn texts(&self, event: &str) -> Vec<String> {
+        let event = format!("\"event\":\"{event}\"");
+        let log = self.run(&["--json", "log"]);
+        log.lines().filter(|line| line.contains(&event)).map(|line| json_text(line, "text")).collect()
+    }
+
     pub fn key(&self) -> String {
         json_text(&self.run(&["--json", "id"]), "key")
     }
@@ -75,7 +150,7 @@ impl Home {
     /// A file to send.
     pub fn file(&self, name: &str, content: impl AsRef<[u8]>) -> String {
         let path = self.path(name);
-        std::fs::write(&path, content).unwrap();
+        fs::write(&path, content).unwrap();
         path.to_str().unwrap().to_owned()
     }
 
@@ -124,6 +199,19 @@ impl Home {
             let mut process = Process::start(self.cmd(&["serve", "--listen", addr]));
             process.next_line().map(|_| Node { process, addr: addr.to_owned() })
         })
+    }
+}
+
+fn copy_dir(from: &Path, to: &Path) {
+    for entry in fs::read_dir(from).unwrap().map(Result::unwrap) {
+        let target = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            fs::create_dir(&target).unwrap();
+            copy_dir(&entry.path(), &target);
+        } else {
+            // With its mode.
+            fs::copy(entry.path(), &target).unwrap();
+        }
     }
 }
 
