@@ -176,6 +176,8 @@ impl Outbox {
         }
         known.retain(|number| !dropped.contains(number));
         if let Some(number) = known.pop().map_or_else(is_done, |number| Ok(Some(number)))? {
+            // Whoever queued it may have been killed before it was synced.
+            log.commit(true)?;
             return Ok((number, false));
         }
         let number = log.next_seq();
