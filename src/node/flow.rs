@@ -112,13 +112,10 @@ impl<'a> Sender<'a> {
 
     /// Waits until there may be something to send; says whether to go on.
     fn rest(&mut self, idle: &mut impl FnMut(Duration) -> Idle) -> Result<bool> {
-        // Who came to collect learns by it that this is all.
-        if !std::mem::replace(&mut self.greeted, true) && !matches!(idle(Duration::ZERO), Idle::Stop) {
-            self.ping()?;
-            return Ok(true);
-        }
         loop {
-            match idle(PING_AFTER) {
+            // At first it pings at once: who came to collect learns by it that this is all.
+            let wait = if self.greeted { PING_AFTER } else { Duration::ZERO };
+            match idle(wait) {
                 Idle::Look => return Ok(true),
                 Idle::Stop => return Ok(false),
                 Idle::Ping => self.ping()?,
@@ -194,6 +191,7 @@ impl<'a> Sender<'a> {
     }
 
     fn ping(&mut self) -> Result<()> {
+        self.greeted = true;
         self.books = None;
         self.flight = VecDeque::new();
         self.session.release_memory();

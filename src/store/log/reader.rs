@@ -180,9 +180,4 @@ impl Reader {
             Err(cause) => Err(Error::disk("open", &self.id.path)(cause)),
         }
     }
-
-    /// Gives the buffer back; for when nothing more is expected soon.
-    pub fn release_memory(&mut self) {
-        self.window.release_memory();
-    }
 }

@@ -186,8 +186,8 @@ impl Window {
                 self.start += found.total;
                 self.offset += found.total as u64;
             }
-            // What is there may be finished, or cut, until it is looked at again.
-            None => (self.start, self.end) = (0, 0),
+            // What is there may be finished, or cut, until it is looked at again. That may take long: the buffer goes.
+            None => *self = Window::at(self.offset),
         }
         Ok(found)
     }
@@ -219,9 +219,5 @@ impl Window {
         self.end += file::read_at(file, &mut self.buffer[self.end..], place)
             .map_err(Error::disk("read", &id.path))?;
         Ok(())
-    }
-
-    pub fn release_memory(&mut self) {
-        *self = Window::at(self.offset);
     }
 }
