@@ -345,7 +345,7 @@ fn a_push_survives_cuts_and_splits_at_random() {
     know(&alice, "bob", &bob, &proxy.addr);
     let _alice_node = alice.serve_with(&["--listen", ELSEWHERE]);
     let chat = Process::start(alice.cmd(&["chat", "bob"]));
-    at_random(chat, &alice, &bob, &proxy, 0, count(25, 500), Random::seeded(1));
+    at_random(chat, &alice, &bob, &proxy, 0, count(25, 200), Random::seeded(1));
 }
 
 #[test]

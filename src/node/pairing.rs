@@ -186,7 +186,6 @@ fn meet(own: &Own, target: &Target) -> Result<Option<String>> {
 
 /// Saves a peer with addresses that the user gave; one that is saved already gets them in front of its others.
 pub fn save(home: &Home, key: PublicKey, addresses: &[Address], name: Option<String>) -> Result<Peer> {
-    requests::remove(home, &key)?;
     let peer = Peers::edit(home, |peers| {
         if peers.by_key(&key).is_none() {
             peers.add(Peer::new(name.unwrap_or_else(|| "peer".into()), key, Vec::new()));
@@ -197,6 +196,8 @@ pub fn save(home: &Home, key: PublicKey, addresses: &[Address], name: Option<Str
         }
         Ok(peer.clone())
     })?;
+    // It may have dialled already, before it was saved.
+    requests::remove(home, &key)?;
     // A node that runs is to dial it now, not in a second.
     Bell::new(home)?.ring()?;
     Ok(peer)
