@@ -12,7 +12,7 @@ all:
 check:
 	$(CARGO) test --locked
 
-# Every fault at every place; the number is that of the histories in tests/crash.rs. Takes half an hour.
+# Every fault at every place; the number is that of the histories in tests/crash.rs. Takes long.
 torture:
 	EGOAT_TORTURE=20 $(CARGO) test --release --locked
 
