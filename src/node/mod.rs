@@ -1,10 +1,10 @@
-//! The node: it accepts, dials, delivers and receives. Every thread of the program is started here (but for the
-//! resolver's, in `net::dial`).
+//! The node: it accepts, dials, delivers and receives. The threads of all connections are started here.
 //!
 //! One thread serves one socket, and on a socket messages flow one way: [`flow`] has the two straight loops. Who dials
 //! and who sends are separate: [`dialler`] pushes to every peer that has an address, and pulls from one that cannot dial
 //! us; [`listener`] serves the same two loops to those who dial us. [`roster`] is what the threads of one peer know of
-//! each other. Front-ends never come here: they append to an outbox and ring the [`doorbell`].
+//! each other. Front-ends append to an outbox and ring the [`doorbell`]; where no node runs, [`delivery`] does for one
+//! message what a node would do.
 
 pub mod admission;
 pub mod delivery;

@@ -97,11 +97,6 @@ impl Log {
         Ok(appender)
     }
 
-    /// The number of the last record, 0 in an empty log.
-    pub fn last_seq(&self) -> u64 {
-        self.tail.seq
-    }
-
     /// The first bytes of the last record's body, empty in an empty log.
     pub fn last_head(&self) -> &[u8] {
         &self.tail.head
