@@ -3,4 +3,5 @@
 
 pub mod conversation;
 pub mod line;
+pub mod offers;
 pub mod plain;

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use crate::chat::conversation::{Begin, Conversation};
 use crate::chat::line::Line;
+use crate::chat::offers::Offers;
 use crate::error::{Error, Result};
 use crate::node::doorbell::{Bell, LOOK};
 use crate::store::home::Own;
@@ -30,6 +31,7 @@ struct Input {
 pub fn run(
     own: &Own,
     to: Option<Peer>,
+    offers: Arc<Offers>,
     mut show: impl FnMut(&Line) -> Result<()>,
     tell: fn(&str),
     mut check: impl FnMut() -> Result<()>,
@@ -41,7 +43,7 @@ pub fn run(
     let input = Arc::new(Input { ended: Mutex::new(None), said: Mutex::default() });
     let (reader, theirs) = (own.clone(), Arc::clone(&input));
     thread::spawn(move || {
-        let result = read_lines(&reader, to, &theirs, tell);
+        let result = read_lines(&reader, to, &offers, &theirs, tell);
         *theirs.ended.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = Some(result);
     });
     let mut deadline = None;
@@ -81,7 +83,7 @@ fn is_all_delivered(own: &Own, input: &Input) -> Result<bool> {
     Ok(true)
 }
 
-fn read_lines(own: &Own, mut to: Option<Peer>, input: &Input, tell: fn(&str)) -> Result<()> {
+fn read_lines(own: &Own, mut to: Option<Peer>, offers: &Offers, input: &Input, tell: fn(&str)) -> Result<()> {
     let bell = Bell::new(own.home())?;
     let mut stdin = std::io::stdin().lock();
     let mut line = Vec::new();
@@ -106,6 +108,12 @@ fn read_lines(own: &Own, mut to: Option<Peer>, input: &Input, tell: fn(&str)) ->
             match found {
                 Some(peer) => to = Some(peer),
                 None => tell("no peer is called that; `egoat peers` lists them"),
+            }
+            continue;
+        }
+        if let Some(said) = std::str::from_utf8(&line).ok().and_then(|line| offers.command(line)) {
+            if !said.is_empty() {
+                tell(said);
             }
             continue;
         }

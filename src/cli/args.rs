@@ -50,6 +50,8 @@ pub enum Command {
     Outbox(Outbox),
     /// See [`Fetch`].
     Fetch(Fetch),
+    /// See [`Partial`].
+    Partial(Partial),
     /// See [`Id`].
     Id(Id),
     /// See [`Demo`].
@@ -81,6 +83,9 @@ pub struct Serve {
     /// the most bytes of one transfer (default 1G)
     #[argh(option, arg_name = "size")]
     pub max_file: Option<String>,
+    /// replace files that are there already
+    #[argh(switch)]
+    pub overwrite: bool,
     /// make peers of strangers who dial, on first use
     #[argh(switch)]
     pub accept_new: bool,
@@ -110,19 +115,31 @@ pub struct Say {
     pub accept_new: bool,
 }
 
-/// Send files; they are in place and verified on the other side when it ends.
+/// Send files, directories or stdin; they are in place and verified on the other side when it ends.
 #[derive(FromArgs)]
 #[argh(subcommand, name = "send", help_triggers("-h", "--help"))]
 pub struct Send {
     /// a saved peer, HOST:PORT or a link
     #[argh(positional, arg_name = "peer")]
     pub peer: String,
-    /// what to send
+    /// what to send; - is stdin
     #[argh(positional, arg_name = "file")]
     pub files: Vec<String>,
+    /// what the receiver is to call it
+    #[argh(option, arg_name = "name")]
+    pub name: Option<String>,
     /// go on trying this long when the peer cannot be reached
     #[argh(option, arg_name = "duration")]
     pub wait: Option<String>,
+    /// note the files, for a running node to send when the peer can be reached
+    #[argh(switch)]
+    pub queue: bool,
+    /// connections at once, 1 to 8 (default: one a core, at most 4)
+    #[argh(option, arg_name = "n")]
+    pub streams: Option<usize>,
+    /// the most bytes of stdin to keep for when the connection is lost (default 1G)
+    #[argh(option, arg_name = "size")]
+    pub spool: Option<String>,
     /// take the key of an unknown HOST:PORT on trust
     #[argh(switch)]
     pub accept_new: bool,
@@ -132,9 +149,12 @@ pub struct Send {
 #[derive(FromArgs)]
 #[argh(subcommand, name = "receive", help_triggers("-h", "--help"))]
 pub struct Receive {
-    /// where the files land (default: the downloads directory)
+    /// where the files land (default: the downloads directory); - is stdout, for one file
     #[argh(option, arg_name = "dir")]
     pub into: Option<String>,
+    /// replace files that are there already
+    #[argh(switch)]
+    pub overwrite: bool,
     /// address to listen on, may be repeated (default: port 4628 on all, or a free one)
     #[argh(option, arg_name = "addr")]
     pub listen: Vec<String>,
@@ -195,6 +215,8 @@ pub enum PeersAction {
     Show(PeersShow),
     /// See [`PeersAdd`].
     Add(PeersAdd),
+    /// See [`PeersSet`].
+    Set(PeersSet),
     /// See [`PeersRename`].
     Rename(PeersRename),
     /// See [`PeersRemove`].
@@ -232,6 +254,18 @@ pub struct PeersAdd {
     /// where it can be dialled
     #[argh(positional, arg_name = "host:port")]
     pub addresses: Vec<String>,
+}
+
+/// Say which files to take from a peer, or block it.
+#[derive(FromArgs)]
+#[argh(subcommand, name = "set", help_triggers("-h", "--help"))]
+pub struct PeersSet {
+    /// the peer's name
+    #[argh(positional, arg_name = "name")]
+    pub name: String,
+    /// files=ask|accept|refuse, max-file=SIZE, quota=SIZE, dir=PATH or blocked; OPTION= takes it away
+    #[argh(positional, arg_name = "option")]
+    pub options: Vec<String>,
 }
 
 /// Give a peer another name.
@@ -319,7 +353,7 @@ pub enum OutboxAction {
 #[argh(subcommand, name = "list", help_triggers("-h", "--help"))]
 pub struct OutboxList {}
 
-/// Take messages back that are not delivered yet.
+/// Take back messages and files that are not delivered yet.
 #[derive(FromArgs)]
 #[argh(subcommand, name = "cancel", help_triggers("-h", "--help"))]
 pub struct OutboxCancel {
@@ -328,13 +362,49 @@ pub struct OutboxCancel {
     pub ids: Vec<String>,
 }
 
-/// Try to deliver now.
+/// Try to deliver now; files that were changed or refused are queued again as they are now.
 #[derive(FromArgs)]
 #[argh(subcommand, name = "retry", help_triggers("-h", "--help"))]
 pub struct OutboxRetry {
     /// to this peer only
     #[argh(positional, arg_name = "peer")]
     pub peer: Option<String>,
+}
+
+/// List or remove transfers that came in part and wait for their rest.
+#[derive(FromArgs)]
+#[argh(subcommand, name = "partial", help_triggers("-h", "--help"))]
+pub struct Partial {
+    /// what to do; list when missing
+    #[argh(subcommand)]
+    pub action: Option<PartialAction>,
+}
+
+/// What to do with the parts.
+#[derive(FromArgs)]
+#[argh(subcommand)]
+pub enum PartialAction {
+    /// See [`PartialList`].
+    List(PartialList),
+    /// See [`PartialRemove`].
+    Remove(PartialRemove),
+}
+
+/// List them.
+#[derive(FromArgs)]
+#[argh(subcommand, name = "list", help_triggers("-h", "--help"))]
+pub struct PartialList {}
+
+/// Remove what has arrived of transfers; they start from nothing if they come again.
+#[derive(FromArgs)]
+#[argh(subcommand, name = "remove", help_triggers("-h", "--help"))]
+pub struct PartialRemove {
+    /// which, as the list shows them, or as many letters as are enough
+    #[argh(positional, arg_name = "id")]
+    pub ids: Vec<String>,
+    /// all of them
+    #[argh(switch)]
+    pub all: bool,
 }
 
 /// Connect to every peer once, deliver and collect what waits, and exit; for cron.

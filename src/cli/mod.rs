@@ -8,11 +8,15 @@ mod log;
 mod outbox;
 mod output;
 mod pair;
+mod partial;
 mod passphrase;
 mod peers;
+mod progress;
+mod receive;
 mod say;
+mod send;
 mod serve;
-mod transfer;
+
 mod who;
 
 use std::process::ExitCode;
@@ -82,14 +86,15 @@ fn dispatch(own: &Own, out: Output, passphrases: &passphrase::Source, command: C
         Command::Chat(args) => chat::run(own, out, &args),
         Command::Serve(args) => serve::run(own, out, &args),
         Command::Say(args) => say::run(own, out, &args),
-        Command::Send(args) => transfer::send(own, out, &args),
-        Command::Receive(args) => transfer::receive(own, out, &args),
+        Command::Send(args) => send::run(own, out, &args),
+        Command::Receive(args) => receive::run(own, out, &args),
         Command::Invite(args) => pair::invite(own, out, &args),
         Command::Join(args) => pair::join(own, out, &args),
         Command::Peers(args) => peers::run(own, out, args),
         Command::Log(args) => log::log(own, out, &args),
         Command::Outbox(args) => outbox::run(own, out, args),
         Command::Fetch(_) => outbox::fetch(own, out),
+        Command::Partial(args) => partial::run(own, out, args),
         Command::Id(args) => id::run(own, out, passphrases, &args),
         Command::Demo(_) => demo::run(out),
     }

@@ -14,8 +14,10 @@ use crate::store::attempts::{self, Attempt};
 use crate::store::history::{Dropped, Event};
 use crate::store::home::Own;
 use crate::store::node_lock;
-use crate::store::outbox::Waiting;
+use crate::store::outbox::{Pending, Waiting};
 use crate::store::peers::{Peer, Peers};
+use crate::store::queued_files::{Job, Outcome, Stop};
+use crate::store::source::Item;
 use crate::text::{self, json::Object};
 use crate::time::{Zone, now_micros};
 
@@ -27,10 +29,16 @@ pub fn run(own: &Own, out: Output, args: args::Outbox) -> Result<()> {
     }
 }
 
-/// The peers who have an outbox.
+/// The peers who have an outbox, of messages or of files.
 fn correspondents(own: &Own) -> Result<Vec<Peer>> {
     let peers = Peers::load(own.home())?;
-    Ok(peers.iter().filter(|peer| own.home().outbox_path(&peer.key).exists()).cloned().collect())
+    let has_files = |peer: &Peer| own.home().queued_files_path(&peer.key).exists();
+    Ok(peers.iter().filter(|peer| has_outbox(own, peer) || has_files(peer)).cloned().collect())
+}
+
+/// Of messages.
+fn has_outbox(own: &Own, peer: &Peer) -> bool {
+    own.home().outbox_path(&peer.key).exists()
 }
 
 fn list(own: &Own, out: Output) -> Result<()> {
@@ -42,17 +50,37 @@ fn list(own: &Own, out: Output) -> Result<()> {
             // Nobody does what a node that is gone meant to do.
             attempt.next = 0;
         }
-        let mut pending = own.outbox(&peer.key)?.pending();
-        let mut first = true;
-        while let Some(waiting) = pending.read()? {
-            if first {
-                out.note(&status(&peer, attempt.as_ref(), node_runs));
-            }
-            first = false;
-            print(out, &zone, &peer, &waiting, attempt.as_ref())?;
-        }
+        list_peer(own, out, &zone, &peer, attempt.as_ref(), node_runs)?;
     }
     Ok(())
+}
+
+/// Messages and files of a peer, oldest first.
+fn list_peer(
+    own: &Own,
+    out: Output,
+    zone: &Zone,
+    peer: &Peer,
+    attempt: Option<&Attempt>,
+    node_runs: bool,
+) -> Result<()> {
+    let files = own.read_queued_files(&peer.key).all()?;
+    let outbox = has_outbox(own, peer).then(|| own.outbox(&peer.key)).transpose()?;
+    let mut pending = outbox.map(|outbox| outbox.pending());
+    let mut next_message = || pending.as_mut().map_or(Ok(None), Pending::read);
+    let mut message = next_message()?;
+    if message.is_some() || files.iter().any(|job| job.stopped.is_none()) {
+        out.note(&status(peer, attempt, node_runs));
+    }
+    let mut files = files.iter().peekable();
+    while let Some(waiting) = message {
+        while let Some(job) = files.next_if(|job| job.number < waiting.number) {
+            print_files(out, zone, peer, job, attempt)?;
+        }
+        print(out, zone, peer, &waiting, attempt)?;
+        message = next_message()?;
+    }
+    files.try_for_each(|job| print_files(out, zone, peer, job, attempt))
 }
 
 /// The note above what waits for a peer.
@@ -86,11 +114,55 @@ fn print(out: Output, zone: &Zone, peer: &Peer, waiting: &Waiting, attempt: Opti
         let object = Object::event("queued").text("peer", &peer.name).number("number", *number);
         let object = object.text("key", &draft.key).text("text", &String::from_utf8_lossy(&draft.text));
         let object = object.number("age", now_micros().saturating_sub(*number) / 1_000_000);
-        let object = object.number("expires", draft.expires);
-        let reason = attempt.map(|attempt| attempt.reason.as_str());
-        let next = attempt.map_or(0, |attempt| attempt.next.saturating_mul(1_000_000));
-        object.optional("error", reason).number("next", next)
+        tell_attempt(object.number("expires", draft.expires), attempt)
     })
+}
+
+fn tell_attempt(object: Object, attempt: Option<&Attempt>) -> Object {
+    let reason = attempt.map(|attempt| attempt.reason.as_str());
+    let next = attempt.map_or(0, |attempt| attempt.next.saturating_mul(1_000_000));
+    object.optional("error", reason).number("next", next)
+}
+
+fn print_files(out: Output, zone: &Zone, peer: &Peer, job: &Job, attempt: Option<&Attempt>) -> Result<()> {
+    let state = job.stopped.as_ref().map_or("waiting", Stop::word);
+    let reason = job.stopped.as_ref().map(|stop| why(stop, job));
+    let note = if job.stopped.is_some() { format!(" ({state})") } else { String::new() };
+    let (time, size) = (zone.format(job.number), text::size(job.size()));
+    let mut line = format!("{}{note} {time} -> {} file {} ({size})", job.number, peer.name, what(job));
+    if let Some(reason) = &reason {
+        line = format!("{line}: {reason}");
+    }
+    out.data(&text::clean_line(&line), || {
+        let object = Object::event("file-queued").text("peer", &peer.name).number("number", job.number);
+        let object = object.list("paths", job.items.iter().map(shown)).number("size", job.size());
+        let object = object.text("state", state).optional("reason", reason.as_deref());
+        tell_attempt(object.number("age", now_micros().saturating_sub(job.number) / 1_000_000), attempt)
+    })
+}
+
+/// The path of an item, of a directory with a slash behind it; not cleaned.
+fn shown(item: &Item) -> String {
+    let path = item.path.to_string_lossy();
+    let slash = if item.is_dir && !path.ends_with('/') { "/" } else { "" };
+    format!("{path}{slash}")
+}
+
+/// The first of its paths, and how many there are more; not cleaned.
+fn what(job: &Job) -> String {
+    match &job.items[..] {
+        [] => String::new(),
+        [one] => shown(one),
+        [first, rest @ ..] => format!("{} and {} more", shown(first), rest.len()),
+    }
+}
+
+/// Why it was stopped, with the path where there are several; not cleaned.
+fn why(stop: &Stop, job: &Job) -> String {
+    match stop {
+        Stop::Changed { path, what } if job.items.len() > 1 => format!("{}: {what}", path.to_string_lossy()),
+        Stop::Changed { what: why, .. } | Stop::Refused(why) => why.clone(),
+    }
 }
 
 fn cancel(own: &Own, out: Output, args: &args::OutboxCancel) -> Result<()> {
@@ -105,13 +177,12 @@ fn cancel(own: &Own, out: Output, args: &args::OutboxCancel) -> Result<()> {
         return Err(Error::usage("which message? `egoat outbox cancel ID...`"));
     }
     for peer in correspondents(own)? {
-        let dropped = own.outbox(&peer.key)?.drop_messages(|waiting| wanted.contains(&waiting.number))?;
-        own.history(&peer.key)?.store_dropped(&dropped, Dropped::Cancelled)?;
-        for waiting in dropped {
-            wanted.remove(&waiting.number);
-            let object =
-                || Object::event("cancelled").text("peer", &peer.name).number("number", waiting.number);
-            out.data(&format!("cancelled {} to {}", waiting.number, peer.name), object)?;
+        let mut cancelled = cancel_messages(own, &peer, &wanted)?;
+        cancelled.extend(cancel_files(own, &peer, &wanted)?);
+        for number in cancelled {
+            wanted.remove(&number);
+            let object = || Object::event("cancelled").text("peer", &peer.name).number("number", number);
+            out.data(&format!("cancelled {number} to {}", peer.name), object)?;
         }
     }
     match wanted.first() {
@@ -120,22 +191,57 @@ fn cancel(own: &Own, out: Output, args: &args::OutboxCancel) -> Result<()> {
     }
 }
 
+fn cancel_messages(own: &Own, peer: &Peer, wanted: &BTreeSet<u64>) -> Result<Vec<u64>> {
+    if !has_outbox(own, peer) {
+        return Ok(Vec::new());
+    }
+    let dropped = own.outbox(&peer.key)?.drop_messages(|waiting| wanted.contains(&waiting.number))?;
+    own.history(&peer.key)?.store_dropped(&dropped, Dropped::Cancelled)?;
+    Ok(dropped.iter().map(|waiting| waiting.number).collect())
+}
+
+fn cancel_files(own: &Own, peer: &Peer, wanted: &BTreeSet<u64>) -> Result<Vec<u64>> {
+    let mut cancelled = Vec::new();
+    let listed = own.read_queued_files(&peer.key).all()?;
+    for job in listed.iter().filter(|job| wanted.contains(&job.number)) {
+        if own.queued_files(&peer.key)?.settle(job.number, &Outcome::Cancelled)? {
+            cancelled.push(job.number);
+        }
+    }
+    Ok(cancelled)
+}
+
+/// Has the files that were stopped wait again, as they are now; those that cannot be read stay as they are.
+fn queue_again(own: &Own, out: Output, peer: &Peer) -> Result<()> {
+    let mut failures = Failures::default();
+    let listed = own.read_queued_files(&peer.key).all()?;
+    for job in listed.iter().filter(|job| job.stopped.is_some()) {
+        let again = |items: Vec<Item>| own.queued_files(&peer.key)?.queue_again(job.number, &items);
+        let queued = job.items_now().and_then(again);
+        if failures.keep(queued).unwrap_or(false) {
+            out.note(&format!("{} to {} waits again, as it is now", job.number, peer.name));
+        }
+    }
+    failures.end()
+}
+
 /// By the node that runs, or by this process. A peer who is blocked is not dialled.
 fn retry(own: &Own, out: Output, name: Option<&str>) -> Result<()> {
     let peers = match name {
         Some(name) => vec![who::saved(own, name)?],
         None => correspondents(own)?.into_iter().filter(|peer| !peer.is_blocked()).collect(),
     };
+    let mut failures = Failures::default();
     for peer in &peers {
-        attempts::clear(own.home(), &peer.key)?;
+        failures.keep(queue_again(own, out, peer));
+        failures.keep(attempts::clear(own.home(), &peer.key));
     }
     if Bell::new(own.home())?.ring()? {
         out.note("the node tries now");
-        return Ok(());
+        return failures.end();
     }
-    visit(out, &peers, |peer| {
-        delivery::push_all(own, peer).map(|delivered| Fetched { delivered, received: 0 })
-    })
+    failures.keep(visit(out, &peers, |peer| delivery::push_all(own, peer)));
+    failures.end()
 }
 
 pub fn fetch(own: &Own, out: Output) -> Result<()> {
@@ -154,18 +260,35 @@ pub fn fetch(own: &Own, out: Output) -> Result<()> {
 
 /// Each peer in turn; a failure of one does not keep from the others, and the first is the command's.
 fn visit(out: Output, peers: &[Peer], act: impl Fn(&Peer) -> Result<Fetched>) -> Result<()> {
-    let mut failure = None;
+    let mut failures = Failures::default();
     for peer in peers {
-        match act(peer) {
-            Ok(Fetched { delivered, received }) => {
-                out.data(&format!("{}: delivered {delivered}, received {received}", peer.name), || {
-                    let object = Object::event("fetched").text("peer", &peer.name);
-                    object.number("delivered", delivered as u64).number("received", received as u64)
-                })?;
-            }
-            Err(error) if failure.is_none() => failure = Some(error),
-            Err(error) => output::error(&error),
+        if let Some(Fetched { delivered, received, files }) = failures.keep(act(peer)) {
+            let sent = if files > 0 { format!(", files sent {files}") } else { String::new() };
+            out.data(&format!("{}: delivered {delivered}, received {received}{sent}", peer.name), || {
+                let object = Object::event("fetched").text("peer", &peer.name);
+                let object = object.number("delivered", delivered as u64).number("received", received as u64);
+                object.number("files", files as u64)
+            })?;
         }
     }
-    failure.map_or(Ok(()), Err)
+    failures.end()
+}
+
+/// Failures that do not keep from what comes next: the first is the command's, the others are told at once.
+#[derive(Default)]
+struct Failures(Option<Error>);
+
+impl Failures {
+    fn keep<T>(&mut self, result: Result<T>) -> Option<T> {
+        match result {
+            Ok(done) => return Some(done),
+            Err(error) if self.0.is_none() => self.0 = Some(error),
+            Err(error) => output::error(&error),
+        }
+        None
+    }
+
+    fn end(self) -> Result<()> {
+        self.0.map_or(Ok(()), Err)
+    }
 }

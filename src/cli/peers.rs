@@ -7,7 +7,7 @@ use crate::crypto::keys::PublicKey;
 use crate::error::{Error, Result};
 use crate::node::doorbell::Bell;
 use crate::store::home::Own;
-use crate::store::peers::{Peer, Peers};
+use crate::store::peers::{FilesPolicy, Peer, Peers};
 use crate::store::requests::{self, Request};
 use crate::store::{invites, node_lock};
 use crate::text::{self, json::Object};
@@ -21,6 +21,7 @@ pub fn run(own: &Own, out: Output, args: args::Peers) -> Result<()> {
         PeersAction::List(_) => list(own, out),
         PeersAction::Show(args) => print(out, &who::saved(own, &args.name)?),
         PeersAction::Add(args) => add(own, out, &args),
+        PeersAction::Set(args) => set(own, out, &args),
         PeersAction::Rename(args) => rename(own, &args),
         PeersAction::Remove(args) => remove(own, &args),
         PeersAction::Accept(args) => accept(own, out, &args),
@@ -38,6 +39,11 @@ fn object(peer: &Peer) -> Object {
         .text("fingerprint", &peer.key.fingerprint())
         .list("addresses", peer.addresses.iter().map(Address::to_string))
         .optional("seen", peer.seen().map(|at| at.to_string()).as_deref())
+        .optional("files", peer.files().map(FilesPolicy::as_str))
+        .optional_number("max_file", peer.max_file())
+        .optional_number("quota", peer.quota())
+        .optional("dir", peer.downloads_dir().as_ref().map(|dir| dir.to_string_lossy()).as_deref())
+        .boolean("blocked", peer.is_blocked())
 }
 
 fn addresses(peer: &Peer) -> String {
@@ -60,14 +66,30 @@ fn list(own: &Own, out: Output) -> Result<()> {
 }
 
 fn print(out: Output, peer: &Peer) -> Result<()> {
-    let human = format!(
+    let mut human = format!(
         "name         {}\nkey          {}\nfingerprint  {}\naddresses    {}",
         peer.name,
         peer.key,
         peer.key.fingerprint(),
         addresses(peer)
     );
+    for (name, value) in options(peer) {
+        human.push_str(&format!("\n{name:11}  {value}"));
+    }
     out.data(&human, || object(peer))
+}
+
+/// What the user has set, by its name in the file.
+fn options(peer: &Peer) -> impl Iterator<Item = (&'static str, String)> {
+    let dir = peer.downloads_dir().map(|dir| text::clean_line(&dir.to_string_lossy()));
+    let set = [
+        ("files", peer.files().map(|files| files.as_str().to_owned())),
+        ("max-file", peer.max_file().map(text::size)),
+        ("quota", peer.quota().map(text::size)),
+        ("dir", dir),
+        ("blocked", peer.is_blocked().then(|| "yes".to_owned())),
+    ];
+    set.into_iter().filter_map(|(name, value)| Some((name, value?)))
 }
 
 fn add(own: &Own, out: Output, args: &args::PeersAdd) -> Result<()> {
@@ -111,6 +133,23 @@ fn ensure_free(peers: &Peers, name: &str) -> Result<()> {
         Some(_) => Err(Error::failed(format!("another peer is called {name} already"))),
         None => Ok(()),
     }
+}
+
+fn set(own: &Own, out: Output, args: &args::PeersSet) -> Result<()> {
+    let meant = who::saved(own, &args.name)?;
+    if args.options.is_empty() {
+        return Err(Error::Usage {
+            what: "nothing to set".into(),
+            hint: Some(format!("such as `egoat peers set {} files=ask`", meant.name)),
+        });
+    }
+    let peer = Peers::edit(own.home(), |peers| {
+        let gone = || Error::UnknownPeer { name: meant.name.clone() };
+        let peer = peers.by_key_mut(&meant.key).ok_or_else(gone)?;
+        args.options.iter().try_for_each(|typed| peer.set_option(typed).map_err(Error::usage))?;
+        Ok(peer.clone())
+    })?;
+    print(out, &peer)
 }
 
 fn rename(own: &Own, args: &args::PeersRename) -> Result<()> {

@@ -5,7 +5,7 @@ use crate::cli::output::{self, Output};
 use crate::error::{Error, Result};
 use crate::node::event::Event;
 use crate::node::listener::Listen;
-use crate::node::running::{self, FilesFrom, Options};
+use crate::node::running::{self, FilesFrom, FilesTo, Options};
 use crate::store::home::Own;
 use crate::text::{self, json::Object};
 use crate::wire::address::Address;
@@ -35,9 +35,10 @@ pub fn size(given: Option<&str>) -> Result<u64> {
 pub fn run(own: &Own, out: Output, args: &Serve) -> Result<()> {
     let options = Options {
         listen: listen_addresses(&args.listen)?,
-        downloads: own.home().downloads(args.downloads.as_deref())?,
-        flat: false,
-        max_bytes: size(args.max_file.as_deref())?,
+        files_to: FilesTo::Folders(own.home().downloads(args.downloads.as_deref())?),
+        max_bytes: Some(size(args.max_file.as_deref())?),
+        overwrite: args.overwrite,
+        asks: false,
         accept_new: args.accept_new,
         messages: true,
         files_from: FilesFrom::Peers,
@@ -46,6 +47,15 @@ pub fn run(own: &Own, out: Output, args: &Serve) -> Result<()> {
         print(out, event)?;
     }
     Ok(())
+}
+
+/// How much comes, for people.
+pub fn extent(files: u64, bytes: Option<u64>) -> String {
+    match (files, bytes.map(text::size)) {
+        (_, None) => String::new(),
+        (0 | 1, Some(size)) => format!(" ({size})"),
+        (files, Some(size)) => format!(" ({files} files, {size})"),
+    }
 }
 
 fn print(out: Output, event: Event) -> Result<()> {
@@ -87,7 +97,20 @@ fn print(out: Output, event: Event) -> Result<()> {
             let line = format!("file from {peer}: {} ({})", text::clean_line(&path), text::size(size));
             out.data(&line, || peer_event("file-received", &peer).text("path", &path).number("size", size))
         }
-        Event::TransferDone { .. } => Ok(()),
+        Event::TransferBegan { peer, tally } => {
+            let (files, bytes) = (tally.files() as u64, tally.done().1);
+            let line = format!("receiving {} from {peer}{}", tally.title, extent(files, bytes));
+            out.data(&line, || {
+                let object = peer_event("receiving", &peer).text("title", &tally.title);
+                object.number("files", files).optional_number("bytes", bytes)
+            })
+        }
+        Event::FilesSent { peer, title, bytes } => out
+            .data(&format!("sent {title} ({}) to {peer}", text::size(bytes)), || {
+                peer_event("sent", &peer).text("title", &title).number("bytes", bytes)
+            }),
+        // Nobody is asked here, and dropping the answer refuses.
+        Event::Offer { .. } | Event::TransferDone { .. } => Ok(()),
         Event::TransferFailed { error, .. } | Event::Trouble(error) => {
             output::warn(&error.to_string());
             Ok(())

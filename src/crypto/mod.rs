@@ -22,6 +22,7 @@ pub mod record;
 pub mod seal;
 
 use orion::errors::UnknownCryptoError;
+use orion::hazardous::hash::blake2::blake2b::Blake2b;
 use orion::hazardous::hash::sha2::sha256::Sha256;
 use orion::hazardous::kdf::hkdf::{Hkdf, SHA256};
 use orion::hazardous::mac::hmac::sha256 as hmac_sha256;
@@ -76,6 +77,28 @@ pub fn hkdf(salt: &[u8], ikm: &[u8], info: &[u8], out: &mut [u8]) {
 pub fn sha256(data: &[u8]) -> [u8; 32] {
     let digest = Sha256::digest(data).expect("SHA-256 takes all that fits in memory");
     digest.as_ref().try_into().expect("a SHA-256 digest is 32 bytes")
+}
+
+/// BLAKE2b-256 (RFC 7693) of what is given bit by bit: of orion's hashes the fastest, for the contents of files.
+pub struct Hasher(Blake2b);
+
+impl Default for Hasher {
+    fn default() -> Hasher {
+        Hasher(Blake2b::new(32).expect("BLAKE2b has digests of 32 bytes"))
+    }
+}
+
+impl Hasher {
+    /// Adds `data`.
+    pub fn update(&mut self, data: &[u8]) {
+        self.0.update(data).expect("BLAKE2b takes 2^128 bytes before it is finished");
+    }
+
+    /// The digest of all that was added.
+    pub fn finish(mut self) -> [u8; 32] {
+        let digest = self.0.finalize().expect("it is finished once");
+        digest.as_ref().try_into().expect("the digest is 32 bytes")
+    }
 }
 
 /// Thirty-two secret bytes: wiped when dropped, and without `Debug`, so that no log can show them.

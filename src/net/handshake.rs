@@ -22,12 +22,18 @@ const FIRST_MESSAGE: Duration = Duration::from_secs(5);
 const MAGIC: [u8; 6] = *b"E-GOAT";
 const VERSION: u8 = 1;
 const PURPOSE_SESSION: u8 = 0;
+const PURPOSE_LANE: u8 = 1;
 /// With this bit the acceptor first answers with its static key.
 const ASK_KEY: u8 = 0x80;
 
 fn preamble(purpose: u8) -> [u8; 8] {
     let [a, b, c, d, e, f] = MAGIC;
     [a, b, c, d, e, f, VERSION, purpose]
+}
+
+/// The preamble of a lane.
+pub(super) fn lane_preamble() -> [u8; 8] {
+    preamble(PURPOSE_LANE)
 }
 
 /// How the dialler's side of a handshake failed.
@@ -98,6 +104,44 @@ pub fn ask_key(stream: TcpStream) -> Result<PublicKey, DialFailure> {
     if is_text { Err(no_key) } else { PublicKey::from_bytes(key).map_err(|_| no_key) }
 }
 
+/// The beginning of a connection that was accepted: what it is to become, and by when.
+pub struct Opening {
+    /// The eight bytes.
+    pub(super) preamble: [u8; 8],
+    /// The end of the handshake.
+    pub(super) deadline: Deadline,
+    /// The end of its first message.
+    pub(super) first_deadline: Deadline,
+}
+
+impl Opening {
+    /// Reads the preamble; one of another version or purpose is an error.
+    pub fn read(stream: &TcpStream) -> Result<Opening, Error> {
+        let (deadline, first_deadline) = (Deadline::after(HANDSHAKE), Deadline::after(FIRST_MESSAGE));
+        let mut given = [0; 8];
+        first_deadline.read_exact(stream, &mut given).map_err(|_| too_short())?;
+        let known = [PURPOSE_SESSION, PURPOSE_SESSION | ASK_KEY, PURPOSE_LANE];
+        if known.into_iter().any(|purpose| given == preamble(purpose)) {
+            Ok(Opening { preamble: given, deadline, first_deadline })
+        } else {
+            Err(closed("no preamble of this version"))
+        }
+    }
+
+    /// Whether it is a lane of a session that is there already.
+    pub fn is_lane(&self) -> bool {
+        self.preamble == lane_preamble()
+    }
+}
+
+pub(super) fn closed(what: &str) -> Error {
+    Error::Protocol { peer: "a stranger".into(), what: what.into() }
+}
+
+pub(super) fn too_short() -> Error {
+    closed("nothing or not enough came in time")
+}
+
 /// What an accepted handshake proved and asked for.
 pub struct Accepted {
     /// The session, with the dialler's key.
@@ -112,26 +156,18 @@ pub struct Accepted {
 /// Every failure closes the connection without a byte, so an error is only worth a count.
 pub fn respond(
     stream: TcpStream,
+    opening: &Opening,
     keys: &StaticKeys,
     find_token: impl Fn(&[u8; 16]) -> Option<Token>,
 ) -> Result<Accepted, Error> {
-    let closed = |what: &str| Error::Protocol { peer: "a stranger".into(), what: what.into() };
-    let deadline = Deadline::after(HANDSHAKE);
-    let first_deadline = Deadline::after(FIRST_MESSAGE);
-    let short = |_| closed("nothing or not enough came in time");
-
-    let mut given = [0; 8];
-    first_deadline.read_exact(&stream, &mut given).map_err(short)?;
-    let asks_key = given == preamble(PURPOSE_SESSION | ASK_KEY);
-    if !asks_key && given != preamble(PURPOSE_SESSION) {
-        return Err(closed("no preamble of this version"));
-    }
-    if asks_key {
+    let Opening { preamble: given, deadline, first_deadline } = opening;
+    let short = |_| too_short();
+    if *given == preamble(PURPOSE_SESSION | ASK_KEY) {
         let _ = deadline.write_all(&stream, keys.public().as_bytes());
     }
     let mut first = [0; MESSAGE_1_LEN];
     first_deadline.read_exact(&stream, &mut first).map_err(short)?;
-    let state = Responder::read_message_1(keys, &given, &first)
+    let state = Responder::read_message_1(keys, given, &first)
         .map_err(|_| closed("message 1 does not authenticate"))?;
     let invite = state.invite_id();
     let token = match &invite {

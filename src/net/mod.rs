@@ -4,5 +4,6 @@
 pub mod deadline;
 pub mod dial;
 pub mod handshake;
+pub mod lane;
 pub mod local;
 pub mod session;

@@ -6,6 +6,7 @@
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::ops::Range;
 use std::time::Duration;
 
 use crate::crypto::handshake::Established;
@@ -14,7 +15,7 @@ use crate::crypto::record::{Opener, Sealer};
 use crate::error::{Error, Result, reason};
 use crate::net::deadline::{Deadline, timed_out};
 use crate::wire::codec::Writer;
-use crate::wire::message::{HEADER, Message, max_body};
+use crate::wire::message::{CHUNK, HEADER, Message, PIECE_HEAD, max_body, piece_head};
 
 /// An idle sender pings this often (DESIGN section 5).
 pub const PING_AFTER: Duration = Duration::from_secs(20);
@@ -28,12 +29,20 @@ const LINGER: Duration = Duration::from_secs(2);
 const TAG: usize = 16;
 /// A record of the largest size: length and ciphertext.
 const RECORD: usize = 2 + u16::MAX as usize;
-/// Written out when this much is waiting: four records, one system call.
-const FLUSH_AT: usize = 4 * RECORD;
+/// Written out when this much is waiting: a chunk of four records, one system call.
+const FLUSH_AT: usize = CHUNK;
 /// Bytes of read buffer of a connection that only pings.
 const SMALL: usize = 1 << 10;
-/// Bytes of read buffer of a connection with traffic: two records a system call.
-const LARGE: usize = 2 * RECORD;
+/// Bytes of read buffer of a connection with traffic.
+const LARGE: usize = 4 * RECORD;
+
+/// What binds the lanes of a session to it. No `Debug`: the export is secret.
+pub struct Binding {
+    /// A secret that only both ends of the session know.
+    pub export: [u8; 32],
+    /// Names the session.
+    pub handshake_hash: [u8; 32],
+}
 
 /// One end of a proven connection.
 pub struct Session {
@@ -42,6 +51,7 @@ pub struct Session {
     label: String,
     outgoing: Outgoing,
     incoming: Incoming,
+    binding: Binding,
     deadline: Option<Deadline>,
     /// The read timeout that the socket has.
     waits: Duration,
@@ -66,8 +76,9 @@ impl Session {
             stream,
             peer,
             label,
-            outgoing: Outgoing { sealer: established.sealer, bytes: Vec::new() },
+            outgoing: Outgoing::new(established.sealer),
             incoming: Incoming::new(established.opener),
+            binding: Binding { export: established.export, handshake_hash: established.handshake_hash },
             deadline: None,
             waits: DEAD_AFTER,
         })
@@ -86,6 +97,11 @@ impl Session {
     /// Calls the other end by a name from now on.
     pub fn set_label(&mut self, label: &str) {
         self.label = label.to_owned();
+    }
+
+    /// What lanes of this session are made of.
+    pub fn binding(&self) -> &Binding {
+        &self.binding
     }
 
     /// The other end's address.
@@ -119,7 +135,29 @@ impl Session {
     /// Queues a message; it is on its way after [`Session::flush`] at the latest.
     pub fn write(&mut self, message: &Message) -> Result<()> {
         message.encode(&mut self.outgoing);
-        if self.outgoing.bytes.len() >= FLUSH_AT { self.flush() } else { Ok(()) }
+        self.flush_if_full()
+    }
+
+    /// Queues a PIECE of `length` bytes that `fill` puts where they are sealed. When `fill` fails, the connection is of
+    /// no further use but for the error's sake: nothing of the piece is sent.
+    pub fn write_piece(
+        &mut self,
+        at: u64,
+        length: usize,
+        fill: impl FnOnce(&mut [u8]) -> Result<()>,
+    ) -> Result<()> {
+        self.outgoing.open_record(PIECE_HEAD + length);
+        let before = self.outgoing.end;
+        self.outgoing.put(&piece_head(at, length));
+        if let Err(error) = fill(self.outgoing.space(length)) {
+            self.outgoing.end = before;
+            return Err(error);
+        }
+        self.flush_if_full()
+    }
+
+    fn flush_if_full(&mut self) -> Result<()> {
+        if self.outgoing.end >= FLUSH_AT { self.flush() } else { Ok(()) }
     }
 
     /// Sends what is queued.
@@ -128,7 +166,7 @@ impl Session {
             return Err(self.broken("no record numbers are left"));
         };
         let written = (&self.stream).write_all(sealed).map_err(timed_out);
-        self.outgoing.bytes.clear();
+        self.outgoing.clear();
         written.map_err(|cause| self.lost("sending", &cause))
     }
 
@@ -174,7 +212,8 @@ impl Session {
 
     /// Gives memory back; for when only pings pass.
     pub fn release_memory(&mut self) {
-        self.outgoing.bytes.shrink_to(SMALL);
+        self.outgoing.bytes.truncate(self.outgoing.end.max(SMALL));
+        self.outgoing.bytes.shrink_to_fit();
         self.incoming.release_memory();
     }
 
@@ -212,43 +251,77 @@ impl Session {
     }
 }
 
-/// Plaintext laid out as records of full size and an open last one, each with room for its length and tag, so that
-/// sealing happens in place.
+/// Plaintext laid out as records, each with room for its length and tag, so that sealing happens in place.
 struct Outgoing {
     sealer: Sealer,
+    /// Records are at `bytes[..end]`; what is behind was used before, and is not cleared.
     bytes: Vec<u8>,
+    end: usize,
+    /// Where the record starts that more may be added to.
+    open: Option<usize>,
 }
 
 impl Writer for Outgoing {
     fn put(&mut self, mut bytes: &[u8]) {
         while !bytes.is_empty() {
-            if self.bytes.len().is_multiple_of(RECORD) {
-                self.bytes.extend_from_slice(&[0; 2]);
-            }
-            let room = RECORD - TAG - self.bytes.len() % RECORD;
-            let (now, later) = bytes.split_at(room.min(bytes.len()));
-            self.bytes.extend_from_slice(now);
-            if now.len() == room {
-                self.bytes.extend_from_slice(&[0; TAG]);
-            }
+            let (now, later) = bytes.split_at(self.open_record(1).min(bytes.len()));
+            self.space(now.len()).copy_from_slice(now);
             bytes = later;
         }
     }
 }
 
 impl Outgoing {
+    fn new(sealer: Sealer) -> Outgoing {
+        Outgoing { sealer, bytes: Vec::new(), end: 0, open: None }
+    }
+
+    /// Makes sure that the open record has room for `wanted` bytes, and says how many it has.
+    fn open_record(&mut self, wanted: usize) -> usize {
+        let room = |start: usize, end: usize| start + RECORD - TAG - end;
+        if self.open.is_some_and(|start| room(start, self.end) < wanted) {
+            self.close_record();
+        }
+        let start = *self.open.get_or_insert(self.end);
+        if start == self.end {
+            self.space(2);
+        }
+        room(start, self.end)
+    }
+
+    fn close_record(&mut self) {
+        let Some(start) = self.open.take() else { return };
+        self.space(TAG);
+        let length = (self.end - start - 2) as u16;
+        self.bytes[start..start + 2].copy_from_slice(&length.to_be_bytes());
+    }
+
+    /// The next `length` bytes.
+    fn space(&mut self, length: usize) -> &mut [u8] {
+        let start = self.end;
+        self.end += length;
+        if self.end > self.bytes.len() {
+            self.bytes.resize(self.end, 0);
+        }
+        &mut self.bytes[start..self.end]
+    }
+
     /// Seals every record; `None` when the cipher has no nonces left.
     fn seal(&mut self) -> Option<&[u8]> {
-        if !self.bytes.len().is_multiple_of(RECORD) {
-            self.bytes.extend_from_slice(&[0; TAG]);
-        }
-        for record in self.bytes.chunks_mut(RECORD) {
-            let (length, sealed) = record.split_at_mut(2);
-            length.copy_from_slice(&(sealed.len() as u16).to_be_bytes());
-            let (text, tag) = sealed.split_at_mut(sealed.len() - TAG);
+        self.close_record();
+        let mut rest = &mut self.bytes[..self.end];
+        while let Some((length, sealed)) = rest.split_first_chunk_mut::<2>() {
+            let (record, behind) = sealed.split_at_mut(u16::from_be_bytes(*length).into());
+            let (text, tag) = record.split_at_mut(record.len() - TAG);
             tag.copy_from_slice(&self.sealer.seal(text).ok()?);
+            rest = behind;
         }
-        Some(&self.bytes)
+        Some(&self.bytes[..self.end])
+    }
+
+    /// What was there is on its way.
+    fn clear(&mut self) {
+        self.end = 0;
     }
 }
 
@@ -259,21 +332,34 @@ struct Incoming {
     raw: Vec<u8>,
     start: usize,
     end: usize,
-    /// Opened bytes are at `plain[taken..]`.
-    plain: Vec<u8>,
+    /// Opened bytes lie where they were opened, at `raw[opened]`, and are read there ...
+    opened: Range<usize>,
+    /// ... unless a message goes on in the next record: then they are at `carried[taken..]`.
+    carried: Vec<u8>,
     taken: usize,
 }
 
 impl Incoming {
     fn new(opener: Opener) -> Incoming {
-        Incoming { opener, raw: vec![0; SMALL], start: 0, end: 0, plain: Vec::new(), taken: 0 }
+        Incoming {
+            opener,
+            raw: vec![0; SMALL],
+            start: 0,
+            end: 0,
+            opened: 0..0,
+            carried: Vec::new(),
+            taken: 0,
+        }
     }
 
     /// One read from the socket, into a buffer that holds at least the record under way.
     fn fill(&mut self, mut stream: &TcpStream) -> io::Result<()> {
-        self.raw.copy_within(self.start..self.end, 0);
-        self.end -= self.start;
-        self.start = 0;
+        self.carry();
+        if self.start == self.end || self.raw.len() - self.end < RECORD {
+            self.raw.copy_within(self.start..self.end, 0);
+            self.end -= self.start;
+            self.start = 0;
+        }
         if self.end == self.raw.len() {
             self.raw.resize(LARGE, 0);
         }
@@ -290,12 +376,24 @@ impl Incoming {
         }
     }
 
+    /// The opened bytes that were not read yet.
+    fn unread(&self) -> &[u8] {
+        if self.carried.is_empty() { &self.raw[self.opened.clone()] } else { &self.carried[self.taken..] }
+    }
+
+    /// Keeps the beginning of a message for when the rest of it is opened.
+    fn carry(&mut self) {
+        self.carried.drain(..self.taken);
+        self.taken = 0;
+        self.carried.extend_from_slice(&self.raw[self.opened.clone()]);
+        self.opened = self.start..self.start;
+    }
+
     /// Opens records that have arrived until a whole message is there; says whether one is. The length of a message
     /// is checked as soon as its header is there, so no more than one message and one record is ever held.
     fn has_message(&mut self) -> std::result::Result<bool, &'static str> {
         loop {
-            let is_whole = |length: usize| self.plain.len() - self.taken >= length;
-            if self.message_length()?.is_some_and(is_whole) {
+            if self.message_length()?.is_some_and(|length| self.unread().len() >= length) {
                 return Ok(true);
             }
             if !self.open_record()? {
@@ -306,7 +404,7 @@ impl Incoming {
 
     /// Header and body of the message at the front, once its header is there.
     fn message_length(&self) -> std::result::Result<Option<usize>, &'static str> {
-        let Some((&[kind, a, b, c, d], _)) = self.plain[self.taken..].split_first_chunk::<HEADER>() else {
+        let Some((&[kind, a, b, c, d], _)) = self.unread().split_first_chunk::<HEADER>() else {
             return Ok(None);
         };
         let limit = max_body(kind).map_err(|_| "unknown message type")?;
@@ -316,39 +414,52 @@ impl Incoming {
 
     /// Opens one record if a whole one has arrived.
     fn open_record(&mut self) -> std::result::Result<bool, &'static str> {
-        let raw = &mut self.raw[self.start..self.end];
-        let Some((&[high, low], sealed)) = raw.split_first_chunk_mut::<2>().map(|(l, rest)| (&*l, rest))
-        else {
+        let Some((&[high, low], sealed)) = self.raw[self.start..self.end].split_first_chunk::<2>() else {
             return Ok(false);
         };
         let length = u16::from_be_bytes([high, low]) as usize;
         if length < TAG {
             return Err("record too short");
         }
-        let Some(sealed) = sealed.get_mut(..length) else { return Ok(false) };
-        let (text, tag) = sealed.split_at_mut(length - TAG);
-        let tag: [u8; TAG] = (&*tag).try_into().map_err(|_| "record too short")?;
-        self.opener.open(text, &tag).map_err(|_| "a record does not authenticate")?;
-        self.plain.drain(..self.taken);
-        self.taken = 0;
-        self.plain.extend_from_slice(text);
-        self.start += 2 + length;
+        if sealed.len() < length {
+            return Ok(false);
+        }
+        self.carry();
+        let text = self.start + 2..self.start + 2 + length - TAG;
+        let (head, behind) = self.raw.split_at_mut(text.end);
+        let tag = behind.first_chunk::<TAG>().ok_or("record too short")?;
+        self.opener.open(&mut head[text.start..], tag).map_err(|_| "a record does not authenticate")?;
+        self.start = text.end + TAG;
+        self.opened = text;
+        if !self.carried.is_empty() {
+            self.carry();
+        }
         Ok(true)
     }
 
     /// The message that [`Incoming::has_message`] found.
     fn next(&mut self) -> std::result::Result<Message<'_>, &'static str> {
         let length = self.message_length()?.ok_or("message cut short")?;
-        let bytes = self.plain[self.taken..].get(..length).ok_or("message cut short")?;
-        self.taken += length;
+        if self.unread().len() < length {
+            return Err("message cut short");
+        }
+        let bytes = if self.carried.is_empty() {
+            let start = self.opened.start;
+            self.opened.start += length;
+            &self.raw[start..start + length]
+        } else {
+            self.taken += length;
+            &self.carried[self.taken - length..self.taken]
+        };
         Message::decode(bytes[0], &bytes[HEADER..]).map_err(|malformed| malformed.0)
     }
 
     fn release_memory(&mut self) {
-        if self.start == self.end && self.taken == self.plain.len() {
+        if self.start == self.end && self.unread().is_empty() {
             (self.start, self.end, self.taken) = (0, 0, 0);
+            self.opened = 0..0;
             self.raw = vec![0; SMALL];
-            self.plain = Vec::new();
+            self.carried = Vec::new();
         }
     }
 }

@@ -8,6 +8,7 @@ use crate::net::dial::{self, Target};
 use crate::node::doorbell::{Bell, LOOK};
 use crate::node::flow::{self, Idle, Sender};
 use crate::node::pairing::OwnProfile;
+use crate::node::queued;
 use crate::store::attempts;
 use crate::store::history::History;
 use crate::store::home::Own;
@@ -104,30 +105,35 @@ pub struct Fetched {
     pub delivered: usize,
     /// Messages that are on this disk now.
     pub received: usize,
+    /// Queued files, jobs of them, that are in place there now.
+    pub files: usize,
 }
 
 /// Delivers what waits for the peer, and collects what waits there; for when no node runs.
 pub fn fetch(own: &Own, peer: &Peer) -> Result<Fetched> {
-    let delivered = push_all(own, peer)?;
+    let Fetched { delivered, files, .. } = push_all(own, peer)?;
     let mut received = 0;
     let (profile, held) = (OwnProfile::at_port(own.home(), 0)?, flow::held(own, &peer.key)?);
     let opening = [profile.message(), Message::Held(held)];
     let by = Deadline::after(ONE_TRY);
     let mut session = dial::dial(own.keys(), &Target::peer(peer, Some(by)), Kind::Pull, &opening)?;
     flow::receive(&mut session, own, true, || true, |messages| received += messages.len())?;
-    Ok(Fetched { delivered, received })
+    Ok(Fetched { delivered, received, files })
 }
 
-/// Delivers what waits for the peer; says how many messages.
-pub fn push_all(own: &Own, peer: &Peer) -> Result<usize> {
+/// Delivers the messages and files that wait for the peer.
+pub fn push_all(own: &Own, peer: &Peer) -> Result<Fetched> {
     let mut outbox = own.outbox(&peer.key)?;
-    if !outbox.has_pending()? {
-        return Ok(0);
+    let has_messages = outbox.has_pending()?;
+    if !has_messages && !own.read_queued_files(&peer.key).has_waiting()? {
+        return Ok(Fetched { delivered: 0, received: 0, files: 0 });
     }
-    match DeliveryLock::take(own.home(), &peer.key)? {
-        Some(_lock) => deliver_once(own, peer, &mut outbox, Deadline::after(ONE_TRY), false),
-        None => Err(Error::failed(format!("another egoat is delivering to {}", peer.name))),
-    }
+    let Some(_lock) = DeliveryLock::take(own.home(), &peer.key)? else {
+        return Err(Error::failed(format!("another egoat is delivering to {}", peer.name)));
+    };
+    let by = Deadline::after(ONE_TRY);
+    let delivered = if has_messages { deliver_once(own, peer, &mut outbox, by, false)? } else { 0 };
+    Ok(Fetched { delivered, received: 0, files: queued::send_all(own, peer)? })
 }
 
 /// Dials the peer and sends what waits; says how many messages.

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::crypto::random_array;
 use crate::error::Result;
 use crate::net::dial::{self, Target};
 use crate::net::session::Session;
+use crate::node::backoff::Backoff;
 use crate::node::event::Event;
 use crate::node::flow::{self, Idle, Sender};
 use crate::node::roster::{Contact, Via};
@@ -18,34 +18,12 @@ use crate::store::history::Numbered;
 use crate::store::peers::Peer;
 use crate::wire::message::{Kind, Message};
 
-const FIRST_PAUSE: Duration = Duration::from_secs(1);
-const LONGEST_PAUSE: Duration = Duration::from_secs(300);
 /// A peer that is there, and refuses a pull because it pushes, is asked again after this at the latest.
 const LONGEST_PULL_PAUSE: Duration = Duration::from_secs(30);
 /// However much news there is, a peer is not dialled more often than this.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(200);
 /// A peer that can dial us does so within this once we have reached it.
 const ITS_TURN: Duration = Duration::from_millis(500);
-
-/// Pauses that double, with a quarter of jitter, so that a thousand nodes do not come back at one moment.
-struct Backoff(Duration);
-
-impl Backoff {
-    fn new() -> Backoff {
-        Backoff(FIRST_PAUSE)
-    }
-
-    fn is_new(&self) -> bool {
-        self.0 == FIRST_PAUSE
-    }
-
-    fn next(&mut self) -> Duration {
-        let pause = self.0;
-        self.0 = (pause * 2).min(LONGEST_PAUSE);
-        let jitter = i32::from(random_array::<1>()[0]) - 128;
-        pause.mul_f64(1.0 + f64::from(jitter) / 512.0)
-    }
-}
 
 /// Pushes to the contact's peer for as long as it is one.
 pub fn push(shared: &Arc<Shared>, contact: &Arc<Contact>) {

@@ -2,8 +2,23 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::mpsc::SyncSender;
 
 use crate::error::Error;
+use crate::transfer::tally::Tally;
+
+/// What the user says of an offer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Decision {
+    /// It is taken.
+    Accept {
+        /// Where it goes, if not to the usual place.
+        dir: Option<PathBuf>,
+    },
+    /// It is not.
+    Refuse,
+}
 
 /// Something happened.
 #[derive(Debug)]
@@ -52,6 +67,26 @@ pub enum Event {
         /// The highest of their numbers.
         number: u64,
     },
+    /// Files wait for the user's decision; to drop `answer` is to refuse.
+    Offer {
+        /// From whom.
+        peer: String,
+        /// What, in one line.
+        title: String,
+        /// How many files.
+        files: usize,
+        /// Their bytes, if that is known.
+        bytes: Option<u64>,
+        /// Takes the decision.
+        answer: SyncSender<Decision>,
+    },
+    /// Files begin to come in.
+    TransferBegan {
+        /// From whom.
+        peer: String,
+        /// How far they are.
+        tally: Arc<Tally>,
+    },
     /// A file is in place.
     File {
         /// From whom.
@@ -65,6 +100,15 @@ pub enum Event {
     TransferDone {
         /// From whom.
         peer: String,
+    },
+    /// Queued files are in place with the peer.
+    FilesSent {
+        /// To whom.
+        peer: String,
+        /// What, in one line.
+        title: String,
+        /// Their bytes.
+        bytes: u64,
     },
     /// A transfer ended without success.
     TransferFailed {

@@ -8,19 +8,21 @@ use std::time::Duration;
 
 use crate::error::{Error, Result};
 use crate::net::deadline::Deadline;
-use crate::net::handshake::{self, Accepted, HANDSHAKE};
+use crate::net::handshake::{self, Accepted, HANDSHAKE, Opening};
+use crate::net::lane;
 use crate::net::session::Session;
 use crate::node::admission::Ticket;
 use crate::node::dialler::{receive_messages, send_messages};
 use crate::node::event::Event;
 use crate::node::flow;
+use crate::node::inbound;
 use crate::node::pairing::{self, Profile, Verdict};
 use crate::node::roster::{Contact, Via};
 use crate::node::running::Shared;
 use crate::store::attempts;
 use crate::store::invites;
 use crate::store::peers::Peer;
-use crate::transfer::receive as files;
+
 use crate::wire::address::{Address, DEFAULT_PORT};
 use crate::wire::message::{Kind, Message, Refusal};
 
@@ -92,9 +94,14 @@ fn start(shared: &Arc<Shared>, stream: TcpStream, from: IpAddr) {
     let there = Arc::clone(shared);
     let _ = shared.spawn("handshake", move || {
         let shared = there;
-        let find_token = |id: &[u8; 16]| Some(invites::find(shared.own().home(), id).ok()??.token);
         // A stranger's failed handshake is not worth a word.
-        let Ok(accepted) = handshake::respond(stream, shared.own().keys(), find_token) else { return };
+        let Ok(opening) = Opening::read(&stream) else { return };
+        if opening.is_lane() {
+            return start_lane(&shared, stream, &opening, ticket);
+        }
+        let find_token = |id: &[u8; 16]| Some(invites::find(shared.own().home(), id).ok()??.token);
+        let accepted = handshake::respond(stream, &opening, shared.own().keys(), find_token);
+        let Ok(accepted) = accepted else { return };
         // In a thread of its own: the handshake has touched a hundred KiB of this one's stack, which an idle
         // connection must not keep.
         let there = Arc::clone(&shared);
@@ -104,6 +111,18 @@ fn start(shared: &Arc<Shared>, stream: TcpStream, from: IpAddr) {
             }
         });
     });
+}
+
+/// A lane goes on in this thread: its handshake is small, and it will not be idle.
+fn start_lane(shared: &Arc<Shared>, stream: TcpStream, opening: &Opening, ticket: Ticket) {
+    let transfers = shared.transfers();
+    let accepted = lane::respond(stream, opening, |name, index| {
+        let name = *name;
+        Some((transfers.find(&name, index)?, move || transfers.claim(&name, index)))
+    });
+    let Ok((mut session, lane)) = accepted else { return };
+    let _seat = ticket.into_seat();
+    inbound::serve_lane(&lane, &mut session);
 }
 
 /// Serves a proven connection: who it is, whether it is welcome, and what it is for.
@@ -143,7 +162,7 @@ fn serve(shared: &Arc<Shared>, accepted: Accepted, ticket: Ticket) -> Result<()>
         }
         Kind::Push => serve_push(shared, session, &peer),
         Kind::Pull => serve_pull(shared, session, &peer),
-        Kind::Files => serve_files(shared, session, &peer),
+        Kind::Files => inbound::serve(shared, session, &peer),
     }
 }
 
@@ -186,33 +205,6 @@ fn serve_pull(shared: &Arc<Shared>, mut session: Session, peer: &Peer) -> Result
     session.send(&Message::Accept)?;
     let held = flow::read_held(&mut session)?;
     send_messages(shared, &contact, &mut session, held, &mut 0)
-}
-
-fn serve_files(shared: &Arc<Shared>, mut session: Session, peer: &Peer) -> Result<()> {
-    if !shared.options().files_from.includes(peer) {
-        return session.finish(&Message::Refused(Refusal::Unsupported));
-    }
-    let Some(_turn) = shared.begin_transfer(&peer.key) else {
-        return session.finish(&Message::Refused(Refusal::Busy));
-    };
-    session.send(&Message::Accept)?;
-    let place =
-        files::Place { dir: shared.options().landing(&peer.name), max_bytes: shared.options().max_bytes };
-    let received = match files::receive(session, &place) {
-        Ok(received) => received,
-        Err(error) => {
-            shared.tell(Event::TransferFailed { peer: peer.name.clone(), error });
-            return Ok(());
-        }
-    };
-    let mut history = shared.logged(shared.own().history(&peer.key))?;
-    for file in received {
-        shared.logged(history.store_file(true, file.size, &file.path.to_string_lossy()))?;
-        shared.tell(Event::File { peer: peer.name.clone(), path: file.path, size: file.size });
-    }
-    shared.doorbell().ring_back();
-    shared.tell(Event::TransferDone { peer: peer.name.clone() });
-    Ok(())
 }
 
 /// Where the listeners are bound.

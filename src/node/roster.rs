@@ -35,6 +35,8 @@ struct State {
     senders: u64,
     receiving: usize,
     connections: usize,
+    /// A thread sends queued files.
+    files: bool,
 }
 
 /// Learns whether a peer is connected.
@@ -104,6 +106,22 @@ impl Contact {
     /// Whether a thread sends to it.
     pub fn is_served(&self) -> bool {
         self.state().sending.is_some()
+    }
+
+    /// The count of news so far.
+    pub fn news(&self) -> u64 {
+        self.state().news
+    }
+
+    /// The peer as the peers file has it now.
+    pub fn peer(&self) -> Option<Peer> {
+        self.state().peer.clone()
+    }
+
+    /// Claims the sending of queued files to this peer.
+    pub fn begin_files(self: &Arc<Self>) -> Option<FilesTurn> {
+        let before = std::mem::replace(&mut self.state().files, true);
+        (!before).then(|| FilesTurn(Arc::clone(self)))
     }
 
     /// Waits for news since `seen`, at most `wait`; says whether there was any.
@@ -211,6 +229,15 @@ impl Drop for Sending {
             state.sending = None;
             self.contact.changed.notify_all();
         }
+    }
+}
+
+/// The claim to send queued files, until it is dropped.
+pub struct FilesTurn(Arc<Contact>);
+
+impl Drop for FilesTurn {
+    fn drop(&mut self) {
+        self.0.state().files = false;
     }
 }
 

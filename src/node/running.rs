@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::mpsc::{self, Receiver};
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -14,40 +14,54 @@ use crate::node::admission::Admission;
 use crate::node::dialler;
 use crate::node::doorbell::Doorbell;
 use crate::node::event::Event;
+use crate::node::inbound::Pipe;
 use crate::node::listener::{self, Listen};
 use crate::node::pairing::OwnProfile;
+use crate::node::queued;
 use crate::node::roster::{Connection, Contact, Roster};
+use crate::node::transfers::Transfers;
 use crate::store::home::Own;
 use crate::store::node_lock::{self, NodeInfo, NodeLock};
 use crate::store::peers::{self, Peer, Peers};
+use crate::store::queued_files::Listed;
 
 /// Stack of a thread in bytes (DESIGN section 5).
-const STACK: usize = 256 << 10;
+pub const STACK: usize = 256 << 10;
 /// Events that wait to be told; more hold up what they come from, rather than fill the memory.
 const EVENTS: usize = 256;
 /// The machine's own addresses are compared this often.
 const NETWORK: Duration = Duration::from_secs(5);
 /// Those who deliver without a node let go within this.
 const HOLD: Duration = Duration::from_secs(30);
-/// A sender that was told that all is stored may come again before its last connection is closed and noted here.
-const WIND_UP: Duration = Duration::from_secs(3);
 
 /// What a node is to do.
 pub struct Options {
     /// Where to listen; empty for the default port everywhere.
     pub listen: Vec<Listen>,
-    /// Where files land, in a folder for each peer.
-    pub downloads: PathBuf,
-    /// Files land in `downloads` itself.
-    pub flat: bool,
-    /// The most bytes of one transfer.
-    pub max_bytes: u64,
+    /// Where files land.
+    pub files_to: FilesTo,
+    /// The most bytes of one transfer, if the rules of the peers file hold; else everything is taken.
+    pub max_bytes: Option<u64>,
+    /// Files that are there already are replaced.
+    pub overwrite: bool,
+    /// There is a user to ask.
+    pub asks: bool,
     /// Strangers become peers on first use.
     pub accept_new: bool,
     /// Messages are exchanged, and the peers are dialled: not by a one-off receiver.
     pub messages: bool,
     /// Whose files are taken.
     pub files_from: FilesFrom,
+}
+
+/// Where files land.
+pub enum FilesTo {
+    /// In this directory, in a folder for each peer.
+    Folders(PathBuf),
+    /// In this directory itself.
+    Flat(PathBuf),
+    /// On stdout, one file.
+    Pipe(Pipe),
 }
 
 /// Whose files a node takes.
@@ -74,7 +88,11 @@ impl FilesFrom {
 impl Options {
     /// The folder for a peer's files.
     pub fn landing(&self, peer: &str) -> PathBuf {
-        if self.flat { self.downloads.clone() } else { self.downloads.join(peer) }
+        match &self.files_to {
+            FilesTo::Folders(dir) => dir.join(peer),
+            FilesTo::Flat(dir) => dir.clone(),
+            FilesTo::Pipe(_) => PathBuf::new(),
+        }
     }
 }
 
@@ -89,10 +107,7 @@ pub struct Shared {
     events: mpsc::SyncSender<Event>,
     /// The version of the peers file that was read last.
     peers_version: Mutex<Option<(SystemTime, u64)>>,
-    /// Peers whose files are arriving.
-    transfers: Mutex<Vec<PublicKey>>,
-    /// A transfer is over.
-    transfer_over: Condvar,
+    transfers: Arc<Transfers>,
     _lock: Option<NodeLock>,
 }
 
@@ -123,8 +138,7 @@ pub fn start(own: Own, options: Options) -> Result<Receiver<Event>> {
         listening_port: addresses.first().map_or(0, |address| address.port()),
         events,
         peers_version: Mutex::new(None),
-        transfers: Mutex::default(),
-        transfer_over: Condvar::new(),
+        transfers: Arc::default(),
         _lock: lock,
     });
     shared.refresh_roster()?;
@@ -157,6 +171,7 @@ fn take_home(own: &Own) -> Result<NodeLock> {
 /// Follows the peers file and the outboxes: woken by the doorbell, and by itself every second.
 fn supervise(shared: &Arc<Shared>) {
     let mut lengths = HashMap::new();
+    let mut files: HashMap<PublicKey, Listed> = HashMap::new();
     let mut addresses = local::outward_ips();
     let mut compared = Instant::now();
     loop {
@@ -176,6 +191,12 @@ fn supervise(shared: &Arc<Shared>) {
             }
             if has_grown || is_wanted {
                 contact.ring();
+            }
+            let key = contact.key();
+            let listed = files.entry(key).or_insert_with(|| shared.own.read_queued_files(&key));
+            // What is damaged is told by those who list it.
+            if listed.has_waiting().unwrap_or(false) {
+                shared.send_files(&contact);
             }
         }
         // Another network: who could not be reached may be now.
@@ -206,6 +227,10 @@ impl Shared {
     /// The doorman.
     pub fn admission(&self) -> &Arc<Admission> {
         &self.admission
+    }
+    /// The transfers that come in.
+    pub fn transfers(&self) -> &Arc<Transfers> {
+        &self.transfers
     }
     /// The bell.
     pub fn doorbell(&self) -> &Doorbell {
@@ -293,6 +318,17 @@ impl Shared {
         self.spawn("pull", move || dialler::pull(&there, &its))
     }
 
+    /// Has a thread send what is queued for the contact, unless one does.
+    fn send_files(self: &Arc<Self>, contact: &Arc<Contact>) {
+        if !contact.is_welcome() {
+            return;
+        }
+        let Some(turn) = contact.begin_files() else { return };
+        let (there, its) = (Arc::clone(self), Arc::clone(contact));
+        // Without a thread it is tried again in a second.
+        let _ = self.spawn("files", move || queued::run(&there, &its, &turn));
+    }
+
     /// Counts a connection of a peer, and tells when the first comes and the last goes.
     pub fn connect(
         self: &Arc<Self>,
@@ -306,35 +342,5 @@ impl Shared {
             let _ = events.send(if here { Event::Connected { peer } } else { Event::Disconnected { peer } });
         };
         contact.connect(peer_dialled, Box::new(told))
-    }
-
-    /// A peer's turn to send files: one transfer at a time. Waits a moment for one that is about to end.
-    pub fn begin_transfer(self: &Arc<Self>, peer: &PublicKey) -> Option<Turn> {
-        // A one-off receiver takes one transfer in all.
-        let is_taken = |transfers: &mut Vec<PublicKey>| {
-            transfers.contains(peer) || (!self.options.messages && !transfers.is_empty())
-        };
-        let transfers = self.transfers.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-        let waited = self.transfer_over.wait_timeout_while(transfers, WIND_UP, is_taken);
-        let (mut transfers, waited) = waited.unwrap_or_else(|poisoned| poisoned.into_inner());
-        if waited.timed_out() {
-            return None;
-        }
-        transfers.push(*peer);
-        Some(Turn { shared: Arc::clone(self), peer: *peer })
-    }
-}
-
-/// A peer's turn, until it is dropped.
-pub struct Turn {
-    shared: Arc<Shared>,
-    peer: PublicKey,
-}
-
-impl Drop for Turn {
-    fn drop(&mut self) {
-        let mut transfers = self.shared.transfers.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-        transfers.retain(|peer| *peer != self.peer);
-        self.shared.transfer_over.notify_all();
     }
 }

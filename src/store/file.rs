@@ -1,10 +1,10 @@
 //! What std leaves to the platform, and the one way to replace a file: private modes, identity of an open file,
-//! positioned reads and writes, atomic replacement. Elsewhere than on Unix the plain fallbacks hold: the user's
-//! profile directory is private there, and files are not replaced while open.
+//! positioned reads and writes, the bytes of a path, atomic replacement. Elsewhere than on Unix the plain fallbacks hold:
+//! the user's profile directory is private there, and files are not replaced while open.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Options that create files which only their owner can read.
 pub fn private() -> OpenOptions {
@@ -58,6 +58,22 @@ pub fn is_at(file: &File, path: &Path) -> io::Result<bool> {
     }
     #[cfg(not(unix))]
     return file.metadata().map(|_| path.exists());
+}
+
+/// A path as the bytes that the system knows it by; `None` where it has others, and the path is no text.
+pub fn path_bytes(path: &Path) -> Option<&[u8]> {
+    #[cfg(unix)]
+    return Some(std::os::unix::ffi::OsStrExt::as_bytes(path.as_os_str()));
+    #[cfg(not(unix))]
+    return path.to_str().map(str::as_bytes);
+}
+
+/// The path that such bytes are.
+pub fn path_of(bytes: &[u8]) -> Option<PathBuf> {
+    #[cfg(unix)]
+    return Some(PathBuf::from(<std::ffi::OsStr as std::os::unix::ffi::OsStrExt>::from_bytes(bytes)));
+    #[cfg(not(unix))]
+    return std::str::from_utf8(bytes).ok().map(PathBuf::from);
 }
 
 /// Reads at `offset` without moving a cursor that other threads may use; fewer bytes at the end of the file.

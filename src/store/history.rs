@@ -241,11 +241,13 @@ impl History {
     }
 
     /// Notes that a file is in place, here (`received`) or with the peer.
-    pub fn store_file(&mut self, received: bool, size: u64, path: &str) -> Result<()> {
+    pub fn store_files(&mut self, received: bool, files: &[(u64, String)]) -> Result<()> {
         let mut log = self.log.lock()?;
         let numbers = Numbers::of(log.log());
         let kind = if received { FILE_RECEIVED } else { FILE_SENT };
-        append(&mut log, numbers, kind, &[&size.to_be_bytes(), path.as_bytes()])?;
+        for (size, path) in files {
+            append(&mut log, numbers, kind, &[&size.to_be_bytes(), path.as_bytes()])?;
+        }
         log.commit(true)
     }
 }

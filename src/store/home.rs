@@ -12,6 +12,7 @@ use crate::store::history::History;
 use crate::store::identity::{self, Identity};
 use crate::store::log::{Kind, LogId, Reader};
 use crate::store::outbox::Outbox;
+use crate::store::queued_files::{Listed, QueuedFiles};
 use crate::text;
 
 /// A home directory that exists.
@@ -95,6 +96,16 @@ impl Home {
     /// The outbox of a peer.
     pub fn outbox_path(&self, peer: &PublicKey) -> PathBuf {
         self.dir.join("outbox").join(format!("{peer}.log"))
+    }
+
+    /// Where transfers that came in part are noted.
+    pub fn partial_dir(&self) -> PathBuf {
+        self.dir.join("partial")
+    }
+
+    /// The files that are queued for a peer.
+    pub fn queued_files_path(&self, peer: &PublicKey) -> PathBuf {
+        self.dir.join("outbox").join(format!("{peer}.files.log"))
     }
 
     /// What came of the last attempt to reach a peer.
@@ -197,6 +208,7 @@ impl Own {
         let path = match kind {
             Kind::History => self.0.home.history_path(peer),
             Kind::Outbox => self.0.home.outbox_path(peer),
+            Kind::Files => self.0.home.queued_files_path(peer),
         };
         LogId::new(path, kind, peer, &self.0.seed)
     }
@@ -214,6 +226,16 @@ impl Own {
     /// The outbox of a peer.
     pub fn outbox(&self, peer: &PublicKey) -> Result<Outbox> {
         Outbox::open(self.log_id(Kind::Outbox, peer), self.0.report)
+    }
+
+    /// The files that are queued for a peer, for changes.
+    pub fn queued_files(&self, peer: &PublicKey) -> Result<QueuedFiles> {
+        QueuedFiles::open(self.log_id(Kind::Files, peer), self.0.report)
+    }
+
+    /// The same, for reading from the start; the log need not exist.
+    pub fn read_queued_files(&self, peer: &PublicKey) -> Listed {
+        Listed::new(self.log_id(Kind::Files, peer), self.0.report)
     }
 
     /// Tells the user something that is no error.

@@ -13,7 +13,7 @@
 //!
 //! There is no index, and opening for an append does not read a long log: it goes over the last 64 KiB and a bit, from
 //! a record that proves itself by its tag. Older damage is found by readers alone. Left out too are rotation and what
-//! the bodies say (`store::history`, `store::outbox`).
+//! the bodies say (`store::history`, `store::outbox`, `store::queued_files`).
 
 mod reader;
 mod record;
@@ -28,7 +28,10 @@ use crate::store::file;
 use crate::store::log::record::{HEADER, MAX_RECORD, READ, TAG, Window, next_good, record_len};
 use crate::time::now_micros;
 
-/// The start of the last body that is kept in memory: enough for the fixed fields of both kinds of log.
+/// A log in which nothing waits any more is started afresh when it has more bytes than this.
+pub const GROWN: u64 = 1 << 20;
+
+/// The start of the last body that is kept in memory: enough for the fixed fields of a history and an outbox.
 const HEAD: usize = 32;
 
 /// Bytes at the end that opening goes over at the least. A power cut during a sync can leave any part of what was

@@ -15,7 +15,7 @@
 use std::collections::HashSet;
 
 use crate::error::{Error, Result};
-use crate::store::log::{Log, LogId, MAX_SEQ, Reader};
+use crate::store::log::{GROWN, Log, LogId, MAX_SEQ, Reader};
 use crate::time::now_micros;
 use crate::wire::codec::{Malformed, Reader as Fields, Writer};
 use crate::wire::message::MAX_TEXT;
@@ -25,8 +25,6 @@ const SETTLED: u8 = 2;
 const AFRESH: u8 = 3;
 const DROPPED: u8 = 4;
 
-/// An outbox in which nothing waits is started afresh when it has more bytes than this.
-const GROWN: u64 = 1 << 20;
 /// Longest key of a message in bytes.
 pub const MAX_KEY: usize = 128;
 

@@ -7,12 +7,17 @@
 //! People edit it by hand, so comments, blank lines and unknown options stay as they are. Changes are made under a lock,
 //! on the whole file, which is replaced at once.
 
-use std::path::Path;
+mod options;
+
+use std::path::{Path, PathBuf};
+
+pub use crate::store::peers::options::FilesPolicy;
 
 use crate::crypto::keys::PublicKey;
 use crate::error::{Error, Result};
 use crate::store::file;
 use crate::store::home::Home;
+use crate::store::peers::options::{DIR, FILES, MAX_FILE, QUOTA};
 use crate::text;
 use crate::wire::address::Address;
 use crate::wire::link::MAX_ADDRESSES;
@@ -67,6 +72,45 @@ impl Peer {
         self.options.iter().any(|option| option == BLOCKED)
     }
 
+    /// What becomes of the files that the peer offers, if the user has said so.
+    pub fn files(&self) -> Option<FilesPolicy> {
+        FilesPolicy::parse(self.value(FILES)?)
+    }
+
+    /// The most bytes of one transfer that is taken from the peer unasked, in place of the node's own limit.
+    pub fn max_file(&self) -> Option<u64> {
+        text::parse_size(self.value(MAX_FILE)?)
+    }
+
+    /// The most bytes that the folder for the peer's files may hold.
+    pub fn quota(&self) -> Option<u64> {
+        text::parse_size(self.value(QUOTA)?)
+    }
+
+    /// The folder for the peer's files, in place of one of the peer's name.
+    pub fn downloads_dir(&self) -> Option<PathBuf> {
+        options::directory(self.value(DIR)?).ok()
+    }
+
+    fn value(&self, name: &str) -> Option<&str> {
+        self.options.iter().find_map(|option| option.strip_prefix(name))
+    }
+
+    /// Sets an option that is the user's to set, typed as `blocked` or `NAME=VALUE`; with `=` and no value it is taken
+    /// away. A path is a plain path. An error says what is wrong, and nothing was changed.
+    pub fn set_option(&mut self, typed: &str) -> std::result::Result<(), String> {
+        if typed == BLOCKED || typed.strip_suffix('=') == Some(BLOCKED) {
+            self.options.retain(|option| option != BLOCKED);
+            self.options.extend((typed == BLOCKED).then(|| BLOCKED.to_owned()));
+            return Ok(());
+        }
+        let (name, value) = options::split(typed).ok_or_else(|| no_option(typed))?;
+        let option = if value.is_empty() { None } else { Some(options::from_typed(name, value)?) };
+        self.options.retain(|known| !known.starts_with(name));
+        self.options.extend(option);
+        Ok(())
+    }
+
     /// Adds an address that the user gave, as the first one.
     pub fn add_address(&mut self, address: Address) {
         self.addresses.retain(|known| *known != address);
@@ -109,7 +153,9 @@ impl Peer {
                 .map(|one| one.parse().map_err(|bad: crate::wire::address::BadAddress| bad.0.to_owned()))
                 .collect::<std::result::Result<_, String>>()?,
         };
-        Ok(Peer { name, key, addresses, options: fields.map(str::to_owned).collect() })
+        let options: Vec<String> = fields.map(str::to_owned).collect();
+        options::check(&options)?;
+        Ok(Peer { name, key, addresses, options })
     }
 
     fn line(&self) -> String {
@@ -124,6 +170,13 @@ impl Peer {
         }
         line
     }
+}
+
+fn no_option(typed: &str) -> String {
+    format!(
+        "{} is no option: they are files=, max-file=, quota= and dir= with a value, and blocked",
+        text::clean_line(typed)
+    )
 }
 
 enum Line {
@@ -279,6 +332,12 @@ mod tests {
             "bob aaaa -".to_owned(),
             format!("bob {a} host:0"),
             format!("bob {a} ,"),
+            format!("bob {a} - files=never"),
+            format!("bob {a} - files=ask files=accept"),
+            format!("bob {a} - max-file=lots"),
+            format!("bob {a} - future=1 quota="),
+            format!("bob {a} - dir=downloads"),
+            format!("bob {a} - dir=/tmp/100%"),
             format!("bob {a} -\nbob {b} -"),
             format!("bob {a} -\ncarol {a} -"),
         ] {
@@ -307,6 +366,39 @@ mod tests {
         }
         assert!(peer.line().ends_with("- invite=aa invite=bb"), "{}", peer.line());
         assert!(peer.used_invite("aa") && peer.used_invite("bb") && !peer.used_invite("a"));
+    }
+
+    #[test]
+    fn options_for_files_are_read() {
+        let parse = |options: &str| Peer::parse(&format!("bob {} - {options}", key(1))).expect(options);
+        let peer = parse("quota=10G files=refuse future=1 max-file=1500");
+        assert_eq!(peer.files(), Some(FilesPolicy::Refuse));
+        assert_eq!((peer.max_file(), peer.quota()), (Some(1500), Some(10 << 30)));
+        assert_eq!(peer.downloads_dir(), None);
+        let peer = parse("files my-quota=1 dirs=x");
+        assert_eq!((peer.files(), peer.max_file(), peer.quota()), (None, None, None));
+        #[cfg(unix)]
+        assert_eq!(parse("dir=/srv/from%20bob").downloads_dir(), Some("/srv/from bob".into()));
+    }
+
+    #[test]
+    fn a_user_sets_options_and_takes_them_away() {
+        let mut peer = Peer::new("bob".into(), key(1), vec![]);
+        peer.set_invite("aa");
+        for option in ["files=ask", "blocked", "max-file=1 G", "files=accept", "blocked"] {
+            peer.set_option(option).expect(option);
+        }
+        assert!(peer.line().ends_with(" - invite=aa max-file=1G files=accept blocked"), "{}", peer.line());
+        assert!(peer.is_blocked());
+        let before = peer.clone();
+        for wrong in ["files=never", "quota=x", "dir=x", "files", "blocked=no", "invite=bb", "seen=", ""] {
+            assert!(peer.set_option(wrong).is_err() && peer == before, "{wrong:?}");
+        }
+        for option in ["files=", "blocked=", "max-file=", "quota="] {
+            peer.set_option(option).expect(option);
+        }
+        assert!(peer.line().ends_with(" - invite=aa"), "{}", peer.line());
+        assert!(!peer.is_blocked());
     }
 
     #[test]

@@ -37,6 +37,16 @@ impl Object {
         self.field(name, &value.to_string())
     }
 
+    /// An integer, or null.
+    pub fn optional_number(self, name: &str, value: Option<u64>) -> Object {
+        self.field(name, &value.map_or("null".into(), |value| value.to_string()))
+    }
+
+    /// True or false.
+    pub fn boolean(self, name: &str, value: bool) -> Object {
+        self.field(name, if value { "true" } else { "false" })
+    }
+
     /// A list of strings.
     pub fn list(self, name: &str, values: impl Iterator<Item = String>) -> Object {
         let values: Vec<String> = values.map(|value| json_string(&value)).collect();
@@ -60,8 +70,10 @@ mod tests {
             .text("a", "q\"\n")
             .number("n", 7)
             .optional("o", None)
+            .optional_number("m", None)
+            .boolean("b", true)
             .list("l", ["1".into(), "2".into()].into_iter())
             .line();
-        assert_eq!(line, r#"{"event":"x","a":"q\"\n","n":7,"o":null,"l":["1","2"]}"#);
+        assert_eq!(line, r#"{"event":"x","a":"q\"\n","n":7,"o":null,"m":null,"b":true,"l":["1","2"]}"#);
     }
 }

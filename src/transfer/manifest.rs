@@ -1,17 +1,17 @@
 //! The manifest: what a transfer holds (egoat-protocol(7), MANIFEST).
 //!
 //! ```text
-//! entry   kind u8 (0 file, 1 directory) ‖ executable u8 ‖ modified i64, s ‖ size u64 ‖ length u16 ‖ path
+//! entry   kind u8 (0 file, 1 directory) ‖ executable u8 ‖ modified i64, ns ‖ size u64 ‖ length u16 ‖ path
 //! ```
 //!
 //! Everything is checked before anything of it is shown or written: see [`crate::transfer::path`].
 
+use std::collections::HashMap;
+
+use crate::store::source::MAX_ENTRIES;
 use crate::transfer::path::{SafePath, check_set};
 use crate::wire::codec::{Malformed, Reader, Writer};
 use crate::wire::message::{CHUNK, MAX_MANIFEST};
-
-/// Most entries (DESIGN section 5).
-pub const MAX_ENTRIES: u32 = 100_000;
 
 /// A file or directory of a transfer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,7 +22,7 @@ pub struct Entry {
     pub is_dir: bool,
     /// The user's x bit.
     pub executable: bool,
-    /// Seconds of Unix time.
+    /// Nanoseconds of Unix time.
     pub modified: i64,
     /// Bytes.
     pub size: u64,
@@ -66,7 +66,8 @@ fn flag(byte: u8) -> Result<bool, Malformed> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Manifest {
     entries: Vec<Entry>,
-    bytes: u64,
+    /// Where each entry ends in the byte string.
+    ends: Vec<u64>,
 }
 
 impl Manifest {
@@ -77,11 +78,16 @@ impl Manifest {
         }
         check_set(entries.iter().map(|entry| (&entry.path, entry.is_dir)))
             .map_err(|error| error.to_string())?;
-        let bytes = entries.iter().try_fold(0u64, |sum, entry| sum.checked_add(entry.size));
-        let bytes = bytes
-            .filter(|sum| *sum <= i64::MAX as u64)
-            .ok_or("the sizes add up to more than any disk holds")?;
-        Ok(Manifest { entries, bytes })
+        let mut ends = Vec::with_capacity(entries.len());
+        let mut end = 0u64;
+        for entry in &entries {
+            end = end
+                .checked_add(entry.size)
+                .filter(|sum| *sum <= i64::MAX as u64)
+                .ok_or("the sizes add up to more than any disk holds")?;
+            ends.push(end);
+        }
+        Ok(Manifest { entries, ends })
     }
 
     /// The entries, in the order of the byte string.
@@ -91,18 +97,48 @@ impl Manifest {
 
     /// Bytes of all files.
     pub fn bytes(&self) -> u64 {
-        self.bytes
+        self.ends.last().copied().unwrap_or(0)
+    }
+
+    /// How many of the entries are files.
+    pub fn files(&self) -> usize {
+        self.entries.iter().filter(|entry| !entry.is_dir).count()
+    }
+
+    /// What is at the top, in order: a name, whether it is a directory, and the bytes of all files in it.
+    pub fn tops(&self) -> Vec<(&str, bool, u64)> {
+        let mut tops: Vec<(&str, bool, u64)> = Vec::new();
+        let mut places: HashMap<&str, usize> = HashMap::new();
+        for entry in &self.entries {
+            let mut components = entry.path.components();
+            let Some(name) = components.next() else { continue };
+            let place = *places.entry(name).or_insert(tops.len());
+            match tops.get_mut(place) {
+                Some((_, _, bytes)) => *bytes += entry.size,
+                None => tops.push((name, entry.is_dir || components.next().is_some(), entry.size)),
+            }
+        }
+        tops
+    }
+
+    /// What to call it in one line: the name of what is alone at the top, or how many files there are.
+    pub fn title(&self) -> String {
+        match self.tops()[..] {
+            [(name, true, _)] => format!("{name}/"),
+            [(name, false, _)] => name.to_owned(),
+            _ => format!("{} files", self.files()),
+        }
     }
 
     /// Bytes of the chunk at `index`; 0 behind the last one.
     pub fn chunk_len(&self, index: u64) -> usize {
         let start = index.saturating_mul(CHUNK as u64);
-        self.bytes.saturating_sub(start).min(CHUNK as u64) as usize
+        self.bytes().saturating_sub(start).min(CHUNK as u64) as usize
     }
 
     /// The number of chunks.
     pub fn chunks(&self) -> u64 {
-        self.bytes.div_ceil(CHUNK as u64)
+        self.bytes().div_ceil(CHUNK as u64)
     }
 
     /// The bodies of the MANIFEST messages: whole entries, as many as fit.
@@ -135,40 +171,37 @@ impl Manifest {
         Ok(())
     }
 
-    /// The pieces of files that the chunk at `index` is made of, in order: entry, offset in its file, bytes.
-    pub fn pieces(&self, cursor: &mut Cursor, index: u64) -> Vec<Piece> {
-        let mut at = index * CHUNK as u64;
-        let end = at + self.chunk_len(index) as u64;
-        if cursor.start > at {
-            *cursor = Cursor::default();
-        }
-        let mut pieces = Vec::new();
+    /// Gives the spans of files that `length` bytes from `at` on are made of, in order.
+    pub fn spans<E>(
+        &self,
+        mut at: u64,
+        length: usize,
+        mut each: impl FnMut(Span) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let end = at + length as u64;
+        // Files of no bytes end where they start, and are passed over.
+        let mut entry = self.ends.partition_point(|file_end| *file_end <= at);
         while at < end {
-            let size = self.entries[cursor.entry].size;
-            if at >= cursor.start + size {
-                cursor.start += size;
-                cursor.entry += 1;
-                continue;
+            let offset = at - self.start(entry);
+            let length = (self.ends[entry].min(end) - at) as usize;
+            if length > 0 {
+                each(Span { entry, offset, length })?;
             }
-            let offset = at - cursor.start;
-            let length = (size - offset).min(end - at);
-            pieces.push(Piece { entry: cursor.entry, offset, length: length as usize });
-            at += length;
+            at += length as u64;
+            entry += 1;
         }
-        pieces
+        Ok(())
+    }
+
+    /// Where the file at `entry` starts in the byte string.
+    pub fn start(&self, entry: usize) -> u64 {
+        self.ends[entry] - self.entries[entry].size
     }
 }
 
-/// Where in the manifest the last chunk was, so that the next is found without a search.
-#[derive(Clone, Copy, Default)]
-pub struct Cursor {
-    entry: usize,
-    start: u64,
-}
-
-/// A part of a chunk that lies in one file.
+/// A part of the byte string that lies in one file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Piece {
+pub struct Span {
     /// Index of the entry.
     pub entry: usize,
     /// Bytes from the start of its file.
@@ -244,21 +277,25 @@ mod tests {
 
     proptest! {
         #[test]
-        fn pieces_cover_every_byte_once_in_order(sizes in proptest::collection::vec(0u64..700_000, 1..12)) {
+        fn spans_cover_every_byte_once_in_order(
+            sizes in proptest::collection::vec(prop_oneof![Just(0u64), 0u64..700_000], 1..12),
+            step in 1usize..300_000,
+        ) {
             let entries: Vec<Entry> = sizes.iter().enumerate().map(|(n, size)| file(&n.to_string(), *size)).collect();
             let manifest = Manifest::new(entries).expect("good");
             let mut covered = vec![0u64; sizes.len()];
-            let mut cursor = Cursor::default();
-            for index in 0..manifest.chunks() {
-                let pieces = manifest.pieces(&mut cursor, index);
-                let length: usize = pieces.iter().map(|piece| piece.length).sum();
-                prop_assert_eq!(length, manifest.chunk_len(index));
-                for piece in &pieces {
-                    prop_assert_eq!(piece.offset, covered[piece.entry]);
-                    covered[piece.entry] += piece.length as u64;
-                }
-                let mut fresh = Cursor::default();
-                prop_assert_eq!(pieces, manifest.pieces(&mut fresh, index), "the cursor is only a short cut");
+            let mut at = 0;
+            while at < manifest.bytes() {
+                let length = step.min((manifest.bytes() - at) as usize);
+                let mut left = length;
+                manifest.spans(at, length, |span| {
+                    prop_assert_eq!(span.offset, covered[span.entry]);
+                    covered[span.entry] += span.length as u64;
+                    left -= span.length;
+                    Ok(())
+                })?;
+                prop_assert_eq!(left, 0);
+                at += length as u64;
             }
             prop_assert_eq!(covered, sizes);
         }

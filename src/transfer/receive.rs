@@ -1,99 +1,56 @@
-//! The receiving end of a transfer: files are staged in a folder of their own, and come to their names only when they
-//! are whole and on disk. Never over another file. It leaves out who may send.
+//! The receiving end of a transfer of files: the offer, the proof of what is here already, the chunks of the session and
+//! of its lanes. It leaves out who may send, how much, and where it lands.
 
-use std::fs::{self, File};
-use std::io;
-use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::net::{Shutdown, TcpStream};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::time::Instant;
 
-use crate::crypto::base32;
 use crate::error::{Error, Result};
 use crate::net::session::{PING_AFTER, Session};
-use crate::store::file;
-use crate::transfer::manifest::{Cursor, Entry, MAX_ENTRIES, Manifest};
-use crate::transfer::path::numbered;
-use crate::wire::message::{Declined, Failure, Message};
+use crate::store::source::MAX_ENTRIES;
+use crate::transfer::landing::Received;
+use crate::transfer::manifest::Manifest;
+use crate::transfer::staging::Staging;
+use crate::transfer::tally::Tally;
+use crate::wire::message::{CHUNK, Declined, Failure, Message, PIECE, UNKNOWN};
 
-/// Written bytes after which a file is synced in between, so that the last sync is short: the sender waits for it, and
-/// takes a minute of silence for the end.
-const SYNC_EVERY: u64 = 32 << 20;
-
-/// The start of a staging folder's name; the transfer's name follows.
-const STAGING: &str = ".egoat-";
-/// The file in it that is locked while files arrive.
-const LOCK: &str = "lock";
 /// Bytes of all MANIFEST messages of a transfer: 160 for each of the most entries.
 const MAX_MANIFESTS: usize = 16 << 20;
+/// Chunks that are proven by one hash: 15 MiB.
+const RUN: u64 = 64;
+const DURING: &str = "receiving files";
 
-/// Where files go, and how much.
-pub struct Place {
-    /// The folder; made if needed.
-    pub dir: PathBuf,
-    /// The most bytes of one transfer.
-    pub max_bytes: u64,
+/// What a sender wants to send.
+pub struct Offer {
+    /// Names a stream.
+    pub transfer: [u8; 16],
+    /// Its files.
+    pub manifest: Manifest,
+    /// How long it is is not known: it is one file, a stream.
+    pub is_stream: bool,
 }
 
-/// A file that is in place.
-pub struct Received {
-    /// Where.
-    pub path: PathBuf,
-    /// Its bytes.
-    pub size: u64,
+impl Offer {
+    /// Bytes of all files, if that is known.
+    pub fn bytes(&self) -> Option<u64> {
+        (!self.is_stream).then(|| self.manifest.bytes())
+    }
 }
 
-/// Takes one transfer from an accepted session. When it returns, the files are in place and the sender knows.
-pub fn receive(mut session: Session, place: &Place) -> Result<Vec<Received>> {
-    let (transfer, manifest) = match offered(&mut session)? {
-        Ok(offer) => offer,
+/// Reads OFFER and MANIFEST, and checks them as a whole; what breaks the rules is declined here.
+pub fn read_offer(mut session: Session) -> Result<(Session, Offer)> {
+    match offered(&mut session)? {
+        Ok(offer) => Ok((session, offer)),
         Err(what) => {
             let error = session.broken(what);
             session.finish(&Message::Decline(Declined::Manifest))?;
-            return Err(error);
-        }
-    };
-    if manifest.bytes() > place.max_bytes {
-        let peer = session.label().to_owned();
-        session.finish(&Message::Decline(Declined::TooLarge))?;
-        return Err(Error::failed(format!("{peer} offered more than --max-file allows, and was refused")));
-    }
-    let staging = match Staging::create(place, &transfer) {
-        Ok(staging) => staging,
-        Err(error) => {
-            session.finish(&Message::Decline(if is_full(&error) {
-                Declined::Full
-            } else {
-                Declined::Disk
-            }))?;
-            return Err(error);
-        }
-    };
-    session.send(&Message::Take)?;
-    match take(&mut session, staging, &manifest) {
-        Ok(received) => {
-            // If this is lost, the files are in place all the same, and that is what is told here.
-            let _ = session.finish(&Message::Stored);
-            Ok(received)
-        }
-        Err(error) => {
-            if matches!(error, Error::Disk { .. }) {
-                session.finish(&Message::Failed(if is_full(&error) {
-                    Failure::Full
-                } else {
-                    Failure::Disk
-                }))?;
-            }
             Err(error)
         }
     }
 }
 
-fn is_full(error: &Error) -> bool {
-    use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
-    matches!(error, Error::Disk { cause, .. } if matches!(cause.kind(), StorageFull | QuotaExceeded | FileTooLarge))
-}
-
-/// Reads OFFER and MANIFEST; the inner error is what is wrong with them.
-fn offered(session: &mut Session) -> Result<std::result::Result<([u8; 16], Manifest), String>> {
+/// The inner error is what is wrong with the offer.
+fn offered(session: &mut Session) -> Result<std::result::Result<Offer, String>> {
     const DURING: &str = "waiting for an offer";
     let (transfer, count, bytes) = session.read_as(DURING, |message| match message {
         Message::Offer { transfer, entries, bytes } => Some((transfer, entries, bytes)),
@@ -119,203 +76,229 @@ fn offered(session: &mut Session) -> Result<std::result::Result<([u8; 16], Manif
             return Ok(Err(format!("{} in the manifest", malformed.0)));
         }
     }
+    let is_stream = bytes == UNKNOWN;
     Ok(match Manifest::new(entries) {
-        Ok(manifest) if manifest.bytes() != bytes => Err("the sizes do not add up".into()),
-        Ok(manifest)
-            if manifest.entries().iter().any(|entry| entry.is_dir || entry.path.components().count() > 1) =>
-        {
-            Err("a tree of files, which this version does not take".into())
+        Ok(manifest) if is_stream && !is_one_empty_file(&manifest) => {
+            Err("a stream that is not one file".into())
         }
-        Ok(manifest) => Ok((transfer, manifest)),
+        Ok(manifest) if !is_stream && manifest.bytes() != bytes => Err("the sizes do not add up".into()),
+        Ok(manifest) => Ok(Offer { transfer, manifest, is_stream }),
         Err(what) => Err(what),
     })
 }
 
-/// Reads all chunks to the disk, and puts the files in place.
-fn take(session: &mut Session, mut staging: Staging, manifest: &Manifest) -> Result<Vec<Received>> {
-    const DURING: &str = "receiving files";
-    let mut next = 0;
-    loop {
-        match session.read(DURING)? {
-            Message::Chunk { index, data }
-                if index == next && next < manifest.chunks() && data.len() == manifest.chunk_len(index) =>
-            {
-                staging.write(manifest, index, data)?;
-                next += 1;
-            }
-            Message::Chunk { .. } => return Err(session.broken("a chunk that does not fit the manifest")),
-            Message::End if next == manifest.chunks() => break,
-            Message::End => return Err(session.broken("the end before the last chunk")),
-            Message::Failed(_) => {
-                return Err(Error::Remote {
-                    peer: session.label().to_owned(),
-                    why: "it stopped sending",
-                    disk: false,
-                });
-            }
-            other => {
-                let kind = other.kind();
-                return Err(session.unexpected(kind, DURING));
-            }
+fn is_one_empty_file(manifest: &Manifest) -> bool {
+    let [one] = manifest.entries() else { return false };
+    !one.is_dir && one.size == 0 && one.path.components().count() == 1
+}
+
+/// Files that come in over a session and its lanes.
+pub struct Inbound {
+    staging: Staging,
+    tally: Arc<Tally>,
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    /// Chunks that were written.
+    got: u64,
+    /// Lanes whose threads run, by a handle to end each.
+    lanes: Vec<(u8, Option<TcpStream>)>,
+    /// Why it cannot go on.
+    failed: Option<Error>,
+    over: bool,
+}
+
+impl Inbound {
+    /// Nothing has come yet.
+    pub fn new(staging: Staging, tally: Arc<Tally>) -> Inbound {
+        Inbound { staging, tally, state: Mutex::default(), changed: Condvar::new() }
+    }
+
+    /// Where the files are staged.
+    pub fn staging(&self) -> &Staging {
+        &self.staging
+    }
+
+    /// A thread that panicked left the state as it was between two statements here, which is consistent.
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    /// The session's own part, from the proof of what is here to the names of the files. It ends the lanes.
+    pub fn run(&self, session: &mut Session, lanes: u8, ticket: [u8; 16]) -> Result<Vec<Received>> {
+        let result = self.take(session, lanes, ticket).and_then(|()| {
+            let mut said = Instant::now();
+            self.staging.publish(|| sign_of_life(session, &mut said))
+        });
+        let mut state = self.state();
+        state.over = true;
+        for (_, closer) in state.lanes.drain(..) {
+            // It has ended by itself otherwise.
+            let _ = closer.map(|stream| stream.shutdown(Shutdown::Both));
         }
-    }
-    staging.publish(manifest, || session.send(&Message::Ping).and_then(|()| read_pong(session)))
-}
-
-fn read_pong(session: &mut Session) -> Result<()> {
-    session.read_as("waiting for a sign of life", |message| (message == Message::Pong).then_some(()))
-}
-
-/// The folder in which files wait to be whole; it goes with what is in it when it is dropped.
-struct Staging {
-    place: PathBuf,
-    dir: PathBuf,
-    /// Held for as long as files arrive: a folder whose lock is free was left by a process that was killed.
-    _lock: File,
-    cursor: Cursor,
-    open: Option<(usize, File)>,
-    unsynced: u64,
-}
-
-impl Staging {
-    fn create(place: &Place, transfer: &[u8; 16]) -> Result<Staging> {
-        file::create_private_dir(&place.dir).map_err(Error::disk("create", &place.dir))?;
-        sweep(&place.dir);
-        let dir = place.dir.join(format!("{STAGING}{}", base32::encode(transfer)));
-        // Without `recursive`, so that a folder or link that somebody put there is an error.
-        fs::create_dir(&dir).map_err(Error::disk("create", &dir))?;
-        let lock = file::private()
-            .write(true)
-            .create_new(true)
-            .open(dir.join(LOCK))
-            .map_err(Error::disk("create", &dir))?;
-        lock.try_lock().map_err(|_| Error::failed(format!("{} is in use", dir.display())))?;
-        let staging = Staging {
-            place: place.dir.clone(),
-            dir,
-            _lock: lock,
-            cursor: Cursor::default(),
-            open: None,
-            unsynced: 0,
-        };
-        #[cfg(unix)]
-        {
-            let private = std::os::unix::fs::PermissionsExt::from_mode(0o700);
-            fs::set_permissions(&staging.dir, private).map_err(Error::disk("protect", &staging.dir))?;
-        }
-        Ok(staging)
+        result
     }
 
-    fn staged(&self, entry: usize) -> PathBuf {
-        self.dir.join(entry.to_string())
+    fn take(&self, session: &mut Session, lanes: u8, ticket: [u8; 16]) -> Result<()> {
+        self.prove(session)?;
+        session.send(&Message::Take { lanes, ticket })?;
+        let expected = self.read_start(session)?;
+        self.tally.add_lane();
+        self.receive_chunks(session)?;
+        self.wait_for_lanes(session, expected)?;
+        if self.staging.is_complete() { Ok(()) } else { Err(session.broken("the end before the last chunk")) }
     }
 
-    fn write(&mut self, manifest: &Manifest, index: u64, mut data: &[u8]) -> Result<()> {
-        for piece in manifest.pieces(&mut self.cursor, index) {
-            let (now, later) = data.split_at(piece.length);
-            data = later;
-            self.open(piece.entry)?;
-            let Some((_, file)) = &self.open else { continue };
-            let path = self.dir.join(piece.entry.to_string());
-            file::write_all_at(file, now, piece.offset).map_err(Error::disk("write", &path))?;
-            self.unsynced += now.len() as u64;
-            if self.unsynced >= SYNC_EVERY {
-                file.sync_data().map_err(Error::disk("sync", &path))?;
-                self.unsynced = 0;
-            }
+    /// Says what is here from an earlier try, with its hashes: what the sender finds to be the same it leaves out.
+    fn prove(&self, session: &mut Session) -> Result<()> {
+        for run in self.staging.held(RUN) {
+            let Some(hash) = self.staging.hash(&run) else {
+                self.staging.forget(&run);
+                continue;
+            };
+            let count = (run.end - run.start) as u32;
+            session.send(&Message::Have { first: run.start, count, hash })?;
+            self.tally.check(u64::from(count) * CHUNK as u64);
         }
         Ok(())
     }
 
-    /// Opens the staged file of an entry, making it with the first byte.
-    fn open(&mut self, entry: usize) -> Result<()> {
-        if self.open.as_ref().is_some_and(|(open, _)| *open == entry) {
-            return Ok(());
+    /// How many chunks will come.
+    fn read_start(&self, session: &mut Session) -> Result<u64> {
+        loop {
+            let start = session.read_as("waiting for the first chunk", |message| match message {
+                Message::Start(chunks) => Some(Some(Ok(chunks))),
+                Message::Failed(_) => Some(Some(Err(()))),
+                Message::Ping => Some(None),
+                _ => None,
+            })?;
+            let chunks = match start {
+                Some(Ok(chunks)) => chunks,
+                Some(Err(())) => return Err(stopped(session)),
+                None => continue,
+            };
+            let all = self.staging.manifest().chunks();
+            let Some(held) = all.checked_sub(chunks) else {
+                return Err(session.broken("more chunks than there are"));
+            };
+            self.tally.hold(self.staging.manifest().bytes().min(held * CHUNK as u64));
+            return Ok(chunks);
         }
-        let path = self.staged(entry);
-        let options = || file::private().write(true).create(true).truncate(false).open(&path);
-        self.open = Some((entry, options().map_err(Error::disk("create", &path))?));
-        self.unsynced = 0;
-        Ok(())
     }
 
-    /// Syncs every file and gives it its name; `between` files, when it takes long, the sender hears that we are alive.
-    fn publish(
-        mut self,
-        manifest: &Manifest,
-        mut between: impl FnMut() -> Result<()>,
-    ) -> Result<Vec<Received>> {
-        let mut silent_since = Instant::now();
-        for (index, entry) in manifest.entries().iter().enumerate() {
-            self.open(index)?;
-            let path = self.staged(index);
-            let Some((_, file)) = &self.open else { continue };
-            finish_file(file, entry).map_err(Error::disk("sync", &path))?;
-            if silent_since.elapsed() > PING_AFTER {
-                between()?;
-                silent_since = Instant::now();
-            }
-        }
-        let mut received = Vec::new();
-        for (index, entry) in manifest.entries().iter().enumerate() {
-            let path = publish_one(&self.staged(index), &self.place, entry.path.file_name())?;
-            received.push(Received { path, size: entry.size });
-        }
-        file::sync_dir(&self.place).map_err(Error::disk("sync", &self.place))?;
-        Ok(received)
-    }
-}
-
-/// Removes what transfers left behind whose process was killed. What cannot be removed is in the way of nobody.
-fn sweep(place: &Path) {
-    let Ok(entries) = fs::read_dir(place) else { return };
-    for entry in entries.flatten() {
-        let is_staging = entry.file_name().to_str().is_some_and(|name| name.starts_with(STAGING));
-        if is_staging
-            && let Ok(lock) = File::open(entry.path().join(LOCK))
-            && lock.try_lock().is_ok()
+    /// Runs a lane, which the session's ticket opened, to its end.
+    pub fn run_lane(&self, index: u8, session: &mut Session) {
         {
-            let _ = fs::remove_dir_all(entry.path());
-        }
-    }
-}
-
-fn finish_file(file: &File, entry: &Entry) -> io::Result<()> {
-    #[cfg(unix)]
-    {
-        let mode = if entry.executable { 0o700 } else { 0o600 };
-        file.set_permissions(std::os::unix::fs::PermissionsExt::from_mode(mode))?;
-    }
-    let since = Duration::from_secs(entry.modified.unsigned_abs());
-    let time = if entry.modified < 0 { UNIX_EPOCH.checked_sub(since) } else { UNIX_EPOCH.checked_add(since) };
-    // A time that this system cannot have is not worth refusing a file for.
-    let _ = file.set_modified(time.unwrap_or_else(SystemTime::now));
-    file.sync_all()
-}
-
-/// Gives a staged file its name in `dir`, or the first free `name (1)`. Linking fails when the name is taken, so two
-/// transfers at once cannot replace each other's file.
-fn publish_one(staged: &Path, dir: &Path, name: &str) -> Result<PathBuf> {
-    for number in 0..10_000 {
-        let path = dir.join(if number == 0 { name.to_owned() } else { numbered(name, number) });
-        match fs::hard_link(staged, &path) {
-            Ok(()) => return Ok(path),
-            Err(cause) if cause.kind() == io::ErrorKind::AlreadyExists => {}
-            // FAT and some network file systems have no links.
-            Err(_) if !path.exists() => {
-                fs::rename(staged, &path).map_err(Error::disk("rename", &path))?;
-                return Ok(path);
+            let mut state = self.state();
+            if state.over {
+                return;
             }
-            Err(_) => {}
+            state.lanes.push((index, session.closer().ok()));
+        }
+        self.tally.add_lane();
+        let result = self.receive_chunks(session);
+        let mut state = self.state();
+        state.lanes.retain(|(lane, _)| *lane != index);
+        if let Err(error) = result
+            && !state.over
+        {
+            state.failed.get_or_insert(error);
+        }
+        self.changed.notify_all();
+    }
+
+    /// Writes the chunks of one connection until it says that these were all.
+    fn receive_chunks(&self, session: &mut Session) -> Result<()> {
+        let mut writer = self.staging.writer();
+        let mut current = None;
+        loop {
+            let (at, data) = match session.read(DURING)? {
+                Message::Piece { at, data } => (at, data),
+                Message::End if current.is_none() => return Ok(()),
+                Message::Ping => continue,
+                Message::Failed(_) => return Err(stopped(session)),
+                other => {
+                    let kind = other.kind();
+                    return Err(session.unexpected(kind, DURING));
+                }
+            };
+            let Some((index, done)) = current.or_else(|| Some((self.staging.claim(at)?, 0))) else {
+                return Err(session.broken("a chunk that there is not, or that came before"));
+            };
+            let length = self.staging.manifest().chunk_len(index);
+            if at != index * CHUNK as u64 + done as u64 || data.len() != PIECE.min(length - done) {
+                return Err(session.broken("a piece that does not fit its chunk"));
+            }
+            writer.write(at, data)?;
+            let done = done + data.len();
+            self.tally.add(data.len() as u64);
+            current = (done < length).then_some((index, done));
+            if current.is_none() {
+                self.staging.note_chunk(index)?;
+                if !self.count_chunk() {
+                    return Ok(());
+                }
+            }
         }
     }
-    Err(Error::failed(format!("{} has 10,000 files called {name}", dir.display())))
+
+    /// A chunk was written; says whether to go on.
+    fn count_chunk(&self) -> bool {
+        let mut state = self.state();
+        state.got += 1;
+        self.changed.notify_all();
+        !state.over && state.failed.is_none()
+    }
+
+    /// The session has brought its share; the lanes may need a while for theirs.
+    fn wait_for_lanes(&self, session: &mut Session, expected: u64) -> Result<()> {
+        let mut said = Instant::now();
+        let mut state = self.state();
+        loop {
+            if let Some(error) = state.failed.take() {
+                return Err(error);
+            }
+            if state.got >= expected || state.lanes.is_empty() {
+                return Ok(());
+            }
+            let waited = self.changed.wait_timeout(state, PING_AFTER);
+            state = waited.unwrap_or_else(|poisoned| poisoned.into_inner()).0;
+            if said.elapsed() >= PING_AFTER {
+                drop(state);
+                sign_of_life(session, &mut said)?;
+                state = self.state();
+            }
+        }
+    }
 }
 
-impl Drop for Staging {
-    fn drop(&mut self) {
-        self.open = None;
-        // What cannot be removed is in a hidden folder, and harms nobody.
-        let _ = fs::remove_dir_all(&self.dir);
+/// The sender waits, and takes a minute of silence for the end.
+fn sign_of_life(session: &mut Session, said: &mut Instant) -> Result<()> {
+    if said.elapsed() < PING_AFTER {
+        return Ok(());
     }
+    *said = Instant::now();
+    session.send(&Message::Ping)
+}
+
+fn stopped(session: &Session) -> Error {
+    Error::Remote { peer: session.label().to_owned(), why: "it stopped sending", disk: false }
+}
+
+/// What the sender is told of a failure here; `None` when the connection is what failed.
+pub fn failure(error: &Error) -> Option<Failure> {
+    match error {
+        Error::Disk { .. } if is_full(error) => Some(Failure::Full),
+        Error::Disk { .. } => Some(Failure::Disk),
+        _ => None,
+    }
+}
+
+/// Whether the disk has no room.
+pub fn is_full(error: &Error) -> bool {
+    use std::io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
+    matches!(error, Error::Disk { cause, .. } if matches!(cause.kind(), StorageFull | QuotaExceeded | FileTooLarge))
 }

@@ -1,197 +1,340 @@
-//! The sending end of a transfer: which files, and their bytes in chunks. It leaves out whom to dial.
+//! The sending end of a transfer of files: the offer, what the receiver has already, the chunks over the session and its
+//! lanes. It leaves out whom to dial and the lanes' threads.
 
-use std::fs::File;
-use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::ops::Range;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Condvar, Mutex, MutexGuard};
+use std::time::{Duration, Instant};
 
-use crate::crypto::random_array;
-use crate::error::{Error, Result, reason};
-use crate::net::session::Session;
-use crate::store::file::read_at;
+use crate::error::{Error, Result};
+use crate::net::deadline::Deadline;
+use crate::net::session::{PING_AFTER, Session};
 use crate::text;
-use crate::transfer::manifest::{Cursor, Entry, Manifest, Piece};
-use crate::transfer::path::SafePath;
-use crate::wire::message::{CHUNK, Declined, Failure, Message};
+use crate::transfer::manifest::Manifest;
+use crate::transfer::source::{SourceReader, Sources};
+use crate::transfer::tally::Tally;
+use crate::wire::message::{CHUNK, Declined, Failure, Message, PIECE, UNKNOWN};
 
-/// Files that can be sent, and what they looked like when they were chosen.
-pub struct Sources {
-    paths: Vec<PathBuf>,
-    /// When each was changed last, as exactly as the system knows: a change within a second must show.
-    changed: Vec<Option<SystemTime>>,
-    manifest: Manifest,
+/// When a lane is lost, the session says why within this, or has nothing to say.
+const REASON: Duration = Duration::from_secs(5);
+
+/// How the receiver takes what was offered.
+pub enum Answer {
+    /// In chunks, over these many lanes at most beside the session.
+    Chunks {
+        /// Lanes that may be dialled.
+        lanes: u8,
+        /// What opens them.
+        ticket: [u8; 16],
+        /// Chunks that it has.
+        proven: Vec<Range<u64>>,
+    },
+    /// In order, from this byte on.
+    Stream(u64),
+    /// Not at all: they came with an earlier try, of which only the last word was lost.
+    Stored,
 }
 
-fn refuse(path: &Path, why: impl Into<String>) -> Error {
-    Error::Source { path: text::clean_line(&path.to_string_lossy()), why: why.into() }
-}
-
-impl Sources {
-    /// Looks at every file; each goes under its own name.
-    pub fn choose(paths: &[PathBuf]) -> Result<Sources> {
-        let described = paths.iter().map(|path| describe(path)).collect::<Result<Vec<_>>>()?;
-        let (entries, changed) = described.into_iter().unzip();
-        let manifest =
-            Manifest::new(entries).map_err(|why| Error::failed(format!("cannot send these files: {why}")))?;
-        Ok(Sources { paths: paths.to_vec(), changed, manifest })
-    }
-
-    /// What they add up to.
-    pub fn manifest(&self) -> &Manifest {
-        &self.manifest
-    }
-}
-
-fn describe(path: &Path) -> Result<(Entry, Option<SystemTime>)> {
-    let name = path.file_name().ok_or_else(|| refuse(path, "it has no name of its own"))?;
-    let name = name.to_str().ok_or_else(|| refuse(path, "its name is not UTF-8; rename it"))?;
-    let safe =
-        SafePath::parse(name).map_err(|rule| refuse(path, format!("its name cannot travel: {rule}")))?;
-    // Opened, not just looked at: a file that cannot be read is found before anybody is dialled. A FIFO would block.
-    let data = std::fs::metadata(path).map_err(|cause| refuse(path, reason(&cause)))?;
-    if data.is_dir() {
-        return Err(refuse(path, "it is a directory; pack it first, as with tar"));
-    }
-    if !data.is_file() {
-        return Err(refuse(path, "it is not a regular file"));
-    }
-    File::open(path).map_err(|cause| refuse(path, reason(&cause)))?;
-    let entry = Entry {
-        path: safe,
-        is_dir: false,
-        executable: is_executable(&data),
-        modified: modified(&data),
-        size: data.len(),
-    };
-    Ok((entry, data.modified().ok()))
-}
-
-fn is_executable(data: &std::fs::Metadata) -> bool {
-    #[cfg(unix)]
-    return std::os::unix::fs::PermissionsExt::mode(&data.permissions()) & 0o100 != 0;
-    #[cfg(not(unix))]
-    return data.is_symlink();
-}
-
-/// Seconds of Unix time, also before 1970; 0 where the system has no such time.
-fn modified(data: &std::fs::Metadata) -> i64 {
-    let Ok(time) = data.modified() else { return 0 };
-    match time.duration_since(UNIX_EPOCH) {
-        Ok(after) => after.as_secs() as i64,
-        Err(before) => -(before.duration().as_secs() as i64),
-    }
-}
-
-/// Reads chunks from the sources; one file is open at a time.
-struct Chunks<'a> {
-    sources: &'a Sources,
-    cursor: Cursor,
-    open: Option<(usize, File)>,
-}
-
-impl Chunks<'_> {
-    fn read(&mut self, index: u64, chunk: &mut Vec<u8>) -> Result<()> {
-        chunk.clear();
-        for piece in self.sources.manifest.pieces(&mut self.cursor, index) {
-            let start = chunk.len();
-            chunk.resize(start + piece.length, 0);
-            self.read_piece(&piece, &mut chunk[start..])?;
-        }
-        Ok(())
-    }
-
-    fn read_piece(&mut self, piece: &Piece, bytes: &mut [u8]) -> Result<()> {
-        let path = &self.sources.paths[piece.entry];
-        let entry = &self.sources.manifest.entries()[piece.entry];
-        if self.open.as_ref().is_none_or(|(open, _)| *open != piece.entry) {
-            let file = File::open(path).map_err(|cause| refuse(path, reason(&cause)))?;
-            self.open = Some((piece.entry, file));
-        }
-        let Some((_, file)) = &self.open else { return Err(refuse(path, "it is not open")) };
-        let got = read_at(file, bytes, piece.offset).map_err(|cause| refuse(path, reason(&cause)))?;
-        // Its last piece is only sent if the file is still what was promised: a torn copy is an error.
-        let is_last = piece.offset + piece.length as u64 == entry.size;
-        let data = file.metadata().map_err(|cause| refuse(path, reason(&cause)))?;
-        let changed = data.len() != entry.size || data.modified().ok() != self.sources.changed[piece.entry];
-        if got < bytes.len() || (is_last && changed) {
-            Err(refuse(path, "it changed while it was sent"))
-        } else {
-            Ok(())
-        }
-    }
-}
-
-/// Sends the files over an accepted session; when it returns, they are in place on the receiver's disk. `progress`
-/// learns the bytes sent so far.
-pub fn send(mut session: Session, sources: &Sources, mut progress: impl FnMut(u64)) -> Result<()> {
-    offer(&mut session, &sources.manifest)?;
-    let mut chunks = Chunks { sources, cursor: Cursor::default(), open: None };
-    let mut chunk = Vec::with_capacity(CHUNK);
-    let mut sent = 0;
-    for index in 0..sources.manifest.chunks() {
-        if let Err(error) = chunks.read(index, &mut chunk) {
-            session.finish(&Message::Failed(Failure::Source))?;
-            return Err(error);
-        }
-        session.write(&Message::Chunk { index, data: &chunk })?;
-        sent += chunk.len() as u64;
-        progress(sent);
-        if session.has_input()? {
-            break;
-        }
-    }
-    // If the receiver has said something already, this END is not read any more, and does no harm.
-    session.write(&Message::End)?;
-    session.flush()?;
-    stored(session)
-}
-
-fn offer(session: &mut Session, manifest: &Manifest) -> Result<()> {
-    let entries = manifest.entries().len() as u32;
-    session.write(&Message::Offer { transfer: random_array(), entries, bytes: manifest.bytes() })?;
-    for part in manifest.parts() {
-        session.write(&Message::Manifest(&part))?;
-    }
-    session.flush()?;
-    let declined = session.read_as("waiting for the files to be taken", |message| match message {
-        Message::Take => Some(None),
-        Message::Decline(reason) => Some(Some(reason)),
-        _ => None,
-    })?;
-    let Some(reason) = declined else { return Ok(()) };
-    let peer = session.label().to_owned();
-    Err(match reason {
-        Declined::Manifest => {
-            Error::Refused { peer, why: "a name or size breaks its rules".into(), hint: None }
-        }
-        Declined::TooLarge => Error::Refused {
-            peer,
-            why: format!("{} is more than it takes", text::size(manifest.bytes())),
-            hint: Some("they can allow more: `egoat serve --max-file SIZE`".into()),
-        },
-        Declined::Full => Error::Remote { peer, why: "its disk is full", disk: true },
-        Declined::Disk => Error::Remote { peer, why: "it cannot write where files land", disk: true },
+/// Offers files and learns how they are taken. What the receiver has of an earlier try is compared with the files.
+pub fn offer(session: &mut Session, sources: &Sources, tally: &Tally) -> Result<Answer> {
+    let manifest = sources.manifest();
+    write_offer(session, [0; 16], manifest, manifest.bytes())?;
+    let mut reader = sources.reader();
+    read_answer(session, manifest.bytes(), |first, count, hash| {
+        let is_same = prove(&mut reader, manifest, first..first.saturating_add(count), &hash)?;
+        tally.check(count * CHUNK as u64);
+        Ok(is_same)
     })
 }
 
-fn stored(mut session: Session) -> Result<()> {
-    const DURING: &str = "waiting for the files to be on disk";
+/// Offers one file of unknown length. The answer says where to begin; `None` that it is stored already.
+pub fn offer_stream(session: &mut Session, transfer: [u8; 16], manifest: &Manifest) -> Result<Option<u64>> {
+    write_offer(session, transfer, manifest, UNKNOWN)?;
+    match read_answer(session, UNKNOWN, |_, _, _| Ok(false))? {
+        Answer::Stream(from) => Ok(Some(from)),
+        Answer::Stored => Ok(None),
+        Answer::Chunks { .. } => Err(session.broken("it takes a stream as if it were files")),
+    }
+}
+
+fn write_offer(session: &mut Session, transfer: [u8; 16], manifest: &Manifest, bytes: u64) -> Result<()> {
+    session.write(&Message::Offer { transfer, entries: manifest.entries().len() as u32, bytes })?;
+    for part in manifest.parts() {
+        session.write(&Message::Manifest(&part))?;
+    }
+    session.flush()
+}
+
+/// Reads HAVE until it is TAKE, STREAM or DECLINE.
+fn read_answer(
+    session: &mut Session,
+    bytes: u64,
+    mut is_same: impl FnMut(u64, u64, [u8; 32]) -> Result<bool>,
+) -> Result<Answer> {
+    const DURING: &str = "waiting for the files to be taken";
+    let mut proven: Vec<Range<u64>> = Vec::new();
+    let mut said = Instant::now();
     loop {
         match session.read(DURING)? {
-            Message::Stored => return session.finish(&Message::Bye),
-            Message::Ping => {}
-            Message::Failed(failure) => {
-                let (why, disk) = match failure {
-                    Failure::Full => ("its disk is full", true),
-                    Failure::Disk => ("its disk failed", true),
-                    Failure::Source => ("it lost track of the files", false),
-                };
-                return Err(Error::Remote { peer: session.label().to_owned(), why, disk });
+            Message::Have { first, count, hash } => {
+                if proven.last().is_some_and(|last| first < last.end) {
+                    return Err(session.broken("chunks that it has said to have already"));
+                }
+                let count = u64::from(count);
+                match is_same(first, count, hash) {
+                    Ok(true) => proven.push(first..first + count),
+                    Ok(false) => {}
+                    Err(error) => return Err(error),
+                }
+                // It waits while we compare.
+                if said.elapsed() >= PING_AFTER {
+                    said = Instant::now();
+                    session.send(&Message::Ping)?;
+                }
             }
+            Message::Take { lanes, ticket } => return Ok(Answer::Chunks { lanes, ticket, proven }),
+            Message::Stream(from) => return Ok(Answer::Stream(from)),
+            Message::Stored => return Ok(Answer::Stored),
+            Message::Decline(reason) => return Err(declined(session.label(), reason, bytes)),
+            // Its user is asked.
+            Message::Ping => {}
             other => {
                 let kind = other.kind();
                 return Err(session.unexpected(kind, DURING));
             }
         }
-        session.send(&Message::Pong)?;
     }
+}
+
+/// Whether the files have these bytes in these chunks.
+fn prove(
+    reader: &mut SourceReader,
+    manifest: &Manifest,
+    chunks: Range<u64>,
+    hash: &[u8; 32],
+) -> Result<bool> {
+    if chunks.is_empty() || chunks.end > manifest.chunks() {
+        return Ok(false);
+    }
+    let start = chunks.start * CHUNK as u64;
+    let end = (chunks.end * CHUNK as u64).min(manifest.bytes());
+    Ok(reader.hash(start, end - start)? == *hash)
+}
+
+fn declined(peer: &str, reason: Declined, bytes: u64) -> Error {
+    let peer = peer.to_owned();
+    let refused = |why: &str, hint: Option<&str>| Error::Refused {
+        peer: peer.clone(),
+        why: why.into(),
+        hint: hint.map(str::to_owned),
+    };
+    match reason {
+        Declined::Manifest => refused("a name or size breaks its rules", None),
+        Declined::TooLarge if bytes == UNKNOWN => refused("a stream may be more than it takes", None),
+        Declined::TooLarge => refused(
+            &format!("{} is more than it takes", text::size(bytes)),
+            Some("they can allow more: `egoat serve --max-file SIZE`, or `max-file=` in their peers file"),
+        ),
+        Declined::Full => Error::Remote { peer, why: "its disk is full", disk: true },
+        Declined::Disk => Error::Remote { peer, why: "it cannot write where files land", disk: true },
+        Declined::Policy => refused("it takes no files from you", None),
+        Declined::Quota => refused(
+            "your files there would be more than it has room for you",
+            Some("they can make room, or raise `quota=` in their peers file"),
+        ),
+        Declined::Asked => refused("its user did not take it", Some("they are asked in `egoat chat`")),
+        Declined::OneFile => refused(
+            "it writes one file to a pipe",
+            Some("send one file, or pack them: `tar c ... | egoat send`"),
+        ),
+        Declined::Gone => refused("it does not have the beginning of this stream any more", None),
+    }
+}
+
+/// Files that go out over a session and its lanes.
+pub struct Outbound<'a> {
+    sources: &'a Sources,
+    tally: &'a Tally,
+    proven: Vec<Range<u64>>,
+    /// The next chunk that nobody has taken.
+    next: AtomicU64,
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    /// Lanes that send.
+    lanes: usize,
+    failed: Option<Error>,
+    /// Nobody takes another chunk.
+    over: bool,
+}
+
+impl<'a> Outbound<'a> {
+    /// All chunks but those that are `proven`.
+    pub fn new(sources: &'a Sources, proven: Vec<Range<u64>>, tally: &'a Tally) -> Outbound<'a> {
+        let outbound = Outbound {
+            sources,
+            tally,
+            proven,
+            next: AtomicU64::new(0),
+            state: Mutex::default(),
+            changed: Condvar::new(),
+        };
+        let manifest = sources.manifest();
+        let held: u64 = outbound
+            .proven
+            .iter()
+            .map(|run| (run.end * CHUNK as u64).min(manifest.bytes()) - run.start * CHUNK as u64)
+            .sum();
+        tally.hold(held);
+        outbound
+    }
+
+    /// How many chunks are to be sent.
+    pub fn chunks(&self) -> u64 {
+        let proven: u64 = self.proven.iter().map(|run| run.end - run.start).sum();
+        self.sources.manifest().chunks() - proven
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    /// The next chunk for whoever asks; none when all are taken, or it is of no use any more.
+    fn next_chunk(&self) -> Option<u64> {
+        if self.state().over {
+            return None;
+        }
+        loop {
+            let index = self.next.fetch_add(1, Ordering::Relaxed);
+            let after = self.proven.partition_point(|run| run.end <= index);
+            let is_proven = self.proven.get(after).is_some_and(|run| run.start <= index);
+            if !is_proven {
+                return (index < self.sources.manifest().chunks()).then_some(index);
+            }
+        }
+    }
+
+    fn send_chunk(&self, session: &mut Session, reader: &mut SourceReader, index: u64) -> Result<()> {
+        let length = self.sources.manifest().chunk_len(index);
+        let mut done = 0;
+        while done < length {
+            let at = index * CHUNK as u64 + done as u64;
+            let now = PIECE.min(length - done);
+            session.write_piece(at, now, |bytes| reader.read(at, bytes))?;
+            done += now;
+        }
+        self.tally.add(length as u64);
+        Ok(())
+    }
+
+    /// The session's own part, until all files are in place on the receiver's disk.
+    pub fn run(&self, mut session: Session) -> Result<()> {
+        session.write(&Message::Start(self.chunks()))?;
+        self.tally.add_lane();
+        let mut reader = self.sources.reader();
+        while let Some(index) = self.next_chunk() {
+            if let Err(error) = self.send_chunk(&mut session, &mut reader, index) {
+                self.fail(error);
+            }
+            if session.has_input()? {
+                self.state().over = true;
+            }
+        }
+        let failed = self.wait_for_lanes(&mut session)?;
+        match failed {
+            Some(error @ Error::Source { .. }) => {
+                session.finish(&Message::Failed(Failure::Source))?;
+                return Err(error);
+            }
+            // The receiver may have closed it, and says why.
+            Some(error) => {
+                session.set_deadline(Some(Deadline::after(REASON)));
+                return match stored(session) {
+                    Err(reason @ Error::Remote { .. }) => Err(reason),
+                    _ => Err(error),
+                };
+            }
+            None => {}
+        }
+        // If the receiver has said something already, this END is not read any more, and does no harm.
+        session.send(&Message::End)?;
+        stored(session)
+    }
+
+    fn fail(&self, error: Error) {
+        let mut state = self.state();
+        state.over = true;
+        state.failed.get_or_insert(error);
+    }
+
+    /// Waits until no lane sends any more; gives what went wrong.
+    fn wait_for_lanes(&self, session: &mut Session) -> Result<Option<Error>> {
+        let mut said = Instant::now();
+        loop {
+            let mut state = self.state();
+            if state.failed.is_some() || state.lanes == 0 {
+                return Ok(state.failed.take());
+            }
+            drop(self.changed.wait_timeout(state, PING_AFTER));
+            if said.elapsed() >= PING_AFTER {
+                said = Instant::now();
+                session.send(&Message::Ping)?;
+            }
+        }
+    }
+
+    /// A lane's part.
+    pub fn run_lane(&self, mut session: Session) {
+        self.state().lanes += 1;
+        if let Err(error) = self.send_lane(&mut session) {
+            self.fail(error);
+        }
+        self.state().lanes -= 1;
+        self.changed.notify_all();
+    }
+
+    fn send_lane(&self, session: &mut Session) -> Result<()> {
+        let mut reader = self.sources.reader();
+        let mut has_sent = false;
+        while let Some(index) = self.next_chunk() {
+            if !has_sent {
+                self.tally.add_lane();
+                has_sent = true;
+            }
+            self.send_chunk(session, &mut reader, index)?;
+        }
+        session.send(&Message::End)
+    }
+}
+
+/// Waits for the files to be in place.
+pub fn stored(mut session: Session) -> Result<()> {
+    const DURING: &str = "waiting for the files to be on disk";
+    loop {
+        match session.read(DURING)? {
+            Message::Stored => return session.finish(&Message::Bye),
+            // An ACK says how much of a stream is stored so far.
+            Message::Ping | Message::Ack(_) => {}
+            Message::Failed(failure) => return Err(failed(session.label(), failure)),
+            other => {
+                let kind = other.kind();
+                return Err(session.unexpected(kind, DURING));
+            }
+        }
+    }
+}
+
+/// The receiver's failure in the user's words.
+pub fn failed(peer: &str, failure: Failure) -> Error {
+    let (why, disk) = match failure {
+        Failure::Full => ("its disk is full; what arrived is kept there for the next try", true),
+        Failure::Disk => ("its disk failed", true),
+        Failure::Source => ("it lost track of the files", false),
+        Failure::Closed => ("what it writes to was closed", false),
+        Failure::TooLarge => ("it is longer than they take", false),
+    };
+    Error::Remote { peer: peer.to_owned(), why, disk }
 }

@@ -8,9 +8,13 @@ use crate::wire::codec::{Malformed, Reader, Writer};
 
 /// Longest text of a message in bytes; longer things are files (DESIGN section 5).
 pub const MAX_TEXT: usize = 1 << 20;
-/// Bytes of a chunk but the last. Four records: large enough that a chunk's bookkeeping costs nothing, small
-/// enough that a lost connection repeats little.
-pub const CHUNK: usize = 256 << 10;
+/// Most data in a PIECE: a message of that size is one record, so that it is sealed and opened where it lies.
+pub const PIECE: usize = 60 << 10;
+/// Bytes of a chunk but the last: four pieces, large enough that a chunk's bookkeeping costs nothing, small enough
+/// that a lost connection repeats little.
+pub const CHUNK: usize = 4 * PIECE;
+/// The bytes of an OFFER whose length is not known beforehand.
+pub const UNKNOWN: u64 = u64::MAX;
 /// Highest message number, in µs the year 4253: above any clock, and far below where adding one would end.
 pub const MAX_NUMBER: u64 = (1 << 56) - 1;
 /// Longest body of a MANIFEST message in bytes; a manifest goes as several.
@@ -19,6 +23,8 @@ pub const MAX_MANIFEST: usize = 64 << 10;
 pub const MAX_NAME: usize = 128;
 /// Bytes before a body: type and length.
 pub const HEADER: usize = 5;
+/// Bytes before a PIECE's data.
+pub const PIECE_HEAD: usize = HEADER + 8;
 
 /// What a session is for: the first byte of message 3's payload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,6 +74,16 @@ pub enum Declined {
     Full = 3,
     /// The receiver cannot write where files land.
     Disk = 5,
+    /// Its user does not take files from this peer.
+    Policy = 6,
+    /// More than this peer's files may fill there.
+    Quota = 7,
+    /// Its user would have to be asked, and said no or is not there.
+    Asked = 8,
+    /// It writes a transfer to a pipe, which takes one file.
+    OneFile = 9,
+    /// It no longer has, or never had, what came before this part of a stream.
+    Gone = 10,
 }
 
 /// Why a transfer that had begun ends.
@@ -79,6 +95,10 @@ pub enum Failure {
     Disk = 2,
     /// A file changed while it was sent, or cannot be read.
     Source = 3,
+    /// What the receiver writes to was closed.
+    Closed = 4,
+    /// A stream is longer than what is taken.
+    TooLarge = 5,
 }
 
 fn number(fields: &mut Reader) -> Result<u64, Malformed> {
@@ -123,27 +143,45 @@ pub enum Message<'a> {
     Ack(u64),
     /// A transfer: what the manifest that follows adds up to.
     Offer {
-        /// Random, names the transfer.
+        /// Random, names a stream, so that it can go on after its connection was lost; zeros for files.
         transfer: [u8; 16],
         /// Entries in the manifest.
         entries: u32,
-        /// Bytes of all files.
+        /// Bytes of all files, or [`UNKNOWN`].
         bytes: u64,
     },
     /// A part of the manifest: whole entries, see `transfer::manifest`.
     Manifest(&'a [u8]),
-    /// The receiver takes what is offered.
-    Take,
+    /// The receiver takes what is offered, as chunks.
+    Take {
+        /// Lanes that may be dialled beside the session.
+        lanes: u8,
+        /// What opens them; each lane once.
+        ticket: [u8; 16],
+    },
+    /// The receiver takes it in order, from this byte on.
+    Stream(u64),
     /// The receiver does not.
     Decline(Declined),
-    /// A piece of the files laid end to end.
-    Chunk {
-        /// Its place: it starts at byte `index * CHUNK`.
-        index: u64,
-        /// [`CHUNK`] bytes, or fewer in the last one.
+    /// Chunks that the receiver has from an earlier connection.
+    Have {
+        /// The first of them.
+        first: u64,
+        /// How many.
+        count: u32,
+        /// BLAKE2b-256 of their bytes.
+        hash: [u8; 32],
+    },
+    /// As many chunks will be sent.
+    Start(u64),
+    /// Some bytes of the files laid end to end, or of the stream.
+    Piece {
+        /// Where they belong.
+        at: u64,
+        /// At most [`PIECE`] bytes.
         data: &'a [u8],
     },
-    /// All chunks were sent.
+    /// The stream ends here.
     End,
     /// All files are in place and on disk.
     Stored,
@@ -159,20 +197,42 @@ const REFUSALS: [Refusal; 6] = [
     Refusal::Busy,
     Refusal::Unsupported,
 ];
-const DECLINES: [Declined; 4] = [Declined::Manifest, Declined::TooLarge, Declined::Full, Declined::Disk];
-const FAILURES: [Failure; 3] = [Failure::Full, Failure::Disk, Failure::Source];
+const DECLINES: [Declined; 9] = [
+    Declined::Manifest,
+    Declined::TooLarge,
+    Declined::Full,
+    Declined::Disk,
+    Declined::Policy,
+    Declined::Quota,
+    Declined::Asked,
+    Declined::OneFile,
+    Declined::Gone,
+];
+const FAILURES: [Failure; 5] =
+    [Failure::Full, Failure::Disk, Failure::Source, Failure::Closed, Failure::TooLarge];
+
+/// The bytes before a PIECE's data, so that the data can be read from its file right behind them.
+pub fn piece_head(at: u64, length: usize) -> [u8; PIECE_HEAD] {
+    let mut head = [0; PIECE_HEAD];
+    head[0] = Message::Piece { at, data: &[] }.kind();
+    head[1..HEADER].copy_from_slice(&(8 + length as u32).to_be_bytes());
+    head[HEADER..].copy_from_slice(&at.to_be_bytes());
+    head
+}
 
 /// The most bytes that the body of a message of this type may have; checked before anything is allocated for it.
 pub fn max_body(kind: u8) -> Result<usize, Malformed> {
     Ok(match kind {
-        1 | 3 | 4 | 5 | 18 | 21 | 22 => 0,
+        1 | 3 | 4 | 5 | 21 | 22 => 0,
         2 | 19 | 23 => 1,
         6 => 1 + MAX_NAME + 2,
-        7 | 9 => 8,
+        7 | 9 | 25 | 26 => 8,
         8 => 8 + MAX_TEXT,
         16 => 16 + 4 + 8,
         17 => MAX_MANIFEST,
-        20 => 8 + CHUNK,
+        18 => 1 + 16,
+        20 => 8 + PIECE,
+        24 => 8 + 4 + 32,
         _ => return Err(Malformed("message type")),
     })
 }
@@ -203,12 +263,19 @@ impl<'a> Message<'a> {
                 bytes: fields.u64("bytes")?,
             },
             17 => Message::Manifest(fields.rest()),
-            18 => Message::Take,
+            18 => Message::Take { lanes: fields.u8("lanes")?, ticket: fields.array("ticket")? },
             19 => Message::Decline(one_of(fields.u8("reason")?, &DECLINES, |d| d as u8, "reason")?),
-            20 => Message::Chunk { index: fields.u64("index")?, data: fields.rest() },
+            20 => Message::Piece { at: fields.u64("place")?, data: fields.rest() },
             21 => Message::End,
             22 => Message::Stored,
             23 => Message::Failed(one_of(fields.u8("failure")?, &FAILURES, |f| f as u8, "failure")?),
+            24 => Message::Have {
+                first: fields.u64("first chunk")?,
+                count: fields.u32("chunks")?,
+                hash: fields.array("hash")?,
+            },
+            25 => Message::Start(fields.u64("chunks")?),
+            26 => Message::Stream(number(&mut fields)?),
             _ => return Err(Malformed("message type")),
         };
         fields.expect_empty("bytes behind the message")?;
@@ -229,12 +296,15 @@ impl<'a> Message<'a> {
             Message::Ack(_) => 9,
             Message::Offer { .. } => 16,
             Message::Manifest(_) => 17,
-            Message::Take => 18,
+            Message::Take { .. } => 18,
             Message::Decline(_) => 19,
-            Message::Chunk { .. } => 20,
+            Message::Piece { .. } => 20,
             Message::End => 21,
             Message::Stored => 22,
             Message::Failed(_) => 23,
+            Message::Have { .. } => 24,
+            Message::Start(_) => 25,
+            Message::Stream(_) => 26,
         }
     }
 
@@ -242,14 +312,16 @@ impl<'a> Message<'a> {
     pub fn body_len(&self) -> usize {
         match self {
             Message::Accept | Message::Bye | Message::Ping | Message::Pong => 0,
-            Message::Take | Message::End | Message::Stored => 0,
+            Message::End | Message::Stored => 0,
             Message::Refused(_) | Message::Decline(_) | Message::Failed(_) => 1,
             Message::Profile { name, .. } => 1 + name.len() + 2,
-            Message::Held(_) | Message::Ack(_) => 8,
+            Message::Held(_) | Message::Ack(_) | Message::Start(_) | Message::Stream(_) => 8,
+            Message::Take { .. } => 1 + 16,
+            Message::Have { .. } => 8 + 4 + 32,
             Message::Text { body, .. } => 8 + body.len(),
             Message::Offer { .. } => 16 + 4 + 8,
             Message::Manifest(part) => part.len(),
-            Message::Chunk { data, .. } => 8 + data.len(),
+            Message::Piece { data, .. } => 8 + data.len(),
         }
     }
 
@@ -259,7 +331,7 @@ impl<'a> Message<'a> {
         out.put_u32(self.body_len() as u32);
         match *self {
             Message::Accept | Message::Bye | Message::Ping | Message::Pong => {}
-            Message::Take | Message::End | Message::Stored => {}
+            Message::End | Message::Stored => {}
             Message::Refused(refusal) => out.put_u8(refusal as u8),
             Message::Decline(reason) => out.put_u8(reason as u8),
             Message::Failed(failure) => out.put_u8(failure as u8),
@@ -269,6 +341,16 @@ impl<'a> Message<'a> {
                 out.put_u16(port);
             }
             Message::Held(number) | Message::Ack(number) => out.put_u64(number),
+            Message::Start(number) | Message::Stream(number) => out.put_u64(number),
+            Message::Take { lanes, ticket } => {
+                out.put_u8(lanes);
+                out.put(&ticket);
+            }
+            Message::Have { first, count, hash } => {
+                out.put_u64(first);
+                out.put_u32(count);
+                out.put(&hash);
+            }
             Message::Text { number, body } => {
                 out.put_u64(number);
                 out.put(body);
@@ -279,8 +361,8 @@ impl<'a> Message<'a> {
                 out.put_u64(bytes);
             }
             Message::Manifest(part) => out.put(part),
-            Message::Chunk { index, data } => {
-                out.put_u64(index);
+            Message::Piece { at, data } => {
+                out.put_u64(at);
                 out.put(data);
             }
         }
@@ -306,8 +388,11 @@ mod tests {
             Message::Ack(1 << 40),
             Message::Offer { transfer: [3; 16], entries: 2, bytes: 1 << 33 },
             Message::Manifest(b"entries"),
-            Message::Take,
-            Message::Chunk { index: 9, data: b"data" },
+            Message::Take { lanes: 3, ticket: [7; 16] },
+            Message::Have { first: 64, count: 32, hash: [9; 32] },
+            Message::Start(1 << 34),
+            Message::Stream(1 << 34),
+            Message::Piece { at: 9, data: b"data" },
             Message::End,
             Message::Stored,
         ];
@@ -340,7 +425,7 @@ mod tests {
                 if let Ok(shorter) = Message::decode(bytes[0], &bytes[HEADER..end]) {
                     let long_field = matches!(
                         shorter,
-                        Message::Text { .. } | Message::Manifest(_) | Message::Chunk { .. }
+                        Message::Text { .. } | Message::Manifest(_) | Message::Piece { .. }
                     );
                     assert!(long_field, "{message:?} cut at {end}");
                 }
@@ -350,10 +435,16 @@ mod tests {
 
     #[test]
     fn numbers_that_leave_no_room_are_refused() {
-        for kind in [7, 8, 9] {
+        for kind in [7, 8, 9, 26] {
             assert!(Message::decode(kind, &(MAX_NUMBER + 1).to_be_bytes()).is_err());
             assert!(Message::decode(kind, &u64::MAX.to_be_bytes()).is_err());
         }
+    }
+
+    #[test]
+    fn the_head_of_a_piece_is_its_encoding_without_the_data() {
+        let bytes = encoded(&Message::Piece { at: 77 << 30, data: &[5; 300] });
+        assert_eq!(piece_head(77 << 30, 300), bytes[..PIECE_HEAD]);
     }
 
     #[test]

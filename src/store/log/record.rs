@@ -35,6 +35,8 @@ pub enum Kind {
     History = 1,
     /// What waits to be delivered.
     Outbox = 2,
+    /// What files wait to be sent.
+    Files = 3,
 }
 
 /// What names a log and opens it.

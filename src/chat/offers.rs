@@ -1,0 +1,76 @@
+//! Files that are offered and wait for the user's word, by number.
+
+use std::path::PathBuf;
+use std::sync::mpsc::SyncSender;
+use std::sync::{Mutex, MutexGuard};
+
+use crate::node::event::Decision;
+
+/// Offers of this chat; those that are decided leave a gap.
+#[derive(Default)]
+pub struct Offers {
+    waiting: Mutex<Vec<Option<SyncSender<Decision>>>>,
+}
+
+impl Offers {
+    fn waiting(&self) -> MutexGuard<'_, Vec<Option<SyncSender<Decision>>>> {
+        self.waiting.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    /// Keeps an offer; gives its number.
+    pub fn add(&self, answer: SyncSender<Decision>) -> usize {
+        let mut waiting = self.waiting();
+        waiting.push(Some(answer));
+        waiting.len()
+    }
+
+    /// Decides; `false` when no such offer waits any more.
+    pub fn decide(&self, number: usize, decision: Decision) -> bool {
+        let mut waiting = self.waiting();
+        let answer = number.checked_sub(1).and_then(|place| waiting.get_mut(place)?.take());
+        answer.is_some_and(|answer| answer.send(decision).is_ok())
+    }
+
+    /// Runs `/accept N [DIR]` and `/refuse N`; `None` for any other line, else what to say to the user.
+    pub fn command(&self, line: &str) -> Option<&'static str> {
+        let mut words = line.trim_end().splitn(3, ' ');
+        let command = words.next()?;
+        if command != "/accept" && command != "/refuse" {
+            return None;
+        }
+        let number = words.next().and_then(|number| number.parse().ok());
+        let dir = words.next().map(PathBuf::from);
+        let decision = if command == "/accept" { Decision::Accept { dir } } else { Decision::Refuse };
+        Some(match number {
+            None => "which one? /accept N [DIR] or /refuse N",
+            Some(number) if !self.decide(number, decision) => "no such offer waits any more",
+            Some(_) => "",
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::mpsc::sync_channel;
+
+    #[test]
+    fn an_offer_is_decided_once() {
+        let offers = Offers::default();
+        let (answer, decided) = sync_channel(1);
+        let number = offers.add(answer);
+        assert_eq!(offers.command(&format!("/accept {number} /tmp/a b")), Some(""));
+        assert_eq!(decided.recv(), Ok(Decision::Accept { dir: Some("/tmp/a b".into()) }));
+        assert!(offers.command("/refuse 1").is_some_and(|said| said.contains("no such offer")));
+    }
+
+    #[test]
+    fn other_lines_are_messages() {
+        let offers = Offers::default();
+        for line in ["accept 1", "/acceptance 1", "hello /accept 1", ""] {
+            assert_eq!(offers.command(line), None, "{line}");
+        }
+        assert!(offers.command("/accept").is_some() && offers.command("/accept x").is_some());
+        assert!(offers.command("/refuse 0").is_some() && offers.command("/accept 99").is_some());
+    }
+}

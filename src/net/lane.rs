@@ -1,0 +1,79 @@
+//! Lanes on TCP streams: further connections of a session that is there already (egoat-protocol(7), LANES). It leaves
+//! out tickets and their lifetime.
+
+use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
+
+use crate::crypto::keys::PublicKey;
+use crate::crypto::lane::{self, Lane, LaneInitiator, MESSAGE_LEN};
+use crate::error::{Error, Result, reason};
+use crate::net::deadline::Deadline;
+use crate::net::dial::CONNECT;
+use crate::net::handshake::{HANDSHAKE, Opening, closed, lane_preamble, too_short};
+use crate::net::session::{Binding, Session};
+
+/// The session that lanes belong to, as either end knows it.
+pub struct Parent {
+    /// What binds them to it.
+    pub binding: Binding,
+    /// The session's peer.
+    pub peer: PublicKey,
+    /// What it is called in errors.
+    pub label: String,
+}
+
+impl Parent {
+    /// Of a session.
+    pub fn of(session: &Session) -> Parent {
+        let Binding { export, handshake_hash } = *session.binding();
+        let binding = Binding { export, handshake_hash };
+        Parent { binding, peer: session.peer(), label: session.label().to_owned() }
+    }
+
+    fn lane<'a>(&'a self, preamble: &'a [u8; 8], ticket: &'a [u8; 16], index: u8) -> Lane<'a> {
+        let Binding { export, handshake_hash } = &self.binding;
+        Lane { preamble, ticket, index, handshake_hash, export }
+    }
+}
+
+/// Dials the lane `index` of a ticket, at the address that the session has.
+pub fn dial(address: SocketAddr, parent: &Parent, ticket: &[u8; 16], index: u8) -> Result<Session> {
+    let unreachable = |why: String| Error::Unreachable { peer: parent.label.clone(), why };
+    let network = |cause: std::io::Error| unreachable(reason(&cause));
+    let deadline = Deadline::after(HANDSHAKE);
+    let stream = TcpStream::connect_timeout(&address, CONNECT).map_err(network)?;
+    let preamble = lane_preamble();
+    let failed = |_| unreachable("the lane's handshake failed".into());
+    let (state, first) = LaneInitiator::start(&parent.lane(&preamble, ticket, index)).map_err(failed)?;
+    let opening = [preamble.as_slice(), ticket, &[index], &first].concat();
+    deadline.write_all(&stream, &opening).map_err(network)?;
+    let mut second = [0; MESSAGE_LEN];
+    deadline.read_exact(&stream, &mut second).map_err(|short| network(short.cause))?;
+    let established = state.finish(&second).map_err(failed)?;
+    Session::new(stream, parent.peer, parent.label.clone(), established)
+}
+
+/// Accepts a lane. `find` gives the session of a ticket that is good for this lane, and how to use it up: that happens
+/// once message 1 has proven that the dialler has the ticket's secret, and fails when it happened before.
+pub fn respond<C, F: FnOnce() -> Option<C>>(
+    stream: TcpStream,
+    opening: &Opening,
+    find: impl FnOnce(&[u8; 16], u8) -> Option<(Arc<Parent>, F)>,
+) -> Result<(Session, C)> {
+    let Opening { preamble, deadline, first_deadline } = opening;
+    let mut ticket = [0; 16];
+    let mut index = [0];
+    let mut first = [0; MESSAGE_LEN];
+    first_deadline.read_exact(&stream, &mut ticket).map_err(|_| too_short())?;
+    first_deadline.read_exact(&stream, &mut index).map_err(|_| too_short())?;
+    let [index] = index;
+    let (parent, claim) = find(&ticket, index).ok_or_else(|| closed("a ticket that is not good"))?;
+    first_deadline.read_exact(&stream, &mut first).map_err(|_| too_short())?;
+
+    let lane = parent.lane(preamble, &ticket, index);
+    let (second, established) =
+        lane::accept(&lane, &first).map_err(|_| closed("message 1 of a lane does not authenticate"))?;
+    let claimed = claim().ok_or_else(|| closed("a ticket that was used"))?;
+    deadline.write_all(&stream, &second).map_err(|_| closed("it does not read"))?;
+    Ok((Session::new(stream, parent.peer, parent.label.clone(), established)?, claimed))
+}

@@ -1,0 +1,383 @@
+//! Files that a peer sends to this node: whether they are taken, where they land, and what is told of them. It leaves
+//! out the bytes: see `transfer`.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use crate::error::{Error, Result};
+use crate::net::deadline::Deadline;
+use crate::net::session::{PING_AFTER, Session};
+use crate::node::event::{Decision, Event};
+use crate::node::running::{FilesTo, Shared};
+use crate::node::transfers::{Incoming, Lane, Turn};
+use crate::store::partial::{self, Partial};
+use crate::store::peers::Peer;
+use crate::store::space;
+use crate::text;
+use crate::transfer::landing::{self, Landing, Place, Received};
+use crate::transfer::policy::{Refusal as Unwanted, Rules, Verdict};
+use crate::transfer::receive::{self, Inbound, Offer};
+use crate::transfer::staging::Staging;
+use crate::transfer::stream::{self, FileSink, PipeSink, Sink};
+use crate::transfer::tally::Tally;
+use crate::wire::message::{Declined, Failure, Message, Refusal, UNKNOWN};
+
+/// The sender may hang up while the user is asked.
+const LOOK: Duration = Duration::from_secs(1);
+/// The user has this long to answer.
+const PATIENCE: Duration = Duration::from_secs(15 * 60);
+/// For less it is not worth asking how much room there is: a write that fails tells as well.
+const WORTH_ASKING: u64 = 1 << 20;
+/// The sender says goodbye within this, or has not heard that all is in place.
+const GOODBYE: Duration = Duration::from_secs(5);
+
+/// Serves a session of kind FILES.
+pub fn serve(shared: &Arc<Shared>, mut session: Session, peer: &Peer) -> Result<()> {
+    if !shared.options().files_from.includes(peer) {
+        return session.finish(&Message::Refused(Refusal::Unsupported));
+    }
+    let Some(turn) = shared.transfers().begin(&session, !shared.options().messages) else {
+        return session.finish(&Message::Refused(Refusal::Busy));
+    };
+    session.send(&Message::Accept)?;
+    match take(shared, session, peer, turn) {
+        Ok(()) => Ok(()),
+        Err(error) => {
+            shared.tell(Event::TransferFailed { peer: peer.name.clone(), error });
+            Ok(())
+        }
+    }
+}
+
+/// What becomes of an offer.
+enum Ruling {
+    Take { dir: PathBuf, limit: u64 },
+    Decline(Declined),
+}
+
+fn take(shared: &Arc<Shared>, session: Session, peer: &Peer, turn: Turn) -> Result<()> {
+    let (mut session, offer) = receive::read_offer(session)?;
+    let name = &peer.name;
+    if let FilesTo::Pipe(pipe) = &shared.options().files_to {
+        return take_into_pipe(shared, session, &offer, pipe);
+    }
+    let (dir, limit) = match rule(shared, &mut session, peer, &offer)? {
+        Ruling::Take { dir, limit } => (dir, limit),
+        Ruling::Decline(reason) => {
+            session.finish(&Message::Decline(reason))?;
+            return Err(Error::failed(format!(
+                "{name} offered {}, which was refused: {}",
+                offer.manifest.title(),
+                because(reason)
+            )));
+        }
+    };
+    let home = shared.own().home();
+    let id = landing::id(&peer.key, &offer.transfer, &offer.manifest, &dir);
+    if !turn.claim(&id) {
+        return session.finish(&Message::Bye);
+    }
+    if is_done(shared, &id)? {
+        return say_stored(shared, session, || {
+            Partial::load(home, &id)?.map_or(Ok(()), |note| note.forget(home))
+        });
+    }
+    partial::sweep(home, Some(&peer.key))?;
+    let note = Partial {
+        id,
+        peer: peer.key,
+        bytes: offer.bytes().unwrap_or(UNKNOWN),
+        title: offer.manifest.title(),
+        dir: dir.clone(),
+        done: Vec::new(),
+    };
+    if let Some(reason) = no_room(&offer, &note) {
+        session.finish(&Message::Decline(reason))?;
+        return Err(Error::failed(format!("{name} offered {}, for which there is no room", note.title)));
+    }
+    let place = Place { dir, overwrite: shared.options().overwrite };
+    let landing = match Landing::open(home, place, note) {
+        Ok(Some(landing)) => landing,
+        Ok(None) => return session.finish(&Message::Bye),
+        Err(error) => return Err(declined_by_disk(session, error)),
+    };
+    if offer.is_stream {
+        take_stream(shared, session, &offer, landing, limit)
+    } else {
+        take_files(shared, session, offer, landing, turn)
+    }
+}
+
+fn declined_by_disk(session: Session, error: Error) -> Error {
+    let reason = if receive::is_full(&error) { Declined::Full } else { Declined::Disk };
+    match session.finish(&Message::Decline(reason)) {
+        Ok(()) => error,
+        Err(lost) => lost,
+    }
+}
+
+/// Judges an offer by the rules for its sender; the user is asked where they say so and there is one to ask.
+fn rule(shared: &Shared, session: &mut Session, peer: &Peer, offer: &Offer) -> Result<Ruling> {
+    let options = shared.options();
+    let dir = match &options.files_to {
+        FilesTo::Flat(dir) => dir.clone(),
+        _ => peer.downloads_dir().unwrap_or_else(|| options.landing(&peer.name)),
+    };
+    let Some(max_bytes) = options.max_bytes else {
+        return Ok(Ruling::Take { dir, limit: u64::MAX });
+    };
+    let rules = Rules::of(peer, max_bytes);
+    // What an earlier try of the same left is counted as if it were not there.
+    let id = landing::id(&peer.key, &offer.transfer, &offer.manifest, &dir);
+    let used = || space::used_bytes(&dir).saturating_sub(space::used_bytes(&partial::staging(&dir, &id)));
+    let limit = if peer.quota().is_some() { rules.limit(used()) } else { rules.limit(0) };
+    Ok(match rules.judge(offer.bytes(), used) {
+        Verdict::Accept => Ruling::Take { dir, limit },
+        Verdict::Refuse(unwanted) => Ruling::Decline(declined(unwanted)),
+        Verdict::Ask if !options.asks => Ruling::Decline(declined(rules.unanswered())),
+        Verdict::Ask => match ask(shared, session, peer, offer)? {
+            Decision::Accept { dir: wanted } => Ruling::Take { dir: wanted.unwrap_or(dir), limit: u64::MAX },
+            Decision::Refuse => Ruling::Decline(Declined::Asked),
+        },
+    })
+}
+
+fn declined(unwanted: Unwanted) -> Declined {
+    match unwanted {
+        Unwanted::Policy => Declined::Policy,
+        Unwanted::TooLarge => Declined::TooLarge,
+        Unwanted::Quota => Declined::Quota,
+        Unwanted::Asked => Declined::Asked,
+    }
+}
+
+fn because(reason: Declined) -> &'static str {
+    match reason {
+        Declined::TooLarge => "it is more than --max-file, or max-file= in the peers file, allows",
+        Declined::Quota => "their files would be more than quota= in the peers file allows",
+        Declined::Policy => "files=refuse is in the peers file",
+        _ => "nobody accepted it",
+    }
+}
+
+/// Shows the offer to the user, and waits for the answer. The sender is kept waiting by signs of life.
+fn ask(shared: &Shared, session: &mut Session, peer: &Peer, offer: &Offer) -> Result<Decision> {
+    let (answer, decided) = mpsc::sync_channel(1);
+    shared.tell(Event::Offer {
+        peer: peer.name.clone(),
+        title: offer.manifest.title(),
+        files: offer.manifest.files(),
+        bytes: offer.bytes(),
+        answer,
+    });
+    let asked = Instant::now();
+    let mut said = Instant::now();
+    loop {
+        match decided.recv_timeout(LOOK) {
+            Ok(decision) => return Ok(decision),
+            Err(RecvTimeoutError::Disconnected) => return Ok(Decision::Refuse),
+            Err(RecvTimeoutError::Timeout) if asked.elapsed() > PATIENCE => return Ok(Decision::Refuse),
+            Err(RecvTimeoutError::Timeout) => {}
+        }
+        if session.has_input()? {
+            // It has nothing to say now: it went.
+            let kind = session.read("waiting for an answer")?.kind();
+            return Err(session.unexpected(kind, "waiting for an answer"));
+        }
+        if said.elapsed() >= PING_AFTER {
+            session.send(&Message::Ping)?;
+            said = Instant::now();
+        }
+    }
+}
+
+fn no_room(offer: &Offer, note: &Partial) -> Option<Declined> {
+    let bytes = offer.bytes().filter(|bytes| *bytes >= WORTH_ASKING)?;
+    let free = space::free_bytes(&note.dir)?;
+    let held = space::used_bytes(&note.staging());
+    (bytes > free.saturating_add(held)).then_some(Declined::Full)
+}
+
+/// All of it came to its name before, and is still there, but the sender has not heard of it.
+fn is_done(shared: &Shared, id: &str) -> Result<bool> {
+    let note = Partial::load(shared.own().home(), id)?;
+    Ok(note.is_some_and(|note| {
+        !note.done.is_empty() && note.done.iter().all(|path| std::fs::symlink_metadata(path).is_ok())
+    }))
+}
+
+fn take_files(
+    shared: &Arc<Shared>,
+    mut session: Session,
+    offer: Offer,
+    landing: Landing,
+    turn: Turn,
+) -> Result<()> {
+    let tally = begin(shared, &session, &offer);
+    let staging = match Staging::new(landing, offer.manifest) {
+        Ok(staging) => staging,
+        Err(error) => return Err(declined_by_disk(session, error)),
+    };
+    let incoming = Incoming::new(Inbound::new(staging, tally), turn);
+    let (lanes, ticket) = shared.transfers().let_in(&session, &incoming);
+    match incoming.inbound.run(&mut session, lanes, ticket) {
+        Ok(received) => {
+            note(shared, &session, &received)?;
+            say_stored(shared, session, || incoming.inbound.staging().landing().forget())
+        }
+        Err(error) => {
+            // Two names that this file system takes for one: no other try would help.
+            if matches!(&error, Error::Disk { cause, .. } if cause.kind() == io::ErrorKind::AlreadyExists) {
+                incoming.inbound.staging().landing().discard();
+            }
+            Err(failed(session, error))
+        }
+    }
+}
+
+/// Tells the sender what happened here, unless it is the connection that failed.
+fn failed(session: Session, error: Error) -> Error {
+    if let Some(failure) = receive::failure(&error) {
+        // If it cannot be told, it knows that the connection is lost.
+        let _ = session.finish(&Message::Failed(failure));
+    }
+    error
+}
+
+fn take_stream(
+    shared: &Arc<Shared>,
+    mut session: Session,
+    offer: &Offer,
+    landing: Landing,
+    limit: u64,
+) -> Result<()> {
+    let tally = begin(shared, &session, offer);
+    let [entry] = offer.manifest.entries() else { return Err(session.broken("a stream of several files")) };
+    let (mut sink, from) = match FileSink::new(landing, entry) {
+        Ok(made) => made,
+        Err(error) => return Err(declined_by_disk(session, error)),
+    };
+    let result = stream::receive(&mut session, &mut sink, from, limit, &tally)
+        .and_then(|size| size.map(|size| sink.publish(size)).transpose());
+    match result {
+        Ok(Some(received)) => {
+            note(shared, &session, &[received])?;
+            say_stored(shared, session, || sink.landing().forget())
+        }
+        Ok(None) => {
+            sink.landing().discard();
+            let peer = session.label().to_owned();
+            session.finish(&Message::Failed(Failure::TooLarge))?;
+            Err(Error::failed(format!(
+                "the stream of {peer} was longer than the {} allowed",
+                text::size(limit)
+            )))
+        }
+        Err(error) => Err(failed(session, error)),
+    }
+}
+
+/// What has gone into the pipe so far; a sender whose connection was lost goes on behind it.
+#[derive(Default)]
+pub struct Pipe {
+    /// Of which transfer, and how many bytes.
+    written: Mutex<Option<(String, u64)>>,
+}
+
+impl Sink for &Pipe {
+    fn write(&mut self, at: u64, bytes: &[u8]) -> Result<()> {
+        PipeSink(io::stdout().lock()).write(at, bytes)?;
+        if let Some((_, written)) = &mut *self.lock() {
+            *written += bytes.len() as u64;
+        }
+        Ok(())
+    }
+
+    fn store(&mut self, end: u64) -> Result<()> {
+        PipeSink(io::stdout().lock()).store(end)
+    }
+}
+
+impl Pipe {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Option<(String, u64)>> {
+        self.written.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    /// Where the transfer goes on; `None` when another one has begun to be written.
+    fn begin(&self, id: String) -> Option<u64> {
+        let mut written = self.lock();
+        let (begun, count) = written.get_or_insert((id.clone(), 0));
+        (*begun == id).then_some(*count)
+    }
+}
+
+fn take_into_pipe(shared: &Arc<Shared>, mut session: Session, offer: &Offer, mut pipe: &Pipe) -> Result<()> {
+    let is_one_file = offer.manifest.entries().len() == 1 && offer.manifest.files() == 1;
+    let id = landing::id(&session.peer(), &offer.transfer, &offer.manifest, Path::new("-"));
+    let from = if is_one_file { pipe.begin(id) } else { None };
+    let Some(from) = from else {
+        let name = session.label().to_owned();
+        session.finish(&Message::Decline(if is_one_file { Declined::Gone } else { Declined::OneFile }))?;
+        let what = if is_one_file { "something else than it began with" } else { "more than one file" };
+        return Err(Error::failed(format!("{name} offered {what}, and was refused")));
+    };
+    let tally = begin(shared, &session, offer);
+    match stream::receive(&mut session, &mut pipe, from, u64::MAX, &tally) {
+        Ok(size) => {
+            let size = size.unwrap_or(u64::MAX);
+            let title = offer.manifest.title();
+            note(shared, &session, &[Received { path: PathBuf::from(title), size }])?;
+            say_stored(shared, session, || Ok(()))
+        }
+        Err(Error::Disk { cause, .. }) if cause.kind() == io::ErrorKind::BrokenPipe => {
+            session.finish(&Message::Failed(Failure::Closed))?;
+            Err(Error::failed("what reads the output has closed it"))
+        }
+        Err(error) => Err(failed(session, error)),
+    }
+}
+
+/// Tells that a transfer comes in.
+fn begin(shared: &Shared, session: &Session, offer: &Offer) -> Arc<Tally> {
+    let tally = Arc::new(Tally::new(&offer.manifest, offer.is_stream));
+    let peer = session.label().to_owned();
+    shared.tell(Event::TransferBegan { peer, tally: Arc::clone(&tally) });
+    tally
+}
+
+/// Notes what is in place in the history, and tells of it.
+fn note(shared: &Shared, session: &Session, received: &[Received]) -> Result<()> {
+    let files: Vec<(u64, String)> =
+        received.iter().map(|one| (one.size, one.path.to_string_lossy().into_owned())).collect();
+    let mut history = shared.logged(shared.own().history(&session.peer()))?;
+    shared.logged(history.store_files(true, &files))?;
+    for Received { path, size } in received {
+        shared.tell(Event::File { peer: session.label().to_owned(), path: path.clone(), size: *size });
+    }
+    shared.doorbell().ring_back();
+    Ok(())
+}
+
+/// The sender learns that all is in place; `forget` is called once it has said goodbye. If it has not, it asks again.
+fn say_stored(shared: &Shared, mut session: Session, forget: impl FnOnce() -> Result<()>) -> Result<()> {
+    let peer = session.label().to_owned();
+    let said = session.send(&Message::Stored);
+    session.set_deadline(Some(Deadline::after(GOODBYE)));
+    let heard = said.and_then(|()| {
+        session.read_as("waiting for its goodbye", |message| (message == Message::Bye).then_some(()))
+    });
+    if heard.is_ok() {
+        forget()?;
+    }
+    // If this is lost, the files are in place all the same, and that is what is told here.
+    shared.tell(Event::TransferDone { peer });
+    Ok(())
+}
+
+/// Runs a lane to its end.
+pub fn serve_lane(lane: &Lane, session: &mut Session) {
+    lane.transfer.inbound.run_lane(lane.index, session);
+}

@@ -1,0 +1,144 @@
+//! Sending files to a peer: the session, the threads of its lanes, and the one that reads a pipe. It leaves out whether
+//! to try again.
+
+use std::io::{self, Read};
+use std::net::SocketAddr;
+use std::num::NonZero;
+use std::sync::mpsc::{self, Receiver};
+use std::thread;
+use std::time::Duration;
+
+use crate::error::Result;
+use crate::net::dial::{self, Target};
+use crate::net::lane::{self, Parent};
+use crate::net::session::Session;
+use crate::node::pairing::OwnProfile;
+use crate::node::running::STACK;
+use crate::store::home::Own;
+use crate::store::peers::Peer;
+use crate::transfer::manifest::Manifest;
+use crate::transfer::send::{self, Answer, Outbound};
+use crate::transfer::source::Sources;
+use crate::transfer::stream::{self, FileFeed, Spool};
+use crate::transfer::tally::Tally;
+use crate::wire::message::{Kind, Message, PIECE};
+
+/// Connections of a transfer, its session among them (DESIGN section 5).
+pub const MOST_STREAMS: usize = 8;
+/// Of those who do not say how many.
+const USUAL_STREAMS: usize = 4;
+/// A lane is worth its handshake for so many chunks: 4 MiB.
+const CHUNKS_PER_LANE: u64 = 17;
+/// A node with many newcomers closes before it answers; a lane is dialled again after this, and then done without.
+const AGAIN: Duration = Duration::from_millis(250);
+/// Pieces of a pipe that are read ahead.
+const AHEAD: usize = 4;
+
+/// How many connections a transfer has unless the user says.
+pub fn usual_streams() -> usize {
+    thread::available_parallelism().map_or(1, NonZero::get).min(USUAL_STREAMS)
+}
+
+/// Sends the files over at most `streams` connections; when it returns, they are in place on the peer's disk. Gives the
+/// address that they went to.
+pub fn send(
+    own: &Own,
+    peer: &Peer,
+    sources: &Sources,
+    streams: usize,
+    tally: &Tally,
+) -> Result<Option<SocketAddr>> {
+    let mut session = dial(own, peer)?;
+    let address = session.remote_address();
+    match send::offer(&mut session, sources, tally)? {
+        Answer::Stored => {
+            tally.hold(sources.manifest().bytes());
+            session.finish(&Message::Bye)?;
+        }
+        Answer::Stream(from) => {
+            let mut feed = FileFeed::new(sources.reader(), sources.manifest().bytes());
+            stream::send(session, &mut feed, from, tally)?;
+        }
+        Answer::Chunks { lanes, ticket, proven } => {
+            let outbound = Outbound::new(sources, proven, tally);
+            send_chunks(session, &outbound, streams.min(1 + usize::from(lanes)), &ticket)?;
+        }
+    }
+    Ok(address)
+}
+
+/// The session in this thread, and each lane in one of its own.
+fn send_chunks(session: Session, outbound: &Outbound, streams: usize, ticket: &[u8; 16]) -> Result<()> {
+    let worthwhile = (outbound.chunks() / CHUNKS_PER_LANE) as usize;
+    let lanes = (streams - 1).min(worthwhile);
+    let parent = Parent::of(&session);
+    let address = session.remote_address();
+    thread::scope(|scope| {
+        for index in 0..lanes as u8 {
+            let parent = &parent;
+            let run = move || {
+                let Some(address) = address else { return };
+                let dialled = lane::dial(address, parent, ticket, index).or_else(|_| {
+                    thread::sleep(AGAIN);
+                    lane::dial(address, parent, ticket, index)
+                });
+                // The others do its work.
+                if let Ok(session) = dialled {
+                    outbound.run_lane(session);
+                }
+            };
+            let name = format!("lane {index}");
+            // One lane fewer, if there can be no thread.
+            let _ = thread::Builder::new().name(name).stack_size(STACK).spawn_scoped(scope, run);
+        }
+        outbound.run(session)
+    })
+}
+
+/// Sends what comes out of a pipe, from where the peer wants it.
+pub fn send_pipe(
+    own: &Own,
+    peer: &Peer,
+    manifest: &Manifest,
+    transfer: [u8; 16],
+    spool: &mut Spool,
+    tally: &Tally,
+) -> Result<Option<SocketAddr>> {
+    let mut session = dial(own, peer)?;
+    let address = session.remote_address();
+    match send::offer_stream(&mut session, transfer, manifest)? {
+        Some(from) => stream::send(session, spool, from, tally)?,
+        None => session.finish(&Message::Bye)?,
+    }
+    Ok(address)
+}
+
+/// Reads stdin, so that whoever sends it is not held up by a pipe in which nothing comes.
+pub fn read_stdin() -> io::Result<Receiver<io::Result<Vec<u8>>>> {
+    let (sender, pieces) = mpsc::sync_channel(AHEAD);
+    thread::Builder::new().name("stdin".into()).stack_size(STACK).spawn(move || {
+        let mut stdin = io::stdin().lock();
+        loop {
+            let mut piece = vec![0; PIECE];
+            let read = match stdin.read(&mut piece) {
+                Ok(0) => return,
+                Ok(length) => {
+                    piece.truncate(length);
+                    Ok(piece)
+                }
+                Err(cause) if cause.kind() == io::ErrorKind::Interrupted => continue,
+                Err(cause) => Err(cause),
+            };
+            let failed = read.is_err();
+            if sender.send(read).is_err() || failed {
+                return;
+            }
+        }
+    })?;
+    Ok(pieces)
+}
+
+fn dial(own: &Own, peer: &Peer) -> Result<Session> {
+    let profile = OwnProfile::new(own.home(), 0)?;
+    dial::dial(own.keys(), &Target::peer(peer, None), Kind::Files, &[profile.message()])
+}

@@ -1,0 +1,214 @@
+//! Transfers that come in just now: whose turn it is, and which lanes they let in. It leaves out the bytes: see
+//! `inbound`.
+
+use std::collections::HashMap;
+use std::net::{Shutdown, TcpStream};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, Weak};
+use std::time::{Duration, Instant};
+
+use crate::crypto::keys::PublicKey;
+use crate::crypto::random_array;
+use crate::net::lane::Parent;
+use crate::net::session::Session;
+use crate::transfer::receive::Inbound;
+
+/// Transfers of one peer at a time (DESIGN section 5: its connections).
+const MOST_PER_PEER: usize = 4;
+/// Lanes of one peer at a time.
+const MOST_LANES: usize = 8;
+/// Lanes of one transfer beside its session.
+const MOST_LANES_EACH: u8 = 7;
+/// A ticket is good for this long.
+const TICKET_LIFE: Duration = Duration::from_secs(60);
+/// A sender may come again before its last connection is noticed to be gone.
+const WIND_UP: Duration = Duration::from_secs(3);
+
+struct Running {
+    number: u64,
+    peer: PublicKey,
+    /// What it is, once the offer was read: see `transfer::landing::id`.
+    id: Option<String>,
+    /// Ends its session.
+    closer: Option<TcpStream>,
+}
+
+#[derive(Default)]
+struct State {
+    running: Vec<Running>,
+    last_number: u64,
+    tickets: HashMap<[u8; 16], Ticket>,
+    /// Lanes of each peer.
+    lanes: HashMap<PublicKey, usize>,
+}
+
+struct Ticket {
+    parent: Arc<Parent>,
+    transfer: Weak<Incoming>,
+    until: Instant,
+    lanes: u8,
+    /// A bit for each lane that was dialled.
+    used: u8,
+}
+
+/// All of them.
+#[derive(Default)]
+pub struct Transfers {
+    state: Mutex<State>,
+    over: Condvar,
+}
+
+/// Files that come in, as the threads of the session and of its lanes share them.
+pub struct Incoming {
+    /// The files.
+    pub inbound: Inbound,
+    // Given up after the files, so that who comes next finds their folder unlocked.
+    _turn: Turn,
+}
+
+impl Incoming {
+    /// The turn lasts until the last thread is done with the files.
+    pub fn new(inbound: Inbound, turn: Turn) -> Arc<Incoming> {
+        Arc::new(Incoming { inbound, _turn: turn })
+    }
+}
+
+impl Transfers {
+    /// A thread that panicked left the state as it was between two statements here, which is consistent.
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    /// Waits a moment for `is_free`, which is tried again whenever a transfer ends.
+    fn wait(&self, mut is_free: impl FnMut(&mut State) -> bool) -> Option<MutexGuard<'_, State>> {
+        let waited = self.over.wait_timeout_while(self.state(), WIND_UP, |state| !is_free(state));
+        let (state, waited) = waited.unwrap_or_else(|poisoned| poisoned.into_inner());
+        (!waited.timed_out()).then_some(state)
+    }
+
+    /// A turn to send files, at most four of a peer and, if it is the `only_one`, one in all. A peer that comes again to
+    /// a one-off receiver has lost its first connection.
+    pub fn begin(self: &Arc<Self>, session: &Session, only_one: bool) -> Option<Turn> {
+        let peer = session.peer();
+        let mut state = self.wait(|state| {
+            if only_one {
+                close(state.running.iter().filter(|one| one.peer == peer));
+                return state.running.is_empty();
+            }
+            state.running.iter().filter(|one| one.peer == peer).count() < MOST_PER_PEER
+        })?;
+        state.last_number += 1;
+        let number = state.last_number;
+        state.running.push(Running { number, peer, id: None, closer: session.closer().ok() });
+        Some(Turn { transfers: Arc::clone(self), number })
+    }
+
+    /// Lets lanes into a transfer; gives how many, and the ticket.
+    pub fn let_in(&self, session: &Session, transfer: &Arc<Incoming>) -> (u8, [u8; 16]) {
+        let mut state = self.state();
+        let now = Instant::now();
+        state.tickets.retain(|_, ticket| ticket.until > now && ticket.transfer.strong_count() > 0);
+        let used = state.lanes.get(&session.peer()).copied().unwrap_or(0);
+        let lanes = MOST_LANES_EACH.min(MOST_LANES.saturating_sub(used) as u8);
+        let ticket = random_array();
+        let parent = Arc::new(Parent::of(session));
+        let transfer = Arc::downgrade(transfer);
+        state.tickets.insert(ticket, Ticket { parent, transfer, until: now + TICKET_LIFE, lanes, used: 0 });
+        (lanes, ticket)
+    }
+
+    /// The session that a ticket belongs to, if it is good for lane `index`.
+    pub fn find(&self, ticket: &[u8; 16], index: u8) -> Option<Arc<Parent>> {
+        let state = self.state();
+        let ticket = state.tickets.get(ticket)?;
+        ticket.is_good(index).then(|| Arc::clone(&ticket.parent))
+    }
+
+    /// Uses a lane of the ticket up.
+    pub fn claim(self: &Arc<Self>, ticket: &[u8; 16], index: u8) -> Option<Lane> {
+        let mut state = self.state();
+        let ticket = state.tickets.get_mut(ticket)?;
+        if !ticket.is_good(index) {
+            return None;
+        }
+        ticket.used |= 1 << index;
+        let (peer, transfer) = (ticket.parent.peer, ticket.transfer.upgrade()?);
+        let count = state.lanes.entry(peer).or_default();
+        if *count >= MOST_LANES {
+            return None;
+        }
+        *count += 1;
+        Some(Lane { transfer, index, _place: LanePlace { transfers: Arc::clone(self), peer } })
+    }
+}
+
+impl Ticket {
+    fn is_good(&self, index: u8) -> bool {
+        index < self.lanes && self.used & (1 << index) == 0 && Instant::now() < self.until
+    }
+}
+
+fn close<'a>(running: impl Iterator<Item = &'a Running>) {
+    for one in running {
+        if let Some(closer) = &one.closer {
+            // It has ended by itself otherwise.
+            let _ = closer.shutdown(Shutdown::Both);
+        }
+    }
+}
+
+/// A turn, until it is dropped.
+pub struct Turn {
+    transfers: Arc<Transfers>,
+    number: u64,
+}
+
+impl Turn {
+    /// Says what comes in. The same, on a connection that must be dead by now, is ended and waited for; `false` when it
+    /// does not end.
+    pub fn claim(&self, id: &str) -> bool {
+        let waited = self.transfers.wait(|state| {
+            let same = |one: &&Running| one.id.as_deref() == Some(id) && one.number != self.number;
+            close(state.running.iter().filter(same));
+            !state.running.iter().any(|one| same(&one))
+        });
+        let Some(mut state) = waited else { return false };
+        for one in state.running.iter_mut().filter(|one| one.number == self.number) {
+            one.id = Some(id.to_owned());
+        }
+        true
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        self.transfers.state().running.retain(|one| one.number != self.number);
+        self.transfers.over.notify_all();
+    }
+}
+
+/// A lane that was let in.
+pub struct Lane {
+    /// What it is for.
+    pub transfer: Arc<Incoming>,
+    /// Which of the ticket's.
+    pub index: u8,
+    _place: LanePlace,
+}
+
+/// A place among the lanes of a peer, until it is dropped.
+struct LanePlace {
+    transfers: Arc<Transfers>,
+    peer: PublicKey,
+}
+
+impl Drop for LanePlace {
+    fn drop(&mut self) {
+        let mut state = self.transfers.state();
+        if let Some(count) = state.lanes.get_mut(&self.peer) {
+            *count -= 1;
+            if *count == 0 {
+                state.lanes.remove(&self.peer);
+            }
+        }
+    }
+}

@@ -1,0 +1,400 @@
+//! The files that wait to be sent to one peer (egoat-files(5), QUEUED FILES): which, and what they looked like.
+//!
+//! ```text
+//! body    kind u8 ‖ number u64 ‖ rest
+//!         1 queued:  items; number is 0, and the record's seq is that of the entry; or it is the number of an entry that
+//!                    was stopped and waits again, with these items in the place of its old ones
+//!         2 settled: outcome u8 (1 sent, 2 cancelled, 3 changed, 4 refused) ‖ path length u16 ‖ path ‖ why
+//!         3 afresh:  the first record of a log that was started again; number is 0
+//! item    is_dir u8 ‖ modified i64, ns ‖ size u64 ‖ path length u16 ‖ path ‖ name length u16 ‖ name
+//! ```
+//!
+//! An entry is sent as a whole or not at all. It waits until a record settles it; one that was changed or refused is then
+//! stopped, and stays listed until the user cancels it or has it wait again.
+//!
+//! [`Listed`] follows the log without a lock: to look again costs a few system calls as long as nothing was appended.
+//! Left out are the files themselves (`store::source`), their transfer, and what was sent (`store::history`).
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use crate::error::{Error, Result};
+use crate::store::file;
+use crate::store::log::{GROWN, Log, LogId, MAX_BODY, Reader};
+use crate::store::source::{Item, snapshot};
+use crate::text;
+use crate::wire::codec::{Malformed, Reader as Fields, Writer};
+
+const QUEUED: u8 = 1;
+const SETTLED: u8 = 2;
+const AFRESH: u8 = 3;
+
+const SENT: u8 = 1;
+const CANCELLED: u8 = 2;
+const CHANGED: u8 = 3;
+const REFUSED: u8 = 4;
+
+/// Longest reason that is noted, in characters: it is for one line.
+const MAX_WHY: usize = 1000;
+
+/// Files and directories that are queued together and sent together.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Job {
+    /// Its number: when it was queued, in µs of Unix time unless the clock went back.
+    pub number: u64,
+    /// What it holds; at least one.
+    pub items: Vec<Item>,
+    /// Why it does not wait any more.
+    pub stopped: Option<Stop>,
+}
+
+impl Job {
+    /// Bytes of all its items.
+    pub fn size(&self) -> u64 {
+        self.items.iter().fold(0, |sum, item| sum.saturating_add(item.size))
+    }
+
+    /// What is not as it was when it was queued, the first such thing; looks at the disk.
+    pub fn change(&self) -> Option<Stop> {
+        self.items.iter().find_map(|item| {
+            let what = item.change()?;
+            Some(Stop::Changed { path: item.path.clone(), what })
+        })
+    }
+
+    /// Its items as they are now, under the same names.
+    pub fn items_now(&self) -> Result<Vec<Item>> {
+        let now = |item: &Item| Ok(Item { name: item.name.clone(), ..snapshot(&item.path)? });
+        self.items.iter().map(now).collect()
+    }
+}
+
+/// Why a job was not sent, and will not be unless the user says so.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Stop {
+    /// A source is not what it was when it was queued.
+    Changed {
+        /// The item.
+        path: PathBuf,
+        /// What is different.
+        what: String,
+    },
+    /// The peer does not take it.
+    Refused(String),
+}
+
+impl Stop {
+    /// For people and programs.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Stop::Changed { .. } => "changed",
+            Stop::Refused(_) => "refused",
+        }
+    }
+}
+
+/// What became of a job.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The peer has all of it in place.
+    Sent,
+    /// The user took it back.
+    Cancelled,
+    /// It was not sent, and the user is to see that.
+    Stopped(Stop),
+}
+
+/// The files that are queued for a peer, open for changes.
+pub struct QueuedFiles {
+    log: Log,
+    listed: Listed,
+}
+
+impl QueuedFiles {
+    /// Opens or creates it.
+    pub fn open(id: LogId, report: fn(&str)) -> Result<QueuedFiles> {
+        let log = Log::open(id.clone(), report)?;
+        // Of damage, those are told who list.
+        Ok(QueuedFiles { log, listed: Listed::new(id, |_| ()) })
+    }
+
+    /// Queues a job; on disk when it returns. Gives its number.
+    pub fn queue(&mut self, items: &[Item]) -> Result<u64> {
+        let body = queued_body(0, items)?;
+        let mut log = self.log.lock()?;
+        let number = log.next_seq();
+        log.push(number, &body)?;
+        log.commit(true)?;
+        Ok(number)
+    }
+
+    /// Has a job that was stopped wait again, with `items` in the place of its old ones; on disk when it returns. Says
+    /// whether it was stopped.
+    pub fn queue_again(&mut self, number: u64, items: &[Item]) -> Result<bool> {
+        let body = queued_body(number, items)?;
+        let mut log = self.log.lock()?;
+        self.listed.catch_up()?;
+        if self.listed.jobs.get(&number).is_none_or(|job| job.stopped.is_none()) {
+            return Ok(false);
+        }
+        let seq = log.next_seq();
+        log.push(seq, &body)?;
+        log.commit(true)?;
+        Ok(true)
+    }
+
+    /// Notes what became of a job; on disk when it returns. Says whether it was listed: if not, it was cancelled
+    /// meanwhile, or another process was faster. Starts the log afresh when nothing is listed and it has grown.
+    pub fn settle(&mut self, number: u64, outcome: &Outcome) -> Result<bool> {
+        let body = settled_body(number, outcome)?;
+        let mut log = self.log.lock()?;
+        self.listed.catch_up()?;
+        if !self.listed.jobs.contains_key(&number) {
+            return Ok(false);
+        }
+        let stays = matches!(outcome, Outcome::Stopped(_));
+        let seq = log.next_seq();
+        if !stays && self.listed.jobs.len() == 1 && log.log().len() > GROWN {
+            Log::start_afresh(log, &mut std::iter::once(Ok((seq, new_body(AFRESH, 0)))))?;
+        } else {
+            log.push(seq, &body)?;
+            log.commit(true)?;
+        }
+        Ok(true)
+    }
+}
+
+/// What waits and what was stopped, as far as the log says now. The log need not exist.
+pub struct Listed {
+    reader: Reader,
+    jobs: BTreeMap<u64, Job>,
+}
+
+impl Listed {
+    /// Reads the log from its start when it is asked for the first time, and from then on what is new.
+    pub fn new(id: LogId, report: fn(&str)) -> Listed {
+        Listed { reader: Reader::new(id, report), jobs: BTreeMap::new() }
+    }
+
+    /// All of it, oldest first.
+    pub fn all(&mut self) -> Result<Vec<Job>> {
+        self.catch_up()?;
+        Ok(self.jobs.values().cloned().collect())
+    }
+
+    /// What waits, oldest first.
+    pub fn waiting(&mut self) -> Result<Vec<Job>> {
+        self.catch_up()?;
+        Ok(self.jobs.values().filter(|job| job.stopped.is_none()).cloned().collect())
+    }
+
+    /// Whether something waits.
+    pub fn has_waiting(&mut self) -> Result<bool> {
+        self.catch_up()?;
+        Ok(self.jobs.values().any(|job| job.stopped.is_none()))
+    }
+
+    /// Whether this job waits: it is neither done with nor stopped.
+    pub fn is_waiting(&mut self, number: u64) -> Result<bool> {
+        self.catch_up()?;
+        Ok(self.jobs.get(&number).is_some_and(|job| job.stopped.is_none()))
+    }
+
+    fn catch_up(&mut self) -> Result<()> {
+        while let Some(record) = self.reader.read()? {
+            let seq = record.seq;
+            match decode(record.body) {
+                Ok(Entry::Queued(number, items)) => {
+                    let number = if number == 0 { seq } else { number };
+                    self.jobs.insert(number, Job { number, items, stopped: None });
+                }
+                Ok(Entry::Settled(number, Outcome::Stopped(stop))) => {
+                    if let Some(job) = self.jobs.get_mut(&number) {
+                        job.stopped = Some(stop);
+                    }
+                }
+                Ok(Entry::Settled(number, _)) => {
+                    self.jobs.remove(&number);
+                }
+                // How the last of them was settled was in the file before.
+                Ok(Entry::Afresh) => self.jobs.clear(),
+                Err(Malformed(_)) => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What a record says.
+#[derive(Debug, PartialEq, Eq)]
+enum Entry {
+    Queued(u64, Vec<Item>),
+    Settled(u64, Outcome),
+    Afresh,
+}
+
+fn decode(body: &[u8]) -> std::result::Result<Entry, Malformed> {
+    let mut fields = Fields::new(body);
+    let (kind, number) = (fields.u8("kind")?, fields.u64("number")?);
+    match kind {
+        QUEUED => {
+            let mut items = vec![decode_item(&mut fields)?];
+            while !fields.is_empty() {
+                items.push(decode_item(&mut fields)?);
+            }
+            Ok(Entry::Queued(number, items))
+        }
+        SETTLED => decode_outcome(&mut fields).map(|outcome| Entry::Settled(number, outcome)),
+        AFRESH => Ok(Entry::Afresh),
+        _ => Err(Malformed("kind")),
+    }
+}
+
+fn decode_item(fields: &mut Fields) -> std::result::Result<Item, Malformed> {
+    let is_dir = fields.u8("is_dir")? != 0;
+    let modified = i64::from_be_bytes(fields.array("modified")?);
+    let size = fields.u64("size")?;
+    let path = decode_path(fields)?;
+    let length = fields.u16("name length")?.into();
+    let name = Some(fields.text(length, "name")?).filter(|name| !name.is_empty()).map(str::to_owned);
+    Ok(Item { path, name, is_dir, size, modified })
+}
+
+fn decode_path(fields: &mut Fields) -> std::result::Result<PathBuf, Malformed> {
+    let length = fields.u16("path length")?.into();
+    file::path_of(fields.take(length, "path")?).ok_or(Malformed("path"))
+}
+
+fn decode_outcome(fields: &mut Fields) -> std::result::Result<Outcome, Malformed> {
+    let (outcome, path) = (fields.u8("outcome")?, decode_path(fields)?);
+    let why = String::from_utf8_lossy(fields.rest()).into_owned();
+    Ok(match outcome {
+        SENT => Outcome::Sent,
+        CANCELLED => Outcome::Cancelled,
+        CHANGED => Outcome::Stopped(Stop::Changed { path, what: why }),
+        REFUSED => Outcome::Stopped(Stop::Refused(why)),
+        _ => return Err(Malformed("outcome")),
+    })
+}
+
+fn new_body(kind: u8, number: u64) -> Vec<u8> {
+    let mut body = vec![kind];
+    body.put_u64(number);
+    body
+}
+
+fn queued_body(number: u64, items: &[Item]) -> Result<Vec<u8>> {
+    let mut body = new_body(QUEUED, number);
+    for item in items {
+        body.put_u8(item.is_dir.into());
+        body.put(&item.modified.to_be_bytes());
+        body.put_u64(item.size);
+        put_path(&mut body, &item.path)?;
+        put_short(&mut body, item.name.as_deref().unwrap_or_default().as_bytes(), &item.path)?;
+    }
+    match (items.is_empty(), body.len() > MAX_BODY) {
+        (false, false) => Ok(body),
+        (true, _) => Err(Error::usage("no files to queue")),
+        (_, true) => Err(Error::Usage {
+            what: format!("{} names are too many to queue at once", items.len()),
+            hint: Some("name the directory that they are in".into()),
+        }),
+    }
+}
+
+fn settled_body(number: u64, outcome: &Outcome) -> Result<Vec<u8>> {
+    let (code, path, why) = match outcome {
+        Outcome::Sent => (SENT, Path::new(""), ""),
+        Outcome::Cancelled => (CANCELLED, Path::new(""), ""),
+        Outcome::Stopped(Stop::Changed { path, what }) => (CHANGED, path.as_path(), what.as_str()),
+        Outcome::Stopped(Stop::Refused(why)) => (REFUSED, Path::new(""), why.as_str()),
+    };
+    let mut body = new_body(SETTLED, number);
+    body.put_u8(code);
+    put_path(&mut body, path)?;
+    body.put(why.chars().take(MAX_WHY).collect::<String>().as_bytes());
+    Ok(body)
+}
+
+fn put_path(body: &mut Vec<u8>, path: &Path) -> Result<()> {
+    let bytes = file::path_bytes(path).ok_or_else(|| unfit(path))?;
+    put_short(body, bytes, path)
+}
+
+/// The bytes behind their length; `path` is what they are about.
+fn put_short(body: &mut Vec<u8>, bytes: &[u8], path: &Path) -> Result<()> {
+    body.put_u16(u16::try_from(bytes.len()).map_err(|_| unfit(path))?);
+    body.put(bytes);
+    Ok(())
+}
+
+fn unfit(path: &Path) -> Error {
+    Error::Source {
+        path: text::clean_line(&path.to_string_lossy()),
+        why: "its name cannot be noted; rename it".into(),
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn item(path: &str, name: Option<&str>) -> Item {
+        let name = name.map(str::to_owned);
+        Item { path: path.into(), name, is_dir: path.ends_with('d'), size: 1 << 40, modified: -5 }
+    }
+
+    fn outcomes() -> [Outcome; 4] {
+        let changed = Stop::Changed { path: "/a/b".into(), what: "it is gone".into() };
+        let refused = Stop::Refused("too large".into());
+        [Outcome::Sent, Outcome::Cancelled, Outcome::Stopped(changed), Outcome::Stopped(refused)]
+    }
+
+    #[test]
+    fn what_is_encoded_decodes_to_the_same() {
+        let items = vec![item("/a/d", None), item("/a/ü", Some("b")), item("/\u{202e}", None)];
+        assert_eq!(decode(&queued_body(9, &items).unwrap()), Ok(Entry::Queued(9, items)));
+        for outcome in outcomes() {
+            assert_eq!(decode(&settled_body(7, &outcome).unwrap()), Ok(Entry::Settled(7, outcome)));
+        }
+        assert_eq!(decode(&new_body(AFRESH, 0)), Ok(Entry::Afresh));
+    }
+
+    #[test]
+    fn a_cut_body_is_refused_or_says_less() {
+        let items = [item("/a/d", None), item("/b", Some("c"))];
+        let body = queued_body(0, &items).unwrap();
+        let first = queued_body(0, &items[..1]).unwrap().len();
+        for end in (0..body.len()).filter(|end| *end != first) {
+            assert!(decode(&body[..end]).is_err(), "cut at {end}");
+        }
+        for outcome in outcomes() {
+            let body = settled_body(7, &outcome).unwrap();
+            let fixed = body.len() - if let Outcome::Stopped(_) = outcome { 9 } else { 0 };
+            assert!((0..fixed - 1).all(|end| decode(&body[..end]).is_err()), "{outcome:?}");
+        }
+        for kind in [0, 4, 255] {
+            assert_eq!(decode(&new_body(kind, 1)), Err(Malformed("kind")));
+        }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_path_need_not_be_text() {
+        use std::os::unix::ffi::OsStrExt;
+        let path: PathBuf = std::ffi::OsStr::from_bytes(b"/a\xff").into();
+        let item = Item { path, ..item("", None) };
+        let body = queued_body(0, std::slice::from_ref(&item)).unwrap();
+        assert_eq!(decode(&body), Ok(Entry::Queued(0, vec![item])));
+    }
+
+    #[test]
+    fn what_does_not_fit_is_refused() {
+        assert!(queued_body(0, &[]).is_err());
+        assert!(queued_body(0, &[item(&"x".repeat(65_536), None)]).is_err());
+        assert!(queued_body(0, &vec![item(&"x".repeat(4000), None); 300]).is_err());
+        let long = Outcome::Stopped(Stop::Refused("ü".repeat(5000)));
+        assert!(settled_body(1, &long).unwrap().len() < 3 * MAX_WHY);
+    }
+}

@@ -1,0 +1,213 @@
+//! Room on a disk: what is free, and what a folder takes up. Both are for a decision ahead of a transfer, and may be
+//! untrue a moment later.
+
+use std::fs;
+use std::io::Read;
+use std::path::Path;
+use std::process::{ChildStdout, Command, Stdio};
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+
+/// df answers at once, unless it waits for a file server that is gone.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// An answer is a header and a line with two paths.
+const MAX_ANSWER: u64 = 64 << 10;
+/// Entries of a folder that are looked at: ten transfers of the most files, and a few seconds.
+const MOST_ENTRIES: usize = 1 << 20;
+
+/// The bytes that this user can still write to the file system of `dir`, which need not exist yet. `None` where that
+/// cannot be found out: then a write will tell.
+pub fn free_bytes(dir: &Path) -> Option<u64> {
+    if cfg!(not(unix)) {
+        return None;
+    }
+    let there = dir.ancestors().find(|above| above.exists()).unwrap_or(Path::new("."));
+    // std has no statvfs(3). POSIX has df(1), with one format for all systems.
+    let mut df = Command::new("df");
+    df.args(["-P", "-k", "--"]).arg(there).env("LC_ALL", "C");
+    available(&output_within(PATIENCE, &mut df)?)
+}
+
+/// What a command prints, if it succeeds in time.
+fn output_within(patience: Duration, command: &mut Command) -> Option<String> {
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+    let mut child = command.spawn().ok()?;
+    let stdout = child.stdout.take()?;
+    let (sender, printed) = mpsc::channel();
+    // If there can be no thread, the sender is gone, and nothing was printed.
+    let _ = thread::Builder::new().name("df".into()).spawn(move || sender.send(read(stdout)));
+    match printed.recv_timeout(patience) {
+        Ok(text) => child.wait().ok()?.success().then_some(text),
+        Err(_) => {
+            let _ = child.kill();
+            // What hangs in the kernel does not even die at once; it is not waited for here.
+            let _ = thread::Builder::new().name("df".into()).spawn(move || child.wait());
+            None
+        }
+    }
+}
+
+fn read(stdout: ChildStdout) -> String {
+    let mut bytes = Vec::new();
+    let _ = stdout.take(MAX_ANSWER).read_to_end(&mut bytes);
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+/// The available bytes of an answer of `df -P -k`:
+///
+/// ```text
+/// Filesystem 1024-blocks Used Available Capacity Mounted on
+/// ```
+///
+/// A device may have spaces in its name or a line of its own, and a mount point has any name: what counts is the first
+/// percentage with three numbers before it. A file system that has no blocks, such as a remote one that does not tell, is
+/// not a full one.
+fn available(answer: &str) -> Option<u64> {
+    let (_header, rest) = answer.split_once('\n')?;
+    let words: Vec<&str> = rest.split_whitespace().collect();
+    let (blocks, available) = words.windows(4).find_map(|figures| {
+        let [blocks, used, available, capacity] = figures else { return None };
+        let _: u64 = capacity.strip_suffix('%')?.parse().ok()?;
+        let _: i64 = used.parse().ok()?;
+        Some((blocks.parse::<i64>().ok()?, available.parse::<i64>().ok()?))
+    })?;
+    if blocks <= 0 {
+        return None;
+    }
+    // BSD says how far into the reserve a disk is filled, as a negative number.
+    u64::try_from(available).unwrap_or(0).checked_mul(1024)
+}
+
+/// The bytes of the regular files below `dir`, links not followed. What cannot be read is not counted; a folder with
+/// more entries than anybody can look at counts as full, since small files must be no way past a quota.
+pub fn used_bytes(dir: &Path) -> u64 {
+    let mut folders = vec![dir.to_owned()];
+    let (mut bytes, mut entries) = (0_u64, 0);
+    while let Some(folder) = folders.pop() {
+        let Ok(found) = fs::read_dir(&folder) else { continue };
+        for entry in found.flatten() {
+            entries += 1;
+            if entries > MOST_ENTRIES {
+                return u64::MAX;
+            }
+            match entry.file_type() {
+                Ok(kind) if kind.is_dir() => folders.push(entry.path()),
+                Ok(kind) if kind.is_file() => {
+                    bytes = bytes.saturating_add(entry.metadata().map_or(0, |data| data.len()));
+                }
+                _ => {}
+            }
+        }
+    }
+    bytes
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::time::Instant;
+
+    #[test]
+    fn answers_of_many_systems() {
+        let gnu = "Filesystem     1024-blocks     Used Available Capacity Mounted on\n\
+                   /dev/vda         264212084 27253268  68032620      29% /\n";
+        let gnu_long = "Filesystem                                             1024-blocks      Used Available Capacity Mounted on\n\
+                        /dev/mapper/luks-6f1d3c1e-51c2-4c4a-9d3f-0a1b2c3d4e5f    479079112 301234560 153434568      67% /home\n";
+        let busybox = "Filesystem           1024-blocks    Used Available Capacity Mounted on\n\
+                       overlay               61202244  43145028  14915896  74% /\n";
+        let busybox_wrapped = "Filesystem           1024-blocks    Used Available Capacity Mounted on\n\
+                               /dev/disk/by-uuid/6f1d3c1e-51c2\n\
+                               \x20                     61202244  43145028  14915896  74% /\n";
+        let macos = "Filesystem   1024-blocks      Used Available Capacity  Mounted on\n\
+                     /dev/disk1s1   244912536 216165460  15568776    94%    /System/Volumes/Data\n";
+        let share = "Filesystem    1024-blocks     Used Available Capacity  Mounted on\n\
+                     //me@nas/My Files 7 of 9  976762584 488381292 488381292    50%    /Volumes/50% full\n";
+        let mount_point = "Filesystem     1024-blocks     Used Available Capacity Mounted on\n\
+                           /dev/sdb1           102400     2400    100000       3% /media/1 2 3 4%\n";
+        let freebsd = "Filesystem  1024-blocks     Used Avail Capacity  Mounted on\n\
+                       /dev/ada0p2    20307196 18900000 -217379   101%    /\n";
+        for (answer, kib) in [
+            (gnu, 68_032_620),
+            (gnu_long, 153_434_568),
+            (busybox, 14_915_896),
+            (busybox_wrapped, 14_915_896),
+            (macos, 15_568_776),
+            (share, 488_381_292),
+            (mount_point, 100_000),
+            (freebsd, 0),
+        ] {
+            assert_eq!(available(answer), Some(kib * 1024), "{answer}");
+        }
+    }
+
+    #[test]
+    fn other_answers_are_none() {
+        let header = "Filesystem 1024-blocks Used Available Capacity Mounted on\n";
+        for line in [
+            "",
+            "proc                     0        0         0        - /proc\n",
+            "map auto_home            0        0         0     100% /System/Volumes/Data/home\n",
+            "sshfs                    -        -         -        - /mnt\n",
+            "/dev/sda1 12 34 56 /\n",
+            "/dev/sda1 12 34 56% /\n",
+            "x 18446744073709551615 0 18446744073709551615 0% /\n",
+            "x 9223372036854775807 0 9223372036854775807 0% /\n",
+        ] {
+            assert_eq!(available(&format!("{header}{line}")), None, "{line:?}");
+        }
+        assert_eq!(available("df: unknown option -- P"), None);
+        assert_eq!(available("1 2 3 4% /\n"), None, "a header alone");
+    }
+
+    proptest! {
+        #[test]
+        fn no_answer_panics(answer in "([0-9]{1,20}[ %\n-]{1,2}){0,9}") {
+            let _ = available(&answer);
+        }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn the_disk_of_a_folder_that_is_to_be_made_has_room() {
+        let dir = tempfile::tempdir().unwrap();
+        let free = free_bytes(dir.path()).unwrap();
+        assert!(free > 0);
+        assert!(free_bytes(&dir.path().join("not/there/yet")).is_some());
+        assert!(free_bytes(Path::new("not-there-either")).is_some());
+        assert!(free_bytes(Path::new("")).is_some());
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_command_has_to_succeed_in_time() {
+        let output =
+            |script: &str, patience| output_within(patience, Command::new("sh").args(["-c", script]));
+        assert_eq!(output("echo out; echo err >&2", PATIENCE).as_deref(), Some("out\n"));
+        assert_eq!(output("echo out; exit 1", PATIENCE), None);
+        assert_eq!(output("yes", PATIENCE), None, "more than can be an answer");
+        assert_eq!(output_within(PATIENCE, &mut Command::new("egoat-no-such-command")), None);
+        let began = Instant::now();
+        assert_eq!(output("exec sleep 60", Duration::from_millis(50)), None);
+        assert!(began.elapsed() < Duration::from_secs(30));
+    }
+
+    #[test]
+    fn a_folder_is_as_large_as_its_files() {
+        let dir = tempfile::tempdir().unwrap();
+        let top = dir.path().join("bob");
+        assert_eq!(used_bytes(&top), 0, "it is not there");
+        fs::create_dir_all(top.join("a/b")).unwrap();
+        assert_eq!(used_bytes(&top), 0);
+        fs::write(top.join("one"), [0; 1000]).unwrap();
+        fs::write(top.join("a/b/two"), [0; 234]).unwrap();
+        fs::write(dir.path().join("beside"), [0; 5000]).unwrap();
+        #[cfg(unix)]
+        for (to, link) in [("../beside", "file"), ("..", "up"), ("a", "down"), ("none", "dangling")] {
+            std::os::unix::fs::symlink(to, top.join(link)).unwrap();
+        }
+        assert_eq!(used_bytes(&top), 1234);
+    }
+}

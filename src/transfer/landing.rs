@@ -1,0 +1,198 @@
+//! How what has arrived comes to its name: the folder in which it waits, beside its place, and the last step out of it. No
+//! file is replaced unless the receiver's user wants that, and no link is followed. It leaves out what arrives: see
+//! `staging` and `stream`.
+
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::crypto::keys::PublicKey;
+use crate::crypto::{Hasher, base32};
+use crate::error::{Error, Result};
+use crate::store::file;
+use crate::store::home::Home;
+use crate::store::partial::Partial;
+use crate::transfer::manifest::Manifest;
+use crate::transfer::path::numbered;
+
+/// Where files go.
+#[derive(Clone, Debug)]
+pub struct Place {
+    /// The folder; made if needed.
+    pub dir: PathBuf,
+    /// Files that are there already are replaced.
+    pub overwrite: bool,
+}
+
+/// A file or directory that is in place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Received {
+    /// Where.
+    pub path: PathBuf,
+    /// Its bytes; of a directory, those of all files in it.
+    pub size: u64,
+}
+
+/// The id of a transfer: the same for the same files from the same peer to the same place. `transfer` is OFFER's.
+pub fn id(peer: &PublicKey, transfer: &[u8; 16], manifest: &Manifest, place: &Path) -> String {
+    let mut hasher = Hasher::default();
+    hasher.update(peer.as_bytes());
+    hasher.update(transfer);
+    for part in manifest.parts() {
+        hasher.update(&part);
+    }
+    hasher.update(place.as_os_str().as_encoded_bytes());
+    base32::encode(&hasher.finish()[..16])
+}
+
+/// A folder that is locked for one transfer.
+pub struct Landing {
+    home: Home,
+    place: Place,
+    note: Partial,
+    files: PathBuf,
+    _lock: File,
+    /// Something of it was here already.
+    resumed: bool,
+}
+
+impl Landing {
+    /// Makes the folder, or finds it as an earlier try left it. `None` while somebody else works on it.
+    pub fn open(home: &Home, place: Place, note: Partial) -> Result<Option<Landing>> {
+        file::create_private_dir(&place.dir).map_err(Error::disk("create", &place.dir))?;
+        let dir = note.staging();
+        let resumed = fs::symlink_metadata(&dir).is_ok();
+        // Noted first, so that no folder is ever forgotten.
+        note.save(home)?;
+        let Some(lock) = note.lock().map_err(Error::disk("create", &dir))? else { return Ok(None) };
+        let landing =
+            Landing { home: home.clone(), place, note, files: dir.join("files"), _lock: lock, resumed };
+        landing.create_dir(&landing.files)?;
+        Ok(Some(landing))
+    }
+
+    /// The folder for files under the names that they were offered with.
+    pub fn files(&self) -> &Path {
+        &self.files
+    }
+
+    /// Whether it has something of an earlier try.
+    pub fn is_resumed(&self) -> bool {
+        self.resumed
+    }
+
+    /// Its file for what has arrived so far, as `staging` and `stream` each note it.
+    pub fn open_map(&self) -> Result<(PathBuf, File)> {
+        let path = self.note.map_path();
+        let mut options = file::private();
+        let map = options.read(true).write(true).create(true).truncate(false).open(&path);
+        Ok((path.clone(), map.map_err(Error::disk("create", &path))?))
+    }
+
+    /// Makes a directory in the folder, which may be there from an earlier try.
+    pub fn create_dir(&self, path: &Path) -> Result<()> {
+        let mut builder = fs::DirBuilder::new();
+        #[cfg(unix)]
+        std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+        #[cfg(not(unix))]
+        let _ = &mut builder;
+        match builder.create(path) {
+            Err(cause) if cause.kind() == io::ErrorKind::AlreadyExists && self.resumed => {
+                check_dir(path).map_err(Error::disk("use", path))
+            }
+            created => created.map_err(Error::disk("create", path)),
+        }
+    }
+
+    /// Gives a file or directory its name, or the first free `name (1)`.
+    pub fn publish(&self, name: &str, is_dir: bool) -> Result<PathBuf> {
+        let staged = self.files.join(name);
+        let wanted = self.place.dir.join(name);
+        if self.place.overwrite {
+            replace(&staged, &wanted).map_err(Error::disk("replace", &wanted))?;
+            return Ok(wanted);
+        }
+        for number in 0..10_000 {
+            let path = if number == 0 { wanted.clone() } else { self.place.dir.join(numbered(name, number)) };
+            let moved = if is_dir { move_dir(&staged, &path) } else { move_file(&staged, &path) };
+            match moved {
+                Ok(()) => return Ok(path),
+                Err(_) if fs::symlink_metadata(&path).is_ok() => {}
+                Err(cause) => return Err(Error::disk("rename", &path)(cause)),
+            }
+        }
+        Err(Error::failed(format!("{} has 10,000 files called {name}", self.place.dir.display())))
+    }
+
+    /// Everything has its name. That is noted until the sender has heard of it, and the folder goes.
+    pub fn finish(&self, received: &[Received]) -> Result<()> {
+        file::sync_dir(&self.place.dir).map_err(Error::disk("sync", &self.place.dir))?;
+        let done = received.iter().map(|one| one.path.clone()).collect();
+        Partial { done, ..self.note.clone() }.save(&self.home)?;
+        // What cannot be removed is in a hidden folder, and harms nobody.
+        let _ = fs::remove_dir_all(self.note.staging());
+        Ok(())
+    }
+
+    /// The sender knows that all is in place.
+    pub fn forget(&self) -> Result<()> {
+        self.note.forget(&self.home)
+    }
+
+    /// Removes it with all that is in it.
+    pub fn discard(&self) {
+        let _ = fs::remove_dir_all(self.note.staging());
+        let _ = self.note.forget(&self.home);
+    }
+}
+
+/// A directory, and no link to one.
+pub fn check_dir(path: &Path) -> io::Result<()> {
+    if fs::symlink_metadata(path)?.is_dir() {
+        Ok(())
+    } else {
+        Err(io::Error::new(io::ErrorKind::NotADirectory, "it is no directory any more"))
+    }
+}
+
+/// Linking fails when the name is taken, so two transfers at once cannot replace each other's file.
+fn move_file(staged: &Path, path: &Path) -> io::Result<()> {
+    match fs::hard_link(staged, path) {
+        // FAT and some network file systems have no links.
+        Err(_) if fs::symlink_metadata(path).is_err() => fs::rename(staged, path),
+        linked => linked,
+    }
+}
+
+/// Renaming fails when there is a directory with something in it.
+fn move_dir(staged: &Path, path: &Path) -> io::Result<()> {
+    if fs::symlink_metadata(path).is_ok() {
+        return Err(io::ErrorKind::AlreadyExists.into());
+    }
+    fs::rename(staged, path)
+}
+
+/// Puts a file in the place of another, and the files of a directory among those of another, which keeps its own. No
+/// link is followed, and no directory makes room for a file or the other way round.
+fn replace(staged: &Path, path: &Path) -> io::Result<()> {
+    let there = match fs::symlink_metadata(path) {
+        Err(cause) if cause.kind() == io::ErrorKind::NotFound => return fs::rename(staged, path),
+        there => there?,
+    };
+    match (fs::symlink_metadata(staged)?.is_dir(), there.is_dir()) {
+        (false, false) => fs::rename(staged, path),
+        (true, true) => {
+            for child in fs::read_dir(staged)? {
+                let child = child?;
+                replace(&child.path(), &path.join(child.file_name()))?;
+            }
+            file::sync_dir(path)
+        }
+        (true, false) => {
+            Err(io::Error::new(io::ErrorKind::NotADirectory, "a file is in the place of a directory"))
+        }
+        (false, true) => {
+            Err(io::Error::new(io::ErrorKind::IsADirectory, "a directory is in the place of a file"))
+        }
+    }
+}

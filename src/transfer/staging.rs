@@ -1,0 +1,361 @@
+//! Where files wait to be whole: their [`Landing`], with a map of the chunks that are there. They come to their names when
+//! all of them are whole and on disk, and stay for the next try when the connection is lost. It leaves out connections.
+//!
+//! ```text
+//! PLACE/.egoat-ID/lock     locked by whoever works on it
+//! PLACE/.egoat-ID/map      a byte for each chunk: 1 if it was written
+//! PLACE/.egoat-ID/files/   the files and directories under the names that they were offered with
+//! ```
+//!
+//! The map is no promise: what it claims is proven by hash before the sender leaves it out. So it needs no sync.
+
+use std::collections::HashSet;
+use std::fs::{self, File};
+use std::io;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use crate::crypto::Hasher;
+use crate::error::{Error, Result};
+use crate::store::file;
+use crate::transfer::landing::{Landing, Received, check_dir};
+use crate::transfer::manifest::{Entry, Manifest, Span};
+use crate::wire::message::{CHUNK, PIECE};
+
+/// Written bytes after which a file is synced in between, so that the last sync is short: the sender waits for it, and
+/// takes a minute of silence for the end.
+const SYNC_EVERY: u64 = 32 << 20;
+
+/// The states of a chunk.
+const MISSING: u8 = 0;
+/// From an earlier try.
+const HELD: u8 = 1;
+/// Some connection brings it, or has brought it.
+const TAKEN: u8 = 2;
+
+/// Files on their way to their place.
+pub struct Staging {
+    manifest: Manifest,
+    landing: Landing,
+    map: File,
+    map_path: PathBuf,
+    chunks: Vec<AtomicU8>,
+    /// Files that were written in one go, and are synced.
+    finished: Vec<AtomicBool>,
+    /// Files of several chunks that were created; whoever creates one holds the lock.
+    created: Mutex<HashSet<usize>>,
+}
+
+impl Staging {
+    /// Makes ready for the files of the manifest, or finds what an earlier try left of them.
+    pub fn new(landing: Landing, manifest: Manifest) -> Result<Staging> {
+        let (map_path, map) = landing.open_map()?;
+        let mut states = vec![MISSING; manifest.chunks() as usize];
+        file::read_at(&map, &mut states, 0).map_err(Error::disk("read", &map_path))?;
+        let staging = Staging {
+            created: Mutex::default(),
+            chunks: states.into_iter().map(|state| AtomicU8::new(state.min(HELD))).collect(),
+            finished: manifest.entries().iter().map(|_| AtomicBool::new(false)).collect(),
+            manifest,
+            landing,
+            map,
+            map_path,
+        };
+        staging.create_dirs().map(|()| staging)
+    }
+
+    /// The folder that it is in.
+    pub fn landing(&self) -> &Landing {
+        &self.landing
+    }
+
+    /// What is staged.
+    pub fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+
+    /// All directories, also those that the manifest does not list by themselves.
+    fn create_dirs(&self) -> Result<()> {
+        let mut made = HashSet::new();
+
+        for entry in self.manifest.entries() {
+            let path = entry.path.as_str();
+            let ends = path.match_indices('/').map(|(end, _)| end).chain(entry.is_dir.then_some(path.len()));
+            for end in ends {
+                if made.insert(&path[..end]) {
+                    self.landing.create_dir(&self.landing.files().join(&path[..end]))?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn staged(&self, entry: usize) -> PathBuf {
+        self.manifest.entries()[entry].path.join_to(self.landing.files())
+    }
+
+    /// Runs of chunks from an earlier try, of at most `most` chunks each.
+    pub fn held(&self, most: u64) -> Vec<Range<u64>> {
+        let mut runs: Vec<Range<u64>> = Vec::new();
+        for (index, state) in self.chunks.iter().enumerate() {
+            let index = index as u64;
+            match runs.last_mut() {
+                _ if state.load(Ordering::Relaxed) != HELD => {}
+                Some(run) if run.end == index && index - run.start < most => run.end += 1,
+                _ => runs.push(index..index + 1),
+            }
+        }
+        runs
+    }
+
+    /// BLAKE2b-256 of the bytes of `run`; `None` when they are not all there any more.
+    pub fn hash(&self, run: &Range<u64>) -> Option<[u8; 32]> {
+        let mut hasher = Hasher::default();
+        let mut open: Option<(usize, File)> = None;
+        let mut buffer = vec![0; PIECE];
+        let end = (run.end * CHUNK as u64).min(self.manifest.bytes());
+        let mut at = run.start * CHUNK as u64;
+        while at < end {
+            let length = (end - at).min(PIECE as u64) as usize;
+            self.manifest
+                .spans(at, length, |span| {
+                    let file = match open.take() {
+                        Some((entry, file)) if entry == span.entry => file,
+                        _ => self.open_staged(span.entry)?,
+                    };
+                    let got = file::read_at(&file, &mut buffer[..span.length], span.offset)?;
+                    hasher.update(&buffer[..got]);
+                    open = Some((span.entry, file));
+                    if got == span.length {
+                        Ok(())
+                    } else {
+                        Err(io::Error::from(io::ErrorKind::UnexpectedEof))
+                    }
+                })
+                .ok()?;
+            at += length as u64;
+        }
+        Some(hasher.finish())
+    }
+
+    /// The chunks of `run` are not there after all.
+    pub fn forget(&self, run: &Range<u64>) {
+        for index in run.clone() {
+            self.chunks[index as usize].store(MISSING, Ordering::Relaxed);
+        }
+    }
+
+    /// How many chunks there are of an earlier try.
+    pub fn held_bytes(&self) -> u64 {
+        let held = (0..self.manifest.chunks()).filter(|index| self.is(*index, HELD));
+        held.map(|index| self.manifest.chunk_len(index) as u64).sum()
+    }
+
+    fn is(&self, index: u64, state: u8) -> bool {
+        self.chunks[index as usize].load(Ordering::Relaxed) == state
+    }
+
+    /// Whether every chunk is here, as far as the map goes.
+    pub fn is_complete(&self) -> bool {
+        (0..self.manifest.chunks()).all(|index| !self.is(index, MISSING))
+    }
+
+    /// Takes the chunk that starts at `at` for the connection that brings it; `None` if another has, or there is none.
+    pub fn claim(&self, at: u64) -> Option<u64> {
+        let index = at / CHUNK as u64;
+        let chunk = self.chunks.get(usize::try_from(index).ok()?)?;
+        let is_start = at.is_multiple_of(CHUNK as u64);
+        (is_start && chunk.swap(TAKEN, Ordering::Relaxed) != TAKEN).then_some(index)
+    }
+
+    /// The chunk is written.
+    pub fn note_chunk(&self, index: u64) -> Result<()> {
+        file::write_all_at(&self.map, &[HELD], index).map_err(Error::disk("write", &self.map_path))
+    }
+
+    /// Writes bytes to their places; each connection has its own.
+    pub fn writer(&self) -> Writer<'_> {
+        Writer { staging: self, open: None, safe_dir: PathBuf::new() }
+    }
+
+    /// An existing file, which must be the one that its name leads to and no link.
+    fn open_staged(&self, entry: usize) -> io::Result<File> {
+        let path = self.staged(entry);
+        if !fs::symlink_metadata(&path)?.is_file() {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "it is no regular file any more"));
+        }
+        let file = fs::OpenOptions::new().read(true).write(true).open(&path)?;
+        if file::is_at(&file, &path)? { Ok(file) } else { Err(io::ErrorKind::NotFound.into()) }
+    }
+
+    /// Creates the file of an entry, or opens it when another connection, or an earlier try, has created it.
+    fn open_entry(&self, index: usize) -> io::Result<File> {
+        let entry = &self.manifest.entries()[index];
+        let path = self.staged(index);
+        let start = self.manifest.start(index);
+        let is_in_one_chunk =
+            entry.size == 0 || start / CHUNK as u64 == (start + entry.size - 1) / CHUNK as u64;
+        if is_in_one_chunk {
+            return match create(&path, entry) {
+                // Its chunk was under way when the earlier try ended.
+                Err(cause) if cause.kind() == io::ErrorKind::AlreadyExists && self.landing.is_resumed() => {
+                    fs::remove_file(&path)?;
+                    create(&path, entry)
+                }
+                created => created,
+            };
+        }
+        let mut created = self.created.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        match create(&path, entry) {
+            Err(cause)
+                if cause.kind() == io::ErrorKind::AlreadyExists
+                    && (self.landing.is_resumed() || created.contains(&index)) =>
+            {
+                self.open_staged(index)
+            }
+            result => {
+                created.insert(index);
+                result
+            }
+        }
+    }
+
+    /// Syncs every file and gives all their names. `meanwhile` is called now and then.
+    pub fn publish(&self, mut meanwhile: impl FnMut() -> Result<()>) -> Result<Vec<Received>> {
+        for (index, entry) in self.manifest.entries().iter().enumerate() {
+            if !entry.is_dir && !self.finished[index].load(Ordering::Relaxed) {
+                let path = self.staged(index);
+                self.finish_entry(index, entry).map_err(Error::disk("sync", &path))?;
+                meanwhile()?;
+            }
+        }
+        // From the deepest up: what is made in a directory changes its time.
+        let dirs = self.manifest.entries().iter().filter(|entry| entry.is_dir).rev();
+        for entry in dirs {
+            let path = entry.path.join_to(self.landing.files());
+            finish_dir(&path, entry.modified).map_err(Error::disk("sync", &path))?;
+        }
+        let received = self.publish_tops()?;
+        self.landing.finish(&received)?;
+        Ok(received)
+    }
+
+    fn finish_entry(&self, index: usize, entry: &Entry) -> io::Result<()> {
+        let file = if entry.size == 0 { self.open_entry(index)? } else { self.open_staged(index)? };
+        if file.metadata()?.len() == entry.size {
+            finish_file(&file, entry)
+        } else {
+            Err(io::Error::new(io::ErrorKind::InvalidData, "somebody else has changed it"))
+        }
+    }
+
+    /// Everything that is at the top of the manifest, in its order.
+    fn publish_tops(&self) -> Result<Vec<Received>> {
+        let publish = |(name, is_dir, size)| Ok(Received { path: self.landing.publish(name, is_dir)?, size });
+        self.manifest.tops().into_iter().map(publish).collect()
+    }
+}
+
+/// Writes the bytes of one connection; one file is open at a time.
+pub struct Writer<'a> {
+    staging: &'a Staging,
+    open: Option<Open>,
+    /// The directory that was looked at last, and is one.
+    safe_dir: PathBuf,
+}
+
+struct Open {
+    entry: usize,
+    file: File,
+    /// Where the next byte goes, if all before it were written here too.
+    next: Option<u64>,
+    unsynced: u64,
+}
+
+impl Writer<'_> {
+    /// Writes `data` to its place in the byte string.
+    pub fn write(&mut self, at: u64, mut data: &[u8]) -> Result<()> {
+        let staging = self.staging;
+        staging.manifest.spans(at, data.len(), |span| {
+            let (now, later) = data.split_at(span.length);
+            data = later;
+            self.write_span(span, now).map_err(|(verb, cause)| Error::Disk {
+                verb,
+                path: staging.staged(span.entry),
+                cause,
+            })
+        })
+    }
+
+    fn write_span(&mut self, span: Span, data: &[u8]) -> std::result::Result<(), (&'static str, io::Error)> {
+        let mut open = match self.open.take() {
+            Some(open) if open.entry == span.entry => open,
+            _ => self.open(span.entry).map_err(|cause| ("create", cause))?,
+        };
+        file::write_all_at(&open.file, data, span.offset).map_err(|cause| ("write", cause))?;
+        let end = span.offset + data.len() as u64;
+        open.next = open.next.filter(|next| *next == span.offset).map(|_| end);
+        open.unsynced += data.len() as u64;
+        let entry = &self.staging.manifest.entries()[span.entry];
+        if open.next == Some(entry.size) {
+            finish_file(&open.file, entry).map_err(|cause| ("sync", cause))?;
+            self.staging.finished[span.entry].store(true, Ordering::Relaxed);
+            return Ok(());
+        }
+        if open.unsynced >= SYNC_EVERY {
+            open.file.sync_data().map_err(|cause| ("sync", cause))?;
+            open.unsynced = 0;
+        }
+        self.open = Some(open);
+        Ok(())
+    }
+
+    fn open(&mut self, entry: usize) -> io::Result<Open> {
+        let path = self.staging.staged(entry);
+        let dir = file::parent(&path);
+        if self.safe_dir != dir {
+            let above = dir.ancestors().take_while(|above| above.starts_with(self.staging.landing.files()));
+            above.map(check_dir).collect::<io::Result<()>>()?;
+            self.safe_dir = dir.to_owned();
+        }
+        let file = self.staging.open_entry(entry)?;
+        Ok(Open { entry, file, next: Some(0), unsynced: 0 })
+    }
+}
+
+/// Creates a file that is not there.
+pub fn create(path: &Path, entry: &Entry) -> io::Result<File> {
+    let mut options = fs::OpenOptions::new();
+    #[cfg(unix)]
+    {
+        let mode = if entry.executable { 0o700 } else { 0o600 };
+        std::os::unix::fs::OpenOptionsExt::mode(&mut options, mode);
+    }
+    #[cfg(not(unix))]
+    let _ = entry;
+    options.read(true).write(true).create_new(true).open(path)
+}
+
+fn time(nanoseconds: i64) -> SystemTime {
+    let since = Duration::from_nanos(nanoseconds.unsigned_abs());
+    let time = if nanoseconds < 0 { UNIX_EPOCH.checked_sub(since) } else { UNIX_EPOCH.checked_add(since) };
+    // A time that this system cannot have is not worth refusing a file for.
+    time.unwrap_or_else(SystemTime::now)
+}
+
+/// Gives a file its time, and syncs it.
+pub fn finish_file(file: &File, entry: &Entry) -> io::Result<()> {
+    let _ = file.set_modified(time(entry.modified));
+    file.sync_all()
+}
+
+fn finish_dir(path: &Path, modified: i64) -> io::Result<()> {
+    #[cfg(unix)]
+    let _ = File::open(path)?.set_modified(time(modified));
+    #[cfg(not(unix))]
+    let _ = modified;
+    file::sync_dir(path)
+}

@@ -1,0 +1,422 @@
+//! Streams: one file in order over one connection, for what comes out of a pipe or goes into one (egoat-protocol(7),
+//! STREAMS). Nobody can ask a pipe for its bytes twice, so the sender keeps what the receiver has not stored yet, and the
+//! stream goes on when a lost connection is back. It leaves out the thread that reads the pipe.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
+use std::time::{Duration, Instant};
+
+use crate::crypto::{base32, random_array};
+use crate::error::{Error, Result, reason};
+use crate::net::session::{PING_AFTER, Session};
+use crate::store::file;
+use crate::store::home::Home;
+use crate::transfer::landing::{Landing, Received};
+use crate::transfer::manifest::Entry;
+use crate::transfer::send;
+use crate::transfer::source::SourceReader;
+use crate::transfer::staging::{create, finish_file};
+use crate::transfer::tally::Tally;
+use crate::wire::message::{Failure, Message, PIECE};
+
+/// A pipe in which nothing comes is looked at this often, and so is what the receiver says.
+const LOOK: Duration = Duration::from_secs(1);
+/// Stored bytes after which the receiver says so.
+const ACK_EVERY: u64 = 8 << 20;
+/// It says so after this time as well, when something more comes.
+const ACK_AFTER: Duration = Duration::from_secs(1);
+
+/// Where a stream comes from.
+pub trait Feed {
+    /// Goes back to byte `from`, which the receiver wants next.
+    fn rewind(&mut self, from: u64) -> Result<()>;
+    /// The next bytes, waiting for at most `wait`.
+    fn next(&mut self, wait: Duration) -> Result<Next<'_>>;
+    /// The receiver has stored all up to `end`.
+    fn release(&mut self, end: u64);
+}
+
+/// What a feed has.
+pub enum Next<'a> {
+    /// Bytes, and where they belong.
+    Bytes(u64, &'a [u8]),
+    /// Nothing just now.
+    Nothing,
+    /// No room for more before the receiver has stored some.
+    Full,
+    /// No more.
+    End,
+}
+
+/// Sends from byte `from` on to the end; when it returns, the receiver has stored all.
+pub fn send(mut session: Session, feed: &mut dyn Feed, from: u64, tally: &Tally) -> Result<()> {
+    feed.rewind(from)?;
+    tally.hold(from);
+    tally.add_lane();
+    let mut said = Instant::now();
+    loop {
+        while session.has_input()? {
+            read_ack(&mut session, feed)?;
+        }
+        let next = match feed.next(Duration::ZERO) {
+            Ok(Next::Nothing) => {
+                session.flush()?;
+                feed.next(LOOK)
+            }
+            next => next,
+        };
+        match next {
+            Ok(Next::Bytes(at, bytes)) => {
+                session.write_piece(at, bytes.len(), |space| {
+                    space.copy_from_slice(bytes);
+                    Ok(())
+                })?;
+                tally.add(bytes.len() as u64);
+                said = Instant::now();
+            }
+            Ok(Next::Nothing) if said.elapsed() < PING_AFTER => {}
+            Ok(Next::Nothing) => {
+                session.send(&Message::Ping)?;
+                said = Instant::now();
+            }
+            Ok(Next::Full) => {
+                session.send(&Message::Ping)?;
+                read_ack(&mut session, feed)?;
+            }
+            Ok(Next::End) => break,
+            Err(error) => {
+                session.finish(&Message::Failed(Failure::Source))?;
+                return Err(error);
+            }
+        }
+    }
+    session.send(&Message::End)?;
+    send::stored(session)
+}
+
+fn read_ack(session: &mut Session, feed: &mut dyn Feed) -> Result<()> {
+    const DURING: &str = "sending a stream";
+    match session.read(DURING)? {
+        Message::Ack(end) => feed.release(end),
+        Message::Failed(failure) => return Err(send::failed(session.label(), failure)),
+        other => {
+            let kind = other.kind();
+            return Err(session.unexpected(kind, DURING));
+        }
+    }
+    Ok(())
+}
+
+/// A regular file as a stream, for a receiver that wants it in order.
+pub struct FileFeed<'a> {
+    reader: SourceReader<'a>,
+    at: u64,
+    end: u64,
+    buffer: Vec<u8>,
+}
+
+impl<'a> FileFeed<'a> {
+    /// All `end` bytes of the reader's sources.
+    pub fn new(reader: SourceReader<'a>, end: u64) -> FileFeed<'a> {
+        FileFeed { reader, at: 0, end, buffer: vec![0; PIECE] }
+    }
+}
+
+impl Feed for FileFeed<'_> {
+    fn rewind(&mut self, from: u64) -> Result<()> {
+        self.at = from;
+        if from <= self.end { Ok(()) } else { Err(Error::failed("the receiver has more than the file")) }
+    }
+
+    fn next(&mut self, _wait: Duration) -> Result<Next<'_>> {
+        let length = (self.end - self.at).min(PIECE as u64) as usize;
+        if length == 0 {
+            return Ok(Next::End);
+        }
+        let at = self.at;
+        self.reader.read(at, &mut self.buffer[..length])?;
+        self.at += length as u64;
+        Ok(Next::Bytes(at, &self.buffer[..length]))
+    }
+
+    fn release(&mut self, _end: u64) {}
+}
+
+/// Bytes from a pipe, kept until they are stored on the other side: in a file without a name, so that a killed process
+/// leaves nothing.
+pub struct Spool {
+    pipe: Receiver<io::Result<Vec<u8>>>,
+    file: File,
+    path: PathBuf,
+    /// What is kept, in order.
+    kept: VecDeque<Kept>,
+    /// The next of them to be sent again, when the connection was lost.
+    resend: usize,
+    /// Slots of the file that are free; the lowest is taken, so that it stays small.
+    free: BTreeSet<u64>,
+    slots: u64,
+    most_slots: u64,
+    /// Bytes that came out of the pipe.
+    end: u64,
+    ended: bool,
+    buffer: Vec<u8>,
+}
+
+struct Kept {
+    at: u64,
+    length: usize,
+    slot: u64,
+}
+
+impl Spool {
+    /// Keeps at most `limit` bytes of the pipe.
+    pub fn new(home: &Home, pipe: Receiver<io::Result<Vec<u8>>>, limit: u64) -> Result<Spool> {
+        let dir = home.partial_dir();
+        file::create_private_dir(&dir).map_err(Error::disk("create", &dir))?;
+        let path = dir.join(format!("{}.spool", base32::encode(&random_array::<16>())));
+        let mut options = file::private();
+        let file = options.read(true).write(true).create_new(true).open(&path);
+        let file = file.map_err(Error::disk("create", &path))?;
+        // Elsewhere than on Unix an open file cannot be removed: it goes when it is dropped.
+        let _ = fs::remove_file(&path);
+        Ok(Spool {
+            pipe,
+            file,
+            path,
+            kept: VecDeque::new(),
+            resend: 0,
+            free: BTreeSet::new(),
+            slots: 0,
+            most_slots: (limit / PIECE as u64).max(1),
+            end: 0,
+            ended: false,
+            buffer: Vec::new(),
+        })
+    }
+
+    fn take_slot(&mut self) -> Option<u64> {
+        if let Some(slot) = self.free.pop_first() {
+            return Some(slot);
+        }
+        let next = self.slots;
+        (next < self.most_slots).then(|| {
+            self.slots += 1;
+            next
+        })
+    }
+
+    fn keep(&mut self, slot: u64) -> Result<Next<'_>> {
+        let offset = slot * PIECE as u64;
+        file::write_all_at(&self.file, &self.buffer, offset).map_err(Error::disk("write", &self.path))?;
+        let (at, length) = (self.end, self.buffer.len());
+        self.kept.push_back(Kept { at, length, slot });
+        self.resend = self.kept.len();
+        self.end += length as u64;
+        Ok(Next::Bytes(at, &self.buffer))
+    }
+
+    fn next_kept(&mut self) -> Result<Next<'_>> {
+        let Kept { at, length, slot } = self.kept[self.resend];
+        self.buffer.resize(length, 0);
+        let got = file::read_at(&self.file, &mut self.buffer, slot * PIECE as u64);
+        if got.map_err(Error::disk("read", &self.path))? < length {
+            return Err(Error::failed("what was kept of the pipe is gone"));
+        }
+        self.resend += 1;
+        Ok(Next::Bytes(at, &self.buffer))
+    }
+}
+
+impl Drop for Spool {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.path);
+    }
+}
+
+impl Feed for Spool {
+    fn rewind(&mut self, from: u64) -> Result<()> {
+        self.release(from);
+        self.resend = 0;
+        // The receiver stores whole pieces.
+        let first = self.kept.front().map_or(self.end, |kept| kept.at);
+        if from == first {
+            Ok(())
+        } else {
+            Err(Error::failed("the receiver lost a part of the stream that it had stored"))
+        }
+    }
+
+    fn next(&mut self, wait: Duration) -> Result<Next<'_>> {
+        if self.resend < self.kept.len() {
+            return self.next_kept();
+        }
+        if self.ended {
+            return Ok(Next::End);
+        }
+        let Some(slot) = self.take_slot() else { return Ok(Next::Full) };
+        let got = if wait.is_zero() {
+            self.pipe.try_recv().map_err(|none| none == TryRecvError::Disconnected)
+        } else {
+            self.pipe.recv_timeout(wait).map_err(|none| none == RecvTimeoutError::Disconnected)
+        };
+        match got {
+            Ok(Ok(bytes)) => {
+                self.buffer = bytes;
+                return self.keep(slot);
+            }
+            Ok(Err(cause)) => {
+                return Err(Error::Source { path: "stdin".into(), why: reason(&cause) });
+            }
+            Err(ended) => self.ended = ended,
+        }
+        self.free.insert(slot);
+        Ok(if self.ended { Next::End } else { Next::Nothing })
+    }
+
+    fn release(&mut self, end: u64) {
+        while let Some(first) = self.kept.front()
+            && first.at + first.length as u64 <= end
+        {
+            self.free.insert(first.slot);
+            self.kept.pop_front();
+            self.resend = self.resend.saturating_sub(1);
+        }
+    }
+}
+
+/// Where a stream goes.
+pub trait Sink {
+    /// Writes bytes that belong at `at`, right behind what was written before.
+    fn write(&mut self, at: u64, bytes: &[u8]) -> Result<()>;
+    /// Makes sure that what was written is safe: the sender gives up its copy.
+    fn store(&mut self, end: u64) -> Result<()>;
+}
+
+/// Takes a stream from byte `from` to its end. The last bytes are stored when it returns; that it is in its place is for
+/// the caller to say. Gives its length, or `None` when it has more than `limit` bytes.
+pub fn receive(
+    session: &mut Session,
+    sink: &mut dyn Sink,
+    from: u64,
+    limit: u64,
+    tally: &Tally,
+) -> Result<Option<u64>> {
+    const DURING: &str = "receiving a stream";
+    session.send(&Message::Stream(from))?;
+    tally.add_lane();
+    tally.hold(from);
+    let (mut end, mut stored, mut said) = (from, from, Instant::now());
+    loop {
+        let is_asked = match session.read(DURING)? {
+            Message::Piece { at, data } if at == end && !data.is_empty() => {
+                if end + data.len() as u64 > limit {
+                    return Ok(None);
+                }
+                sink.write(at, data)?;
+                end += data.len() as u64;
+                tally.add(data.len() as u64);
+                false
+            }
+            Message::Piece { .. } => return Err(session.broken("a part of the stream that is not the next")),
+            Message::Ping => true,
+            Message::End => break,
+            Message::Failed(_) => {
+                let peer = session.label().to_owned();
+                return Err(Error::Remote { peer, why: "it stopped sending", disk: false });
+            }
+            other => {
+                let kind = other.kind();
+                return Err(session.unexpected(kind, DURING));
+            }
+        };
+        if is_asked || end - stored >= ACK_EVERY || said.elapsed() >= ACK_AFTER {
+            sink.store(end)?;
+            session.send(&Message::Ack(end))?;
+            (stored, said) = (end, Instant::now());
+        }
+    }
+    sink.store(end)?;
+    Ok(Some(end))
+}
+
+/// A stream that becomes a file. Its length so far is noted beside it once that much is on the disk.
+pub struct FileSink {
+    landing: Landing,
+    entry: Entry,
+    path: PathBuf,
+    file: File,
+    map: File,
+    map_path: PathBuf,
+}
+
+impl FileSink {
+    /// Makes the file, or finds what an earlier try left of it; says how long it is.
+    pub fn new(landing: Landing, entry: &Entry) -> Result<(FileSink, u64)> {
+        let path = entry.path.join_to(landing.files());
+        let (map_path, map) = landing.open_map()?;
+        let mut length = [0; 8];
+        file::read_at(&map, &mut length, 0).map_err(Error::disk("read", &map_path))?;
+        let length = u64::from_be_bytes(length);
+        let file = open(&path, entry, length).map_err(Error::disk("create", &path))?;
+        Ok((FileSink { landing, entry: entry.clone(), path, file, map, map_path }, length))
+    }
+
+    /// The folder that it is in.
+    pub fn landing(&self) -> &Landing {
+        &self.landing
+    }
+
+    /// Gives the file its name.
+    pub fn publish(&self, size: u64) -> Result<Received> {
+        finish_file(&self.file, &self.entry).map_err(Error::disk("sync", &self.path))?;
+        let received = Received { path: self.landing.publish(self.entry.path.file_name(), false)?, size };
+        self.landing.finish(std::slice::from_ref(&received))?;
+        Ok(received)
+    }
+}
+
+/// Only what was noted is sure to be on the disk, so what is behind it goes.
+fn open(path: &Path, entry: &Entry, length: u64) -> io::Result<File> {
+    let file = match create(path, entry) {
+        Err(cause) if cause.kind() == io::ErrorKind::AlreadyExists => {
+            if !fs::symlink_metadata(path)?.is_file() {
+                return Err(io::Error::new(io::ErrorKind::InvalidData, "it is no regular file any more"));
+            }
+            File::options().read(true).write(true).open(path)?
+        }
+        created => created?,
+    };
+    if file.metadata()?.len() < length {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "somebody else has changed it"));
+    }
+    file.set_len(length)?;
+    Ok(file)
+}
+
+impl Sink for FileSink {
+    fn write(&mut self, at: u64, bytes: &[u8]) -> Result<()> {
+        file::write_all_at(&self.file, bytes, at).map_err(Error::disk("write", &self.path))
+    }
+
+    fn store(&mut self, end: u64) -> Result<()> {
+        self.file.sync_data().map_err(Error::disk("sync", &self.path))?;
+        let noted = file::write_all_at(&self.map, &end.to_be_bytes(), 0).and_then(|()| self.map.sync_data());
+        noted.map_err(Error::disk("write", &self.map_path))
+    }
+}
+
+/// A stream that goes into a pipe: what was written is with its reader, and safe as far as we can tell.
+pub struct PipeSink<W: Write>(pub W);
+
+impl<W: Write> Sink for PipeSink<W> {
+    fn write(&mut self, _at: u64, bytes: &[u8]) -> Result<()> {
+        self.0.write_all(bytes).map_err(Error::disk("write", Path::new("stdout")))
+    }
+
+    fn store(&mut self, _end: u64) -> Result<()> {
+        self.0.flush().map_err(Error::disk("write", Path::new("stdout")))
+    }
+}

@@ -1,0 +1,114 @@
+//! How far a transfer is: counted by the threads that move bytes, read by whoever shows it. It leaves out how it is shown.
+
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::{Duration, Instant};
+
+use crate::transfer::manifest::Manifest;
+use crate::wire::message::UNKNOWN;
+
+/// The count of one transfer.
+#[derive(Debug)]
+pub struct Tally {
+    /// What is moved, in one line that is safe to show.
+    pub title: String,
+    /// Where each file ends among all bytes.
+    ends: Vec<u64>,
+    /// Bytes of all files, or [`UNKNOWN`].
+    pub total: u64,
+    started: Instant,
+    checked: AtomicU64,
+    held: AtomicU64,
+    moved: AtomicU64,
+    lanes: AtomicU64,
+}
+
+impl Tally {
+    /// Nothing has moved.
+    pub fn new(manifest: &Manifest, is_stream: bool) -> Tally {
+        let files = manifest.entries().iter().enumerate().filter(|(_, entry)| !entry.is_dir);
+        let zero = AtomicU64::default;
+        Tally {
+            title: manifest.title(),
+            ends: files.map(|(index, entry)| manifest.start(index) + entry.size).collect(),
+            total: if is_stream { UNKNOWN } else { manifest.bytes() },
+            started: Instant::now(),
+            checked: zero(),
+            held: zero(),
+            moved: zero(),
+            lanes: zero(),
+        }
+    }
+
+    /// How many files there are.
+    pub fn files(&self) -> usize {
+        self.ends.len()
+    }
+
+    /// How many of them are done, as if they went in order.
+    pub fn files_done(&self) -> usize {
+        let (done, _) = self.done();
+        self.ends.partition_point(|end| *end <= done)
+    }
+
+    /// Bytes of an earlier try were compared with the other side's.
+    pub fn check(&self, bytes: u64) {
+        self.checked.fetch_add(bytes, Relaxed);
+    }
+
+    /// Bytes need not be moved: the receiver has them.
+    pub fn hold(&self, bytes: u64) {
+        self.held.fetch_add(bytes, Relaxed);
+    }
+
+    /// Bytes were moved.
+    pub fn add(&self, bytes: u64) {
+        self.moved.fetch_add(bytes, Relaxed);
+    }
+
+    /// A connection carries bytes.
+    pub fn add_lane(&self) {
+        self.lanes.fetch_add(1, Relaxed);
+    }
+
+    /// A transfer that is tried again counts from nothing, but goes on to have begun when it did.
+    pub fn restart(&self) {
+        for count in [&self.checked, &self.held, &self.moved, &self.lanes] {
+            count.store(0, Relaxed);
+        }
+    }
+
+    /// Bytes that were compared so far.
+    pub fn checked(&self) -> u64 {
+        self.checked.load(Relaxed)
+    }
+
+    /// Bytes that the receiver had from an earlier try.
+    pub fn held(&self) -> u64 {
+        self.held.load(Relaxed)
+    }
+
+    /// Bytes that were moved.
+    pub fn moved(&self) -> u64 {
+        self.moved.load(Relaxed)
+    }
+
+    /// Connections that carried bytes.
+    pub fn lanes(&self) -> u64 {
+        self.lanes.load(Relaxed)
+    }
+
+    /// Since it began.
+    pub fn elapsed(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    /// Moved bytes in a second.
+    pub fn rate(&self) -> u64 {
+        (self.moved() as f64 / self.elapsed().as_secs_f64().max(0.001)) as u64
+    }
+
+    /// Bytes on the other side, moved or held, and how many there are to be, if that is known.
+    pub fn done(&self) -> (u64, Option<u64>) {
+        (self.held() + self.moved(), (self.total != UNKNOWN).then_some(self.total))
+    }
+}
