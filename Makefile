@@ -17,7 +17,7 @@ torture:
 	EGOAT_TORTURE=20 $(CARGO) test --release --locked
 
 bench:
-	$(CARGO) bench --locked --bench figures
+	$(CARGO) bench --locked --bench figures --bench transfer
 
 install:
 	install -d $(DESTDIR)$(BINDIR) $(DESTDIR)$(MANDIR)/man1 $(DESTDIR)$(MANDIR)/man5 $(DESTDIR)$(MANDIR)/man7

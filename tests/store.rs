@@ -551,7 +551,7 @@ fn a_history_stores_each_message_once() {
         let mut history = history(&path);
         assert_eq!(history.store_received(&[(5, text("a")), (7, text("b"))]).unwrap(), [5, 7]);
         history.store_sent([sent(3, b"x"), sent(4, b"y")].iter()).unwrap();
-        history.store_file(true, 9, "f").unwrap();
+        history.store_files(true, &[(9, "f".into())]).unwrap();
     }
     let mut history = history(&path);
     assert_eq!(history.received().unwrap(), 7, "the record of a file says it too");

@@ -3,18 +3,15 @@
 
 #![allow(clippy::expect_used, clippy::unwrap_used, clippy::print_stdout)]
 
-use std::fs::{self, File};
-use std::io::{BufRead, BufReader, Write};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+mod common;
+
+use std::fs;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use egoat::crypto::keys::PublicKey;
+use common::{Home, Node, PROGRAM, key, milliseconds, pair, row, sync_time, time};
 use egoat::store::home::Own;
 use egoat::store::outbox::Draft;
-
-const PROGRAM: &str = env!("CARGO_BIN_EXE_egoat");
 
 fn main() {
     row("what", "median".into(), "worst".into(), "to reach");
@@ -26,100 +23,6 @@ fn main() {
     idle();
 }
 
-fn row(what: &str, median: String, worst: String, goal: &str) {
-    println!("{what:<58} {median:>12} {worst:>12}  {goal}");
-}
-
-fn milliseconds(duration: Duration) -> String {
-    format!("{:.2} ms", duration.as_secs_f64() * 1e3)
-}
-
-/// Runs `act` `runs` times after one that is not counted; gives the median and the worst time.
-fn time(runs: usize, mut act: impl FnMut()) -> (Duration, Duration) {
-    act();
-    let mut times: Vec<Duration> = (0..runs)
-        .map(|_| {
-            let started = Instant::now();
-            act();
-            started.elapsed()
-        })
-        .collect();
-    times.sort();
-    (times[times.len() / 2], times[times.len() - 1])
-}
-
-struct Home {
-    dir: tempfile::TempDir,
-}
-
-impl Home {
-    fn new(name: &str) -> Home {
-        let home = Home { dir: tempfile::tempdir().expect("a temporary directory") };
-        home.run(&["id", "--name", name]);
-        home
-    }
-
-    fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(PROGRAM);
-        command.arg("--home").arg(self.dir.path()).arg("--quiet").args(arguments).stdin(Stdio::null());
-        command
-    }
-
-    fn run(&self, arguments: &[&str]) -> String {
-        let ran = self.command(arguments).output().expect("it starts");
-        assert!(ran.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&ran.stderr));
-        String::from_utf8(ran.stdout).expect("UTF-8")
-    }
-
-    fn serve(&self) -> Node {
-        let mut child = self
-            .command(&["serve", "--listen", "127.0.0.1:0"])
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("it starts");
-        let mut stdout = BufReader::new(child.stdout.take().expect("piped"));
-        let mut line = String::new();
-        stdout.read_line(&mut line).expect("it speaks");
-        assert!(line.starts_with("listening on "), "{line}");
-        thread::spawn(move || stdout.lines().for_each(drop));
-        Node(child)
-    }
-}
-
-struct Node(Child);
-
-impl Drop for Node {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-impl Node {
-    fn proc(&self, file: &str) -> Option<String> {
-        fs::read_to_string(PathBuf::from("/proc").join(self.0.id().to_string()).join(file)).ok()
-    }
-
-    /// Resident memory in KiB.
-    fn resident(&self) -> Option<u64> {
-        let status = self.proc("status")?;
-        status.lines().find_map(|line| line.strip_prefix("VmRSS:")?.trim().strip_suffix(" kB")?.parse().ok())
-    }
-
-    /// Processor time so far in clock ticks of 10 ms.
-    fn ticks(&self) -> Option<u64> {
-        let stat = self.proc("stat")?;
-        let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_ascii_whitespace().collect();
-        Some(fields.get(11)?.parse::<u64>().ok()? + fields.get(12)?.parse::<u64>().ok()?)
-    }
-}
-
-fn pair(inviter: &Home, joiner: &Home) {
-    let link = inviter.run(&["invite"]);
-    joiner.run(&["join", link.trim()]);
-}
-
 fn binary_size() {
     let bytes = fs::metadata(PROGRAM).expect("the program is there").len();
     row("stripped binary", format!("{:.2} MiB", bytes as f64 / 1048576.0), String::new(), "2 MiB");
@@ -129,15 +32,6 @@ fn id() {
     let home = Home::new("alice");
     let (median, worst) = time(100, || drop(home.run(&["id"])));
     row("egoat id, whole process", milliseconds(median), milliseconds(worst), "5 ms");
-}
-
-fn sync_time(dir: &Path) -> Duration {
-    let mut file = File::create(dir.join("sync")).expect("created");
-    let (median, _) = time(200, || {
-        file.write_all(&[7; 200]).expect("written");
-        file.sync_data().expect("synced");
-    });
-    median
 }
 
 fn say() {
@@ -158,12 +52,6 @@ fn own(home: &Home) -> Own {
     let dir = home.dir.path().to_str().expect("UTF-8");
     let found = egoat::store::home::Home::locate(Some(dir)).expect("a home");
     found.unlock(|| unreachable!("no passphrase"), |_| {}).expect("an identity")
-}
-
-fn key(home: &Home) -> PublicKey {
-    let id = home.run(&["id"]);
-    let key = id.lines().find_map(|line| line.strip_prefix("key ")).expect("a key");
-    key.trim().parse().expect("a key")
 }
 
 fn per_second(count: usize, time: Duration) -> String {
