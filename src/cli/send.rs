@@ -119,7 +119,9 @@ fn queue(own: &Own, out: Output, peer: &Peer, paths: &[PathBuf], name: Option<&s
     let bytes = items.iter().map(|item| item.size).sum();
     out.note(&format!("queued {} for {}; a running node sends it", text::size(bytes), peer.name));
     out.object(|| {
-        Object::event("queued-files").text("peer", &peer.name).number("id", number).number("bytes", bytes)
+        let paths = items.iter().map(|item| item.path.to_string_lossy().into_owned());
+        let object = Object::event("file-queued").text("peer", &peer.name).number("number", number);
+        object.list("paths", paths).number("size", bytes).text("state", "waiting")
     })
 }
 

@@ -119,8 +119,10 @@ impl Found {
     }
 
     fn add_file(&mut self, path: PathBuf, name: &str, data: &Metadata) -> Result<()> {
-        // Opened, not just looked at: a file that cannot be read is found before anybody is dialled.
-        File::open(&path).map_err(|cause| refuse(&path, reason(&cause)))?;
+        // A file that cannot be read is to be found before anybody is dialled. What all may read need not be tried.
+        if !is_readable_by_all(data) {
+            File::open(&path).map_err(|cause| refuse(&path, reason(&cause)))?;
+        }
         self.push(path, name, data)
     }
 
@@ -143,6 +145,13 @@ impl Found {
         self.paths.push(path);
         Ok(())
     }
+}
+
+fn is_readable_by_all(data: &Metadata) -> bool {
+    #[cfg(unix)]
+    return std::os::unix::fs::PermissionsExt::mode(&data.permissions()) & 0o444 == 0o444;
+    #[cfg(not(unix))]
+    return data.is_symlink();
 }
 
 fn is_executable(data: &Metadata) -> bool {
