@@ -10,19 +10,21 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(300);
 /// Pauses that double, with a quarter of jitter, so that a thousand nodes do not come back at one moment.
 pub struct Backoff(Duration);
 
-impl Backoff {
+impl Default for Backoff {
     /// The first pause is next.
-    pub fn new() -> Backoff {
+    fn default() -> Backoff {
         Backoff(FIRST_PAUSE)
     }
+}
 
+impl Backoff {
     /// Whether there was no pause yet.
     pub fn is_new(&self) -> bool {
         self.0 == FIRST_PAUSE
     }
 
     /// How long to wait now.
-    pub fn next(&mut self) -> Duration {
+    pub fn pause(&mut self) -> Duration {
         let pause = self.0;
         self.0 = (pause * 2).min(LONGEST_PAUSE);
         let jitter = i32::from(random_array::<1>()[0]) - 128;

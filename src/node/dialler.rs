@@ -27,14 +27,14 @@ const ITS_TURN: Duration = Duration::from_millis(500);
 
 /// Pushes to the contact's peer for as long as it is one.
 pub fn push(shared: &Arc<Shared>, contact: &Arc<Contact>) {
-    let mut backoff = Backoff::new();
+    let mut backoff = Backoff::default();
     let mut seen = 0;
     while let Some(peer) = contact.wait_for_push() {
         let tried = Instant::now();
         // The first failure is worth a word, not each of a peer that is away for a week.
         let is_news = backoff.is_new();
         let result = push_once(shared, contact, &peer, &mut seen, &mut backoff);
-        let pause = backoff.next();
+        let pause = backoff.pause();
         if let Err(error) = result {
             // A peer that collects is reached, if not by us.
             if !contact.is_served() {
@@ -65,7 +65,7 @@ fn push_once(
     let Some(_sending) = contact.begin_sending(Via::Push, None) else { return session.finish(&Message::Bye) };
     let held = flow::read_held(&mut session)?;
     // It is there: if the connection is lost, it may be back in a moment.
-    *backoff = Backoff::new();
+    *backoff = Backoff::default();
     contact.set_failed(false);
     attempts::clear(shared.own().home(), &peer.key)?;
     send_messages(shared, contact, &mut session, held, seen)
@@ -96,11 +96,11 @@ pub fn send_messages(
 
 /// Pulls from the contact's peer whenever it can be dialled and does not dial us.
 pub fn pull(shared: &Arc<Shared>, contact: &Arc<Contact>) {
-    let mut backoff = Backoff::new();
+    let mut backoff = Backoff::default();
     while let Some(peer) = contact.wait_for_pull(ITS_TURN) {
         // A failure is not told: either it pushes to us after all, or it is gone, which the pushing thread tells.
         let _ = pull_once(shared, contact, &peer, &mut backoff);
-        thread::sleep(backoff.next().min(LONGEST_PULL_PAUSE));
+        thread::sleep(backoff.pause().min(LONGEST_PULL_PAUSE));
     }
 }
 
@@ -111,7 +111,7 @@ fn pull_once(shared: &Arc<Shared>, contact: &Arc<Contact>, peer: &Peer, backoff:
         return session.finish(&Message::Bye);
     };
     let _receiving = contact.begin_receiving();
-    *backoff = Backoff::new();
+    *backoff = Backoff::default();
     receive_messages(shared, contact, &mut session)
 }
 

@@ -86,21 +86,21 @@ pub fn send_all(own: &Own, peer: &Peer) -> Result<usize> {
 
 /// The node's thread for the files of one peer, until nothing waits.
 pub fn run(shared: &Arc<Shared>, contact: &Contact, _turn: &FilesTurn) {
-    let mut backoff = Backoff::new();
+    let mut backoff = Backoff::default();
     let mut seen = contact.news();
     while let Some(peer) = contact.peer().filter(|peer| !peer.is_blocked()) {
         let is_news = backoff.is_new();
         match send_next(shared.own(), &peer) {
             Ok(Step::Nothing) => return,
             Ok(Step::Sent(tally)) => {
-                backoff = Backoff::new();
+                backoff = Backoff::default();
                 let bytes = tally.held() + tally.moved();
                 shared.tell(Event::FilesSent { peer: peer.name, title: tally.title, bytes });
                 shared.doorbell().ring_back();
             }
             Ok(Step::Stopped(error)) => shared.tell(Event::Trouble(error)),
             Err(error) => {
-                let pause = backoff.next();
+                let pause = backoff.pause();
                 attempts::note(shared.own().home(), &peer.key, &error.to_string(), pause);
                 if is_news {
                     shared.trouble(error);

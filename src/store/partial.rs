@@ -208,7 +208,8 @@ pub fn sweep(home: &Home, peer: Option<&PublicKey>) -> Result<()> {
     let mut excess = of_peer.saturating_sub(MOST_PER_PEER - 1);
     for partial in &all {
         let is_excess = excess > 0 && Some(&partial.peer) == peer;
-        if (is_old(partial) || is_excess) && partial.remove(home).unwrap_or(false) && is_excess {
+        let is_gone = (is_old(partial) || is_excess) && partial.remove(home).unwrap_or(false);
+        if is_gone && is_excess {
             excess -= 1;
         }
     }

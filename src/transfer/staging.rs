@@ -317,8 +317,9 @@ impl Writer<'_> {
         let path = self.staging.staged(entry);
         let dir = file::parent(&path);
         if self.safe_dir != dir {
-            let above = dir.ancestors().take_while(|above| above.starts_with(self.staging.landing.files()));
-            above.map(check_dir).collect::<io::Result<()>>()?;
+            let mut above =
+                dir.ancestors().take_while(|above| above.starts_with(self.staging.landing.files()));
+            above.try_for_each(check_dir)?;
             self.safe_dir = dir.to_owned();
         }
         let file = self.staging.open_entry(entry)?;
