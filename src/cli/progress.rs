@@ -17,6 +17,8 @@ const PRINT: Duration = Duration::from_secs(1);
 
 /// Shows a transfer until it is dropped.
 pub struct Progress {
+    out: Output,
+    form: Form,
     stop: Option<Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -60,7 +62,7 @@ impl Progress {
         };
         // Without a thread there is no progress to be seen, and that is all.
         let thread = thread::Builder::new().name("progress".into()).spawn(tick).ok();
-        Progress { stop: Some(stop), thread }
+        Progress { out, form, stop: Some(stop), thread }
     }
 }
 
@@ -69,6 +71,9 @@ impl Drop for Progress {
         self.stop = None;
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
+        }
+        if self.form == Form::Bar {
+            self.out.draw("");
         }
     }
 }
@@ -93,7 +98,7 @@ fn line(tally: &Tally) -> String {
         return format!("{}  {}/s", text::size(done), text::size(rate));
     };
     let percent = done.saturating_mul(100).checked_div(total).unwrap_or(100);
-    let left = Duration::from_secs(total.saturating_sub(done) / rate.max(1));
+    let left = Duration::from_secs(1 + total.saturating_sub(done) / rate.max(1));
     let files = match tally.files() {
         0 | 1 => String::new(),
         files => format!("  {} of {files} files", tally.files_done()),

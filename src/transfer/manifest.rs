@@ -121,12 +121,13 @@ impl Manifest {
         tops
     }
 
-    /// What to call it in one line: the name of what is alone at the top, or how many files there are.
+    /// What to call it in one line: the name of what comes first at the top, and how much more there is.
     pub fn title(&self) -> String {
         match self.tops()[..] {
+            [] => String::new(),
             [(name, true, _)] => format!("{name}/"),
             [(name, false, _)] => name.to_owned(),
-            _ => format!("{} files", self.files()),
+            [(first, ..), ref more @ ..] => format!("{first} and {} more", more.len()),
         }
     }
 
