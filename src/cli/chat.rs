@@ -10,6 +10,7 @@ use crate::cli::output::{self, Output};
 use crate::cli::progress::Progress;
 use crate::cli::{serve, who};
 use crate::error::{Error, Result};
+use crate::node::admission::Limits;
 use crate::node::event::Event;
 use crate::node::running::{self, FilesFrom, FilesTo, Options};
 use crate::store::home::Own;
@@ -31,6 +32,7 @@ pub fn run(own: &Own, out: Output, args: &Chat) -> Result<()> {
             max_bytes: Some(serve::MAX_BYTES),
             overwrite: false,
             asks: true,
+            limits: Limits::default(),
             accept_new: false,
             messages: true,
             files_from: FilesFrom::Peers,
@@ -88,6 +90,7 @@ fn note(out: Output, offers: &Offers, shown: &mut HashMap<String, Progress>, eve
         }
         Event::Trouble(error) => output::warn(&error.to_string()),
         Event::Fatal(error) => return Err(error),
+        Event::Refusals(_) => {}
         // These are in the logs, which the conversation shows.
         Event::Received { .. } | Event::Delivered { .. } | Event::File { .. } => {}
     }

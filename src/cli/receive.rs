@@ -9,6 +9,7 @@ use crate::cli::progress::Progress;
 use crate::cli::{DASH, pair, serve, who};
 use crate::error::{Error, Result};
 use crate::net::local;
+use crate::node::admission::Limits;
 use crate::node::event::Event;
 use crate::node::inbound::Pipe;
 use crate::node::running::{self, FilesFrom, FilesTo, Options};
@@ -49,6 +50,7 @@ pub fn run(own: &Own, out: Output, args: &Receive) -> Result<()> {
         max_bytes: None,
         overwrite: args.overwrite,
         asks: false,
+        limits: Limits::default(),
         accept_new: args.accept_new,
         messages: false,
         files_from,

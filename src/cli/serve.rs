@@ -3,6 +3,7 @@
 use crate::cli::args::Serve;
 use crate::cli::output::{self, Output};
 use crate::error::{Error, Result};
+use crate::node::admission::{Cause, Limits};
 use crate::node::event::Event;
 use crate::node::listener::Listen;
 use crate::node::running::{self, FilesFrom, FilesTo, Options};
@@ -10,6 +11,8 @@ use crate::store::home::Own;
 use crate::text::{self, json::Object};
 use crate::wire::address::Address;
 
+/// Connections of a peer that says something now and then: one each way.
+const CONNECTIONS: usize = 2;
 /// The most bytes of one transfer unless the user says otherwise.
 pub const MAX_BYTES: u64 = 1 << 30;
 
@@ -32,6 +35,19 @@ pub fn size(given: Option<&str>) -> Result<u64> {
         .ok_or_else(|| Error::usage(format!("{} is no size, such as 500M or 4G", text::clean_line(given))))
 }
 
+/// The limits that the options set, else those that the system allows.
+fn limits(args: &Serve) -> Result<Limits> {
+    let usual = Limits::default();
+    let limits = Limits {
+        seats: args.max_peers.map_or(usual.seats, |peers| peers.saturating_mul(CONNECTIONS)),
+        pending: args.max_pending.unwrap_or(usual.pending),
+    };
+    if limits.seats == 0 || limits.pending == 0 {
+        return Err(Error::usage("--max-peers and --max-pending are 1 or more"));
+    }
+    Ok(limits)
+}
+
 pub fn run(own: &Own, out: Output, args: &Serve) -> Result<()> {
     let options = Options {
         listen: listen_addresses(&args.listen)?,
@@ -39,6 +55,7 @@ pub fn run(own: &Own, out: Output, args: &Serve) -> Result<()> {
         max_bytes: Some(size(args.max_file.as_deref())?),
         overwrite: args.overwrite,
         asks: false,
+        limits: limits(args)?,
         accept_new: args.accept_new,
         messages: true,
         files_from: FilesFrom::Peers,
@@ -57,6 +74,16 @@ pub fn extent(files: u64, bytes: Option<u64>) -> String {
         (files, Some(size)) => format!(" ({files} files, {size})"),
     }
 }
+
+/// Why connections are turned away, as it is printed.
+const CAUSES: [(Cause, &str); 6] = [
+    (Cause::Full, "too_many_connections"),
+    (Cause::Crowd, "too_many_at_once"),
+    (Cause::Rate, "too_often"),
+    (Cause::Penalty, "still_kept_out"),
+    (Cause::Handshake, "bad_handshakes"),
+    (Cause::Stranger, "strangers"),
+];
 
 fn print(out: Output, event: Event) -> Result<()> {
     let peer_event = |name: &str, peer: &str| Object::event(name).text("peer", peer);
@@ -111,6 +138,18 @@ fn print(out: Output, event: Event) -> Result<()> {
             }),
         // Nobody is asked here, and dropping the answer refuses.
         Event::Offer { .. } | Event::TransferDone { .. } => Ok(()),
+        Event::Refusals(refusals) => {
+            let causes = CAUSES.iter().map(|(cause, name)| (refusals.of(*cause), *name));
+            let list: Vec<String> = causes
+                .clone()
+                .filter(|(count, _)| *count > 0)
+                .map(|(count, name)| format!("{count} {}", name.replace('_', " ")))
+                .collect();
+            out.data(&format!("turned away in a minute: {}", list.join(", ")), || {
+                let object = Object::event("refusals");
+                causes.fold(object, |object, (count, name)| object.number(name, count))
+            })
+        }
         Event::TransferFailed { error, .. } | Event::Trouble(error) => {
             output::warn(&error.to_string());
             Ok(())

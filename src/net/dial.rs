@@ -95,28 +95,33 @@ fn try_address(
         let deadline = target.within(HANDSHAKE);
         handshake::initiate(stream, keys, &target.key, target.token, kind, target.label, deadline)
     };
-    let mut outcome = dial_once();
-    for pause in BUSY {
-        if !matches!(outcome, Err(DialFailure::Closed)) || target.within(pause).remaining() < Some(pause / 2)
-        {
-            break;
-        }
-        thread::sleep(pause);
-        outcome = dial_once();
-    }
-    outcome.map_err(|failure| match failure {
-        DialFailure::Network(cause) => Attempt::Network(reason(&cause)),
-        DialFailure::NotProven(what) => Attempt::Telling(Error::Protocol {
-            peer: format!("{} at {address}", target.label),
-            what: what.into(),
-        }),
-        DialFailure::Closed => match explain_closed(target, address) {
-            Error::ChangedKey { .. } if target.seen.as_ref() == Some(address) => {
-                Attempt::Network("another node has this address now".into())
+    let mut again = 0;
+    loop {
+        let closed = match dial_once() {
+            Ok(session) => return Ok(session),
+            Err(DialFailure::Network(cause)) => return Err(Attempt::Network(reason(&cause))),
+            Err(DialFailure::NotProven(what)) => {
+                let peer = format!("{} at {address}", target.label);
+                return Err(Attempt::Telling(Error::Protocol { peer, what: what.into() }));
             }
-            error => Attempt::Telling(error),
-        },
-    })
+            Err(DialFailure::Closed) => explain_closed(target, address),
+        };
+        // A handshake that fails is held against us, so it is only done again where that may help.
+        let pauses = match closed {
+            Error::ChangedKey { .. } if target.seen.as_ref() == Some(address) => {
+                return Err(Attempt::Network("another node has this address now".into()));
+            }
+            Error::ChangedKey { .. } => 0,
+            Error::Refused { .. } => 1,
+            _ => BUSY.len(),
+        };
+        let pause = BUSY.get(again).filter(|_| again < pauses);
+        match pause {
+            Some(pause) if target.within(*pause).remaining() >= Some(*pause / 2) => thread::sleep(*pause),
+            _ => return Err(Attempt::Telling(closed)),
+        }
+        again += 1;
+    }
 }
 
 /// A node that closes without a word has another key, does not know the invite, is at its limits, or is no node. Its
@@ -136,7 +141,8 @@ fn explain_closed(target: &Target, address: &Address) -> Error {
         Ok(_) => Error::Unreachable { peer, why: format!("the node at {address} is too busy to answer") },
         Err(_) => Error::Protocol {
             peer: format!("{peer} at {address}"),
-            what: "it closed the connection without an answer, so it is no egoat, or one of another version"
+            what: "it closed the connection without an answer: it is no egoat, one of another version, or keeps \
+                   this address out for a while"
                 .into(),
         },
     }
@@ -200,7 +206,8 @@ fn ask_key_by(address: &Address, deadline: Deadline) -> Result<PublicKey> {
         Err(DialFailure::NotProven(what)) => Err(Error::Protocol { peer, what: what.into() }),
         Err(DialFailure::Closed) => Err(Error::Protocol {
             peer,
-            what: "it closed the connection without an answer, so it is no egoat, or one of another version"
+            what: "it closed the connection without an answer: it is no egoat, one of another version, or keeps \
+                   this address out for a while"
                 .into(),
         }),
     }

@@ -128,6 +128,11 @@ impl Opening {
         }
     }
 
+    /// Whether the dialler wants to know the static key first, or no more than that.
+    pub fn asks_key(&self) -> bool {
+        self.preamble == preamble(PURPOSE_SESSION | ASK_KEY)
+    }
+
     /// Whether it is a lane of a session that is there already.
     pub fn is_lane(&self) -> bool {
         self.preamble == lane_preamble()
@@ -162,7 +167,7 @@ pub fn respond(
 ) -> Result<Accepted, Error> {
     let Opening { preamble: given, deadline, first_deadline } = opening;
     let short = |_| too_short();
-    if *given == preamble(PURPOSE_SESSION | ASK_KEY) {
+    if opening.asks_key() {
         let _ = deadline.write_all(&stream, keys.public().as_bytes());
     }
     let mut first = [0; MESSAGE_1_LEN];

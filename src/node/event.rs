@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
 
 use crate::error::Error;
+use crate::node::admission::Refusals;
 use crate::transfer::tally::Tally;
 
 /// What the user says of an offer.
@@ -117,6 +118,8 @@ pub enum Event {
         /// Why.
         error: Error,
     },
+    /// So many connections were turned away in the last minute.
+    Refusals(Refusals),
     /// Something went wrong with one peer; the node goes on.
     Trouble(Error),
     /// The node cannot go on.

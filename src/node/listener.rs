@@ -95,13 +95,18 @@ fn start(shared: &Arc<Shared>, stream: TcpStream, from: IpAddr) {
     let _ = shared.spawn("handshake", move || {
         let shared = there;
         // A stranger's failed handshake is not worth a word.
-        let Ok(opening) = Opening::read(&stream) else { return };
+        let Ok(opening) = Opening::read(&stream) else { return ticket.punish() };
         if opening.is_lane() {
             return start_lane(&shared, stream, &opening, ticket);
         }
         let find_token = |id: &[u8; 16]| Some(invites::find(shared.own().home(), id).ok()??.token);
         let accepted = handshake::respond(stream, &opening, shared.own().keys(), find_token);
-        let Ok(accepted) = accepted else { return };
+        let accepted = match accepted {
+            Ok(accepted) => accepted,
+            // Who only wanted to know the key has it.
+            Err(_) if opening.asks_key() => return,
+            Err(_) => return ticket.punish(),
+        };
         // In a thread of its own: the handshake has touched a hundred KiB of this one's stack, which an idle
         // connection must not keep.
         let there = Arc::clone(&shared);
@@ -120,7 +125,7 @@ fn start_lane(shared: &Arc<Shared>, stream: TcpStream, opening: &Opening, ticket
         let name = *name;
         Some((transfers.find(&name, index)?, move || transfers.claim(&name, index)))
     });
-    let Ok((mut session, lane)) = accepted else { return };
+    let Ok((mut session, lane)) = accepted else { return ticket.punish() };
     let _seat = ticket.into_seat();
     inbound::serve_lane(&lane, &mut session);
 }
@@ -149,6 +154,7 @@ fn serve(shared: &Arc<Shared>, accepted: Accepted, ticket: Ticket) -> Result<()>
                 let name = profile.name.unwrap_or_else(|| "stranger".into());
                 shared.tell(Event::Request { name, fingerprint: session.peer().fingerprint() });
             }
+            ticket.turn_away();
             return session.finish(&Message::Refused(refusal));
         }
     };

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant, SystemTime};
 use crate::crypto::keys::PublicKey;
 use crate::error::{Error, Result};
 use crate::net::local;
-use crate::node::admission::Admission;
+use crate::node::admission::{Admission, Limits};
 use crate::node::dialler;
 use crate::node::doorbell::Doorbell;
 use crate::node::event::Event;
@@ -31,6 +31,8 @@ pub const STACK: usize = 256 << 10;
 const EVENTS: usize = 256;
 /// The machine's own addresses are compared this often.
 const NETWORK: Duration = Duration::from_secs(5);
+/// Those who were turned away are told of this often, if there are any.
+const COUNT: Duration = Duration::from_secs(60);
 /// Those who deliver without a node let go within this.
 const HOLD: Duration = Duration::from_secs(30);
 
@@ -46,6 +48,8 @@ pub struct Options {
     pub overwrite: bool,
     /// There is a user to ask.
     pub asks: bool,
+    /// How many connections are taken.
+    pub limits: Limits,
     /// Strangers become peers on first use.
     pub accept_new: bool,
     /// Messages are exchanged, and the peers are dialled: not by a one-off receiver.
@@ -129,11 +133,12 @@ pub fn start(own: Own, options: Options) -> Result<Receiver<Event>> {
     if let Some(lock) = &lock {
         lock.publish(own.home(), &NodeInfo { doorbell: doorbell.port(), listening: addresses.clone() })?;
     }
+    let limits = options.limits;
     let shared = Arc::new(Shared {
         own,
         options,
         roster: Roster::default(),
-        admission: Arc::default(),
+        admission: Arc::new(Admission::new(limits)),
         doorbell,
         listening_port: addresses.first().map_or(0, |address| address.port()),
         events,
@@ -174,6 +179,7 @@ fn supervise(shared: &Arc<Shared>) {
     let mut files: HashMap<PublicKey, Listed> = HashMap::new();
     let mut addresses = local::outward_ips();
     let mut compared = Instant::now();
+    let mut counted = Instant::now();
     loop {
         match shared.refresh_roster() {
             // Too few file descriptors for a moment, most likely: it is tried again in a second.
@@ -205,6 +211,13 @@ fn supervise(shared: &Arc<Shared>) {
             let now = local::outward_ips();
             if std::mem::replace(&mut addresses, now.clone()) != now {
                 shared.roster.all().iter().for_each(|contact| contact.ring());
+            }
+        }
+        if counted.elapsed() > COUNT {
+            counted = Instant::now();
+            let refusals = shared.admission.take_refusals();
+            if refusals.total() > 0 {
+                shared.tell(Event::Refusals(refusals));
             }
         }
         shared.doorbell.wait();
