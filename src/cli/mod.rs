@@ -34,6 +34,7 @@ const DASH: &str = "\0-";
 
 /// Parses the arguments and runs the command.
 pub fn main() -> ExitCode {
+    keep_secrets_out_of_core_dumps();
     match parse().and_then(|line| line.map_or(Ok(()), run)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -41,6 +42,12 @@ pub fn main() -> ExitCode {
             ExitCode::from(error.exit_code())
         }
     }
+}
+
+/// A core dump has no memory in it on Linux, where a process can say so through a file; elsewhere see setrlimit(2).
+fn keep_secrets_out_of_core_dumps() {
+    // Without /proc there is nothing to be done.
+    let _ = std::fs::write("/proc/self/coredump_filter", "0");
 }
 
 /// The parsed command line; `None` when help or the version was asked for, and printed.

@@ -5,6 +5,7 @@ use crate::cli::output::Output;
 use crate::cli::who;
 use crate::crypto::keys::PublicKey;
 use crate::error::{Error, Result};
+use crate::node::delivery;
 use crate::node::doorbell::Bell;
 use crate::store::home::Own;
 use crate::store::peers::{FilesPolicy, Peer, Peers};
@@ -149,6 +150,12 @@ fn set(own: &Own, out: Output, args: &args::PeersSet) -> Result<()> {
         args.options.iter().try_for_each(|typed| peer.set_option(typed).map_err(Error::usage))?;
         Ok(peer.clone())
     })?;
+    if peer.is_blocked() {
+        let dropped = delivery::drop_queue(own, &peer.key)?;
+        if dropped > 0 {
+            out.note(&format!("{dropped} that waited for {} will not be sent", peer.name));
+        }
+    }
     print(out, &peer)
 }
 

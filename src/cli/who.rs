@@ -67,20 +67,30 @@ pub fn duration(given: &str) -> Result<std::time::Duration> {
 pub fn find(own: &Own, out: Output, given: &str, accept_new: bool) -> Result<Found> {
     let peers = Peers::load(own.home())?;
     if let Some(peer) = peers.by_name(given) {
-        return Ok(Found { peer: peer.clone(), refusal: None });
+        return unless_blocked(peer);
     }
     if Link::looks_like(given) {
         return by_link(own, out, &peers, &link(given)?);
     }
     let at = address(given)?;
     if let Some(peer) = peers.iter().find(|peer| peer.addresses.contains(&at)) {
-        return Ok(Found { peer: peer.clone(), refusal: None });
+        return unless_blocked(peer);
     }
     // A bare word that is no host either is most likely a mistyped peer.
     if !given.contains(['.', ':']) && dial::is_unknown_name(&at) {
         return Err(Error::UnknownPeer { name: text::clean_line(given) });
     }
     by_address(own, out, &peers, &at, accept_new)
+}
+
+fn unless_blocked(peer: &Peer) -> Result<Found> {
+    if peer.is_blocked() {
+        return Err(Error::Failed {
+            what: format!("{} is blocked here", peer.name),
+            hint: Some(format!("`egoat peers set {} blocked=` lets them in again", peer.name)),
+        });
+    }
+    Ok(Found { peer: peer.clone(), refusal: None })
 }
 
 fn by_link(own: &Own, out: Output, peers: &Peers, link: &Link) -> Result<Found> {

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use crate::crypto::keys::PublicKey;
 use crate::error::{Error, Result};
 use crate::net::deadline::Deadline;
 use crate::net::dial::{self, Target};
@@ -10,11 +11,12 @@ use crate::node::flow::{self, Idle, Sender};
 use crate::node::pairing::OwnProfile;
 use crate::node::queued;
 use crate::store::attempts;
-use crate::store::history::History;
+use crate::store::history::{Dropped, History};
 use crate::store::home::Own;
 use crate::store::node_lock::DeliveryLock;
 use crate::store::outbox::Outbox;
 use crate::store::peers::Peer;
+use crate::store::queued_files as files;
 use crate::wire::message::{Kind, Message};
 
 /// Without `--wait`: a running node gets this long before the message is reported as queued.
@@ -134,6 +136,21 @@ pub fn push_all(own: &Own, peer: &Peer) -> Result<Fetched> {
     let by = Deadline::after(ONE_TRY);
     let delivered = if has_messages { deliver_once(own, peer, &mut outbox, by, false)? } else { 0 };
     Ok(Fetched { delivered, received: 0, files: queued::send_all(own, peer)? })
+}
+
+/// Takes back all that waits for a peer who is blocked; says how many messages and jobs.
+pub fn drop_queue(own: &Own, key: &PublicKey) -> Result<usize> {
+    let mut count = 0;
+    if own.home().outbox_path(key).exists() {
+        let mut outbox = own.outbox(key)?;
+        let dropped = outbox.drop_messages(|_| true)?;
+        own.history(key)?.store_dropped(&dropped, Dropped::Cancelled)?;
+        count += dropped.len();
+    }
+    for job in own.read_queued_files(key).all()? {
+        count += usize::from(own.queued_files(key)?.settle(job.number, &files::Outcome::Cancelled)?);
+    }
+    Ok(count)
 }
 
 /// Dials the peer and sends what waits; says how many messages.

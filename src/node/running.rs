@@ -1,6 +1,6 @@
 //! A running node: what its threads share, how they start, and how the roster follows the peers file and the outboxes.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::mpsc::{self, Receiver};
 use std::sync::{Arc, Mutex};
@@ -11,6 +11,7 @@ use crate::crypto::keys::PublicKey;
 use crate::error::{Error, Result};
 use crate::net::local;
 use crate::node::admission::{Admission, Limits};
+use crate::node::delivery;
 use crate::node::dialler;
 use crate::node::doorbell::Doorbell;
 use crate::node::event::Event;
@@ -177,6 +178,7 @@ fn take_home(own: &Own) -> Result<NodeLock> {
 fn supervise(shared: &Arc<Shared>) {
     let mut lengths = HashMap::new();
     let mut files: HashMap<PublicKey, Listed> = HashMap::new();
+    let mut blocked: HashSet<PublicKey> = HashSet::new();
     let mut addresses = local::outward_ips();
     let mut compared = Instant::now();
     let mut counted = Instant::now();
@@ -199,6 +201,14 @@ fn supervise(shared: &Arc<Shared>) {
                 contact.ring();
             }
             let key = contact.key();
+            if contact.is_welcome() {
+                blocked.remove(&key);
+            } else if blocked.insert(key) || has_grown {
+                // A queue for who is blocked is dropped; what cannot be now is when it grows, or with the next start.
+                if let Err(error) = delivery::drop_queue(&shared.own, &key) {
+                    shared.tell(Event::Trouble(error));
+                }
+            }
             let listed = files.entry(key).or_insert_with(|| shared.own.read_queued_files(&key));
             // What is damaged is told by those who list it.
             if listed.has_waiting().unwrap_or(false) {
