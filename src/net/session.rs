@@ -7,7 +7,7 @@
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::ops::Range;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::crypto::handshake::Established;
 use crate::crypto::keys::PublicKey;
@@ -176,12 +176,18 @@ impl Session {
         self.flush()
     }
 
-    /// The next message; waits for it while bytes keep coming. `during` says for what, should it fail.
+    /// The next message; waits for it while records keep coming. `during` says for what, should it fail.
     pub fn read(&mut self, during: &str) -> Result<Message<'_>> {
+        let mut records = self.incoming.records;
+        let mut since = Instant::now();
         while !self.incoming.has_message().map_err(|what| self.broken(what))? {
-            if let Err(cause) = self.fill() {
-                return Err(self.lost(during, &cause));
+            if self.incoming.records != records {
+                (records, since) = (self.incoming.records, Instant::now());
             }
+            // Bytes alone are no sign of life: one a minute would hold a connection for ever.
+            let filled =
+                if since.elapsed() > DEAD_AFTER { Err(io::ErrorKind::TimedOut.into()) } else { self.fill() };
+            filled.map_err(|cause| self.lost(during, &cause))?;
         }
         // `self` is borrowed by the message, so the label is cloned only on failure, inside.
         let label = &self.label;
@@ -328,6 +334,8 @@ impl Outgoing {
 /// Bytes from the socket, and the opened but not yet read part of the byte stream in the records.
 struct Incoming {
     opener: Opener,
+    /// How many records were opened.
+    records: u64,
     /// Sealed bytes are at `raw[start..end]`.
     raw: Vec<u8>,
     start: usize,
@@ -343,6 +351,7 @@ impl Incoming {
     fn new(opener: Opener) -> Incoming {
         Incoming {
             opener,
+            records: 0,
             raw: vec![0; SMALL],
             start: 0,
             end: 0,
@@ -429,6 +438,7 @@ impl Incoming {
         let (head, behind) = self.raw.split_at_mut(text.end);
         let tag = behind.first_chunk::<TAG>().ok_or("record too short")?;
         self.opener.open(&mut head[text.start..], tag).map_err(|_| "a record does not authenticate")?;
+        self.records += 1;
         self.start = text.end + TAG;
         self.opened = text;
         if !self.carried.is_empty() {
