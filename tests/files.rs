@@ -6,48 +6,30 @@
 mod common;
 
 use common::disk::SmallDisk;
+use common::files::{CHUNK, MIB, PIECE, chunks_in, landed_in, names_in, sample, sample_of, staged_in};
 use common::gate::Gate;
+use common::proxy::{How, Plan, Way};
+use common::route::Route;
 use common::{Home, Node, Process, pair, paired, poll_until};
 use std::ffi::OsStr;
 use std::fs::{self, File};
-use std::io::Write;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::thread;
 use std::time::{Duration, UNIX_EPOCH};
 
-const MIB: usize = 1 << 20;
 /// More than the sockets between sender and receiver hold, so that a gate stops the sender too.
 const LARGE: u64 = 48 << 20;
 /// What a gate lets through: the handshake and the first chunks.
 const SOME: u64 = 1 << 20;
-
-/// Bytes that repeat nowhere near, so that a misplaced chunk shows.
-fn sample(bytes: usize) -> Vec<u8> {
-    let mut state = 1_u32;
-    let step = |_| {
-        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-        (state >> 24) as u8
-    };
-    (0..bytes).map(step).collect()
-}
 
 /// A file of zeros that takes no room.
 fn large(home: &Home, name: &str) -> String {
     let path = home.file(name, "");
     File::options().write(true).open(&path).unwrap().set_len(LARGE).unwrap();
     path
-}
-
-/// The names in a directory, sorted; none if there is no such directory.
-fn names_in(dir: &Path) -> Vec<String> {
-    let Ok(entries) = std::fs::read_dir(dir) else { return Vec::new() };
-    let mut names: Vec<String> =
-        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
-    names.sort();
-    names
 }
 
 fn mode(path: &Path) -> u32 {
@@ -75,20 +57,24 @@ impl Half {
         let file = large(&alice, "large.bin");
         let send = Process::start(alice.cmd(&["send", "bob", &file]));
         let landing = bob.path("downloads/alice");
-        poll_until("the first bytes to be staged", || {
-            let staged = landing.join(names_in(&landing).first()?).join("0");
-            (fs::metadata(staged).ok()?.len() > 0).then_some(())
+        poll_until("the first chunk to be written", || {
+            (chunks_in(staged_in(&landing).first()?) > 0).then_some(())
         });
         Half { send, gate, file, landing, node, alice, bob }
     }
 
-    /// The part is gone, nobody has noted a transfer, and the node goes on.
+    /// Nothing has come to its name, nobody has noted a transfer, the part waits, and the node goes on.
     fn came_to_nothing(mut self) {
-        poll_until("the staged part to be gone", || names_in(&self.landing).is_empty().then_some(()));
+        assert!(landed_in(&self.landing).is_empty());
         assert!(self.alice.run(&["log"]).is_empty() && self.bob.run(&["log"]).is_empty());
         self.alice.run(&["send", "bob", &self.alice.file("small.bin", "small")]);
-        assert_eq!(names_in(&self.landing), ["small.bin"]);
+        assert_eq!(landed_in(&self.landing), ["small.bin"]);
         self.node.wait_for("file from alice");
+        assert!(self.bob.run(&["partial"]).contains(" large.bin from alice: "));
+        poll_until("its end", || {
+            self.bob.cmd(&["partial", "remove", "--all"]).output().unwrap().status.success().then_some(())
+        });
+        assert_eq!(names_in(&self.landing), ["small.bin"]);
     }
 }
 
@@ -97,7 +83,10 @@ fn one_file_arrives_at_a_serving_peer() {
     let (alice, mut alice_node, bob, _bob_node) = paired();
     let content = sample(5 * MIB + 1);
     let (out, said) = bob.ends_with(&["send", "alice", &bob.file("a.bin", &content)], b"", 0);
-    assert!(out.is_empty() && said.contains("sent a.bin (5.0 MiB) to alice in "), "{said}");
+    assert!(
+        out.is_empty() && said.contains(&format!("sent a.bin (5.0 MiB) to alice at {} in ", alice_node.addr)),
+        "{said}"
+    );
     let path = alice.path("downloads/bob/a.bin");
     assert!(fs::read(&path).unwrap() == content);
     assert_eq!(alice_node.wait_for("file from "), format!("file from bob: {} (5.0 MiB)", path.display()));
@@ -106,18 +95,118 @@ fn one_file_arrives_at_a_serving_peer() {
     assert_eq!(names_in(&alice.path("downloads/bob")), ["a.bin"]);
 }
 
+/// Sizes around those of pieces and chunks, and none at all.
+const BORDERS: [usize; 15] = [
+    0,
+    1,
+    PIECE - 1,
+    PIECE,
+    PIECE + 1,
+    2 * PIECE,
+    CHUNK - PIECE,
+    CHUNK - 1,
+    CHUNK,
+    CHUNK + 1,
+    CHUNK + PIECE,
+    2 * CHUNK - 1,
+    2 * CHUNK,
+    2 * CHUNK + 1,
+    0,
+];
+
 #[test]
-fn several_files_of_all_sizes_arrive_in_one_transfer() {
-    let (alice, _alice_node, bob, _bob_node) = paired();
-    // Around a chunk, 256 KiB, and none at all.
-    let sizes = [0, 1, 262_143, 262_144, 262_145, 0, 600_000, 0];
-    let all = sample(600_000);
-    let mut args = vec!["--json".to_owned(), "send".into(), "alice".into()];
-    args.extend(sizes.iter().enumerate().map(|(n, size)| bob.file(&format!("file {n}"), &all[..*size])));
-    let sent = bob.run(&args);
-    assert!(sent.contains("\"files\":8") && sent.contains("\"bytes\":1386433"), "{sent}");
-    for (n, size) in sizes.iter().enumerate() {
-        assert!(fs::read(alice.path(&format!("downloads/bob/file {n}"))).unwrap() == all[..*size], "{n}");
+fn one_file_of_each_size_arrives_alone() {
+    let route = Route::new();
+    let all = sample(3 * CHUNK);
+    for size in BORDERS {
+        let name = format!("{size}.bin");
+        let sent = route.send(&[&route.alice.file(&name, &all[..size])]);
+        assert_eq!((sent.files, sent.bytes, sent.held, sent.lanes), (1, size as u64, 0, 1));
+        assert!(fs::read(route.landing.join(&name)).unwrap() == all[..size], "{size}");
+        fs::remove_file(route.landing.join(&name)).unwrap();
+    }
+}
+
+#[test]
+fn files_of_all_sizes_arrive_over_any_number_of_lanes() {
+    let route = Route::new();
+    let sizes: Vec<usize> = BORDERS.into_iter().cycle().take(60).collect();
+    let total = sizes.iter().sum::<usize>();
+    let all = sample(total);
+    for streams in 1..=8 {
+        // In another order each time, so that the files lie at other places in the chunks.
+        let sent: Vec<(String, &[u8])> = (0..sizes.len())
+            .map(|n| {
+                let size = sizes[(n * streams) % sizes.len()];
+                let from = (n * 71_993) % (total - size);
+                (
+                    route.alice.file(&format!("{streams} {n:02}"), &all[from..from + size]),
+                    &all[from..from + size],
+                )
+            })
+            .collect();
+        let count = streams.to_string();
+        let paths = sent.iter().map(|(path, _)| path.as_str());
+        let done = route.send(&["--streams", &count].into_iter().chain(paths).collect::<Vec<_>>());
+        let bytes: usize = sent.iter().map(|(_, content)| content.len()).sum();
+        assert_eq!((done.files, done.bytes, done.held), (60, bytes as u64, 0));
+        assert_eq!(
+            (done.title.clone(), done.address.clone()),
+            (format!("{streams} 00 and 59 more"), route.proxy.addr.clone())
+        );
+        assert!((1..=streams as u64).contains(&done.lanes), "{done:?}");
+        for (path, content) in sent {
+            let landed = route.landing.join(Path::new(&path).file_name().unwrap());
+            assert!(fs::read(landed).unwrap() == content, "{path} over {streams}");
+            fs::remove_file(path).unwrap();
+        }
+    }
+}
+
+#[test]
+fn lanes_share_the_work() {
+    let route = Route::new();
+    let content = sample(30 * MIB);
+    let file = route.alice.file("large.bin", &content);
+    // A slow session: what it does not get to do its lanes do.
+    let mut first = Some(Plan { segment: 256, ..Plan::default() });
+    route.proxy.plan(move || first.take().unwrap_or_default());
+    let sent = route.send(&["--streams", "8", &file]);
+    // A node lets four newcomers of an address in at a time; who comes later may find nothing left to do.
+    assert!((2..=8).contains(&sent.lanes) && route.proxy.connections().len() >= 8, "{sent:?}");
+    assert!(fs::read(route.landing.join("large.bin")).unwrap() == content);
+    let log = route.bob.run(&["log"]);
+    assert_eq!(log.lines().count(), 1);
+
+    // Few chunks are not worth a lane.
+    route.proxy.plan(Plan::default);
+    let small = route.alice.file("small.bin", &content[..16 * CHUNK]);
+    let before = route.proxy.connections().len();
+    assert_eq!(route.send(&["--streams", "8", &small]).lanes, 1);
+    assert_eq!(route.proxy.connections().len(), before + 1);
+    // However often lanes come too late, nobody is kept out for it.
+    for n in 0..12 {
+        let file = route.alice.file(&format!("{n}.bin"), &content[n..5 * MIB + n]);
+        route.send(&["--streams", "8", &file]);
+    }
+    for streams in ["0", "9", "x", "-1"] {
+        route.alice.fails(&["send", "bob", "--streams", streams, &small], 2);
+    }
+}
+
+#[test]
+fn a_lane_that_cannot_be_dialled_is_done_without() {
+    let route = Route::new();
+    let content = sample(6 * MIB);
+    let file = route.alice.file("large.bin", &content);
+    // Before the node hears of it, and before the answer comes.
+    for way in [Way::ToNode, Way::ToDialler] {
+        let mut first = Some(Plan::default());
+        route.proxy.plan(move || first.take().unwrap_or(Plan::cut(way, 1, How::Cut)));
+        let sent = route.send(&["--streams", "2", &file]);
+        assert_eq!((sent.lanes, sent.bytes), (1, content.len() as u64));
+        assert!(fs::read(route.landing.join("large.bin")).unwrap() == content);
+        fs::remove_file(route.landing.join("large.bin")).unwrap();
     }
 }
 
@@ -228,24 +317,30 @@ fn receiving_in_vain_ends_in_time() {
 fn what_is_no_plain_file_is_refused_before_anybody_is_dialled() {
     let home = Home::new("alice");
     home.run(&["peers", "add", "bob", &Home::new("bob").key()]);
-    fs::create_dir(home.path("dir")).unwrap();
     assert!(Command::new("mkfifo").arg(home.path("fifo")).status().unwrap().success());
     home.file("colon:", "");
     home.file("CON", "");
-    for (name, why) in [
-        ("dir", "it is a directory"),
-        ("missing", "no such file"),
-        ("fifo", "it is not a regular file"),
-        ("colon:", "its name cannot travel"),
-        ("CON", "its name cannot travel"),
-        ("..", "it has no name of its own"),
+    for (path, why) in [
+        (home.path("missing"), "no such file"),
+        (home.path("fifo"), "it is neither a regular file nor a directory"),
+        (home.path("colon:"), "its name cannot travel"),
+        (home.path("CON"), "its name cannot travel"),
+        (PathBuf::from("/"), "it has no name of its own"),
     ] {
-        let said = home.fails(&["send", "bob", home.path(name).to_str().unwrap()], 1);
-        assert!(said.contains("cannot send ") && said.contains(why), "{name}: {said}");
+        let said = home.fails(&["send", "bob", path.to_str().unwrap()], 1);
+        assert!(said.contains("cannot send ") && said.contains(why), "{path:?}: {said}");
     }
+    fs::create_dir(home.path("dir")).unwrap();
     let (a, b) = (home.file("x.txt", "x"), home.file("dir/X.txt", "y"));
     assert!(home.fails(&["send", "bob", &a, &b], 1).contains("cannot send these files"));
     home.fails(&["send", "bob"], 2);
+    for name in ["a/b", "..", "/etc/x", "", "CON"] {
+        assert!(
+            home.fails(&["send", "bob", "--name", name, &a], 2).contains("is no name for a file"),
+            "{name}"
+        );
+    }
+    home.fails(&["send", "bob", "--name", "x", &a, &b], 2);
 
     let secret = home.file("secret", "");
     fs::set_permissions(&secret, PermissionsExt::from_mode(0o000)).unwrap();
@@ -274,10 +369,9 @@ fn more_than_the_receiver_takes_is_refused() {
     assert!(node.is_running());
 }
 
-#[test]
-fn a_file_that_grows_while_it_is_sent_does_not_arrive() {
+fn changed_while_it_is_sent(change: impl FnOnce(&File)) {
     let mut half = Half::sent();
-    File::options().append(true).open(&half.file).unwrap().write_all(b"more").unwrap();
+    change(&File::options().write(true).open(&half.file).unwrap());
     half.gate.open();
     let (code, _, said) = half.send.end();
     assert!(code == Some(1) && said.contains("it changed while it was sent"), "{said}");
@@ -285,7 +379,22 @@ fn a_file_that_grows_while_it_is_sent_does_not_arrive() {
 }
 
 #[test]
-fn a_sender_that_is_killed_leaves_nothing_behind() {
+fn a_file_that_grows_while_it_is_sent_does_not_arrive() {
+    changed_while_it_is_sent(|file| file.set_len(LARGE + 4).unwrap());
+}
+
+#[test]
+fn a_file_that_shrinks_while_it_is_sent_does_not_arrive() {
+    changed_while_it_is_sent(|file| file.set_len(SOME).unwrap());
+}
+
+#[test]
+fn a_file_that_is_written_to_while_it_is_sent_does_not_arrive() {
+    changed_while_it_is_sent(|file| file.write_all_at(b"other", 7).unwrap());
+}
+
+#[test]
+fn a_sender_that_is_killed_leaves_no_half_file() {
     let mut half = Half::sent();
     half.send.kill9();
     half.gate.open();
@@ -298,12 +407,54 @@ fn a_receiver_that_is_killed_has_no_half_file() {
     half.node.kill9();
     let (code, _, said) = half.send.end();
     assert!(code == Some(69) && said.contains("connection to bob lost"), "{said}");
-    assert!(!half.landing.join("large.bin").exists());
-    // What it left behind goes with the next transfer.
-    assert!(names_in(&half.landing)[0].starts_with(".egoat-"));
+    assert!(landed_in(&half.landing).is_empty());
+    // What it has of another transfer stays.
     let node = half.bob.serve();
     half.alice.run(&["send", &format!("egoat:{}@{}", half.bob.key(), node.addr), &half.alice.file("b", "b")]);
-    assert_eq!(names_in(&half.landing), ["b"]);
+    assert_eq!(landed_in(&half.landing), ["b"]);
+    assert_eq!(staged_in(&half.landing).len(), 1);
+}
+
+/// Both are on their way when the first of them ends.
+#[test]
+fn two_of_one_name_from_one_peer_both_arrive() {
+    let (alice, bob) = (Home::new("alice"), Home::new("bob"));
+    let node = bob.serve();
+    let gate = Gate::before(&node.addr, SOME);
+    alice.run(&["peers", "add", "bob", &bob.key(), &gate.addr]);
+    bob.run(&["peers", "add", "alice", &alice.key()]);
+    let landing = bob.path("downloads/alice");
+    let mut sends = Vec::new();
+    let mut contents = Vec::new();
+    for n in 1..=3 {
+        fs::create_dir_all(alice.path(&format!("{n}/dir"))).unwrap();
+        let content = sample_of(n, 2 * MIB);
+        let file = alice.file(&format!("{n}/same.bin"), &content);
+        let tree = alice.file(&format!("{n}/dir/file"), n.to_string());
+        let tree = Path::new(&tree).parent().unwrap().to_str().unwrap();
+        sends.push(Process::start(alice.cmd(&["send", "bob", "--streams", "1", tree, &file])));
+        contents.push((n.to_string(), content));
+    }
+    poll_until("all to be on their way", || {
+        let staged = staged_in(&landing);
+        (staged.len() == 3 && staged.iter().all(|one| chunks_in(one) > 0)).then_some(())
+    });
+    gate.open();
+    for mut send in sends {
+        let (code, _, said) = send.end();
+        assert_eq!(code, Some(0), "{said}");
+    }
+    let names = ["dir", "dir (1)", "dir (2)", "same (1).bin", "same (2).bin", "same.bin"];
+    assert_eq!(names_in(&landing), names);
+    let mut files: Vec<Vec<u8>> =
+        names[3..].iter().map(|name| fs::read(landing.join(name)).unwrap()).collect();
+    let mut trees: Vec<String> =
+        names[..3].iter().map(|name| fs::read_to_string(landing.join(name).join("file")).unwrap()).collect();
+    files.sort();
+    trees.sort();
+    contents.sort_by(|(_, one), (_, two)| one.cmp(two));
+    assert!(files.iter().eq(contents.iter().map(|(_, content)| content)));
+    assert_eq!(trees, ["1", "2", "3"]);
 }
 
 #[test]
@@ -316,7 +467,7 @@ fn a_full_disk_is_the_senders_error_and_the_node_goes_on() {
     let fits = bob.file("fits.bin", sample(1000));
     let said = bob.fails(&["send", "alice", &fits, &bob.file("large.bin", sample(3 * MIB))], 74);
     assert!(said.contains("its disk is full"), "{said}");
-    assert!(names_in(&disk.path().join("bob")).is_empty());
+    assert!(names_in(&disk.path().join("bob")).is_empty() && alice.run(&["partial"]).is_empty());
     bob.run(&["send", "alice", &fits]);
     bob.run(&["say", "--wait", "30s", "alice", "still there?"]);
     node.wait_for("message from bob: still there?");

@@ -61,8 +61,12 @@ fn remove(own: &Own, out: Output, args: &PartialRemove) -> Result<()> {
         return Err(Error::usage("which one? `egoat partial remove ID...`, or --all"));
     }
     let all = waiting(own)?;
-    if let Some(unknown) = args.ids.iter().find(|id| !all.iter().any(|one| one.id.starts_with(id.as_str()))) {
-        return Err(Error::failed(format!("no transfer {} waits", text::clean_line(unknown))));
+    for id in &args.ids {
+        match all.iter().filter(|one| one.id.starts_with(id.as_str())).count() {
+            1 => {}
+            0 => return Err(Error::failed(format!("no transfer {} waits", text::clean_line(id)))),
+            _ => return Err(Error::usage(format!("several transfers start with {}", text::clean_line(id)))),
+        }
     }
     for partial in &all {
         if args.all || args.ids.iter().any(|id| partial.id.starts_with(id.as_str())) {

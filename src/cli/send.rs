@@ -47,7 +47,7 @@ pub fn run(own: &Own, out: Output, args: &Send) -> Result<()> {
     let paths: Vec<PathBuf> = args.files.iter().map(PathBuf::from).collect();
     let sources = match (&paths[..], &args.name) {
         ([], _) => return Err(Error::usage("which files? `egoat send PEER FILE...`, or - for stdin")),
-        ([one], Some(name)) => Sources::choose_as(one, name)?,
+        ([one], Some(name)) => Sources::choose_as(one, file_name(name)?.as_str())?,
         (_, Some(_)) => return Err(Error::usage("--name is for one file, directory or stdin")),
         (all, None) => Sources::choose(all)?,
     };
@@ -165,11 +165,16 @@ fn pipe(own: &Own, out: Output, args: &Send, wait: Duration) -> Result<()> {
     report(out, &peer, &tally, at)
 }
 
-fn describe_pipe(name: &str) -> Result<Manifest> {
-    let path = SafePath::parse(name)
+/// What `--name` gives: one name, and no path.
+fn file_name(name: &str) -> Result<SafePath> {
+    SafePath::parse(name)
         .ok()
         .filter(|path| path.components().count() == 1)
-        .ok_or_else(|| Error::usage(format!("{} is no name for a file", text::clean_line(name))))?;
+        .ok_or_else(|| Error::usage(format!("{} is no name for a file", text::clean_line(name))))
+}
+
+fn describe_pipe(name: &str) -> Result<Manifest> {
+    let path = file_name(name)?;
     let modified = (crate::time::now_micros() * 1000) as i64;
     let entry = Entry { path, is_dir: false, executable: false, modified, size: 0 };
     Manifest::new(vec![entry]).map_err(Error::failed)

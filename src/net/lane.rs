@@ -54,12 +54,13 @@ pub fn dial(address: SocketAddr, parent: &Parent, ticket: &[u8; 16], index: u8) 
 }
 
 /// Accepts a lane. `find` gives the session of a ticket that is good for this lane, and how to use it up: that happens
-/// once message 1 has proven that the dialler has the ticket's secret, and fails when it happened before.
+/// once message 1 has proven that the dialler has the ticket's secret. `None` when that fails, since it happened before
+/// or all is over: a friend may have been late.
 pub fn respond<C, F: FnOnce() -> Option<C>>(
     stream: TcpStream,
     opening: &Opening,
     find: impl FnOnce(&[u8; 16], u8) -> Option<(Arc<Parent>, F)>,
-) -> Result<(Session, C)> {
+) -> Result<Option<(Session, C)>> {
     let Opening { preamble, deadline, first_deadline } = opening;
     let mut ticket = [0; 16];
     let mut index = [0];
@@ -73,7 +74,7 @@ pub fn respond<C, F: FnOnce() -> Option<C>>(
     let lane = parent.lane(preamble, &ticket, index);
     let (second, established) =
         lane::accept(&lane, &first).map_err(|_| closed("message 1 of a lane does not authenticate"))?;
-    let claimed = claim().ok_or_else(|| closed("a ticket that was used"))?;
+    let Some(claimed) = claim() else { return Ok(None) };
     deadline.write_all(&stream, &second).map_err(|_| closed("it does not read"))?;
-    Ok((Session::new(stream, parent.peer, parent.label.clone(), established)?, claimed))
+    Ok(Some((Session::new(stream, parent.peer, parent.label.clone(), established)?, claimed)))
 }

@@ -82,10 +82,10 @@ fn take(shared: &Arc<Shared>, session: Session, peer: &Peer, turn: Turn) -> Resu
     }
     if is_done(shared, &id)? {
         return say_stored(shared, session, || {
-            Partial::load(home, &id)?.map_or(Ok(()), |note| note.forget(home))
+            // With what may be left of its folder.
+            Partial::load(home, &id)?.map_or(Ok(()), |note| note.remove(home).map(drop))
         });
     }
-    partial::sweep(home, Some(&peer.key))?;
     let note = Partial {
         id,
         peer: peer.key,
@@ -94,6 +94,7 @@ fn take(shared: &Arc<Shared>, session: Session, peer: &Peer, turn: Turn) -> Resu
         dir: dir.clone(),
         done: Vec::new(),
     };
+    partial::sweep(home, Some(&note))?;
     if let Some(reason) = no_room(&offer, &note) {
         session.finish(&Message::Decline(reason))?;
         return Err(Error::failed(format!("{name} offered {}, for which there is no room", note.title)));

@@ -125,9 +125,11 @@ fn start_lane(shared: &Arc<Shared>, stream: TcpStream, opening: &Opening, ticket
         let name = *name;
         Some((transfers.find(&name, index)?, move || transfers.claim(&name, index)))
     });
-    let Ok((mut session, lane)) = accepted else { return ticket.punish() };
+    let Ok(accepted) = accepted else { return ticket.punish() };
     let _seat = ticket.into_seat();
-    inbound::serve_lane(&lane, &mut session);
+    if let Some((mut session, lane)) = accepted {
+        inbound::serve_lane(&lane, &mut session);
+    }
 }
 
 /// Serves a proven connection: who it is, whether it is welcome, and what it is for.

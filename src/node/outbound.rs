@@ -78,12 +78,13 @@ fn send_chunks(session: Session, outbound: &Outbound, streams: usize, ticket: &[
             let parent = &parent;
             let run = move || {
                 let Some(address) = address else { return };
-                let dialled = lane::dial(address, parent, ticket, index).or_else(|_| {
+                let dial = || lane::dial(address, parent, ticket, index).ok();
+                let again = || {
                     thread::sleep(AGAIN);
-                    lane::dial(address, parent, ticket, index)
-                });
-                // The others do its work.
-                if let Ok(session) = dialled {
+                    outbound.has_more().then(dial).flatten()
+                };
+                // Without it, the others do its work.
+                if let Some(session) = dial().or_else(again) {
                     outbound.run_lane(session);
                 }
             };

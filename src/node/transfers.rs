@@ -131,12 +131,15 @@ impl Transfers {
             return None;
         }
         ticket.used |= 1 << index;
-        let (peer, transfer) = (ticket.parent.peer, ticket.transfer.upgrade()?);
-        let count = state.lanes.entry(peer).or_default();
-        if *count >= MOST_LANES {
+        let (peer, transfer) = (ticket.parent.peer, Weak::clone(&ticket.transfer));
+        if state.lanes.get(&peer).is_some_and(|count| *count >= MOST_LANES) {
             return None;
         }
-        *count += 1;
+        // The last one to let go of the transfer takes the lock, so that is never done under it.
+        let transfer = transfer.upgrade()?;
+        *state.lanes.entry(peer).or_default() += 1;
+        drop(state);
+        transfer.inbound.expect_lane(index);
         Some(Lane { transfer, index, _place: LanePlace { transfers: Arc::clone(self), peer } })
     }
 }
@@ -193,6 +196,12 @@ pub struct Lane {
     /// Which of the ticket's.
     pub index: u8,
     _place: LanePlace,
+}
+
+impl Drop for Lane {
+    fn drop(&mut self) {
+        self.transfer.inbound.end_lane(self.index);
+    }
 }
 
 /// A place among the lanes of a peer, until it is dropped.

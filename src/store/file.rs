@@ -60,6 +60,18 @@ pub fn is_at(file: &File, path: &Path) -> io::Result<bool> {
     return file.metadata().map(|_| path.exists());
 }
 
+/// Whether two names are links to one file; where that cannot be told, they are not.
+pub fn is_linked(one: &Path, two: &Path) -> bool {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::MetadataExt;
+        let id = |path| fs::symlink_metadata(path).ok().map(|data| (data.dev(), data.ino()));
+        id(one).is_some_and(|one| id(two) == Some(one))
+    }
+    #[cfg(not(unix))]
+    return one == two;
+}
+
 /// A path as the bytes that the system knows it by; `None` where it has others, and the path is no text.
 pub fn path_bytes(path: &Path) -> Option<&[u8]> {
     #[cfg(unix)]

@@ -196,21 +196,23 @@ pub fn all(home: &Home) -> Result<Vec<Partial>> {
     Ok(found)
 }
 
-/// Removes what is too old, and of `peer` what is too much. What cannot be removed is in the way of nobody.
-pub fn sweep(home: &Home, peer: Option<&PublicKey>) -> Result<()> {
-    let all = all(home)?;
+/// Removes what is too old, and makes room for the one that `begins`, which may have begun before. What cannot be
+/// removed is in the way of nobody.
+pub fn sweep(home: &Home, begins: Option<&Partial>) -> Result<()> {
+    let mut others = all(home)?;
+    others.retain(|partial| begins.is_none_or(|new| new.id != partial.id));
     let now = SystemTime::now();
     let is_old = |partial: &Partial| {
         let age = partial.last_change(home).and_then(|last| now.duration_since(last).ok());
         age.is_some_and(|age| age > MAX_AGE)
     };
-    let of_peer = all.iter().filter(|partial| Some(&partial.peer) == peer).count();
+    let is_of_peer = |partial: &Partial| begins.is_some_and(|new| new.peer == partial.peer);
+    let of_peer = others.iter().filter(|partial| is_of_peer(partial)).count();
     let mut excess = of_peer.saturating_sub(MOST_PER_PEER - 1);
-    for partial in &all {
-        let is_excess = excess > 0 && Some(&partial.peer) == peer;
-        let is_gone = (is_old(partial) || is_excess) && partial.remove(home).unwrap_or(false);
-        if is_gone && is_excess {
-            excess -= 1;
+    for partial in &others {
+        let is_excess = excess > 0 && is_of_peer(partial);
+        if (is_excess || is_old(partial)) && partial.remove(home).unwrap_or(false) {
+            excess -= usize::from(is_excess);
         }
     }
     Ok(())

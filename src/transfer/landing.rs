@@ -117,6 +117,8 @@ impl Landing {
             let moved = if is_dir { move_dir(&staged, &path) } else { move_file(&staged, &path) };
             match moved {
                 Ok(()) => return Ok(path),
+                // An earlier try came as far as this, and ended before it could note so.
+                Err(_) if file::is_linked(&staged, &path) => return Ok(path),
                 Err(_) if fs::symlink_metadata(&path).is_ok() => {}
                 Err(cause) => return Err(Error::disk("rename", &path)(cause)),
             }

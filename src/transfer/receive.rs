@@ -104,10 +104,12 @@ pub struct Inbound {
 struct State {
     /// Chunks that were written.
     got: u64,
-    /// Lanes whose threads run, by a handle to end each.
+    /// Lanes that were let in, by a handle to end those that run.
     lanes: Vec<(u8, Option<TcpStream>)>,
     /// Why it cannot go on.
     failed: Option<Error>,
+    /// A lane was lost before it brought anything. The sender may not have had it at all, and does without.
+    lost: Option<Error>,
     over: bool,
 }
 
@@ -147,9 +149,13 @@ impl Inbound {
         session.send(&Message::Take { lanes, ticket })?;
         let expected = self.read_start(session)?;
         self.tally.add_lane();
-        self.receive_chunks(session)?;
+        self.receive_chunks(session, &mut false)?;
         self.wait_for_lanes(session, expected)?;
-        if self.staging.is_complete() { Ok(()) } else { Err(session.broken("the end before the last chunk")) }
+        if self.staging.is_complete() {
+            return Ok(());
+        }
+        let lost = self.state().lost.take();
+        Err(lost.unwrap_or_else(|| session.broken("the end before the last chunk")))
     }
 
     /// Says what is here from an earlier try, with its hashes: what the sender finds to be the same it leaves out.
@@ -189,29 +195,45 @@ impl Inbound {
         }
     }
 
-    /// Runs a lane, which the session's ticket opened, to its end.
+    /// A lane is let in, before it is told so: what it brings is waited for.
+    pub fn expect_lane(&self, index: u8) {
+        self.state().lanes.push((index, None));
+    }
+
+    /// A lane brings no more, or never came.
+    pub fn end_lane(&self, index: u8) {
+        self.state().lanes.retain(|(lane, _)| *lane != index);
+        self.changed.notify_all();
+    }
+
+    /// Runs a lane that is expected to its end.
     pub fn run_lane(&self, index: u8, session: &mut Session) {
         {
             let mut state = self.state();
             if state.over {
                 return;
             }
-            state.lanes.push((index, session.closer().ok()));
+            for (_, closer) in state.lanes.iter_mut().filter(|(lane, _)| *lane == index) {
+                *closer = session.closer().ok();
+            }
         }
         self.tally.add_lane();
-        let result = self.receive_chunks(session);
+        let mut has_begun = false;
+        let result = self.receive_chunks(session, &mut has_begun);
         let mut state = self.state();
-        state.lanes.retain(|(lane, _)| *lane != index);
-        if let Err(error) = result
-            && !state.over
-        {
-            state.failed.get_or_insert(error);
+        match result {
+            Err(error @ Error::Lost { .. }) if !has_begun => {
+                state.lost.get_or_insert(error);
+            }
+            Err(error) if !state.over => {
+                state.failed.get_or_insert(error);
+            }
+            _ => {}
         }
-        self.changed.notify_all();
     }
 
-    /// Writes the chunks of one connection until it says that these were all.
-    fn receive_chunks(&self, session: &mut Session) -> Result<()> {
+    /// Writes the chunks of one connection until it says that these were all. It notes when one has begun.
+    fn receive_chunks(&self, session: &mut Session, has_begun: &mut bool) -> Result<()> {
         let mut writer = self.staging.writer();
         let mut current = None;
         loop {
@@ -228,6 +250,7 @@ impl Inbound {
             let Some((index, done)) = current.or_else(|| Some((self.staging.claim(at)?, 0))) else {
                 return Err(session.broken("a chunk that there is not, or that came before"));
             };
+            *has_begun = true;
             let length = self.staging.manifest().chunk_len(index);
             if at != index * CHUNK as u64 + done as u64 || data.len() != PIECE.min(length - done) {
                 return Err(session.broken("a piece that does not fit its chunk"));

@@ -217,6 +217,11 @@ impl<'a> Outbound<'a> {
         }
     }
 
+    /// Whether a lane that begins now would find something to do.
+    pub fn has_more(&self) -> bool {
+        !self.state().over && self.next.load(Ordering::Relaxed) < self.sources.manifest().chunks()
+    }
+
     fn send_chunk(&self, session: &mut Session, reader: &mut SourceReader, index: u64) -> Result<()> {
         let length = self.sources.manifest().chunk_len(index);
         let mut done = 0;

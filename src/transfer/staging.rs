@@ -245,7 +245,12 @@ impl Staging {
 
     fn finish_entry(&self, index: usize, entry: &Entry) -> io::Result<()> {
         let file = if entry.size == 0 { self.open_entry(index)? } else { self.open_staged(index)? };
-        if file.metadata()?.len() == entry.size {
+        let length = file.metadata()?.len();
+        if length > entry.size {
+            // What is behind the file's end was not sent, and no other try would take it away.
+            file.set_len(entry.size)?;
+        }
+        if length >= entry.size {
             finish_file(&file, entry)
         } else {
             Err(io::Error::new(io::ErrorKind::InvalidData, "somebody else has changed it"))

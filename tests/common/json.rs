@@ -22,3 +22,10 @@ pub fn json_text(line: &str, key: &str) -> String {
         }
     }
 }
+
+/// The number that is `key` in a line of `--json`.
+pub fn json_number(line: &str, key: &str) -> u64 {
+    let (_, rest) = line.split_once(&format!("\"{key}\":")).unwrap_or_else(|| panic!("no {key} in {line}"));
+    let end = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
+    rest[..end].parse().unwrap_or_else(|_| panic!("{key} is no number in {line}"))
+}

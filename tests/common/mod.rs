@@ -5,12 +5,14 @@
 #![allow(dead_code)]
 
 pub mod disk;
+pub mod files;
 pub mod gate;
 mod json;
 pub mod proxy;
+pub mod route;
 pub mod strace;
 
-pub use json::json_text;
+pub use json::{json_number, json_text};
 
 use std::ffi::OsStr;
 use std::fs;

@@ -1,5 +1,5 @@
 //! A bad network between two nodes: it cuts a connection at an exact byte of either direction, lets one direction stall
-//! first, splits and delays the stream, and delivers late what a dialler that is gone had sent.
+//! first or hang, splits and delays the stream, and delivers late what a dialler that is gone had sent.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -26,6 +26,8 @@ pub enum How {
     Cut,
     /// This direction stops, the other goes on for a moment; then both ends are closed.
     Stall,
+    /// This direction stops, and nobody is told: both ends stay open until the test cuts them.
+    Hang,
     /// The dialler's end is closed. The rest of what it sent reaches the node when the test says so.
     Late,
 }
@@ -204,6 +206,11 @@ impl State {
             Some((at, how)) if passed.load(Ordering::Acquire) == at => match how {
                 How::Cut => {}
                 How::Stall => thread::sleep(STALL),
+                How::Hang => {
+                    while !connection.is_over() {
+                        thread::sleep(Duration::from_millis(5));
+                    }
+                }
                 How::Late => self.deliver_late(connection, from, to),
             },
             // The one end is done: the other is to see it, and may still speak.

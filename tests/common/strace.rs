@@ -15,6 +15,7 @@ pub struct Fault {
     /// The calls that count, with commas in between; a program makes one of them, and not the others.
     pub call: &'static str,
     /// `signal=KILL`: the process is gone before the call is made. `error=EIO`: the call fails and does nothing.
+    /// `delay_exit=1000`: the call is made, and its thread goes on a millisecond later.
     pub how: &'static str,
     pub nth: usize,
     /// Calls for these files alone count; empty for all.
@@ -31,6 +32,10 @@ impl Fault {
         // A question mark before a call: not every system has it.
         let call = format!("?{}", call.replace(',', ",?"));
         traced.args(["-f", "-qq", "-e", &format!("trace={call}")]);
+        if how.starts_with("delay") {
+            // Else the other threads wait as well, with each of their calls.
+            traced.arg("--seccomp-bpf");
+        }
         traced.args(["-e", &format!("inject={call}:{how}:when={nth}")]).arg("-o").arg(trace);
         for path in on {
             traced.arg("-P").arg(path);
