@@ -16,7 +16,7 @@ use crate::wire::address::Address;
 use crate::wire::message::{Kind, Message, Refusal};
 
 /// A name is resolved, and each address connected to, within this (DESIGN section 1: every wait is bounded).
-pub const CONNECT: Duration = Duration::from_secs(5);
+const CONNECT: Duration = Duration::from_secs(5);
 /// The second of a host's addresses is tried at least this long.
 const LAST_CHANCE: Duration = Duration::from_millis(500);
 /// A node at its limits closes before it answers; it is asked again after these pauses.

@@ -119,7 +119,7 @@ impl Opening {
     pub fn read(stream: &TcpStream) -> Result<Opening, Error> {
         let (deadline, first_deadline) = (Deadline::after(HANDSHAKE), Deadline::after(FIRST_MESSAGE));
         let mut given = [0; 8];
-        first_deadline.read_exact(stream, &mut given).map_err(|_| too_short())?;
+        first_deadline.read_exact(stream, &mut given).map_err(cut_short)?;
         let known = [PURPOSE_SESSION, PURPOSE_SESSION | ASK_KEY, PURPOSE_LANE];
         if known.into_iter().any(|purpose| given == preamble(purpose)) {
             Ok(Opening { preamble: given, deadline, first_deadline })
@@ -143,8 +143,12 @@ pub(super) fn closed(what: &str) -> Error {
     Error::Protocol { peer: "a stranger".into(), what: what.into() }
 }
 
-pub(super) fn too_short() -> Error {
-    closed("nothing or not enough came in time")
+/// A line may be cut; who keeps us waiting is no friend.
+pub(super) fn cut_short(short: ShortRead) -> Error {
+    match short.cause.kind() {
+        std::io::ErrorKind::TimedOut => closed("nothing or not enough came in time"),
+        _ => Error::Lost { peer: "a stranger".into(), during: "the handshake".into() },
+    }
 }
 
 /// What an accepted handshake proved and asked for.
@@ -166,12 +170,11 @@ pub fn respond(
     find_token: impl Fn(&[u8; 16]) -> Option<Token>,
 ) -> Result<Accepted, Error> {
     let Opening { preamble: given, deadline, first_deadline } = opening;
-    let short = |_| too_short();
     if opening.asks_key() {
         let _ = deadline.write_all(&stream, keys.public().as_bytes());
     }
     let mut first = [0; MESSAGE_1_LEN];
-    first_deadline.read_exact(&stream, &mut first).map_err(short)?;
+    first_deadline.read_exact(&stream, &mut first).map_err(cut_short)?;
     let state = Responder::read_message_1(keys, given, &first)
         .map_err(|_| closed("message 1 does not authenticate"))?;
     let invite = state.invite_id();
@@ -184,7 +187,7 @@ pub fn respond(
         .map_err(|_| closed("the key agreement failed"))?;
     deadline.write_all(&stream, &second).map_err(|_| closed("it does not read"))?;
     let mut third = [0; MESSAGE_3_LEN];
-    deadline.read_exact(&stream, &mut third).map_err(short)?;
+    deadline.read_exact(&stream, &mut third).map_err(cut_short)?;
     let (peer, payload, established) =
         state.read_message_3(&third).map_err(|_| closed("message 3 does not authenticate"))?;
     let kind =

@@ -3,14 +3,17 @@
 
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::crypto::keys::PublicKey;
 use crate::crypto::lane::{self, Lane, LaneInitiator, MESSAGE_LEN};
 use crate::error::{Error, Result, reason};
 use crate::net::deadline::Deadline;
-use crate::net::dial::CONNECT;
-use crate::net::handshake::{HANDSHAKE, Opening, closed, lane_preamble, too_short};
+use crate::net::handshake::{HANDSHAKE, Opening, closed, cut_short, lane_preamble};
 use crate::net::session::{Binding, Session};
+
+/// The session has just come to this address, so a lane does, or is done without.
+const LANE_CONNECT: Duration = Duration::from_secs(2);
 
 /// The session that lanes belong to, as either end knows it.
 pub struct Parent {
@@ -36,12 +39,20 @@ impl Parent {
     }
 }
 
-/// Dials the lane `index` of a ticket, at the address that the session has.
-pub fn dial(address: SocketAddr, parent: &Parent, ticket: &[u8; 16], index: u8) -> Result<Session> {
+/// Dials the lane `index` of a ticket, at the address that the session has. `connected` gets the stream before the
+/// handshake, to end it if it is not wanted any more.
+pub fn dial(
+    address: SocketAddr,
+    parent: &Parent,
+    ticket: &[u8; 16],
+    index: u8,
+    connected: impl FnOnce(&TcpStream),
+) -> Result<Session> {
     let unreachable = |why: String| Error::Unreachable { peer: parent.label.clone(), why };
     let network = |cause: std::io::Error| unreachable(reason(&cause));
     let deadline = Deadline::after(HANDSHAKE);
-    let stream = TcpStream::connect_timeout(&address, CONNECT).map_err(network)?;
+    let stream = TcpStream::connect_timeout(&address, LANE_CONNECT).map_err(network)?;
+    connected(&stream);
     let preamble = lane_preamble();
     let failed = |_| unreachable("the lane's handshake failed".into());
     let (state, first) = LaneInitiator::start(&parent.lane(&preamble, ticket, index)).map_err(failed)?;
@@ -65,11 +76,11 @@ pub fn respond<C, F: FnOnce() -> Option<C>>(
     let mut ticket = [0; 16];
     let mut index = [0];
     let mut first = [0; MESSAGE_LEN];
-    first_deadline.read_exact(&stream, &mut ticket).map_err(|_| too_short())?;
-    first_deadline.read_exact(&stream, &mut index).map_err(|_| too_short())?;
+    first_deadline.read_exact(&stream, &mut ticket).map_err(cut_short)?;
+    first_deadline.read_exact(&stream, &mut index).map_err(cut_short)?;
     let [index] = index;
     let (parent, claim) = find(&ticket, index).ok_or_else(|| closed("a ticket that is not good"))?;
-    first_deadline.read_exact(&stream, &mut first).map_err(|_| too_short())?;
+    first_deadline.read_exact(&stream, &mut first).map_err(cut_short)?;
 
     let lane = parent.lane(preamble, &ticket, index);
     let (second, established) =

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use crate::crypto::random_array;
+use crate::error::Error;
 
 /// Accepted connections in all, if the system lets a process have files enough.
 const MOST_SEATS: usize = 1024;
@@ -273,10 +274,12 @@ impl Ticket {
         self.seat
     }
 
-    /// Its handshake failed, and not for a reason that a friend has.
-    pub fn punish(self) {
+    /// Its handshake failed. A connection that was lost may have been a friend's, and is held to the rate alone.
+    pub fn fail(self, error: &Error) {
         self.pending.admission.count(Cause::Handshake);
-        self.pending.standing(|standing| standing.punish(Instant::now()));
+        if !matches!(error, Error::Lost { .. }) {
+            self.pending.standing(|standing| standing.punish(Instant::now()));
+        }
     }
 
     /// It proved a key that is no peer's, or of one who is blocked.
@@ -385,14 +388,23 @@ mod tests {
         }
     }
 
+    fn bad() -> Error {
+        Error::Protocol { peer: "a stranger".into(), what: "nonsense".into() }
+    }
+
+    fn lost() -> Error {
+        Error::Lost { peer: "a stranger".into(), during: "the handshake".into() }
+    }
+
     #[test]
     fn failures_add_up_until_their_source_is_kept_out() {
         let (admission, start) = (admission(), Instant::now());
         let try_at = |at: u64| admission.admit_at(ip("10.0.0.1"), start + Duration::from_secs(at));
         for _ in 0..2 {
-            try_at(0).expect("two mistakes are nothing").punish();
+            try_at(0).expect("two mistakes are nothing").fail(&bad());
         }
-        try_at(0).expect("the third is the last one").punish();
+        try_at(0).expect("lines are cut").fail(&lost());
+        try_at(0).expect("the third is the last one").fail(&bad());
         assert!(try_at(1).is_none() && try_at(14).is_none());
         assert_eq!(admission.take_refusals().of(Cause::Penalty), 2);
         assert!(try_at(17).is_some(), "three times five seconds are over");

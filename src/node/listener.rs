@@ -95,7 +95,10 @@ fn start(shared: &Arc<Shared>, stream: TcpStream, from: IpAddr) {
     let _ = shared.spawn("handshake", move || {
         let shared = there;
         // A stranger's failed handshake is not worth a word.
-        let Ok(opening) = Opening::read(&stream) else { return ticket.punish() };
+        let opening = match Opening::read(&stream) {
+            Ok(opening) => opening,
+            Err(error) => return ticket.fail(&error),
+        };
         if opening.is_lane() {
             return start_lane(&shared, stream, &opening, ticket);
         }
@@ -105,7 +108,7 @@ fn start(shared: &Arc<Shared>, stream: TcpStream, from: IpAddr) {
             Ok(accepted) => accepted,
             // Who only wanted to know the key has it.
             Err(_) if opening.asks_key() => return,
-            Err(_) => return ticket.punish(),
+            Err(error) => return ticket.fail(&error),
         };
         // In a thread of its own: the handshake has touched a hundred KiB of this one's stack, which an idle
         // connection must not keep.
@@ -125,7 +128,10 @@ fn start_lane(shared: &Arc<Shared>, stream: TcpStream, opening: &Opening, ticket
         let name = *name;
         Some((transfers.find(&name, index)?, move || transfers.claim(&name, index)))
     });
-    let Ok(accepted) = accepted else { return ticket.punish() };
+    let accepted = match accepted {
+        Ok(accepted) => accepted,
+        Err(error) => return ticket.fail(&error),
+    };
     let _seat = ticket.into_seat();
     if let Some((mut session, lane)) = accepted {
         inbound::serve_lane(&lane, &mut session);

@@ -2,7 +2,7 @@
 //! to try again.
 
 use std::io::{self, Read};
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpStream};
 use std::num::NonZero;
 use std::sync::mpsc::{self, Receiver};
 use std::thread;
@@ -78,7 +78,10 @@ fn send_chunks(session: Session, outbound: &Outbound, streams: usize, ticket: &[
             let parent = &parent;
             let run = move || {
                 let Some(address) = address else { return };
-                let dial = || lane::dial(address, parent, ticket, index).ok();
+                let dial = || {
+                    let keep = |stream: &TcpStream| outbound.keep_closer(stream);
+                    lane::dial(address, parent, ticket, index, keep).ok()
+                };
                 let again = || {
                     thread::sleep(AGAIN);
                     outbound.has_more().then(dial).flatten()
@@ -92,7 +95,10 @@ fn send_chunks(session: Session, outbound: &Outbound, streams: usize, ticket: &[
             // One lane fewer, if there can be no thread.
             let _ = thread::Builder::new().name(name).stack_size(STACK).spawn_scoped(scope, run);
         }
-        outbound.run(session)
+        let result = outbound.run(session);
+        // A lane that is still being dialled is not waited for.
+        outbound.close_lanes();
+        result
     })
 }
 

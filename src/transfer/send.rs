@@ -1,6 +1,7 @@
 //! The sending end of a transfer of files: the offer, what the receiver has already, the chunks over the session and its
 //! lanes. It leaves out whom to dial and the lanes' threads.
 
+use std::net::{Shutdown, TcpStream};
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard};
@@ -167,6 +168,8 @@ struct State {
     /// Lanes that send.
     lanes: usize,
     failed: Option<Error>,
+    /// End the lanes.
+    closers: Vec<TcpStream>,
     /// Nobody takes another chunk.
     over: bool,
 }
@@ -288,6 +291,20 @@ impl<'a> Outbound<'a> {
                 said = Instant::now();
                 session.send(&Message::Ping)?;
             }
+        }
+    }
+
+    /// Keeps a handle to end a lane with.
+    pub fn keep_closer(&self, stream: &TcpStream) {
+        // Without one the lane ends by itself, if later.
+        self.state().closers.extend(stream.try_clone());
+    }
+
+    /// Ends all lanes.
+    pub fn close_lanes(&self) {
+        for closer in self.state().closers.drain(..) {
+            // It has ended by itself otherwise.
+            let _ = closer.shutdown(Shutdown::Both);
         }
     }
 
