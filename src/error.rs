@@ -116,6 +116,8 @@ pub enum Error {
         /// It is a disk error there.
         disk: bool,
     },
+    /// The user stopped a transfer.
+    Stopped,
     /// A node already serves this home.
     NodeRunning {
         /// The home.
@@ -166,7 +168,7 @@ impl Error {
     pub fn exit_code(&self) -> u8 {
         match self {
             Error::Source { .. } | Error::NodeRunning { .. } | Error::Listen { .. } => 1,
-            Error::Identity { .. } | Error::Failed { .. } => 1,
+            Error::Identity { .. } | Error::Failed { .. } | Error::Stopped => 1,
             Error::Usage { .. } | Error::UnknownPeer { .. } => 2,
             Error::Unreachable { .. } | Error::TimedOut { .. } | Error::Lost { .. } => 69,
             Error::Disk { .. } | Error::Corrupt { .. } => 74,
@@ -250,6 +252,7 @@ impl fmt::Display for Error {
             }
             Error::Queued { peer, why } => write!(f, "not delivered to {peer} in time: {why}"),
             Error::Remote { peer, why, .. } => write!(f, "{peer} could not finish the transfer: {why}"),
+            Error::Stopped => f.write_str("it was stopped here"),
             Error::NodeRunning { home } => write!(f, "a node already runs on {}", home.display()),
             Error::Listen { address, cause } => write!(f, "cannot listen on {address}: {}", reason(cause)),
             Error::Identity { path, why, .. } => {

@@ -147,6 +147,15 @@ pub fn size(bytes: u64) -> String {
     format!("{}.{tenths} {}", bytes / unit, UNITS[power as usize - 1])
 }
 
+/// How much a transfer is, to stand behind its title: ` (12 files, 40.0 MiB)`; nothing where that is not known.
+pub fn extent(files: u64, bytes: Option<u64>) -> String {
+    match (files, bytes.map(size)) {
+        (_, None) => String::new(),
+        (0 | 1, Some(size)) => format!(" ({size})"),
+        (files, Some(size)) => format!(" ({files} files, {size})"),
+    }
+}
+
 /// Reads a number of bytes: `123`, `500k`, `64MiB`, `1G`. Units are binary however they are written.
 pub fn parse_size(text: &str) -> Option<u64> {
     let (number, unit) = number_and_unit(text)?;

@@ -81,9 +81,13 @@ impl Conversation {
         Ok(())
     }
 
-    /// The oldest record that was not given yet, to `show`; `false` when there is none for now. Records that cannot be
-    /// understood are left out.
+    /// The oldest record that was not given yet, as a line to `show`; `false` when there is none for now.
     pub fn next(&mut self, mut show: impl FnMut(u64, &Line) -> Result<()>) -> Result<bool> {
+        self.next_event(|peer, seq, event| show(seq, &Line::new(&peer.name, seq, event)))
+    }
+
+    /// The same as it is in the history. Records that cannot be understood are left out.
+    pub fn next_event(&mut self, mut show: impl FnMut(&Peer, u64, Event) -> Result<()>) -> Result<bool> {
         for stream in &mut self.streams {
             stream.fill()?;
         }
@@ -93,7 +97,7 @@ impl Conversation {
         };
         let Some((seq, body)) = stream.next.take() else { return Ok(false) };
         if let Ok(event) = history::decode(&body) {
-            show(seq, &Line::new(&stream.peer.name, seq, event))?;
+            show(&stream.peer, seq, event)?;
         }
         Ok(true)
     }

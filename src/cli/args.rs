@@ -58,7 +58,7 @@ pub enum Command {
     Demo(Demo),
 }
 
-/// Talk: lines from stdin go to the peer, what happens is printed. Starts the node, or works beside a running one.
+/// Talk, on a terminal or line by line. Starts the node, or works beside a running one.
 #[derive(FromArgs, Default)]
 #[argh(subcommand, name = "chat", help_triggers("-h", "--help"))]
 pub struct Chat {
@@ -68,6 +68,13 @@ pub struct Chat {
     /// take the key of an unknown HOST:PORT on trust
     #[argh(switch)]
     pub accept_new: bool,
+    /// address to listen on, may be repeated (default: port 4628 on all, or what was chosen at first)
+    #[argh(option, arg_name = "addr")]
+    pub listen: Vec<String>,
+    /// run this program for a message that nobody looks at, in place of a bell: peer and id in the environment, the text
+    /// on stdin
+    #[argh(option, arg_name = "program")]
+    pub notify: Option<String>,
 }
 
 /// Run the node without a terminal: accept, deliver, receive; one line an event on stdout.
@@ -269,7 +276,7 @@ pub struct PeersSet {
     /// the peer's name
     #[argh(positional, arg_name = "name")]
     pub name: String,
-    /// files=ask|accept|refuse, max-file=SIZE, quota=SIZE, dir=PATH or blocked; OPTION= takes it away
+    /// files=ask|accept|refuse, max-file=SIZE, quota=SIZE, dir=PATH, blocked or verified; OPTION= takes it away
     #[argh(positional, arg_name = "option")]
     pub options: Vec<String>,
 }

@@ -1,10 +1,12 @@
-//! `egoat chat`: talk, beside a running node or as the node.
+//! `egoat chat`: talk, on a terminal or line by line, beside a running node or as the node; and what a newcomer is asked.
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::mpsc::Receiver;
 
 use crate::chat::offers::Offers;
-use crate::chat::plain;
+use crate::chat::talk::{self, Start};
+use crate::chat::{plain, terminal};
 use crate::cli::args::Chat;
 use crate::cli::output::{self, Output};
 use crate::cli::progress::Progress;
@@ -12,6 +14,8 @@ use crate::cli::{serve, who};
 use crate::error::{Error, Result};
 use crate::node::admission::Limits;
 use crate::node::event::Event;
+use crate::node::listener::Listen;
+use crate::node::pairing;
 use crate::node::running::{self, FilesFrom, FilesTo, Options};
 use crate::store::home::Own;
 use crate::store::node_lock;
@@ -20,24 +24,15 @@ use crate::text;
 use crate::time::Zone;
 
 pub fn run(own: &Own, out: Output, args: &Chat) -> Result<()> {
+    let is_interactive = !out.json && terminal::is_there();
+    let first = if is_interactive { welcome(own, out)? } else { None };
     let to = match args.peer.as_deref() {
         Some(given) => Some(who::find(own, out, given, args.accept_new)?.peer),
         None => None,
     };
-    let mut events = None;
-    if node_lock::running(own.home())?.is_none() {
-        let options = Options {
-            listen: Vec::new(),
-            files_to: FilesTo::Folders(own.home().downloads(None)?),
-            max_bytes: Some(serve::MAX_BYTES),
-            overwrite: false,
-            asks: true,
-            limits: Limits::default(),
-            accept_new: false,
-            messages: true,
-            files_from: FilesFrom::Peers,
-        };
-        events = Some(running::start(own.clone(), options)?);
+    let events = start_node(own, args)?;
+    if is_interactive {
+        return talk::run(own, Start { to, events, notify: args.notify.clone(), first });
     }
     if Peers::load(own.home())?.iter().next().is_none() {
         out.note("no peers yet: in another terminal, `egoat invite` makes a link for somebody, `egoat join` takes theirs");
@@ -51,6 +46,69 @@ pub fn run(own: &Own, out: Output, args: &Chat) -> Result<()> {
         None => Ok(()),
     };
     plain::run(own, to, Arc::clone(&offers), show, output::warn, check)
+}
+
+/// Becomes the node, unless one runs.
+fn start_node(own: &Own, args: &Chat) -> Result<Option<Receiver<Event>>> {
+    if node_lock::running(own.home())?.is_some() {
+        return Ok(None);
+    }
+    let options = Options {
+        listen: serve::own_listen_addresses(own, &args.listen)?,
+        files_to: FilesTo::Folders(own.home().downloads(None)?),
+        max_bytes: Some(serve::MAX_BYTES),
+        overwrite: false,
+        asks: true,
+        limits: Limits::default(),
+        accept_new: false,
+        messages: true,
+        files_from: FilesFrom::Peers,
+    };
+    running::start(own.clone(), options).map(Some)
+}
+
+/// What a newcomer is asked, line by line, before the terminal becomes the chat's; gives the command that the chat begins
+/// with.
+fn welcome(own: &Own, out: Output) -> Result<Option<&'static str>> {
+    let home = own.home();
+    if home.has_name() || Peers::load(home)?.iter().next().is_some() {
+        return Ok(None);
+    }
+    output::warn("welcome; three questions, and Enter takes what stands in brackets");
+    let name = ask(&format!("what are you called? [{}]", home.name()?), |given| match given {
+        "" => home.name(),
+        given => who::name(given),
+    })?;
+    home.set_name(&name)?;
+    if node_lock::running(home)?.is_none() {
+        ask("where do you listen? HOST:PORT [port 4628 on all addresses]", |given| match given {
+            "" => Ok(()),
+            given => {
+                Listen::parse(given).map_or_else(|| Err(serve::bad_listen(given)), |_| home.set_listen(given))
+            }
+        })?;
+    }
+    let choice =
+        ask("invite somebody, join with a link, or look around first? [i/j/Enter]", |given| match given {
+            "" | "i" | "j" | "invite" | "join" => Ok(given.chars().next()),
+            _ => Err(Error::usage("i, j or Enter")),
+        })?;
+    if choice == Some('j') {
+        let peer = ask("paste the link:", |given| pairing::join(own, &who::link(given)?, None))?;
+        out.note(&format!("paired with {}, fingerprint {}", peer.name, peer.key.fingerprint()));
+    }
+    Ok((choice == Some('i')).then_some("/invite"))
+}
+
+/// Asks until the answer is a good one.
+fn ask<T>(question: &str, take: impl Fn(&str) -> Result<T>) -> Result<T> {
+    loop {
+        let answer = output::ask(question).ok_or_else(|| Error::failed("the terminal is gone"))?;
+        match take(&answer) {
+            Err(error) => output::error(&error),
+            taken => return taken,
+        }
+    }
 }
 
 /// What the node does beside the conversation.
@@ -67,13 +125,13 @@ fn note(out: Output, offers: &Offers, shown: &mut HashMap<String, Progress>, eve
         Event::Disconnected { peer } => out.note(&format!("{peer} is away")),
         Event::Offer { peer, title, files, bytes, answer } => {
             let number = offers.add(answer);
-            let extent = serve::extent(files as u64, bytes);
+            let extent = text::extent(files as u64, bytes);
             output::warn(&format!(
                 "[{number}] {peer} offers {title}{extent}: /accept {number} [DIR] or /refuse {number}"
             ));
         }
         Event::TransferBegan { peer, tally } => {
-            let extent = serve::extent(tally.files() as u64, tally.done().1);
+            let extent = text::extent(tally.files() as u64, tally.done().1);
             out.note(&format!("{peer} sends {}{extent}", tally.title));
             shown.insert(peer.clone(), Progress::lines(out, &peer, &tally));
         }

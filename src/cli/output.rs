@@ -76,13 +76,13 @@ pub fn error(error: &Error) {
     }
 }
 
-/// Asks a question on the terminal; `None` where there is none to ask on.
+/// Asks a question on the terminal; `None` where there is none to ask on, or no answer.
 pub fn ask(question: &str) -> Option<String> {
     if !io::stdin().is_terminal() || !io::stderr().is_terminal() {
         return None;
     }
     let _ = io::stderr().write_all(format!("egoat: {question} ").as_bytes());
     let mut answer = String::new();
-    io::stdin().read_line(&mut answer).ok()?;
-    Some(answer.trim().to_owned())
+    let length = io::stdin().read_line(&mut answer).ok()?;
+    (length > 0).then(|| answer.trim().to_owned())
 }

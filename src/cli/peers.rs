@@ -5,12 +5,12 @@ use crate::cli::output::Output;
 use crate::cli::who;
 use crate::crypto::keys::PublicKey;
 use crate::error::{Error, Result};
-use crate::node::delivery;
 use crate::node::doorbell::Bell;
+use crate::node::{delivery, pairing};
 use crate::store::home::Own;
+use crate::store::node_lock;
 use crate::store::peers::{FilesPolicy, Peer, Peers};
-use crate::store::requests::{self, Request};
-use crate::store::{invites, node_lock};
+use crate::store::requests;
 use crate::text::{self, json::Object};
 use crate::time::Zone;
 use crate::wire::address::Address;
@@ -89,6 +89,7 @@ fn options(peer: &Peer) -> impl Iterator<Item = (&'static str, String)> {
         ("quota", peer.quota().map(text::size)),
         ("dir", dir),
         ("blocked", peer.is_blocked().then(|| "yes".to_owned())),
+        ("verified", peer.is_verified().then(|| "yes".to_owned())),
     ];
     set.into_iter().filter_map(|(name, value)| Some((name, value?)))
 }
@@ -114,7 +115,7 @@ fn add(own: &Own, out: Output, args: &args::PeersAdd) -> Result<()> {
         if let Some(other) = peers.by_key(&key) {
             return Err(Error::failed(format!("{} has this key already", other.name)));
         }
-        ensure_free(peers, &name)?;
+        pairing::ensure_free(peers, &name)?;
         let peer = Peer::new(name, key, at);
         peers.add(peer.clone());
         Ok(peer)
@@ -127,13 +128,6 @@ fn parse_key(given: &str) -> Result<PublicKey> {
         what: "this is no key".into(),
         hint: Some("a key has 52 characters of base32, as `egoat id` prints it".into()),
     })
-}
-
-fn ensure_free(peers: &Peers, name: &str) -> Result<()> {
-    match peers.by_name(name) {
-        Some(_) => Err(Error::failed(format!("another peer is called {name} already"))),
-        None => Ok(()),
-    }
 }
 
 fn set(own: &Own, out: Output, args: &args::PeersSet) -> Result<()> {
@@ -161,25 +155,11 @@ fn set(own: &Own, out: Output, args: &args::PeersSet) -> Result<()> {
 
 fn rename(own: &Own, args: &args::PeersRename) -> Result<()> {
     let (old, new) = (who::saved(own, &args.name)?, who::name(&args.new)?);
-    Peers::edit(own.home(), |peers| {
-        ensure_free(peers, &new)?;
-        if let Some(peer) = peers.by_key_mut(&old.key) {
-            peer.name = new;
-        }
-        Ok(())
-    })
+    pairing::rename(own.home(), &old.key, &new)
 }
 
-/// The invites go first: a peer that is gone must not come back by a link that it has used.
 fn remove(own: &Own, args: &args::PeersRemove) -> Result<()> {
-    let peer = who::saved(own, &args.name)?;
-    for id in peer.invites() {
-        invites::withdraw(own.home(), id)?;
-    }
-    Peers::edit(own.home(), |peers| {
-        peers.remove(&peer.key);
-        Ok(())
-    })
+    pairing::forget(own.home(), &who::saved(own, &args.name)?)
 }
 
 fn list_requests(own: &Own, out: Output) -> Result<()> {
@@ -207,28 +187,7 @@ fn list_requests(own: &Own, out: Output) -> Result<()> {
 
 fn accept(own: &Own, out: Output, args: &args::PeersAccept) -> Result<()> {
     let given = args.name.as_deref().map(who::name).transpose()?;
-    // Not by name: strangers choose their own.
-    let meant = |request: &Request| match args.who.as_deref() {
-        Some(who) => who == request.key.fingerprint() || who == request.key.to_string(),
-        None => true,
-    };
-    let mut requests: Vec<Request> = requests::load(own.home())?.into_iter().filter(meant).collect();
-    let hint = Some("`egoat peers requests` lists them; give the fingerprint".to_owned());
-    let request = match (requests.pop(), requests.is_empty()) {
-        (Some(request), true) => request,
-        (Some(_), false) => {
-            return Err(Error::Usage { what: "more than one stranger is meant".into(), hint });
-        }
-        (None, _) => return Err(Error::Failed { what: "no such stranger has dialled".into(), hint }),
-    };
-    let name = given.or_else(|| text::suggest_name(&request.name)).unwrap_or_else(|| "peer".into());
-    let peer = Peers::edit(own.home(), |peers| {
-        if peers.by_key(&request.key).is_none() {
-            peers.add(Peer::new(name, request.key, request.address.iter().cloned().collect()));
-        }
-        peers.by_key(&request.key).cloned().ok_or_else(|| Error::failed("the peer could not be saved"))
-    })?;
-    requests::remove(own.home(), &request.key)?;
+    let peer = pairing::admit(own.home(), args.who.as_deref(), given)?;
     if node_lock::running(own.home())?.is_none() {
         out.note("no node runs here: start `egoat serve` or `egoat chat`, so that they can connect");
     }

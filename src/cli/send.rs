@@ -62,9 +62,7 @@ pub fn run(own: &Own, out: Output, args: &Send) -> Result<()> {
         let _shown = Progress::show(out, &peer.name, &tally);
         retry(out, &tally, || deadline, || outbound::send(own, &peer, &sources, streams, &tally))?
     };
-    let tops = sources.manifest().tops();
-    let files: Vec<(u64, String)> = tops.iter().map(|(name, _, size)| (*size, (*name).to_owned())).collect();
-    own.history(&peer.key)?.store_files(false, &files)?;
+    own.history(&peer.key)?.store_files(false, &sources.manifest().sizes_of_tops())?;
     report(out, &peer, &tally, at)
 }
 

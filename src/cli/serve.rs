@@ -16,12 +16,18 @@ const CONNECTIONS: usize = 2;
 /// The most bytes of one transfer unless the user says otherwise.
 pub const MAX_BYTES: u64 = 1 << 30;
 
+/// The addresses of `--listen`, else those that were chosen for this home.
+pub fn own_listen_addresses(own: &Own, given: &[String]) -> Result<Vec<Listen>> {
+    if given.is_empty() { listen_addresses(&own.home().listen()?) } else { listen_addresses(given) }
+}
+
 /// The addresses of `--listen`. Port 0, which no address to dial has, means a free one.
 pub fn listen_addresses(given: &[String]) -> Result<Vec<Listen>> {
     given.iter().map(|text| Listen::parse(text).map_or_else(|| Err(bad_listen(text)), Ok)).collect()
 }
 
-fn bad_listen(text: &str) -> Error {
+/// What to tell of an address that is none.
+pub fn bad_listen(text: &str) -> Error {
     Error::Usage {
         what: format!("{} is no address to listen on", text::clean_line(text)),
         hint: Some("an address is HOST:PORT, [IPV6]:PORT or HOST; port 0 takes a free one".into()),
@@ -50,7 +56,7 @@ fn limits(args: &Serve) -> Result<Limits> {
 
 pub fn run(own: &Own, out: Output, args: &Serve) -> Result<()> {
     let options = Options {
-        listen: listen_addresses(&args.listen)?,
+        listen: own_listen_addresses(own, &args.listen)?,
         files_to: FilesTo::Folders(own.home().downloads(args.downloads.as_deref())?),
         max_bytes: Some(size(args.max_file.as_deref())?),
         overwrite: args.overwrite,
@@ -64,15 +70,6 @@ pub fn run(own: &Own, out: Output, args: &Serve) -> Result<()> {
         print(out, event)?;
     }
     Ok(())
-}
-
-/// How much comes, for people.
-pub fn extent(files: u64, bytes: Option<u64>) -> String {
-    match (files, bytes.map(text::size)) {
-        (_, None) => String::new(),
-        (0 | 1, Some(size)) => format!(" ({size})"),
-        (files, Some(size)) => format!(" ({files} files, {size})"),
-    }
 }
 
 /// Why connections are turned away, as it is printed.
@@ -126,7 +123,7 @@ fn print(out: Output, event: Event) -> Result<()> {
         }
         Event::TransferBegan { peer, tally } => {
             let (files, bytes) = (tally.files() as u64, tally.done().1);
-            let line = format!("receiving {} from {peer}{}", tally.title, extent(files, bytes));
+            let line = format!("receiving {} from {peer}{}", tally.title, text::extent(files, bytes));
             out.data(&line, || {
                 let object = peer_event("receiving", &peer).text("title", &tally.title);
                 object.number("files", files).optional_number("bytes", bytes)

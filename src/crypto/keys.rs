@@ -122,6 +122,19 @@ impl PublicKey {
     }
 }
 
+/// What two people compare to be sure of both their keys at once: 60 digits in twelve groups, the same on both sides
+/// (egoat-protocol(7), Fingerprints). A second key that gives some of them takes about 2^100 tries for each half.
+pub fn safety_number(one: &PublicKey, other: &PublicKey) -> String {
+    let (low, high) = if one.0 <= other.0 { (one, other) } else { (other, one) };
+    let mut bytes = [0; 60];
+    hkdf(&[], &[low.0, high.0].concat(), b"E-Goat v1 safety number", &mut bytes);
+    let group = |five: &[u8]| {
+        let number = five.iter().fold(0_u64, |number, byte| number << 8 | u64::from(*byte));
+        format!("{:05}", number % 100_000)
+    };
+    bytes.chunks(5).map(group).collect::<Vec<_>>().join(" ")
+}
+
 /// Whether the little-endian number is below p = 2^255 - 19, whose bytes are ed ff .. ff 7f.
 fn is_canonical(bytes: &[u8; 32]) -> bool {
     let top_is_that_of_p = bytes[31] == 0x7f && bytes[1..31].iter().all(|b| *b == 0xff);

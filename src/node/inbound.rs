@@ -217,7 +217,8 @@ fn take_files(
     landing: Landing,
     turn: Turn,
 ) -> Result<()> {
-    let tally = begin(shared, &session, &offer);
+    let running = begin(shared, &session, &offer);
+    let tally = Arc::clone(&running.0);
     let staging = match Staging::new(landing, offer.manifest) {
         Ok(staging) => staging,
         Err(error) => return Err(declined_by_disk(session, error)),
@@ -255,13 +256,13 @@ fn take_stream(
     landing: Landing,
     limit: u64,
 ) -> Result<()> {
-    let tally = begin(shared, &session, offer);
+    let running = begin(shared, &session, offer);
     let [entry] = offer.manifest.entries() else { return Err(session.broken("a stream of several files")) };
     let (mut sink, from) = match FileSink::new(landing, entry) {
         Ok(made) => made,
         Err(error) => return Err(declined_by_disk(session, error)),
     };
-    let result = stream::receive(&mut session, &mut sink, from, limit, &tally)
+    let result = stream::receive(&mut session, &mut sink, from, limit, &running.0)
         .and_then(|size| size.map(|size| sink.publish(size)).transpose());
     match result {
         Ok(Some(received)) => {
@@ -325,8 +326,8 @@ fn take_into_pipe(shared: &Arc<Shared>, mut session: Session, offer: &Offer, mut
         let what = if is_one_file { "something else than it began with" } else { "more than one file" };
         return Err(Error::failed(format!("{name} offered {what}, and was refused")));
     };
-    let tally = begin(shared, &session, offer);
-    match stream::receive(&mut session, &mut pipe, from, u64::MAX, &tally) {
+    let running = begin(shared, &session, offer);
+    match stream::receive(&mut session, &mut pipe, from, u64::MAX, &running.0) {
         Ok(size) => {
             let size = size.unwrap_or(u64::MAX);
             let title = offer.manifest.title();
@@ -341,12 +342,21 @@ fn take_into_pipe(shared: &Arc<Shared>, mut session: Session, offer: &Offer, mut
     }
 }
 
+/// A transfer that comes in, until this is dropped.
+struct Running(Arc<Tally>);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.end();
+    }
+}
+
 /// Tells that a transfer comes in.
-fn begin(shared: &Shared, session: &Session, offer: &Offer) -> Arc<Tally> {
+fn begin(shared: &Shared, session: &Session, offer: &Offer) -> Running {
     let tally = Arc::new(Tally::new(&offer.manifest, offer.is_stream));
     let peer = session.label().to_owned();
     shared.tell(Event::TransferBegan { peer, tally: Arc::clone(&tally) });
-    tally
+    Running(tally)
 }
 
 /// Notes what is in place in the history, and tells of it.

@@ -10,7 +10,7 @@ use crate::store::home::{Home, Own};
 use crate::store::invites::{self, Invite};
 use crate::store::node_lock;
 use crate::store::peers::{Peer, Peers};
-use crate::store::requests;
+use crate::store::requests::{self, Request};
 use crate::text;
 use crate::wire::address::{Address, DEFAULT_PORT};
 use crate::wire::link::Link;
@@ -182,6 +182,61 @@ fn meet(own: &Own, target: &Target) -> Result<Option<String>> {
     let theirs = Profile::read(&mut session)?;
     session.finish(&Message::Bye)?;
     Ok(theirs.name)
+}
+
+/// Makes a peer of a stranger who dialled: the one with this fingerprint or key, or the only one.
+pub fn admit(home: &Home, who: Option<&str>, name: Option<String>) -> Result<Peer> {
+    // Not by name: strangers choose their own.
+    let meant = |request: &Request| match who {
+        Some(who) => who == request.key.fingerprint() || who == request.key.to_string(),
+        None => true,
+    };
+    let mut requests: Vec<Request> = requests::load(home)?.into_iter().filter(meant).collect();
+    let hint = Some("`egoat peers requests` lists them; give the fingerprint".to_owned());
+    let request = match (requests.pop(), requests.is_empty()) {
+        (Some(request), true) => request,
+        (Some(_), false) => {
+            return Err(Error::Usage { what: "more than one stranger is meant".into(), hint });
+        }
+        (None, _) => return Err(Error::Failed { what: "no such stranger has dialled".into(), hint }),
+    };
+    let name = name.or_else(|| text::suggest_name(&request.name)).unwrap_or_else(|| "peer".into());
+    let peer = Peers::edit(home, |peers| {
+        if peers.by_key(&request.key).is_none() {
+            peers.add(Peer::new(name, request.key, request.address.iter().cloned().collect()));
+        }
+        peers.by_key(&request.key).cloned().ok_or_else(|| Error::failed("the peer could not be saved"))
+    })?;
+    requests::remove(home, &request.key)?;
+    Ok(peer)
+}
+
+/// Gives a peer another name.
+pub fn rename(home: &Home, key: &PublicKey, new: &str) -> Result<()> {
+    Peers::edit(home, |peers| {
+        ensure_free(peers, new)?;
+        peers.by_key_mut(key).into_iter().for_each(|peer| peer.name = new.to_owned());
+        Ok(())
+    })
+}
+
+/// An error when another peer has the name.
+pub fn ensure_free(peers: &Peers, name: &str) -> Result<()> {
+    match peers.by_name(name) {
+        Some(_) => Err(Error::failed(format!("another peer is called {name} already"))),
+        None => Ok(()),
+    }
+}
+
+/// Forgets a peer. Its invites go first: a peer that is gone must not come back by a link that it has used.
+pub fn forget(home: &Home, peer: &Peer) -> Result<()> {
+    for id in peer.invites() {
+        invites::withdraw(home, id)?;
+    }
+    Peers::edit(home, |peers| {
+        peers.remove(&peer.key);
+        Ok(())
+    })
 }
 
 /// Saves a peer with addresses that the user gave; one that is saved already gets them in front of its others.

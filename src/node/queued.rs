@@ -44,9 +44,7 @@ pub fn send_next(own: &Own, peer: &Peer) -> Result<Step> {
     });
     match sent {
         Ok((sources, tally)) => {
-            let tops = sources.manifest().tops();
-            let files: Vec<_> = tops.iter().map(|(name, _, size)| (*size, (*name).to_owned())).collect();
-            own.history(&peer.key)?.store_files(false, &files)?;
+            own.history(&peer.key)?.store_files(false, &sources.manifest().sizes_of_tops())?;
             own.queued_files(&peer.key)?.settle(job.number, &Outcome::Sent)?;
             Ok(Step::Sent(tally))
         }

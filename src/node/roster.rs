@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 
 use crate::crypto::keys::PublicKey;
 use crate::store::peers::Peer;
+use crate::store::presence::Presence;
+use crate::time::now_micros;
 
 /// Connections of one peer, however many it opens (DESIGN section 5).
 const MOST_CONNECTIONS: usize = 4;
@@ -35,6 +37,8 @@ struct State {
     senders: u64,
     receiving: usize,
     connections: usize,
+    /// When a connection last came or went, in seconds of Unix time.
+    seen: Option<u64>,
     /// A thread sends queued files.
     files: bool,
 }
@@ -76,6 +80,12 @@ impl Contact {
     /// Whether messages may pass: it is a peer, and not blocked.
     pub fn is_welcome(&self) -> bool {
         self.state().peer.as_ref().is_some_and(|peer| !peer.is_blocked())
+    }
+
+    /// Whether it is connected, and since when or until when; `None` if it never was.
+    pub fn presence(&self) -> Option<Presence> {
+        let state = self.state();
+        state.seen.map(|seconds| Presence { is_here: state.connections > 0, seconds })
     }
 
     fn set_peer(&self, peer: Option<Peer>) {
@@ -202,6 +212,7 @@ impl Contact {
                 return None;
             }
             state.connections += 1;
+            state.seen = Some(now_seconds());
             if peer_dialled {
                 state.news += 1;
                 self.changed.notify_all();
@@ -214,6 +225,10 @@ impl Contact {
         }
         Some(Connection { contact: Arc::clone(self), told })
     }
+}
+
+fn now_seconds() -> u64 {
+    now_micros() / 1_000_000
 }
 
 /// The claim to send, until it is dropped.
@@ -262,6 +277,7 @@ impl Drop for Connection {
         let is_last = {
             let mut state = self.contact.state();
             state.connections -= 1;
+            state.seen = Some(now_seconds());
             state.connections == 0
         };
         if is_last {

@@ -24,6 +24,7 @@ use crate::node::transfers::Transfers;
 use crate::store::home::Own;
 use crate::store::node_lock::{self, NodeInfo, NodeLock};
 use crate::store::peers::{self, Peer, Peers};
+use crate::store::presence::{self, Presence};
 use crate::store::queued_files::Listed;
 
 /// Stack of a thread in bytes (DESIGN section 5).
@@ -179,6 +180,10 @@ fn supervise(shared: &Arc<Shared>) {
     let mut lengths = HashMap::new();
     let mut files: HashMap<PublicKey, Listed> = HashMap::new();
     let mut blocked: HashSet<PublicKey> = HashSet::new();
+    let mut present = presence::load(shared.own.home());
+    // Of those who were here when another node ended, nobody knows how long they stayed.
+    present.values_mut().for_each(|one| one.is_here = false);
+    presence::save(shared.own.home(), &present);
     let mut addresses = local::outward_ips();
     let mut compared = Instant::now();
     let mut counted = Instant::now();
@@ -215,6 +220,7 @@ fn supervise(shared: &Arc<Shared>) {
                 shared.send_files(&contact);
             }
         }
+        note_presence(shared, &mut present);
         // Another network: who could not be reached may be now.
         if compared.elapsed() > NETWORK {
             compared = Instant::now();
@@ -231,6 +237,22 @@ fn supervise(shared: &Arc<Shared>) {
             }
         }
         shared.doorbell.wait();
+    }
+}
+
+/// Tells front-ends who is here, when that has changed.
+fn note_presence(shared: &Shared, present: &mut HashMap<PublicKey, Presence>) {
+    let mut has_changed = false;
+    for contact in shared.roster.all() {
+        let Some(now) = contact.presence() else { continue };
+        let before = present.insert(contact.key(), now);
+        // Who is here is not noted again with each connection.
+        has_changed |=
+            before.is_none_or(|before| before.is_here != now.is_here || (!now.is_here && before != now));
+    }
+    if has_changed {
+        presence::save(shared.own.home(), present);
+        shared.doorbell.ring_back();
     }
 }
 

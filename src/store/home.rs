@@ -11,6 +11,7 @@ use crate::store::file;
 use crate::store::history::History;
 use crate::store::identity::{self, Identity};
 use crate::store::log::{Kind, LogId, Reader};
+use crate::store::notes::Notes;
 use crate::store::outbox::Outbox;
 use crate::store::queued_files::{Listed, QueuedFiles};
 use crate::text;
@@ -84,6 +85,14 @@ impl Home {
     pub fn requests_path(&self) -> PathBuf {
         self.dir.join("requests")
     }
+    /// What the chat keeps.
+    pub fn notes_path(&self) -> PathBuf {
+        self.dir.join("chat.log")
+    }
+    /// Who is connected.
+    pub fn presence_path(&self) -> PathBuf {
+        self.dir.join("presence")
+    }
     /// The lock that a node holds.
     pub fn node_lock_path(&self) -> PathBuf {
         self.dir.join("node.lock")
@@ -111,6 +120,25 @@ impl Home {
     /// What came of the last attempt to reach a peer.
     pub fn attempts_path(&self, peer: &PublicKey) -> PathBuf {
         self.dir.join("outbox").join(format!("{peer}.attempts"))
+    }
+
+    /// Where this node listens unless a command says otherwise: the lines of the `listen` file.
+    pub fn listen(&self) -> Result<Vec<String>> {
+        let path = self.dir.join("listen");
+        let stored = file::read_text(&path, 4096).map_err(Error::disk("read", &path))?.unwrap_or_default();
+        Ok(stored.lines().map(|line| line.trim().to_owned()).filter(|line| !line.is_empty()).collect())
+    }
+
+    /// Sets that.
+    pub fn set_listen(&self, address: &str) -> Result<()> {
+        let path = self.dir.join("listen");
+        let _lock = self.lock_records()?;
+        file::replace(&path, format!("{address}\n").as_bytes()).map_err(Error::disk("write", &path))
+    }
+
+    /// Whether the user has given this node a name.
+    pub fn has_name(&self) -> bool {
+        self.dir.join("name").exists()
     }
 
     /// This node's name: the first line of the `name` file, else USER@HOST.
@@ -209,6 +237,7 @@ impl Own {
             Kind::History => self.0.home.history_path(peer),
             Kind::Outbox => self.0.home.outbox_path(peer),
             Kind::Files => self.0.home.queued_files_path(peer),
+            Kind::Notes => self.0.home.notes_path(),
         };
         LogId::new(path, kind, peer, &self.0.seed)
     }
@@ -236,6 +265,11 @@ impl Own {
     /// The same, for reading from the start; the log need not exist.
     pub fn read_queued_files(&self, peer: &PublicKey) -> Listed {
         Listed::new(self.log_id(Kind::Files, peer), self.0.report)
+    }
+
+    /// What the chat keeps for next time.
+    pub fn notes(&self) -> Result<Notes> {
+        Notes::open(self.log_id(Kind::Notes, &self.key()), self.0.report)
     }
 
     /// Tells the user something that is no error.

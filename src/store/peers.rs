@@ -30,6 +30,8 @@ const INVITE: &str = "invite=";
 const SEEN: &str = "seen=";
 /// Set by the user on a peer who is not to connect.
 const BLOCKED: &str = "blocked";
+/// Set by the user on a peer whose safety number was compared.
+const VERIFIED: &str = "verified";
 
 /// A peer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -72,6 +74,11 @@ impl Peer {
         self.options.iter().any(|option| option == BLOCKED)
     }
 
+    /// Whether the user has compared the safety number with the peer.
+    pub fn is_verified(&self) -> bool {
+        self.options.iter().any(|option| option == VERIFIED)
+    }
+
     /// What becomes of the files that the peer offers, if the user has said so.
     pub fn files(&self) -> Option<FilesPolicy> {
         FilesPolicy::parse(self.value(FILES)?)
@@ -96,12 +103,13 @@ impl Peer {
         self.options.iter().find_map(|option| option.strip_prefix(name))
     }
 
-    /// Sets an option that is the user's to set, typed as `blocked` or `NAME=VALUE`; with `=` and no value it is taken
+    /// Sets an option that is the user's to set, typed as `blocked`, `verified` or `NAME=VALUE`; with `=` and no value it is taken
     /// away. A path is a plain path. An error says what is wrong, and nothing was changed.
     pub fn set_option(&mut self, typed: &str) -> std::result::Result<(), String> {
-        if typed == BLOCKED || typed.strip_suffix('=') == Some(BLOCKED) {
-            self.options.retain(|option| option != BLOCKED);
-            self.options.extend((typed == BLOCKED).then(|| BLOCKED.to_owned()));
+        let word = typed.strip_suffix('=').unwrap_or(typed);
+        if word == BLOCKED || word == VERIFIED {
+            self.options.retain(|option| option != word);
+            self.options.extend((typed == word).then(|| word.to_owned()));
             return Ok(());
         }
         let (name, value) = options::split(typed).ok_or_else(|| no_option(typed))?;
@@ -174,7 +182,7 @@ impl Peer {
 
 fn no_option(typed: &str) -> String {
     format!(
-        "{} is no option: they are files=, max-file=, quota= and dir= with a value, and blocked",
+        "{} is no option: they are files=, max-file=, quota= and dir= with a value, blocked and verified",
         text::clean_line(typed)
     )
 }

@@ -272,6 +272,9 @@ impl Inbound {
     fn count_chunk(&self) -> bool {
         let mut state = self.state();
         state.got += 1;
+        if self.tally.is_stopped() {
+            state.failed.get_or_insert(Error::Stopped);
+        }
         self.changed.notify_all();
         !state.over && state.failed.is_none()
     }
@@ -316,6 +319,7 @@ pub fn failure(error: &Error) -> Option<Failure> {
     match error {
         Error::Disk { .. } if is_full(error) => Some(Failure::Full),
         Error::Disk { .. } => Some(Failure::Disk),
+        Error::Stopped => Some(Failure::Stopped),
         _ => None,
     }
 }

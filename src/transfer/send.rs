@@ -207,6 +207,9 @@ impl<'a> Outbound<'a> {
 
     /// The next chunk for whoever asks; none when all are taken, or it is of no use any more.
     fn next_chunk(&self) -> Option<u64> {
+        if self.tally.is_stopped() {
+            self.fail(Error::Stopped);
+        }
         if self.state().over {
             return None;
         }
@@ -253,8 +256,10 @@ impl<'a> Outbound<'a> {
         }
         let failed = self.wait_for_lanes(&mut session)?;
         match failed {
-            Some(error @ Error::Source { .. }) => {
-                session.finish(&Message::Failed(Failure::Source))?;
+            Some(error @ (Error::Source { .. } | Error::Stopped)) => {
+                let is_stopped = matches!(error, Error::Stopped);
+                let why = if is_stopped { Failure::Stopped } else { Failure::Source };
+                session.finish(&Message::Failed(why))?;
                 return Err(error);
             }
             // The receiver may have closed it, and says why.
@@ -357,6 +362,7 @@ pub fn failed(peer: &str, failure: Failure) -> Error {
         Failure::Source => ("it lost track of the files", false),
         Failure::Closed => ("what it writes to was closed", false),
         Failure::TooLarge => ("it is longer than they take", false),
+        Failure::Stopped => ("its user stopped it", false),
     };
     Error::Remote { peer: peer.to_owned(), why, disk }
 }

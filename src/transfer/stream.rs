@@ -58,6 +58,10 @@ pub fn send(mut session: Session, feed: &mut dyn Feed, from: u64, tally: &Tally)
     tally.add_lane();
     let mut said = Instant::now();
     loop {
+        if tally.is_stopped() {
+            session.finish(&Message::Failed(Failure::Stopped))?;
+            return Err(Error::Stopped);
+        }
         while session.has_input()? {
             read_ack(&mut session, feed)?;
         }
@@ -316,6 +320,9 @@ pub fn receive(
                     return Ok(None);
                 }
                 sink.write(at, data)?;
+                if tally.is_stopped() {
+                    return Err(Error::Stopped);
+                }
                 end += data.len() as u64;
                 tally.add(data.len() as u64);
                 false

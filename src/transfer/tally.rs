@@ -1,6 +1,6 @@
 //! How far a transfer is: counted by the threads that move bytes, read by whoever shows it. It leaves out how it is shown.
 
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use crate::transfer::manifest::Manifest;
@@ -20,6 +20,8 @@ pub struct Tally {
     held: AtomicU64,
     moved: AtomicU64,
     lanes: AtomicU64,
+    stopped: AtomicBool,
+    over: AtomicBool,
 }
 
 impl Tally {
@@ -36,6 +38,8 @@ impl Tally {
             held: zero(),
             moved: zero(),
             lanes: zero(),
+            stopped: AtomicBool::new(false),
+            over: AtomicBool::new(false),
         }
     }
 
@@ -75,6 +79,26 @@ impl Tally {
         for count in [&self.checked, &self.held, &self.moved, &self.lanes] {
             count.store(0, Relaxed);
         }
+    }
+
+    /// The user wants no more of it. Whoever moves bytes looks now and then.
+    pub fn stop(&self) {
+        self.stopped.store(true, Relaxed);
+    }
+
+    /// Whether the user wants no more of it.
+    pub fn is_stopped(&self) -> bool {
+        self.stopped.load(Relaxed)
+    }
+
+    /// It has come to its end, good or bad.
+    pub fn end(&self) {
+        self.over.store(true, Relaxed);
+    }
+
+    /// Whether it has.
+    pub fn is_over(&self) -> bool {
+        self.over.load(Relaxed)
     }
 
     /// Bytes that were compared so far.

@@ -99,6 +99,8 @@ pub enum Failure {
     Closed = 4,
     /// A stream is longer than what is taken.
     TooLarge = 5,
+    /// A user stopped it.
+    Stopped = 6,
 }
 
 fn number(fields: &mut Reader) -> Result<u64, Malformed> {
@@ -208,8 +210,8 @@ const DECLINES: [Declined; 9] = [
     Declined::OneFile,
     Declined::Gone,
 ];
-const FAILURES: [Failure; 5] =
-    [Failure::Full, Failure::Disk, Failure::Source, Failure::Closed, Failure::TooLarge];
+const FAILURES: [Failure; 6] =
+    [Failure::Full, Failure::Disk, Failure::Source, Failure::Closed, Failure::TooLarge, Failure::Stopped];
 
 /// The bytes before a PIECE's data, so that the data can be read from its file right behind them.
 pub fn piece_head(at: u64, length: usize) -> [u8; PIECE_HEAD] {

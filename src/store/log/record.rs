@@ -28,6 +28,7 @@ const OVERHEAD: usize = PREFIX + TAG + TAG;
 pub(super) const MAX_RECORD: usize = OVERHEAD + MAX_BODY;
 /// Bytes a reader asks the system for at once.
 pub(super) const READ: usize = 64 << 10;
+
 /// Which log of a peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -37,6 +38,8 @@ pub enum Kind {
     Outbox = 2,
     /// What files wait to be sent.
     Files = 3,
+    /// What the chat keeps; about this node itself.
+    Notes = 4,
 }
 
 /// What names a log and opens it.

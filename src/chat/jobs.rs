@@ -1,0 +1,114 @@
+//! What takes its time, and runs in threads of its own while the chat goes on: meeting nodes, sending files. Each tells the
+//! chat when it is done. It leaves out what the chat makes of that.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::mpsc::SyncSender;
+use std::thread;
+
+use crate::crypto::keys::PublicKey;
+use crate::error::{Error, Result};
+use crate::net::dial;
+use crate::node::doorbell::Bell;
+use crate::node::{outbound, pairing};
+use crate::store::home::Own;
+use crate::store::peers::Peer;
+use crate::store::source;
+use crate::text;
+use crate::transfer::source::Sources;
+use crate::transfer::tally::Tally;
+use crate::wire::address::Address;
+use crate::wire::link::Link;
+
+/// What a job tells.
+pub enum News {
+    /// A peer is known now, and what else there is to say of it.
+    Met(Peer, Option<Error>),
+    /// A node has this key; nobody knows whether it is the right one.
+    Asked(Address, PublicKey),
+    /// Files begin to go out.
+    Sending(String, Arc<Tally>),
+    /// They are in place on the other side's disk.
+    Sent(String, Arc<Tally>),
+    /// Something to say.
+    Said(String),
+    /// It came to nothing.
+    Failed(Error),
+}
+
+/// Runs `work` in a thread; it tells by what it is given.
+fn start(tell: SyncSender<News>, work: impl FnOnce(&SyncSender<News>) -> Result<()> + Send + 'static) {
+    let there = tell.clone();
+    let run = move || {
+        if let Err(error) = work(&there) {
+            // The chat is gone when nobody listens.
+            let _ = there.send(News::Failed(error));
+        }
+    };
+    if let Err(cause) = thread::Builder::new().name("job".into()).spawn(run) {
+        let _ = tell.send(News::Failed(Error::failed(format!("no thread could be started: {cause}"))));
+    }
+}
+
+/// Pairs by a link.
+pub fn join(own: &Own, tell: SyncSender<News>, link: Link) {
+    let own = own.clone();
+    start(tell, move |tell| {
+        let _ = tell.send(News::Met(pairing::join(&own, &link, None)?, None));
+        Ok(())
+    });
+}
+
+/// Asks a node for its key.
+pub fn ask_key(tell: SyncSender<News>, at: Address) {
+    start(tell, move |tell| {
+        let key = dial::ask_key(&at)?;
+        let _ = tell.send(News::Asked(at, key));
+        Ok(())
+    });
+}
+
+/// Makes a peer of the node at an address whose key the user has compared.
+pub fn meet(own: &Own, tell: SyncSender<News>, key: PublicKey, at: Address) {
+    let own = own.clone();
+    start(tell, move |tell| {
+        let (peer, refusal) = pairing::first_contact(&own, key, &at)?;
+        let _ = tell.send(News::Met(peer, refusal));
+        Ok(())
+    });
+}
+
+/// Sends files now, or queues them for when the peer can be reached.
+pub fn send(own: &Own, tell: SyncSender<News>, peer: Peer, paths: Vec<PathBuf>) {
+    let own = own.clone();
+    start(tell, move |tell| {
+        let sources = Sources::choose(&paths)?;
+        let tally = Arc::new(Tally::new(sources.manifest(), false));
+        let _ = tell.send(News::Sending(peer.name.clone(), Arc::clone(&tally)));
+        let sent = outbound::send(&own, &peer, &sources, outbound::usual_streams(), &tally);
+        tally.end();
+        match sent {
+            Ok(_) => {
+                own.history(&peer.key)?.store_files(false, &sources.manifest().sizes_of_tops())?;
+                let _ = tell.send(News::Sent(peer.name, tally));
+                Ok(())
+            }
+            Err(Error::Unreachable { .. } | Error::Lost { .. }) => {
+                queue(&own, tell, &peer, &paths, &tally.title)
+            }
+            Err(error) => Err(error),
+        }
+    });
+}
+
+fn queue(own: &Own, tell: &SyncSender<News>, peer: &Peer, paths: &[PathBuf], title: &str) -> Result<()> {
+    let absolute = |path: &PathBuf| std::path::absolute(path).unwrap_or_else(|_| path.clone());
+    let items = paths.iter().map(|path| source::snapshot(&absolute(path))).collect::<Result<Vec<_>>>()?;
+    own.queued_files(&peer.key)?.queue(&items)?;
+    Bell::new(own.home())?.ring()?;
+    let size = items.iter().map(|item| item.size).sum();
+    let said =
+        format!("{} cannot be reached now; {title} ({}) goes out when it can", peer.name, text::size(size));
+    let _ = tell.send(News::Said(said));
+    Ok(())
+}

@@ -1,0 +1,561 @@
+//! The interactive chat: one thread that owns everything it shows, woken by what is typed, by the doorbell, by the node if
+//! it runs in this process, and by jobs. It shows what the logs say and appends what is said, so that any number of chats
+//! can run on one home, and one that is killed loses nothing. egoat(1), CHAT, says what its user sees.
+
+mod commands;
+mod look;
+
+use std::collections::HashMap;
+use std::io::Read;
+use std::process::ChildStdout;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::chat::command::{self, Line};
+use crate::chat::conversation::{Begin, Conversation};
+use crate::chat::editor::{Action, Editor};
+use crate::chat::jobs::News;
+use crate::chat::keys::{Key, Keyboard};
+use crate::chat::notify::{self, Notice};
+use crate::chat::offers::Offers;
+use crate::chat::screen::{Live, Screen};
+use crate::chat::talk::look::Strangers;
+use crate::chat::terminal::{self, Terminal};
+use crate::chat::transcript::{State, Transcript};
+use crate::chat::waiting::Waiting;
+use crate::chat::width::columns;
+use crate::crypto::keys::PublicKey;
+use crate::error::{Error, Result};
+use crate::node::doorbell::{Bell, LOOK};
+use crate::node::event::Event;
+use crate::store::home::Own;
+use crate::store::notes::Notes;
+use crate::store::outbox::Draft;
+use crate::store::peers::Peer;
+use crate::store::presence::Presence;
+use crate::text;
+use crate::time::Zone;
+use crate::transfer::tally::Tally;
+use crate::wire::address::Address;
+
+/// What follows an ESC of a longer key comes within this, also over a slow link.
+const ESCAPE: Duration = Duration::from_millis(100);
+/// Transfers are drawn this often.
+const DRAW: Duration = Duration::from_millis(250);
+/// A draft is noted once nothing was typed for this long.
+const PAUSE: Duration = Duration::from_secs(1);
+/// The second Ctrl-C comes within this.
+const TWICE: Duration = Duration::from_secs(3);
+/// Who has not typed for this long is away, and told of what comes.
+const AWAY: Duration = Duration::from_secs(60);
+/// Messages that were said last get this long on leaving, if the peer is here.
+const LAST_WORDS: Duration = Duration::from_secs(2);
+/// Signals that wait; more hold up what they come from.
+const SIGNALS: usize = 256;
+/// Messages that wait, and transfers, that are shown below the conversation.
+const LINES: usize = 3;
+
+/// With what a chat begins.
+pub struct Start {
+    /// Whom to talk to.
+    pub to: Option<Peer>,
+    /// What the node tells, if it runs in this process.
+    pub events: Option<Receiver<Event>>,
+    /// What is run for a message that nobody looks at, in place of a bell.
+    pub notify: Option<String>,
+    /// A command that it begins with.
+    pub first: Option<&'static str>,
+}
+
+/// What wakes the chat.
+enum Signal {
+    Typed(Vec<u8>),
+    InputEnded,
+    Resized((usize, usize)),
+    /// Something may have been appended to a log.
+    Look,
+    Node(Event),
+    News(News),
+}
+
+/// A conversation that is open.
+struct Open {
+    peer: Peer,
+    waiting: Waiting,
+}
+
+/// Files on their way, either way.
+struct Transfer {
+    number: usize,
+    peer: String,
+    is_outgoing: bool,
+    tally: Arc<Tally>,
+}
+
+/// A question that the next line answers.
+struct Question {
+    prompt: String,
+    at: Address,
+    key: PublicKey,
+}
+
+struct Talk {
+    own: Own,
+    terminal: Terminal,
+    screen: Screen,
+    keyboard: Keyboard,
+    editor: Editor,
+    transcript: Transcript,
+    notes: Notes,
+    bell: Bell,
+    jobs: SyncSender<News>,
+    notices: Option<SyncSender<Notice>>,
+    /// In the order of the peers file, which is that of Alt-1 to Alt-9.
+    peers: Vec<Peer>,
+    peers_version: Option<(std::time::SystemTime, u64)>,
+    open: Option<Open>,
+    /// All conversations are shown.
+    is_all: bool,
+    /// The last record of each history that was seen.
+    seen: HashMap<PublicKey, u64>,
+    unread: HashMap<PublicKey, usize>,
+    presence: HashMap<PublicKey, Presence>,
+    offers: Offers,
+    transfers: Vec<Transfer>,
+    last_transfer: usize,
+    strangers: Strangers,
+    question: Option<Question>,
+    /// Lines to be printed above what is typed.
+    above: String,
+    /// The bell is to sound.
+    rings: bool,
+    /// The draft was changed, and is not noted yet.
+    edited: Option<Instant>,
+    last_key: Instant,
+    interrupted: Option<Instant>,
+    /// What was there at the beginning is shown.
+    has_begun: bool,
+    is_leaving: bool,
+}
+
+/// Talks until the user leaves.
+pub fn run(own: &Own, start: Start) -> Result<()> {
+    let (terminal, sizes) = Terminal::enter()?;
+    let (signals, woken) = sync_channel(SIGNALS);
+    let (jobs, news) = sync_channel(SIGNALS);
+    let mut talk = Talk::new(own, terminal, jobs, start.notify)?;
+    let mut conversation = talk.begin(start.to, start.first)?;
+    listen(own, &signals, sizes, start.events, news)?;
+    let result = talk.run(&woken, &mut conversation);
+    talk.end(result)
+}
+
+/// Starts the threads that wake the chat.
+fn listen(
+    own: &Own,
+    signals: &SyncSender<Signal>,
+    sizes: ChildStdout,
+    events: Option<Receiver<Event>>,
+    news: Receiver<News>,
+) -> Result<()> {
+    let bell = Bell::new(own.home())?;
+    let told = signals.clone();
+    spawn("stdin", move || read_keys(&told))?;
+    let told = signals.clone();
+    spawn("size", move || terminal::sizes(sizes, |size| drop(told.send(Signal::Resized(size)))))?;
+    let told = signals.clone();
+    spawn("bell", move || {
+        while bell.ring().is_ok() && told.send(Signal::Look).is_ok() {
+            bell.wait(LOOK);
+        }
+    })?;
+    let told = signals.clone();
+    spawn("news", move || forward(news, &told, Signal::News))?;
+    let Some(events) = events else { return Ok(()) };
+    let told = signals.clone();
+    spawn("node", move || forward(events, &told, Signal::Node))
+}
+
+/// Passes on what comes, until the chat is gone.
+fn forward<T>(from: Receiver<T>, told: &SyncSender<Signal>, signal: fn(T) -> Signal) {
+    for one in from {
+        if told.send(signal(one)).is_err() {
+            return;
+        }
+    }
+}
+
+fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<()> {
+    let started = thread::Builder::new().name(name.into()).spawn(work);
+    started.map(drop).map_err(|cause| Error::failed(format!("no thread could be started: {cause}")))
+}
+
+fn read_keys(told: &SyncSender<Signal>) {
+    let mut stdin = std::io::stdin().lock();
+    let mut bytes = [0; 4096];
+    loop {
+        let signal = match stdin.read(&mut bytes) {
+            Ok(length) if length > 0 => Signal::Typed(bytes[..length].to_vec()),
+            Err(cause) if cause.kind() == std::io::ErrorKind::Interrupted => continue,
+            _ => Signal::InputEnded,
+        };
+        let is_last = matches!(signal, Signal::InputEnded);
+        if told.send(signal).is_err() || is_last {
+            return;
+        }
+    }
+}
+
+impl Talk {
+    fn new(own: &Own, terminal: Terminal, jobs: SyncSender<News>, notify: Option<String>) -> Result<Talk> {
+        Ok(Talk {
+            own: own.clone(),
+            terminal,
+            screen: Screen::new(terminal::size()),
+            keyboard: Keyboard::default(),
+            editor: Editor::default(),
+            transcript: Transcript::new(Zone::local()),
+            notes: own.notes()?,
+            bell: Bell::new(own.home())?,
+            jobs,
+            notices: notify.map(notify::start),
+            peers: Vec::new(),
+            peers_version: None,
+            open: None,
+            is_all: false,
+            seen: HashMap::new(),
+            unread: HashMap::new(),
+            presence: HashMap::new(),
+            offers: Offers::default(),
+            transfers: Vec::new(),
+            last_transfer: 0,
+            strangers: Strangers::new(own),
+            question: None,
+            above: String::new(),
+            rings: false,
+            edited: None,
+            last_key: Instant::now(),
+            interrupted: None,
+            has_begun: false,
+            is_leaving: false,
+        })
+    }
+
+    fn begin(&mut self, to: Option<Peer>, first: Option<&str>) -> Result<Conversation> {
+        let mut conversation = Conversation::new(&self.own, None, Begin::Last(0))?;
+        // What is there already is shown with the conversation that it belongs to.
+        while conversation.next_event(|_, _, _| Ok(()))? {}
+        self.look_at_peers()?;
+        self.say(match self.peers[..] {
+            [] => "no peers yet: /invite makes a link for somebody, /join takes theirs; /help lists the commands",
+            _ => "/help lists the commands, /keys says what the keys do",
+        });
+        self.count_unread()?;
+        self.look_at_presence();
+        if let Some(peer) = to.or_else(|| self.usual_peer()) {
+            self.open(&peer)?;
+        }
+        self.has_begun = true;
+        if let Some(command) = first {
+            self.command(command, "")?;
+        }
+        self.draw()?;
+        Ok(conversation)
+    }
+
+    fn run(&mut self, woken: &Receiver<Signal>, conversation: &mut Conversation) -> Result<()> {
+        while !self.is_leaving {
+            match woken.recv_timeout(self.patience()) {
+                Ok(signal) => {
+                    for signal in std::iter::once(signal).chain(woken.try_iter()) {
+                        self.take(signal, conversation)?;
+                        if self.is_leaving {
+                            break;
+                        }
+                    }
+                }
+                Err(RecvTimeoutError::Timeout) => {
+                    if let Some(key) = self.keyboard.give_up() {
+                        self.key(&key)?;
+                    }
+                }
+                Err(RecvTimeoutError::Disconnected) => return Ok(()),
+            }
+            if self.edited.is_some_and(|edited| edited.elapsed() > PAUSE) {
+                self.note_draft()?;
+            }
+            self.draw()?;
+        }
+        let deadline = Instant::now() + LAST_WORDS;
+        while self.has_last_words() && Instant::now() < deadline {
+            self.bell.ring()?;
+            self.bell.wait(LOOK / 20);
+            self.look(conversation)?;
+            self.draw()?;
+        }
+        Ok(())
+    }
+
+    /// Leaves the terminal as it was, with the conversation on it.
+    fn end(mut self, result: Result<()>) -> Result<()> {
+        let noted = self.note_draft();
+        let waits = self.open.as_ref().map_or(0, |open| open.waiting.messages().len());
+        let mut last = self.screen.clear();
+        if waits > 0 {
+            last.push_str(&format!("-- {waits} not delivered yet; `egoat outbox` shows what waits --\r\n"));
+        }
+        let _ = self.terminal.write(&last);
+        result.and(noted)
+    }
+
+    /// How long to wait for a signal.
+    fn patience(&self) -> Duration {
+        if self.keyboard.is_waiting() {
+            ESCAPE
+        } else if !self.transfers.is_empty() {
+            DRAW
+        } else {
+            LOOK
+        }
+    }
+
+    /// What was said last may be delivered in a moment.
+    fn has_last_words(&self) -> bool {
+        self.open
+            .as_ref()
+            .is_some_and(|open| self.is_here(&open.peer.key) && open.waiting.messages().len() > 0)
+    }
+
+    fn take(&mut self, signal: Signal, conversation: &mut Conversation) -> Result<()> {
+        match signal {
+            Signal::Typed(bytes) => {
+                self.last_key = Instant::now();
+                for key in self.keyboard.push(&bytes) {
+                    self.key(&key)?;
+                }
+                Ok(())
+            }
+            Signal::InputEnded => {
+                self.is_leaving = true;
+                Ok(())
+            }
+            Signal::Resized(size) => {
+                self.screen.resize(size);
+                Ok(())
+            }
+            Signal::Look => self.look(conversation),
+            Signal::Node(event) => self.node_event(event),
+            Signal::News(news) => self.news(news),
+        }
+    }
+
+    fn key(&mut self, key: &Key) -> Result<()> {
+        let interrupted = self.interrupted.take();
+        match self.editor.key(key) {
+            Action::Edit => {
+                self.edited = Some(Instant::now());
+                Ok(())
+            }
+            Action::Submit => self.submit(),
+            Action::Complete => {
+                self.complete();
+                Ok(())
+            }
+            Action::Leave => {
+                self.is_leaving = true;
+                Ok(())
+            }
+            Action::Interrupt if self.question.take().is_some() => Ok(()),
+            Action::Interrupt if interrupted.is_some_and(|before| before.elapsed() < TWICE) => {
+                self.is_leaving = true;
+                Ok(())
+            }
+            Action::Interrupt => {
+                self.interrupted = Some(Instant::now());
+                self.say("Ctrl-C again leaves");
+                Ok(())
+            }
+            Action::Suspend => self.suspend(),
+            Action::Redraw => self.redraw(),
+            Action::Switch(place) => match self.peers.get(place).cloned() {
+                Some(peer) => self.open(&peer),
+                None => Ok(()),
+            },
+            Action::NextUnread => match self.next_unread() {
+                Some(peer) => self.open(&peer),
+                None => Ok(()),
+            },
+        }
+    }
+
+    fn suspend(&mut self) -> Result<()> {
+        self.note_draft()?;
+        let cleared = self.screen.clear();
+        self.terminal.write(&cleared)?;
+        self.terminal.suspend()?;
+        self.screen.resize(terminal::size());
+        self.screen.forget();
+        Ok(())
+    }
+
+    /// The screen is emptied; what was on it is still in the scrollback of most terminals.
+    fn redraw(&mut self) -> Result<()> {
+        self.screen.resize(terminal::size());
+        self.screen.forget();
+        self.terminal.write("\x1b[H\x1b[2J")
+    }
+
+    fn submit(&mut self) -> Result<()> {
+        let is_typed = self.editor.is_typed();
+        let line = self.editor.take();
+        self.note_draft()?;
+        if let Some(question) = self.question.take() {
+            return self.answer(question, &line);
+        }
+        match command::parse(&line, is_typed) {
+            _ if line.trim().is_empty() => Ok(()),
+            Line::Message(text) => self.send_message(text),
+            Line::Command(name, rest) => self.command(name, rest),
+            Line::Unknown(name) => {
+                self.say(&format!(
+                    "{} is no command; /help lists them, and // begins a message",
+                    text::clean_line(name)
+                ));
+                Ok(())
+            }
+        }
+    }
+
+    fn send_message(&mut self, text: &str) -> Result<()> {
+        let Some(open) = &mut self.open else {
+            self.say("to whom? /to NAME, or /invite somebody first");
+            return Ok(());
+        };
+        match self.own.outbox(&open.peer.key)?.queue(&[Draft::new(text.as_bytes())]) {
+            Ok(_) => {
+                open.waiting.look()?;
+                self.bell.ring().map(drop)
+            }
+            // Too long, most likely: it is not lost.
+            Err(error @ Error::Usage { .. }) => {
+                self.editor.set(text);
+                self.say_error(&error);
+                Ok(())
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Completes what stands before the cursor; if there are several ways and nothing more in common, they are listed.
+    fn complete(&mut self) {
+        let names: Vec<&str> = self.peers.iter().map(|peer| peer.name.as_str()).collect();
+        let before = &self.editor.text()[..self.editor.cursor()];
+        let completion = command::complete(before, &names);
+        let common = completion.common();
+        if common.len() > before.len() - completion.start {
+            self.editor.complete(completion.start, common);
+            self.edited = Some(Instant::now());
+        } else if completion.candidates.len() > 1 {
+            self.say(&completion.candidates.join(" "));
+        }
+    }
+
+    fn note_draft(&mut self) -> Result<()> {
+        self.edited = None;
+        match &self.open {
+            // The answer to a question is no draft, nor is what Ctrl-R just found.
+            Some(open) if self.question.is_none() && self.editor.query().is_none() => {
+                self.notes.set_draft(&open.peer.key, self.editor.text())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// A line about the chat itself.
+    fn say(&mut self, what: &str) {
+        for line in text::clean(what).lines() {
+            self.above.push_str(&format!("-- {line}\n"));
+        }
+    }
+
+    fn say_error(&mut self, error: &Error) {
+        self.say(&error.to_string());
+        if let Some(hint) = error.hint() {
+            self.say(&format!("hint: {hint}"));
+        }
+    }
+
+    fn is_here(&self, key: &PublicKey) -> bool {
+        self.presence.get(key).is_some_and(|one| one.is_here)
+    }
+
+    /// Prints what is new and shows what is live, in one write.
+    fn draw(&mut self) -> Result<()> {
+        self.transfers.retain(|transfer| !transfer.tally.is_over());
+        let live = Live {
+            lines: self.live_lines(),
+            prompt: self.prompt(),
+            text: self.editor.text().to_owned(),
+            cursor: self.editor.cursor(),
+        };
+        let mut out = self.screen.draw(&std::mem::take(&mut self.above), &live);
+        if std::mem::take(&mut self.rings) {
+            out.push('\x07');
+        }
+        if out.is_empty() { Ok(()) } else { self.terminal.write(&out) }
+    }
+
+    /// What waits and what moves.
+    fn live_lines(&self) -> Vec<String> {
+        let mut lines = Vec::new();
+        if let Some(open) = &self.open {
+            let state = if self.is_here(&open.peer.key) { State::Sent } else { State::Queued };
+            let all = open.waiting.messages();
+            let hidden = all.len().saturating_sub(LINES);
+            if hidden > 0 {
+                lines.push(format!("      {} {hidden} more", state.mark()));
+            }
+            lines
+                .extend(all.skip(hidden).map(|(number, text)| self.transcript.waiting(*number, text, state)));
+        }
+        lines.extend(self.transfers.iter().take(LINES).map(|transfer| transfer.line()));
+        lines
+    }
+
+    /// What stands before the line: how many messages wait to be read, who is talked to, whether they are here.
+    fn prompt(&self) -> String {
+        if let Some(question) = &self.question {
+            return question.prompt.clone();
+        }
+        if let Some(query) = self.editor.query() {
+            return format!("search {}: ", text::clean_line(query));
+        }
+        let others = self.peers.iter().filter_map(|peer| Some((peer, self.unread.get(&peer.key)?)));
+        let unread: String = others.map(|(peer, count)| format!("[{} {count}] ", peer.name)).collect();
+        let Some(open) = &self.open else { return format!("{unread}egoat> ") };
+        let all = if self.is_all { "all, " } else { "" };
+        let state = if self.is_here(&open.peer.key) { "here" } else { "away" };
+        let (name, room) = (&open.peer.name, self.screen.room());
+        let long = format!("{unread}{all}{name} ({state})> ");
+        // On a narrow screen the line itself is more important.
+        if columns(&long) * 2 <= room { long } else { format!("{name}> ") }
+    }
+}
+
+impl Transfer {
+    /// Its number, what it is and how far, in one short line.
+    fn line(&self) -> String {
+        let (done, total) = self.tally.done();
+        let way = if self.is_outgoing { "to" } else { "from" };
+        let title = &self.tally.title;
+        let far = match total {
+            _ if self.tally.moved() == 0 && self.tally.checked() > 0 => "comparing".to_owned(),
+            Some(total) => format!("{} %", done.saturating_mul(100).checked_div(total).unwrap_or(100)),
+            None => text::size(done),
+        };
+        let rate = text::size(self.tally.rate());
+        format!("[{}] {far}, {rate}/s: {title} {way} {}", self.number, self.peer)
+    }
+}

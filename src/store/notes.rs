@@ -1,0 +1,129 @@
+//! What the interactive chat keeps for next time: the draft of each conversation, and how far it was read (egoat-files(5),
+//! CHAT NOTES).
+//!
+//! ```text
+//! body    kind u8 ‖ peer key[32] ‖ rest
+//!         1 draft: rest is the text, empty when there is none any more
+//!         2 read:  rest is seq u64 of the last record of the history that was shown
+//! ```
+//!
+//! The last record of a kind and peer counts. Several chats may keep notes at once. Nothing is synced: a power cut takes
+//! the last words of a draft. It leaves out what is said, which is in the outbox and the history.
+
+use std::collections::HashMap;
+
+use crate::crypto::keys::PublicKey;
+use crate::error::Result;
+use crate::store::log::{Log, LogId, Reader};
+use crate::wire::codec::{Malformed, Reader as Fields, Writer};
+
+const DRAFT: u8 = 1;
+const READ: u8 = 2;
+/// Notes are written anew, one of each kind and peer, when they have more bytes than this.
+const GROWN: u64 = 256 << 10;
+
+/// What is kept of one conversation.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Note {
+    draft: String,
+    read: Option<u64>,
+}
+
+/// The notes, open for changes.
+pub struct Notes {
+    log: Log,
+    reader: Reader,
+    notes: HashMap<PublicKey, Note>,
+}
+
+impl Notes {
+    /// Opens or creates them.
+    pub fn open(id: LogId, report: fn(&str)) -> Result<Notes> {
+        let log = Log::open(id.clone(), report)?;
+        let mut notes = Notes { log, reader: Reader::new(id, report), notes: HashMap::new() };
+        notes.refresh()?;
+        Ok(notes)
+    }
+
+    /// Looks at what other chats have noted.
+    pub fn refresh(&mut self) -> Result<()> {
+        while let Some(record) = self.reader.read()? {
+            // What a later version notes is nothing to this one.
+            let _ = apply(record.body, &mut self.notes);
+        }
+        Ok(())
+    }
+
+    /// What was being typed to the peer.
+    pub fn draft(&self, peer: &PublicKey) -> &str {
+        self.notes.get(peer).map_or("", |note| &note.draft)
+    }
+
+    /// The last record of the peer's history that was shown; `None` if this was never noted.
+    pub fn read(&self, peer: &PublicKey) -> Option<u64> {
+        self.notes.get(peer)?.read
+    }
+
+    /// Notes a draft.
+    pub fn set_draft(&mut self, peer: &PublicKey, text: &str) -> Result<()> {
+        if self.draft(peer) == text {
+            return Ok(());
+        }
+        self.append(body(DRAFT, peer, text.as_bytes()))
+    }
+
+    /// Notes that the history was shown up to `seq`. What was read stays read.
+    pub fn set_read(&mut self, peer: &PublicKey, seq: u64) -> Result<()> {
+        if self.read(peer).is_some_and(|read| read >= seq) {
+            return Ok(());
+        }
+        self.append(body(READ, peer, &seq.to_be_bytes()))
+    }
+
+    fn append(&mut self, body: Vec<u8>) -> Result<()> {
+        let mut log = self.log.lock()?;
+        if log.log().len() > GROWN {
+            // Under the lock, so that nobody's note is left out.
+            while let Some(record) = self.reader.read()? {
+                let _ = apply(record.body, &mut self.notes);
+            }
+            let _ = apply(&body, &mut self.notes);
+            let mut seq = log.next_seq();
+            let mut bodies = self.notes.iter().flat_map(|(peer, note)| {
+                let read = note.read.map(|seq| self::body(READ, peer, &seq.to_be_bytes()));
+                [Some(self::body(DRAFT, peer, note.draft.as_bytes())), read].into_iter().flatten()
+            });
+            return Log::start_afresh(
+                log,
+                &mut std::iter::from_fn(|| {
+                    seq += 1;
+                    bodies.next().map(|body| Ok((seq, body)))
+                }),
+            );
+        }
+        let seq = log.next_seq();
+        log.push(seq, &body)?;
+        log.commit(false)?;
+        self.refresh()
+    }
+}
+
+fn body(kind: u8, peer: &PublicKey, rest: &[u8]) -> Vec<u8> {
+    let mut body = vec![kind];
+    body.put(peer.as_bytes());
+    body.put(rest);
+    body
+}
+
+fn apply(body: &[u8], notes: &mut HashMap<PublicKey, Note>) -> std::result::Result<(), Malformed> {
+    let mut fields = Fields::new(body);
+    let kind = fields.u8("kind")?;
+    let peer = PublicKey::from_bytes(fields.array("peer")?).map_err(|_| Malformed("peer"))?;
+    let note = notes.entry(peer).or_default();
+    match kind {
+        DRAFT => note.draft = String::from_utf8_lossy(fields.rest()).into_owned(),
+        READ => note.read = Some(fields.u64("seq")?),
+        _ => return Err(Malformed("kind")),
+    }
+    Ok(())
+}
