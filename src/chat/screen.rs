@@ -273,7 +273,7 @@ mod tests {
         screen.draw("", &live("0123456789"));
         screen.resize((8, 6));
         // 15 columns are two rows of 8, and the cursor is in the second.
-        assert!(screen.draw("", &live("0123456789")).starts_with("\x1b[1A\r\x1b[Jbob> "));
+        assert!(screen.draw("", &live("0123456789")).starts_with("\x1b[1A\r\x1b[Jbob>"));
         for width in 0..40 {
             screen.resize((width, 2));
             screen.draw("", &Live { lines: vec!["a status that is long".into()], ..live("some text\nmore") });

@@ -11,6 +11,7 @@ mod json;
 pub mod proxy;
 pub mod route;
 pub mod strace;
+pub mod tmux;
 
 pub use json::{json_number, json_text};
 
@@ -30,13 +31,18 @@ pub const EGOAT: &str = env!("CARGO_BIN_EXE_egoat");
 const PATIENCE: Duration = Duration::from_secs(40);
 
 /// Looks again and again until there is something to see.
-pub fn poll_until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+pub fn poll_until<T>(what: &str, look: impl FnMut() -> Option<T>) -> T {
+    poll_for(look).unwrap_or_else(|| panic!("waited in vain for: {what}"))
+}
+
+/// The same; `None` when patience ran out.
+pub fn poll_for<T>(mut look: impl FnMut() -> Option<T>) -> Option<T> {
     let deadline = Instant::now() + PATIENCE;
     loop {
-        if let Some(seen) = look() {
+        let seen = look();
+        if seen.is_some() || Instant::now() >= deadline {
             return seen;
         }
-        assert!(Instant::now() < deadline, "waited in vain for: {what}");
         thread::sleep(Duration::from_millis(5));
     }
 }

@@ -1,0 +1,594 @@
+//! The interactive chat in real terminals: tmux types, resizes and tells what is to be seen.
+
+#![cfg(unix)]
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use common::tmux::Terminal;
+use common::{EGOAT, Home, Node, pair, paired, poll_for, poll_until};
+use std::fs;
+use std::path::Path;
+
+/// Columns of most terminals here; lines of test output fit.
+const USUAL: usize = 100;
+
+/// Somebody's terminal.
+struct Chat {
+    terminal: Terminal,
+}
+
+impl Chat {
+    /// A shell in a terminal; `None` where there is no tmux.
+    fn shell(columns: usize) -> Option<Chat> {
+        let chat = Chat { terminal: Terminal::open(columns)? };
+        chat.line("export TZ=UTC PS1='$ '; MODE=$(stty -g)");
+        Some(chat)
+    }
+
+    /// A chat on a home, listening at a free port of loopback if it becomes the node.
+    fn open(home: &Home, columns: usize, args: &str) -> Option<Chat> {
+        let chat = Chat::shell(columns)?;
+        chat.start(home, args);
+        chat.see("/help lists the commands");
+        Some(chat)
+    }
+
+    fn start(&self, home: &Home, args: &str) {
+        self.line(&format!(
+            "clear; {EGOAT} --home {} chat --listen 127.0.0.1:0 {args}",
+            home.path("").display()
+        ));
+    }
+
+    fn line(&self, text: &str) {
+        self.terminal.type_line(text);
+    }
+
+    fn keys(&self, keys: &[&str]) {
+        self.terminal.tmux(&[&["send-keys"], keys].concat()).unwrap();
+    }
+
+    fn text(&self, text: &str) {
+        self.keys(&["-l", text]);
+    }
+
+    fn see(&self, text: &str) -> String {
+        self.wait(text, || Some(self.terminal.screen()).filter(|screen| screen.contains(text)))
+    }
+
+    /// Waits for something; if it does not come, the screen is shown.
+    fn wait<T>(&self, what: &str, look: impl FnMut() -> Option<T>) -> T {
+        poll_for(look).unwrap_or_else(|| panic!("no {what:?} on:\n{}", self.terminal.screen()))
+    }
+
+    /// The last line that is not empty: what is typed.
+    fn input(&self) -> String {
+        let screen = self.terminal.screen();
+        screen.lines().rfind(|line| !line.trim().is_empty()).unwrap_or_default().trim_end().to_owned()
+    }
+
+    fn see_input(&self, input: &str) {
+        self.wait(input, || (self.input() == input).then_some(()));
+    }
+
+    fn resize(&self, columns: usize, rows: usize) {
+        self.terminal.tmux(&["resize-window", "-x", &columns.to_string(), "-y", &rows.to_string()]).unwrap();
+    }
+
+    /// Pastes as a terminal does, in brackets if the program asked for them.
+    fn paste(&self, text: &str) {
+        self.terminal.tmux(&["set-buffer", text]).unwrap();
+        self.terminal.tmux(&["paste-buffer", "-p"]).unwrap();
+    }
+
+    /// The shell is back, and the terminal is as it was.
+    fn is_a_shell_again(&self) {
+        self.see_input("$");
+        self.line("[ \"$(stty -g)\" = \"$MODE\" ] && echo mode is 'as before'");
+        self.see("mode is as before");
+    }
+}
+
+/// Alice chats with Bob, who serves.
+fn with_bob() -> Option<(Chat, Home, Home, Node)> {
+    let (alice, bob) = (Home::new("alice"), Home::new("bob"));
+    let node = bob.serve();
+    let link = bob.run(&["invite"]);
+    alice.run(&["join", link.trim_end()]);
+    let chat = Chat::open(&alice, USUAL, "")?;
+    chat.see_input("bob (here)>");
+    Some((chat, alice, bob, node))
+}
+
+#[test]
+fn a_newcomer_is_led_to_a_conversation() {
+    let dir = tempfile::tempdir().unwrap();
+    let Some((alice, bob)) = Chat::shell(200).zip(Chat::shell(200)) else { return };
+    let start = |chat: &Chat, name: &str| {
+        chat.line(&format!("clear; {EGOAT} --home {}", dir.path().join(name).display()));
+        chat.see("what are you called?");
+        chat.line(name);
+        chat.see("where do you listen?");
+        chat.line("nonsense:99999999");
+        chat.see("is no address to listen on");
+        chat.line("127.0.0.1:0");
+        chat.see("invite somebody, join with a link, or look around first?");
+    };
+    start(&alice, "alice");
+    alice.line("i");
+    let screen = alice.see("@127.0.0.1:");
+    let link = screen.lines().find(|line| line.contains("@127.0.0.1:")).unwrap().trim();
+    start(&bob, "bob");
+    bob.line("j");
+    bob.see("paste the link:");
+    bob.line("no link");
+    bob.see("this is no link");
+    bob.line(link);
+    bob.see("paired with alice");
+    alice.see("paired with bob");
+    bob.see_input("alice (here)>");
+    bob.line("hello");
+    alice.see("   bob: hello");
+    alice.line("and hello to you");
+    bob.see("   alice: and hello to you");
+    assert_eq!(fs::read_to_string(dir.path().join("bob/listen")).unwrap(), "127.0.0.1:0\n");
+}
+
+#[test]
+fn what_is_typed_is_not_garbled_by_what_comes() {
+    let Some((chat, _alice, bob, _node)) = with_bob() else { return };
+    chat.text("half a ");
+    for number in 0..20 {
+        bob.run(&["say", "alice", &format!("message {number}")]);
+        chat.text("x");
+    }
+    chat.see("bob: message 19");
+    let typed = format!("half a {}", "x".repeat(20));
+    chat.see_input(&format!("bob (here)> {typed}"));
+    chat.keys(&["Enter"]);
+    poll_until("the message to arrive", || bob.received().contains(&typed).then_some(()));
+    let screen = chat.see(&format!("+ me: {typed}"));
+    let came: Vec<&str> = screen.lines().filter(|line| line.contains("bob: message")).collect();
+    assert!(came.iter().all(|line| line.len() < 30 && line.get(2..3) == Some(":")), "{screen}");
+}
+
+#[test]
+fn a_message_waits_below_until_it_is_delivered() {
+    let (alice, bob) = (Home::new("alice"), Home::new("bob"));
+    let node = bob.serve();
+    pair(&bob, &alice);
+    let addr = node.addr.clone();
+    drop(node);
+    let Some(chat) = Chat::open(&alice, USUAL, "") else { return };
+    chat.see_input("bob (away)>");
+    for text in ["one", "two", "three", "four", "five"] {
+        chat.line(text);
+    }
+    let screen = chat.see(". me: five");
+    assert!(
+        screen.contains(". 2 more") && screen.contains(". me: three") && !screen.contains("me: two"),
+        "{screen}"
+    );
+    chat.line("/cancel");
+    chat.see("x me (cancelled): five");
+    let _node = bob.serve_again_at(&addr);
+    alice.run(&["outbox", "retry"]);
+    let screen = chat.see("+ me: four");
+    assert!(screen.find("+ me: one").unwrap() < screen.find("+ me: four").unwrap(), "{screen}");
+    chat.see_input("bob (here)>");
+    assert_eq!(bob.received(), ["one", "two", "three", "four"]);
+}
+
+#[test]
+fn a_paste_is_one_message_and_no_command() {
+    let Some((chat, alice, bob, _node)) = with_bob() else { return };
+    let lines: Vec<String> = (0..200).map(|number| format!("/forget bob {number}")).collect();
+    chat.paste(&lines.join("\n"));
+    chat.see("/forget bob 199");
+    assert!(bob.received().is_empty(), "nothing is said before Enter");
+    chat.keys(&["Enter"]);
+    poll_until("the paste to arrive", || (bob.received() == [lines.join("\n")]).then_some(()));
+    chat.see_input("bob (here)>");
+    assert!(alice.run(&["peers"]).contains("bob"));
+}
+
+#[test]
+fn no_text_and_no_name_steers_the_terminal() {
+    let Some((chat, _alice, bob, _node)) = with_bob() else { return };
+    bob.run(&["say", "alice", "\x1b]0;owned\x07\x1b[2J\x1b[1;1Hup\rback\u{202e}x\u{9b}31m end"]);
+    chat.see(" end");
+    bob.run(&["say", "alice", "one\n12:00   carol: forged"]);
+    chat.see("    12:00   carol: forged");
+    let written = chat.terminal.written();
+    for evil in ["\x1b]0", "\x1b[2J\x1b[1;1H", "\rback", "\u{202e}", "\u{9b}"] {
+        assert!(!written.contains(evil), "{evil:?}");
+    }
+}
+
+#[test]
+fn wide_and_joined_characters_are_edited_whole() {
+    let Some((chat, _alice, bob, _node)) = with_bob() else { return };
+    chat.text("\u{6f22}\u{5b57}e\u{301}!");
+    chat.keys(&["Left", "BSpace", "Left", "x", "End"]);
+    chat.text("\u{1f44d}\u{1f3fd}");
+    chat.keys(&["BSpace", "Enter"]);
+    poll_until("it to arrive", || (bob.received() == ["\u{6f22}x\u{5b57}!"]).then_some(()));
+    chat.see("+ me: \u{6f22}x\u{5b57}!");
+}
+
+#[test]
+fn kill_9_loses_nothing_and_leaves_the_terminal_usable() {
+    let Some((chat, alice, bob, _node)) = with_bob() else { return };
+    chat.text("a draft that stays");
+    // It is noted once nothing was typed for a second.
+    let noted = alice.path("chat.log");
+    let before = fs::metadata(&noted).unwrap().len();
+    poll_until("the draft to be noted", || (fs::metadata(&noted).unwrap().len() > before).then_some(()));
+    let home = alice.path("").display().to_string();
+    let killed =
+        std::process::Command::new("pkill").args(["-9", "-f", &format!("^{EGOAT} --home {home}")]).status();
+    assert!(killed.unwrap().success());
+    chat.is_a_shell_again();
+    bob.run(&["say", "alice", "while you were away"]);
+    chat.start(&alice, "");
+    chat.see("bob: while you were away");
+    chat.see_input("bob (here)> a draft that stays");
+}
+
+#[test]
+fn a_lost_terminal_keeps_the_draft() {
+    let Some((chat, alice, _bob, _node)) = with_bob() else { return };
+    chat.text("before the line went dead");
+    chat.see_input("bob (here)> before the line went dead");
+    let noted = alice.path("chat.log");
+    let before = fs::metadata(&noted).unwrap().len();
+    poll_until("the draft to be noted", || (fs::metadata(&noted).unwrap().len() > before).then_some(()));
+    drop(chat);
+    let lock = alice.path("node.lock");
+    poll_until("the node to end with its terminal", || {
+        fs::File::open(&lock).unwrap().try_lock().is_ok().then_some(())
+    });
+    let Some(chat) = Chat::open(&alice, USUAL, "") else { return };
+    chat.see_input("bob (here)> before the line went dead");
+}
+
+#[test]
+fn ctrl_z_suspends_and_fg_goes_on() {
+    let Some((chat, _alice, bob, _node)) = with_bob() else { return };
+    chat.text("half ");
+    chat.see_input("bob (here)> half");
+    chat.keys(&["C-z"]);
+    chat.is_a_shell_again();
+    chat.line("fg");
+    chat.see_input("bob (here)> half");
+    chat.text("whole");
+    chat.keys(&["Enter"]);
+    poll_until("it to arrive", || (bob.received() == ["half whole"]).then_some(()));
+}
+
+#[test]
+fn leaving_puts_the_terminal_back() {
+    let Some((chat, alice, _bob, _node)) = with_bob() else { return };
+    chat.keys(&["C-c"]);
+    chat.see("Ctrl-C again leaves");
+    chat.keys(&["C-c"]);
+    chat.is_a_shell_again();
+    chat.start(&alice, "");
+    chat.see_input("bob (here)>");
+    chat.text("some words");
+    chat.keys(&["C-c"]);
+    chat.see_input("bob (here)>");
+    chat.keys(&["C-d"]);
+    chat.is_a_shell_again();
+    chat.start(&alice, "");
+    chat.see_input("bob (here)>");
+    chat.line("/quit");
+    chat.is_a_shell_again();
+}
+
+#[test]
+fn another_size_is_drawn_anew_and_twenty_columns_are_enough() {
+    let Some((chat, _alice, bob, _node)) = with_bob() else { return };
+    chat.text("what is typed here is longer than a narrow window");
+    for (columns, rows) in [(40, 12), (20, 8), (120, 30), (30, 4), (80, 24)] {
+        chat.resize(columns, rows);
+        chat.text("!");
+        poll_until("one input line", || {
+            let screen = chat.terminal.screen();
+            let prompts = screen.lines().filter(|line| line.starts_with("bob")).count();
+            (prompts <= 1 && screen.contains('!')).then_some(())
+        });
+    }
+    chat.resize(20, 8);
+    chat.keys(&["C-u"]);
+    chat.see_input("bob>");
+    bob.run(&["say", "alice", "a message that is wider than the window is"]);
+    chat.see("wider than the window is");
+    chat.text("narrow");
+    chat.see_input("bob> narrow");
+    chat.keys(&["Enter"]);
+    poll_until("it to arrive", || (bob.received() == ["narrow"]).then_some(()));
+}
+
+#[test]
+fn a_dumb_terminal_gets_plain_lines() {
+    let (_alice, _alice_node, bob, _bob_node) = paired();
+    let Some(chat) = Chat::shell(USUAL) else { return };
+    chat.line(&format!("clear; TERM=dumb {EGOAT} --home {} chat", bob.path("").display()));
+    chat.line("from a dumb terminal");
+    chat.see(" -> alice: from a dumb terminal");
+    assert!(!chat.terminal.written().contains("\x1b[?2004h"));
+}
+
+#[test]
+fn two_chats_share_a_home() {
+    let Some((first, alice, bob, _node)) = with_bob() else { return };
+    let Some(second) = Chat::open(&alice, USUAL, "") else { return };
+    second.see_input("bob (here)>");
+    bob.run(&["say", "alice", "to both"]);
+    first.see("bob: to both");
+    second.see("bob: to both");
+    second.line("from the second");
+    first.see("+ me: from the second");
+    first.line("/quit");
+    first.is_a_shell_again();
+    // Nobody delivers any more, and what is said waits.
+    second.line("to nobody");
+    second.see(". me: to nobody");
+    first.start(&alice, "");
+    second.see("+ me: to nobody");
+    assert_eq!(bob.received(), ["from the second", "to nobody"]);
+}
+
+/// Alice, who chats, and two who serve.
+fn with_two() -> Option<(Chat, Home, [Home; 2], [Node; 2])> {
+    let (alice, bob, carol) = (Home::new("alice"), Home::new("bob"), Home::new("carol"));
+    let nodes = [bob.serve(), carol.serve()];
+    for home in [&bob, &carol] {
+        alice.run(&["join", home.run(&["invite"]).trim_end()]);
+    }
+    let chat = Chat::open(&alice, USUAL, "bob")?;
+    chat.see_input("bob (here)>");
+    Some((chat, alice, [bob, carol], nodes))
+}
+
+#[test]
+fn unread_messages_of_others_are_counted_and_found() {
+    let Some((chat, alice, [bob, carol], _nodes)) = with_two() else { return };
+    for text in ["one", "two"] {
+        carol.run(&["say", "alice", text]);
+    }
+    chat.see_input("[carol 2] bob (here)>");
+    chat.text("for bob");
+    chat.keys(&["M-a"]);
+    let screen = chat.see("carol: two");
+    assert!(screen.contains("-- unread\n") || screen.contains("-- unread --"), "{screen}");
+    chat.see_input("carol (here)>");
+    chat.line("for carol");
+    chat.see("+ me: for carol");
+    chat.keys(&["M-1"]);
+    chat.see_input("bob (here)> for bob");
+    chat.keys(&["C-u"]);
+    chat.line("/to carol");
+    chat.see_input("carol (here)>");
+    bob.run(&["say", "alice", "three"]);
+    chat.see_input("[bob 1] carol (here)>");
+    chat.line("/all");
+    chat.see_input("all, carol (here)>");
+    carol.run(&["say", "alice", "four"]);
+    let screen = chat.see("carol: four");
+    assert!(screen.contains("bob: three") && screen.contains("me -> carol: for carol"), "{screen}");
+    // What was seen stays seen, also for the next chat.
+    chat.line("/quit");
+    chat.is_a_shell_again();
+    carol.run(&["say", "alice", "five"]);
+    chat.start(&alice, "bob");
+    chat.see_input("[carol 1] bob (here)>");
+}
+
+#[test]
+fn tab_completes_commands_peers_and_paths() {
+    let Some((chat, alice, _others, _nodes)) = with_two() else { return };
+    chat.text("/verif");
+    chat.keys(&["Tab"]);
+    chat.see("-- /verify  /verified");
+    chat.keys(&["C-u"]);
+    chat.text("/t");
+    chat.keys(&["Tab"]);
+    chat.see("-- /to  /transfers");
+    chat.text("o c");
+    chat.keys(&["Tab", "Enter"]);
+    chat.see_input("carol (here)>");
+    alice.file("a long name.txt", "content");
+    chat.text(&format!("/send {}a\\ lo", alice.path("").display()));
+    chat.keys(&["Tab", "Enter"]);
+    chat.see("* carol has a long name.txt (7 B)");
+}
+
+#[test]
+fn both_sides_see_the_same_safety_number() {
+    let (alice, bob) = (Home::new("alice"), Home::new("bob"));
+    let Some(first) = Chat::open(&bob, USUAL, "") else { return };
+    first.line("/invite");
+    let screen = first.see("@127.0.0.1:");
+    let link = screen.lines().find(|line| line.contains("@127.0.0.1:")).unwrap().trim();
+    let Some(second) = Chat::open(&alice, USUAL, "") else { return };
+    second.line(&format!("/join {link}"));
+    second.see_input("bob (here)>");
+    first.see_input("alice (here)>");
+    let number = |chat: &Chat| {
+        chat.line("/verify");
+        let screen = chat.see("when it is the same: /verified");
+        let is_half =
+            |line: &&str| line.len() == 38 && line[3..].chars().all(|c| c.is_ascii_digit() || c == ' ');
+        screen.lines().map(str::trim_end).filter(is_half).map(str::to_owned).collect::<Vec<_>>()
+    };
+    let (one, other) = (number(&first), number(&second));
+    assert!(one.len() == 2 && one == other, "{one:?} {other:?}");
+    second.line("/verified");
+    second.see("bob is verified");
+    assert!(alice.run(&["peers", "show", "bob"]).contains("verified     yes"));
+    second.line("/rename robert");
+    second.see_input("robert (here)>");
+    second.line("/forget robert");
+    second.see_input("egoat>");
+    assert!(alice.run(&["peers"]).is_empty());
+}
+
+#[test]
+fn a_node_is_added_by_its_address_once_its_fingerprint_is_confirmed() {
+    let (alice, bob) = (Home::new("alice"), Home::new("bob"));
+    let node = bob.serve();
+    let Some(chat) = Chat::open(&alice, USUAL, "") else { return };
+    chat.line(&format!("/add {}", node.addr));
+    chat.see(&format!("is {}; is that the right one?", bob.fingerprint()));
+    chat.line("no");
+    chat.see("then nothing was saved");
+    chat.line(&format!("/add {}", node.addr));
+    chat.see_input("yes or no>");
+    chat.line("yes");
+    chat.see("it does not know this node yet");
+    bob.run(&["peers", "accept"]);
+    chat.line("hello");
+    poll_until("the message to arrive", || (bob.received() == ["hello"]).then_some(()));
+}
+
+#[test]
+fn strangers_are_one_quiet_line() {
+    let Some((chat, alice, _bob, _node)) = with_bob() else { return };
+    let carol = Home::new("carol");
+    let lock = fs::read_to_string(alice.path("node.lock")).unwrap();
+    let addr = lock.lines().find_map(|line| line.strip_prefix("listening ")).unwrap();
+    for _ in 0..3 {
+        let _ = carol.cmd(&["say", "--accept-new", addr, "let me in"]).output().unwrap();
+    }
+    chat.see(&format!("-- carol wants to be a peer: /admit {}", carol.fingerprint()));
+    chat.line(&format!("/admit {}", carol.fingerprint()));
+    chat.see("paired with carol");
+    let screen = chat.terminal.screen();
+    assert_eq!(screen.matches("wants to be a peer").count(), 1, "{screen}");
+}
+
+#[test]
+fn files_go_out_wait_and_are_stopped() {
+    let Some((chat, alice, bob, node)) = with_bob() else { return };
+    let path = alice.file("notes.txt", "some notes");
+    chat.line(&format!("/send {path}"));
+    chat.see("* bob has notes.txt (10 B)");
+    chat.see("-- bob has notes.txt (10 B), in ");
+    assert_eq!(fs::read(bob.path("downloads/alice/notes.txt")).unwrap(), b"some notes");
+    chat.line("/send /nonexistent/file");
+    chat.see("cannot send /nonexistent/file");
+    drop(node);
+    chat.see_input("bob (away)>");
+    chat.line(&format!("/send {path}"));
+    chat.see("bob cannot be reached now; notes.txt (10 B) goes out when it can");
+    assert!(alice.run(&["outbox"]).contains("notes.txt"));
+}
+
+/// An offer that Alice is asked about, from Bob, who has no more to say.
+fn offered(chat: &Chat, alice: &Home, bob: &Home, name: &str) -> common::Process {
+    alice.run(&["peers", "set", "bob", "files=ask"]);
+    let path = bob.file(name, "an offer");
+    let send = common::Process::start(bob.cmd(&["send", "alice", &path]));
+    chat.see(&format!("bob offers {name} (8 B)"));
+    send
+}
+
+#[test]
+fn offers_are_taken_where_the_user_wants_or_refused() {
+    let Some((chat, alice, bob, _node)) = with_bob() else { return };
+    let lock = fs::read_to_string(alice.path("node.lock")).unwrap();
+    let addr = lock.lines().find_map(|line| line.strip_prefix("listening ")).unwrap();
+    let key = alice.key();
+    bob.run(&["peers", "remove", "alice"]);
+    bob.run(&["peers", "add", "alice", &key, addr]);
+    let mut send = offered(&chat, &alice, &bob, "one.txt");
+    chat.line("/refuse 1");
+    assert_eq!(send.end().0, Some(77));
+    let mut send = offered(&chat, &alice, &bob, "two.txt");
+    let into = alice.path("elsewhere");
+    chat.line(&format!("/accept 2 {}", into.display()));
+    assert_eq!(send.end().0, Some(0));
+    assert_eq!(fs::read(into.join("two.txt")).unwrap(), b"an offer");
+    chat.see(&format!("* bob sent {}", into.join("two.txt").display()));
+    chat.line("/accept 2");
+    chat.see("no such offer waits any more");
+}
+
+#[test]
+fn a_program_is_told_of_what_nobody_looks_at() {
+    let (alice, bob, carol) = (Home::new("alice"), Home::new("bob"), Home::new("carol"));
+    let _nodes = [bob.serve(), carol.serve()];
+    for home in [&bob, &carol] {
+        alice.run(&["join", home.run(&["invite"]).trim_end()]);
+    }
+    let told = alice.path("told");
+    let program = script(&alice, &format!("(echo \"$EGOAT_PEER $EGOAT_ID $#\"; cat) >>{}", told.display()));
+    let Some(chat) = Chat::open(&alice, USUAL, &format!("--notify {program} bob")) else { return };
+    chat.see_input("bob (here)>");
+    bob.run(&["say", "alice", "seen at once"]);
+    chat.see("bob: seen at once");
+    carol.run(&["say", "alice", "$(touch /tmp/x) not looked at"]);
+    let look = || fs::read_to_string(&told).ok().filter(|text| text.contains("not looked at"));
+    let text = poll_until("the program to be told", look);
+    assert!(text.starts_with("carol 1") && text.contains(" 0\n$(touch"), "{text}");
+    bob.run(&["say", "alice", "Alice, are you there?"]);
+    poll_until("a mention to be told", || {
+        fs::read_to_string(&told).unwrap().contains("are you there?").then_some(())
+    });
+    assert!(!fs::read_to_string(&told).unwrap().contains("seen at once"));
+}
+
+fn script(home: &Home, body: &str) -> String {
+    use std::os::unix::fs::PermissionsExt;
+    let path = home.file("script", format!("#!/bin/sh\n{body}\n"));
+    fs::set_permissions(Path::new(&path), fs::Permissions::from_mode(0o700)).unwrap();
+    path
+}
+
+#[test]
+fn the_past_is_shown_and_searched() {
+    let Some((chat, alice, bob, _node)) = with_bob() else { return };
+    for number in 0..30 {
+        bob.run(&["say", "alice", &format!("line {number}")]);
+    }
+    chat.see("bob: line 29");
+    chat.line("/history line 7");
+    chat.see("bob: line 7");
+    chat.line("/clear");
+    poll_until("an empty screen", || (!chat.terminal.screen().contains("line")).then_some(()));
+    chat.line("/history 2");
+    let screen = chat.see("bob: line 29");
+    assert!(screen.contains("bob: line 28") && !screen.contains("bob: line 27"), "{screen}");
+    chat.line("/quit");
+    chat.is_a_shell_again();
+    chat.start(&alice, "");
+    chat.see_input("bob (here)>");
+    let all = chat.terminal.tmux(&["capture-pane", "-p", "-S", "-100"]).unwrap();
+    let last = all.rsplit("-- /help").next().unwrap();
+    assert_eq!(last.matches("bob: line").count(), 20, "{last}");
+}
+
+#[test]
+fn help_lists_every_command_and_what_is_none_is_said() {
+    let Some((chat, _alice, _bob, _node)) = with_bob() else { return };
+    chat.resize(USUAL, 50);
+    chat.line("/help");
+    for name in ["/to NAME", "/stop N", "/quit"] {
+        chat.see(name);
+    }
+    chat.line("/keys");
+    chat.see("Ctrl-R searches");
+    chat.line("/nonsense");
+    chat.see("/nonsense is no command");
+    chat.line("//etc begins with a slash");
+    chat.see("+ me: /etc begins with a slash");
+    chat.line("/me waves");
+    chat.see("+ ~ me waves");
+    chat.line("/who");
+    chat.see("-- 1 bob  here");
+    chat.line("/id");
+    chat.see("-- at 127.0.0.1:");
+}
