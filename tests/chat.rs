@@ -102,6 +102,35 @@ fn with_bob() -> Option<(Chat, Home, Home, Node)> {
 }
 
 #[test]
+fn a_key_is_one_write() {
+    let (alice, bob) = (Home::new("alice"), Home::new("bob"));
+    alice.run(&["peers", "add", "bob", &bob.key()]);
+    let Some(chat) = Chat::shell(USUAL) else { return };
+    if !common::strace::works() {
+        return;
+    }
+    let trace = alice.path("trace");
+    let (home, trace_path) = (alice.path("").display().to_string(), trace.display());
+    chat.line(&format!(
+        "clear; strace -f -qq -e trace=write -e signal=none -o {trace_path} {EGOAT} --home {home} chat --listen 127.0.0.1:0"
+    ));
+    chat.see_input("bob (away)>");
+    let writes = || {
+        let text = fs::read_to_string(&trace).unwrap();
+        text.lines().filter(|line| line.contains("write(1, ")).count()
+    };
+    // The line about where it listens comes when it comes.
+    chat.see("-- listening on");
+    let before = writes();
+    for (count, key) in ["h", "i", "BSpace", "Left", "C-e", "o"].into_iter().enumerate() {
+        chat.keys(&[key]);
+        poll_until("the key to be drawn", || (writes() > before + count).then_some(()));
+    }
+    chat.see_input("bob (away)> ho");
+    assert_eq!(writes(), before + 6);
+}
+
+#[test]
 fn a_newcomer_is_led_to_a_conversation() {
     let dir = tempfile::tempdir().unwrap();
     let Some((alice, bob)) = Chat::shell(200).zip(Chat::shell(200)) else { return };
@@ -319,6 +348,21 @@ fn a_dumb_terminal_gets_plain_lines() {
     chat.line("from a dumb terminal");
     chat.see(" -> alice: from a dumb terminal");
     assert!(!chat.terminal.written().contains("\x1b[?2004h"));
+}
+
+#[test]
+fn a_chat_beside_a_serving_node_is_detached_and_attached_again() {
+    let (alice, mut alice_node, bob, _bob_node) = paired();
+    for _ in 0..2 {
+        let Some(chat) = Chat::open(&alice, USUAL, "") else { return };
+        chat.see_input("bob (here)>");
+        chat.line("through the node");
+        alice_node.wait_for("delivered 1 to bob");
+        chat.see("+ me: through the node");
+        bob.run(&["say", "alice", "to whoever looks"]);
+        chat.see("bob: to whoever looks");
+    }
+    assert_eq!(bob.received(), ["through the node", "through the node"]);
 }
 
 #[test]

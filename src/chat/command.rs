@@ -160,16 +160,14 @@ pub fn complete(before: &str, peers: &[&str]) -> Completion {
 
 /// Where the last word of a line begins.
 fn last_word(line: &str) -> usize {
-    let (mut start, mut is_escaped) = (line.len(), false);
-    let mut begin = 0;
+    let (mut begin, mut is_escaped) = (0, false);
     for (at, c) in line.char_indices() {
         if c.is_whitespace() && !is_escaped {
             begin = at + c.len_utf8();
         }
         is_escaped = c == '\\' && !is_escaped;
     }
-    start = start.min(begin);
-    start
+    begin
 }
 
 /// Paths that begin like this, escaped as [`words`] takes them; a directory has a slash behind it.
@@ -177,7 +175,7 @@ fn paths(begun: &str) -> Vec<String> {
     let typed = words(begun).pop().unwrap_or_default();
     let (dir, name) = typed.rsplit_once('/').map_or(("", typed.as_str()), |(dir, name)| (dir, name));
     let inside = if typed.starts_with('/') && dir.is_empty() { Path::new("/") } else { Path::new(dir) };
-    let listed = fs::read_dir(if inside == Path::new("") { Path::new(".") } else { inside });
+    let listed = fs::read_dir(if inside == Path::new("") { PathBuf::from(".") } else { expand(inside) });
     let mut found: Vec<String> = listed
         .into_iter()
         .flatten()
@@ -206,7 +204,15 @@ fn escape(path: &str) -> String {
 
 /// The paths of a line.
 pub fn path_words(line: &str) -> Vec<PathBuf> {
-    words(line).into_iter().map(PathBuf::from).collect()
+    words(line).iter().map(|word| expand(Path::new(word))).collect()
+}
+
+/// `~` at the front is the user's home, as in a shell.
+fn expand(path: &Path) -> PathBuf {
+    match (path.strip_prefix("~"), std::env::home_dir()) {
+        (Ok(rest), Some(home)) => home.join(rest),
+        _ => path.to_owned(),
+    }
 }
 
 #[cfg(test)]

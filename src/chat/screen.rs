@@ -221,6 +221,36 @@ mod tests {
     }
 
     #[test]
+    fn each_key_writes_what_it_changes() {
+        use crate::chat::editor::Editor;
+        use crate::chat::keys::Keyboard;
+        let (mut screen, mut editor, mut keyboard) = (screen(), Editor::default(), Keyboard::default());
+        // The key, the line with its cursor, and what is written.
+        for (key, line, written) in [
+            ("a", "a|", "a"),
+            ("b", "ab|", "b"),
+            ("\x1b[D", "a|b", "\r\x1b[6C"),
+            ("x", "ax|b", "xb\r\x1b[7C"),
+            ("\x01", "|axb", "\r\x1b[5C"),
+            ("\x05", "axb|", "\r\x1b[8C"),
+            ("\x7f", "ax|", "\r\x1b[7C\x1b[K"),
+            ("\x15", "|", "\r\x1b[5C\x1b[K"),
+            ("\x19", "ax|", "ax"),
+            ("\x1b\r", "ax\n|", "\r\x1b[Jbob> ax\r\n  \r\x1b[2C"),
+            ("y", "ax\ny|", "y"),
+            ("\x1b[A", "a|x\ny", "\x1b[1A\r\x1b[6C"),
+        ] {
+            for key in keyboard.push(key.as_bytes()) {
+                editor.key(&key);
+            }
+            let (before, behind) = editor.text().split_at(editor.cursor());
+            assert_eq!(format!("{before}|{behind}"), line, "{key:?}");
+            let live = Live { cursor: editor.cursor(), ..live(editor.text()) };
+            assert_eq!(screen.draw("", &live), written, "{key:?}");
+        }
+    }
+
+    #[test]
     fn what_comes_in_stands_above_what_is_typed() {
         let mut screen = screen();
         screen.draw("", &live("draft"));

@@ -45,6 +45,7 @@ fn object(peer: &Peer) -> Object {
         .optional_number("quota", peer.quota())
         .optional("dir", peer.downloads_dir().as_ref().map(|dir| dir.to_string_lossy()).as_deref())
         .boolean("blocked", peer.is_blocked())
+        .boolean("verified", peer.is_verified())
 }
 
 fn addresses(peer: &Peer) -> String {

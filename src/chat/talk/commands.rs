@@ -117,10 +117,7 @@ impl Talk {
         self.say("all conversations");
         self.unread.clear();
         self.show_last(None, USUAL, None)?;
-        for (key, seen) in &self.seen {
-            self.notes.set_read(key, *seen)?;
-        }
-        Ok(())
+        self.note_read()
     }
 
     fn who(&mut self) -> Result<()> {

@@ -34,12 +34,19 @@ impl Talk {
         while conversation.next_event(|peer, seq, event| self.event(peer, seq, &event))? {}
         if let Some(open) = &mut self.open {
             open.waiting.look()?;
-            if let Some(seen) = self.seen.get(&open.peer.key) {
-                self.notes.set_read(&open.peer.key, *seen)?;
-            }
         }
+        self.note_read()?;
         if let Some(told) = self.strangers.look(&self.own) {
             self.say(&told);
+        }
+        Ok(())
+    }
+
+    /// Notes how far was shown what is shown.
+    pub(super) fn note_read(&mut self) -> Result<()> {
+        let open = self.open.as_ref().map(|open| open.peer.key);
+        for (key, seen) in self.seen.iter().filter(|(key, _)| self.is_all || open == Some(**key)) {
+            self.notes.set_read(key, *seen)?;
         }
         Ok(())
     }
@@ -107,6 +114,8 @@ impl Talk {
         let has_begun = self.has_begun;
         for peer in peers.iter().filter(|peer| has_begun && !known.contains(&peer.key)) {
             self.say(&format!("paired with {}, fingerprint {}", peer.name, peer.key.fingerprint()));
+            // All that it says is unread, until it is read.
+            self.notes.set_read(&peer.key, 0)?;
         }
         self.peers = peers;
         match &mut self.open {
@@ -185,10 +194,7 @@ impl Talk {
         if !keeps {
             self.editor.set(self.notes.draft(&peer.key));
         }
-        if let Some(seen) = self.seen.get(&peer.key) {
-            self.notes.set_read(&peer.key, *seen)?;
-        }
-        Ok(())
+        self.note_read()
     }
 
     /// Shows the last records of one history or of all; a line stands before what came behind the record `read`.
