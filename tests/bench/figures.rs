@@ -3,6 +3,7 @@
 
 #![allow(clippy::expect_used, clippy::unwrap_used, clippy::print_stdout)]
 
+mod chat;
 mod common;
 
 use std::fs;
@@ -21,6 +22,7 @@ fn main() {
     queue();
     history();
     idle();
+    chat::figures(fill);
 }
 
 fn binary_size() {
@@ -85,17 +87,22 @@ fn queue() {
     row("resident memory of the sender after that", memory, String::new(), "");
 }
 
+/// Gives a home a history of so many messages, of 200 bytes each, from a peer.
+fn fill(home: &Home, peer: &Home, messages: u64) {
+    let mut history = own(home).history(&key(peer)).expect("a history");
+    let text = vec![b'y'; 200];
+    for batch in 0..messages / 1000 {
+        let messages: Vec<_> = (1..=1000).map(|n| (batch * 1000 + n, text.clone())).collect();
+        history.store_received(&messages).expect("stored");
+    }
+}
+
 /// Commands on a history of a million messages.
 fn history() {
     const MESSAGES: u64 = 1_000_000;
     let (alice, bob) = (Home::new("alice"), Home::new("bob"));
     alice.run(&["peers", "add", "bob", &key(&bob).to_string()]);
-    let mut history = own(&alice).history(&key(&bob)).expect("a history");
-    let text = vec![b'y'; 200];
-    for batch in 0..MESSAGES / 1000 {
-        let messages: Vec<_> = (1..=1000).map(|n| (batch * 1000 + n, text.clone())).collect();
-        history.store_received(&messages).expect("stored");
-    }
+    fill(&alice, &bob, MESSAGES);
     let bytes = fs::metadata(own(&alice).home().history_path(&key(&bob))).expect("a history").len();
     let (median, worst) = time(9, || drop(alice.run(&["log", "--limit", "20", "bob"])));
     row("log --limit 20 of a million messages", milliseconds(median), milliseconds(worst), "100 ms");
