@@ -16,6 +16,7 @@ use crate::crypto::keys::PublicKey;
 use crate::error::Result;
 use crate::store::log::{Log, LogId, Reader};
 use crate::wire::codec::{Malformed, Reader as Fields, Writer};
+use crate::wire::message::MAX_TEXT;
 
 const DRAFT: u8 = 1;
 const READ: u8 = 2;
@@ -64,8 +65,10 @@ impl Notes {
         self.notes.get(peer)?.read
     }
 
-    /// Notes a draft.
+    /// Notes a draft, as much of it as a message may have.
     pub fn set_draft(&mut self, peer: &PublicKey, text: &str) -> Result<()> {
+        let ends = (0..=text.len().min(MAX_TEXT)).rev();
+        let text = ends.into_iter().find_map(|end| text.get(..end)).unwrap_or_default();
         if self.draft(peer) == text {
             return Ok(());
         }
