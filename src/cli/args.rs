@@ -123,6 +123,9 @@ pub struct Say {
     /// wait for the delivery this long (30s, 5m); exit 75 if it is still queued then
     #[argh(option, arg_name = "duration")]
     pub wait: Option<String>,
+    /// each line of stdin is a message, sent as it comes
+    #[argh(switch)]
+    pub lines: bool,
     /// take the key of an unknown HOST:PORT on trust
     #[argh(switch)]
     pub accept_new: bool,

@@ -4,6 +4,7 @@ mod args;
 mod chat;
 mod demo;
 mod id;
+mod lines;
 mod log;
 mod outbox;
 mod output;

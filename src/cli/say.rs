@@ -4,18 +4,23 @@ use std::io::Read;
 
 use crate::cli::args::Say;
 use crate::cli::output::Output;
-use crate::cli::who;
+use crate::cli::{lines, who};
 use crate::error::{Error, Result};
 use crate::node::delivery::{self, Outcome};
 use crate::store::history::History;
 use crate::store::home::Own;
 use crate::store::outbox::Draft;
+use crate::store::peers::Peer;
 use crate::text::json::Object;
 use crate::time::now_micros;
 use crate::wire::message::MAX_TEXT;
 
 pub fn run(own: &Own, out: Output, args: &Say) -> Result<()> {
     let wait = args.wait.as_deref().map(who::duration).transpose()?;
+    if args.lines {
+        let found = who::find(own, out, &args.peer, args.accept_new)?;
+        return lines::run(own, out, args, &found.peer, wait);
+    }
     let text = if args.text.is_empty() { from_stdin()? } else { args.text.join(" ").into_bytes() };
     if text.is_empty() {
         return Err(Error::usage("there is nothing to say"));
@@ -45,6 +50,11 @@ pub fn run(own: &Own, out: Output, args: &Say) -> Result<()> {
         Some(refusal) if wait.is_none() => Outcome::Queued(refusal.to_string()),
         _ => delivery::deliver(own, peer, &mut outbox, number, wait)?,
     };
+    report(out, peer, number, outcome, wait.is_some())
+}
+
+/// Tells what became of the message `number`, or of the last of several.
+pub fn report(out: Output, peer: &Peer, number: u64, outcome: Outcome, has_waited: bool) -> Result<()> {
     let object = |state: &str| {
         Object::event("said").text("peer", &peer.name).number("number", number).text("state", state)
     };
@@ -57,7 +67,7 @@ pub fn run(own: &Own, out: Output, args: &Say) -> Result<()> {
             "not delivered to {}: the message was cancelled, or it has expired",
             peer.name
         ))),
-        Outcome::Queued(why) if wait.is_some() => Err(Error::Queued { peer: peer.name.clone(), why }),
+        Outcome::Queued(why) if has_waited => Err(Error::Queued { peer: peer.name.clone(), why }),
         Outcome::Queued(why) => {
             out.note(&format!("queued for {}: {why}", peer.name));
             out.object(|| object("queued"))
@@ -65,8 +75,8 @@ pub fn run(own: &Own, out: Output, args: &Say) -> Result<()> {
     }
 }
 
-/// When the message is of no use any more, in µs of Unix time; 0 for never.
-fn expires(args: &Say) -> Result<u64> {
+/// When a message that is said now is of no use any more, in µs of Unix time; 0 for never.
+pub fn expires(args: &Say) -> Result<u64> {
     let Some(given) = args.expire.as_deref() else { return Ok(0) };
     let wait = u64::try_from(who::duration(given)?.as_micros()).unwrap_or(u64::MAX);
     Ok(now_micros().saturating_add(wait))

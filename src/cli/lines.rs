@@ -1,0 +1,170 @@
+//! `egoat say --lines`: each line of stdin is a message, for `journalctl -f` and `tail -f`. A line is on disk before the
+//! next ones are read, and when the peer is away for long, reading stops: what writes the lines waits then, and none is
+//! lost. It leaves out single messages: see `say`.
+
+use std::collections::VecDeque;
+use std::io::BufRead;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::thread;
+use std::time::Duration;
+
+use crate::cli::args::Say;
+use crate::cli::output::Output;
+use crate::cli::say::{self, report};
+use crate::error::{Error, Result};
+use crate::node::delivery;
+use crate::store::home::Own;
+use crate::store::outbox::{Draft, Outbox};
+use crate::store::peers::Peer;
+use crate::wire::message::MAX_TEXT;
+
+/// Bytes that wait to be delivered; with more, no further line is read.
+const MOST: usize = 64 << 20;
+/// How soon it is seen that there is room again.
+const LOOK: Duration = Duration::from_millis(100);
+/// A try to deliver takes this long at most.
+const TRY: Duration = Duration::from_secs(10);
+
+/// What the reading and the delivering thread share.
+#[derive(Default)]
+struct Progress {
+    /// The number of the last message that was queued.
+    queued: AtomicU64,
+    /// No more comes.
+    is_over: AtomicBool,
+}
+
+/// Says every line until the end of stdin, then waits for the last one as a single message is waited for.
+pub fn run(own: &Own, out: Output, args: &Say, peer: &Peer, wait: Option<Duration>) -> Result<()> {
+    if args.id.is_some() || !args.text.is_empty() {
+        return Err(Error::usage("--lines reads its messages from stdin, and they have no --id"));
+    }
+    let mut outbox = own.outbox(&peer.key)?;
+    let progress = Progress::default();
+    let (bell, rings) = sync_channel(1);
+    thread::scope(|scope| {
+        let progress = &progress;
+        let deliverer = scope.spawn(move || deliver_all(own, peer, progress, &rings));
+        let read = read_all(&mut outbox, args, progress, &bell);
+        progress.is_over.store(true, SeqCst);
+        drop(bell);
+        let delivered = deliverer.join().unwrap_or_else(|_| Err(Error::failed("the delivery broke down")));
+        read.and(delivered)
+    })?;
+    let number = progress.queued.load(SeqCst);
+    if number == 0 {
+        return Err(Error::usage("there is nothing to say"));
+    }
+    let outcome = delivery::deliver(own, peer, &mut outbox, number, wait)?;
+    report(out, peer, number, outcome, wait.is_some())
+}
+
+/// Queues lines as they come, all that are there at once.
+fn read_all(outbox: &mut Outbox, args: &Say, progress: &Progress, bell: &SyncSender<()>) -> Result<()> {
+    let mut stdin = std::io::stdin().lock();
+    let mut line = Vec::new();
+    // The last number of each batch that waits, and its bytes.
+    let mut waiting: VecDeque<(u64, usize)> = VecDeque::new();
+    loop {
+        let bytes = stdin.fill_buf().map_err(|cause| Error::failed(format!("cannot read stdin: {cause}")))?;
+        let (read, is_end) = (bytes.len(), bytes.is_empty());
+        let drafts = split(&mut line, bytes, is_end, say::expires(args)?);
+        stdin.consume(read);
+        if !drafts.is_empty() {
+            let number = outbox.queue(&drafts)?;
+            waiting.push_back((number, drafts.iter().map(|draft| draft.text.len()).sum()));
+            progress.queued.store(number, SeqCst);
+            // One that has not heard the ring before will see this number too; one that is gone has failed.
+            if matches!(bell.try_send(()), Err(TrySendError::Disconnected(()))) {
+                return Ok(());
+            }
+        }
+        if is_end {
+            return Ok(());
+        }
+        wait_for_room(outbox, &mut waiting)?;
+    }
+}
+
+/// The whole lines of `bytes`, behind what `line` has of one; what is left of the last stays there, unless this is the
+/// end. What is longer than a message comes in several.
+fn split(line: &mut Vec<u8>, bytes: &[u8], is_end: bool, expires: u64) -> Vec<Draft> {
+    let mut drafts = Vec::new();
+    let mut take = |line: &mut Vec<u8>| {
+        let text = std::mem::take(line);
+        if !text.is_empty() {
+            drafts.push(Draft { text, key: String::new(), expires });
+        }
+    };
+    for part in bytes.split_inclusive(|byte| *byte == b'\n') {
+        let (text, is_whole) = part.strip_suffix(b"\n").map_or((part, false), |text| (text, true));
+        for piece in text.chunks(MAX_TEXT) {
+            if line.len() + piece.len() > MAX_TEXT {
+                take(line);
+            }
+            line.extend_from_slice(piece);
+        }
+        if is_whole {
+            take(line);
+        }
+    }
+    if is_end {
+        take(line);
+    }
+    drafts
+}
+
+fn wait_for_room(outbox: &mut Outbox, waiting: &mut VecDeque<(u64, usize)>) -> Result<()> {
+    loop {
+        while let Some((number, _)) = waiting.front()
+            && outbox.is_settled(*number)?
+        {
+            waiting.pop_front();
+        }
+        if waiting.iter().map(|(_, bytes)| bytes).sum::<usize>() <= MOST {
+            return Ok(());
+        }
+        thread::sleep(LOOK);
+    }
+}
+
+/// Sees to it that what was queued is delivered, through the node or without one, until nothing more comes.
+fn deliver_all(own: &Own, peer: &Peer, progress: &Progress, rings: &Receiver<()>) -> Result<()> {
+    let mut outbox = own.outbox(&peer.key)?;
+    while rings.recv().is_ok() {
+        while !progress.is_over.load(SeqCst) && !outbox.is_settled(progress.queued.load(SeqCst))? {
+            delivery::deliver(own, peer, &mut outbox, progress.queued.load(SeqCst), Some(TRY))?;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Lines that are cut off after each of `parts`.
+    fn lines(parts: &[&[u8]]) -> Vec<usize> {
+        let mut line = Vec::new();
+        let mut all: Vec<Draft> = parts.iter().flat_map(|part| split(&mut line, part, false, 0)).collect();
+        all.extend(split(&mut line, b"", true, 0));
+        all.iter().map(|draft| draft.text.len()).collect()
+    }
+
+    #[test]
+    fn lines_are_whole_however_they_arrive() {
+        let text = b"one\n\ntwo\nthree";
+        for cut in 0..=text.len() {
+            assert_eq!(lines(&[&text[..cut], &text[cut..]]), [3, 3, 5], "cut at {cut}");
+        }
+        assert_eq!(lines(&[b""]), [0; 0]);
+    }
+
+    #[test]
+    fn what_is_longer_than_a_message_comes_in_several() {
+        let long = vec![b'x'; 2 * MAX_TEXT + 1];
+        assert_eq!(lines(&[&long, b"\ny\n"]), [MAX_TEXT, MAX_TEXT, 1, 1]);
+        assert_eq!(lines(&[&long[..MAX_TEXT - 1], &long[..2], b"\n"]), [MAX_TEXT - 1, 2]);
+    }
+}
