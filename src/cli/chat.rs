@@ -1,6 +1,7 @@
 //! `egoat chat`: talk, on a terminal or line by line, beside a running node or as the node; and what a newcomer is asked.
 
 use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 
@@ -111,8 +112,11 @@ fn ask<T>(question: &str, take: impl Fn(&str) -> Result<T>) -> Result<T> {
     }
 }
 
+/// A transfer that comes in, and from where.
+type Shown = (Progress, Option<SocketAddr>);
+
 /// What the node does beside the conversation.
-fn note(out: Output, offers: &Offers, shown: &mut HashMap<String, Progress>, event: Event) -> Result<()> {
+fn note(out: Output, offers: &Offers, shown: &mut HashMap<String, Shown>, event: Event) -> Result<()> {
     match event {
         Event::Listening(at) => out.note(&format!("listening on {at}")),
         Event::Paired { peer, fingerprint } => {
@@ -130,10 +134,11 @@ fn note(out: Output, offers: &Offers, shown: &mut HashMap<String, Progress>, eve
                 "[{number}] {peer} offers {title}{extent}: /accept {number} [DIR] or /refuse {number}"
             ));
         }
-        Event::TransferBegan { peer, tally } => {
+        Event::TransferBegan { peer, address, tally } => {
             let extent = text::extent(tally.files() as u64, tally.done().1);
             out.note(&format!("{peer} sends {}{extent}", tally.title));
-            shown.insert(peer.clone(), Progress::lines(out, &peer, &tally));
+            let progress = Progress::lines(out, &peer, &tally);
+            shown.insert(peer, (progress, address));
         }
         Event::FilesSent { peer, title, bytes } => {
             out.note(&format!("{peer} has {title} ({})", text::size(bytes)));
@@ -142,7 +147,11 @@ fn note(out: Output, offers: &Offers, shown: &mut HashMap<String, Progress>, eve
             shown.remove(&peer);
             output::warn(&error.to_string());
         }
-        Event::TransferDone { peer } => drop(shown.remove(&peer)),
+        Event::TransferDone { peer } => {
+            if let Some((progress, address)) = shown.remove(&peer) {
+                progress.received(address);
+            }
+        }
         Event::Trouble(error @ (Error::Unreachable { .. } | Error::Lost { .. })) => {
             out.note(&error.to_string())
         }

@@ -6,6 +6,8 @@
 //! - What came from a peer was cleaned before it is here, or is cleaned here.
 
 use std::io::{self, IsTerminal, Write};
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::error::{Error, Result};
 use crate::text::{self, json::Object};
@@ -30,6 +32,13 @@ impl Output {
         if self.json { print(&object().line()) } else { Ok(()) }
     }
 
+    /// The same for how far something is, which goes on even if nobody reads that any more.
+    pub fn passing_object(&self, object: impl FnOnce() -> Object) {
+        if self.json {
+            let _ = write_stdout(&object().line());
+        }
+    }
+
     /// A note about what goes on.
     pub fn note(&self, what: &str) {
         if !self.quiet {
@@ -42,30 +51,50 @@ impl Output {
         !self.quiet && io::stderr().is_terminal()
     }
 
-    /// Draws a line over the one before; an empty one clears it.
+    /// Draws a line, which the next one on stderr takes the place of; an empty one clears it.
     pub fn draw(&self, line: &str) {
-        if self.draws() {
-            let _ = write!(io::stderr(), "\r\x1b[K{line}");
-        }
+        write_stderr(line, !line.is_empty());
     }
+}
+
+/// Whether the last line on stderr was drawn.
+static DRAWN: AtomicBool = AtomicBool::new(false);
+
+/// In the place of what is drawn there. If stderr is closed, there is nobody to tell.
+fn write_stderr(text: &str, draws: bool) {
+    let mut stderr = io::stderr().lock();
+    let clear = if DRAWN.swap(draws, Ordering::Relaxed) { "\r\x1b[K" } else { "" };
+    let _ = stderr.write_all(format!("{clear}{text}").as_bytes());
+}
+
+/// How wide the terminal is that stderr is; stty(1) knows, and std does not.
+pub fn columns() -> Option<usize> {
+    let size = Command::new("stty").arg("size").stdin(io::stderr()).stderr(Stdio::null()).output().ok()?;
+    let columns = String::from_utf8_lossy(&size.stdout).split_whitespace().nth(1)?.parse().ok()?;
+    // Some do not say.
+    (columns > 0).then_some(columns)
 }
 
 /// A line on stdout, whole or not at all. A reader that has gone, as with `| head`, is no error: this was enough for it.
 pub fn print(line: &str) -> Result<()> {
-    let mut bytes = Vec::with_capacity(line.len() + 1);
-    bytes.extend_from_slice(line.as_bytes());
-    bytes.push(b'\n');
-    let mut stdout = io::stdout().lock();
-    match stdout.write_all(&bytes).and_then(|()| stdout.flush()) {
+    match write_stdout(line) {
         Err(cause) if cause.kind() == io::ErrorKind::BrokenPipe => std::process::exit(0),
         Err(cause) => Err(Error::Disk { verb: "write", path: "stdout".into(), cause }),
         Ok(()) => Ok(()),
     }
 }
 
-/// A line on stderr. If that is closed, there is nobody to tell.
+fn write_stdout(line: &str) -> io::Result<()> {
+    let mut bytes = Vec::with_capacity(line.len() + 1);
+    bytes.extend_from_slice(line.as_bytes());
+    bytes.push(b'\n');
+    let mut stdout = io::stdout().lock();
+    stdout.write_all(&bytes).and_then(|()| stdout.flush())
+}
+
+/// A line on stderr.
 pub fn warn(what: &str) {
-    let _ = io::stderr().write_all(format!("egoat: {}\n", text::indent(&text::clean(what))).as_bytes());
+    write_stderr(&format!("egoat: {}\n", text::indent(&text::clean(what))), false);
 }
 
 /// An error and its hint.
@@ -81,7 +110,7 @@ pub fn ask(question: &str) -> Option<String> {
     if !io::stdin().is_terminal() || !io::stderr().is_terminal() {
         return None;
     }
-    let _ = io::stderr().write_all(format!("egoat: {question} ").as_bytes());
+    write_stderr(&format!("egoat: {question} "), false);
     let mut answer = String::new();
     let length = io::stdin().read_line(&mut answer).ok()?;
     (length > 0).then(|| answer.trim().to_owned())

@@ -1,5 +1,7 @@
 //! `egoat receive`: one transfer, into a directory or a pipe.
 
+use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Instant;
 
@@ -55,18 +57,21 @@ pub fn run(own: &Own, out: Output, args: &Receive) -> Result<()> {
         messages: false,
         files_from,
     };
-    let deadline = timeout.map(|timeout| Instant::now() + timeout);
     let events = running::start(own.clone(), options)?;
     let mut listening = Vec::new();
     while let Ok(Event::Listening(at)) = events.try_recv() {
         listening.push(at);
     }
     announce(own, out, from.as_ref(), invite, local::reachable_at(&listening), into_pipe)?;
-    let mut received = Reception { out, into_pipe, shown: None };
+    let mut reception =
+        Reception { out, into_pipe, under_way: None, landed: Vec::new(), idle: Instant::now() };
     loop {
+        // Who sends has no need to hurry.
+        let deadline =
+            timeout.filter(|_| reception.under_way.is_none()).map(|timeout| reception.idle + timeout);
         match next(&events, deadline) {
-            Ok(Event::TransferDone { .. }) => return Ok(()),
-            Ok(event) => received.handle(event)?,
+            Ok(Event::TransferDone { peer }) => return reception.end(&peer),
+            Ok(event) => reception.handle(event)?,
             Err(_) => {
                 let waited = text::duration(timeout.unwrap_or_default());
                 return Err(Error::TimedOut { what: format!("nobody sent anything in {waited}") });
@@ -106,11 +111,15 @@ fn announce(
     out.data(&link, || Object::event("invite").text("link", &link))
 }
 
-/// What is told of a transfer under way.
+/// What is told of the transfer.
 struct Reception {
     out: Output,
     into_pipe: bool,
-    shown: Option<Progress>,
+    under_way: Option<(Progress, Option<SocketAddr>)>,
+    /// What is in place: printed when the sender knows it, too, as nobody may read it and end us.
+    landed: Vec<(PathBuf, u64)>,
+    /// Since when nothing is under way.
+    idle: Instant,
 }
 
 impl Reception {
@@ -122,35 +131,39 @@ impl Reception {
             Event::Paired { peer, fingerprint } => {
                 out.note(&format!("paired with {peer}, fingerprint {fingerprint}"));
             }
-            Event::TransferBegan { peer, tally } => {
-                self.shown = None;
-                self.shown = Some(Progress::show(out, &peer, &tally));
+            Event::TransferBegan { peer, address, tally } => {
+                self.under_way = None;
+                self.under_way = Some((Progress::show(out, &peer, &tally), address));
             }
-            Event::File { peer, path, size } if self.into_pipe => {
-                self.shown = None;
-                out.note(&format!("{} ({}) of {peer} is written", path.display(), text::size(size)));
-            }
-            Event::File { peer, path, size } => {
-                self.shown = None;
-                let path = path.to_string_lossy();
-                let object = || {
-                    Object::event("file-received")
-                        .text("peer", &peer)
-                        .text("path", &path)
-                        .number("size", size)
-                };
-                out.data(&text::clean_line(&path), object)?;
-            }
+            Event::File { path, size, .. } => self.landed.push((path, size)),
             Event::TransferFailed { error: error @ Error::Lost { .. }, .. } => {
-                self.shown = None;
+                self.under_way = None;
+                self.idle = Instant::now();
                 output::warn(&format!("{error}; waiting for another try"));
             }
             Event::TransferFailed { error, .. } | Event::Fatal(error) => {
-                self.shown = None;
+                self.under_way = None;
                 return Err(error);
             }
             Event::Trouble(error) => output::warn(&error.to_string()),
             _ => {}
+        }
+        Ok(())
+    }
+
+    /// All of it is in place.
+    fn end(self, peer: &str) -> Result<()> {
+        if let Some((progress, address)) = self.under_way {
+            progress.received(address);
+        }
+        if self.into_pipe {
+            return Ok(());
+        }
+        for (path, size) in self.landed {
+            let path = path.to_string_lossy();
+            let object =
+                || Object::event("file-received").text("peer", peer).text("path", &path).number("size", size);
+            self.out.data(&text::clean_line(&path), object)?;
         }
         Ok(())
     }

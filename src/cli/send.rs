@@ -23,6 +23,7 @@ use crate::transfer::path::SafePath;
 use crate::transfer::source::Sources;
 use crate::transfer::stream::Spool;
 use crate::transfer::tally::Tally;
+use crate::wire::address::Address;
 use crate::wire::message::UNKNOWN;
 
 /// Between two tries with `--wait`.
@@ -158,7 +159,7 @@ fn pipe(own: &Own, out: Output, args: &Send, wait: Duration) -> Result<()> {
         retry(out, &tally, deadline, attempt)?
     };
     let [entry] = manifest.entries() else { return Ok(()) };
-    let file = (tally.held() + tally.moved(), entry.path.as_str().to_owned());
+    let file = (tally.done().0, entry.path.as_str().to_owned());
     own.history(&peer.key)?.store_files(false, &[file])?;
     report(out, &peer, &tally, at)
 }
@@ -179,15 +180,9 @@ fn describe_pipe(name: &str) -> Result<Manifest> {
 }
 
 fn report(out: Output, peer: &Peer, tally: &Tally, at: Option<SocketAddr>) -> Result<()> {
-    let bytes = tally.held() + tally.moved();
-    let address = at.map(|at| crate::wire::address::Address::from(at).to_string()).unwrap_or_default();
-    out.note(&format!(
-        "sent {} ({}) to {} at {address} in {}",
-        tally.title,
-        text::size(bytes),
-        peer.name,
-        progress::summary(tally)
-    ));
+    let (bytes, _) = tally.done();
+    let address = at.map(|at| Address::from(at).to_string()).unwrap_or_default();
+    out.note(&progress::summary("sent", tally, &format!("to {}", peer.name), at));
     out.object(|| {
         Object::event("sent")
             .text("peer", &peer.name)

@@ -121,7 +121,7 @@ fn print(out: Output, event: Event) -> Result<()> {
             let line = format!("file from {peer}: {} ({})", text::clean_line(&path), text::size(size));
             out.data(&line, || peer_event("file-received", &peer).text("path", &path).number("size", size))
         }
-        Event::TransferBegan { peer, tally } => {
+        Event::TransferBegan { peer, tally, .. } => {
             let (files, bytes) = (tally.files() as u64, tally.done().1);
             let line = format!("receiving {} from {peer}{}", tally.title, text::extent(files, bytes));
             out.data(&line, || {

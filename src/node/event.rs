@@ -85,6 +85,8 @@ pub enum Event {
     TransferBegan {
         /// From whom.
         peer: String,
+        /// From where.
+        address: Option<SocketAddr>,
         /// How far they are.
         tally: Arc<Tally>,
     },

@@ -43,13 +43,12 @@ pub fn serve(shared: &Arc<Shared>, mut session: Session, peer: &Peer) -> Result<
         return session.finish(&Message::Refused(Refusal::Busy));
     };
     session.send(&Message::Accept)?;
-    match take(shared, session, peer, turn) {
-        Ok(()) => Ok(()),
-        Err(error) => {
-            shared.tell(Event::TransferFailed { peer: peer.name.clone(), error });
-            Ok(())
-        }
+    let turn = Arc::new(turn);
+    if let Err(error) = take(shared, session, peer, &turn) {
+        // Told while the turn lasts: ahead of what the next try has to tell.
+        shared.tell(Event::TransferFailed { peer: peer.name.clone(), error });
     }
+    Ok(())
 }
 
 /// What becomes of an offer.
@@ -58,7 +57,7 @@ enum Ruling {
     Decline(Declined),
 }
 
-fn take(shared: &Arc<Shared>, session: Session, peer: &Peer, turn: Turn) -> Result<()> {
+fn take(shared: &Arc<Shared>, session: Session, peer: &Peer, turn: &Arc<Turn>) -> Result<()> {
     let (mut session, offer) = receive::read_offer(session)?;
     let name = &peer.name;
     if let FilesTo::Pipe(pipe) = &shared.options().files_to {
@@ -215,7 +214,7 @@ fn take_files(
     mut session: Session,
     offer: Offer,
     landing: Landing,
-    turn: Turn,
+    turn: &Arc<Turn>,
 ) -> Result<()> {
     let running = begin(shared, &session, &offer);
     let tally = Arc::clone(&running.0);
@@ -223,7 +222,7 @@ fn take_files(
         Ok(staging) => staging,
         Err(error) => return Err(declined_by_disk(session, error)),
     };
-    let incoming = Incoming::new(Inbound::new(staging, tally), turn);
+    let incoming = Incoming::new(Inbound::new(staging, tally), Arc::clone(turn));
     let (lanes, ticket) = shared.transfers().let_in(&session, &incoming);
     match incoming.inbound.run(&mut session, lanes, ticket) {
         Ok(received) => {
@@ -354,8 +353,8 @@ impl Drop for Running {
 /// Tells that a transfer comes in.
 fn begin(shared: &Shared, session: &Session, offer: &Offer) -> Running {
     let tally = Arc::new(Tally::new(&offer.manifest, offer.is_stream));
-    let peer = session.label().to_owned();
-    shared.tell(Event::TransferBegan { peer, tally: Arc::clone(&tally) });
+    let (peer, address) = (session.label().to_owned(), session.remote_address());
+    shared.tell(Event::TransferBegan { peer, address, tally: Arc::clone(&tally) });
     Running(tally)
 }
 

@@ -62,12 +62,12 @@ pub struct Incoming {
     /// The files.
     pub inbound: Inbound,
     // Given up after the files, so that who comes next finds their folder unlocked.
-    _turn: Turn,
+    _turn: Arc<Turn>,
 }
 
 impl Incoming {
     /// The turn lasts until the last thread is done with the files.
-    pub fn new(inbound: Inbound, turn: Turn) -> Arc<Incoming> {
+    pub fn new(inbound: Inbound, turn: Arc<Turn>) -> Arc<Incoming> {
         Arc::new(Incoming { inbound, _turn: turn })
     }
 }

@@ -6,6 +6,11 @@ use std::time::{Duration, Instant};
 use crate::transfer::manifest::Manifest;
 use crate::wire::message::UNKNOWN;
 
+/// Bytes in a second.
+pub fn per_second(bytes: u64, time: Duration) -> u64 {
+    (bytes as f64 / time.as_secs_f64().max(0.001)) as u64
+}
+
 /// The count of one transfer.
 #[derive(Debug)]
 pub struct Tally {
@@ -126,9 +131,9 @@ impl Tally {
         self.started.elapsed()
     }
 
-    /// Moved bytes in a second.
+    /// Moved bytes in a second, since it began.
     pub fn rate(&self) -> u64 {
-        (self.moved() as f64 / self.elapsed().as_secs_f64().max(0.001)) as u64
+        per_second(self.moved(), self.elapsed())
     }
 
     /// Bytes on the other side, moved or held, and how many there are to be, if that is known.

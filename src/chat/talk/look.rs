@@ -234,7 +234,7 @@ impl Talk {
                 ));
                 self.rings = true;
             }
-            NodeEvent::TransferBegan { peer, tally } => self.add_transfer(peer, false, tally),
+            NodeEvent::TransferBegan { peer, tally, .. } => self.add_transfer(peer, false, tally),
             NodeEvent::FilesSent { .. } | NodeEvent::TransferDone { .. } | NodeEvent::File { .. } => {}
             NodeEvent::TransferFailed { error, .. } => self.say_error(&error),
             // Presence says as much.
