@@ -515,7 +515,7 @@ fn a_disk_that_fills_up_keeps_what_arrived() {
     let content = sample(MIB - 1);
     let file = route.alice.file("large.bin", &content);
     let said = route.alice.fails(&["send", "bob", &file], 74);
-    assert!(said.contains("its disk is full; what arrived is kept there for the next try"), "{said}");
+    assert!(said.contains("its disk is full") && said.contains("what arrived is kept there"), "{said}");
     assert_eq!(landed_in(&route.landing), ["filler"]);
     let held = chunks_in(&route.staging()) * CHUNK;
     assert!(held > 0);
@@ -547,7 +547,7 @@ fn a_disk_that_fills_up_stops_lanes_too() {
     assert!(fs::write(&filler, vec![1; 9 * MIB]).is_err());
     gate.open();
     let (code, _, said) = send.end();
-    assert!(code == Some(74) && said.contains("its disk is full; what arrived is kept"), "{said}");
+    assert!(code == Some(74) && said.contains("its disk is full"), "{said}");
     assert!(landed_in(&route.landing).is_empty());
     fs::remove_file(&filler).unwrap();
     let sent = route.send(&["--streams", "2", &file]);

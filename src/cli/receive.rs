@@ -13,7 +13,7 @@ use crate::error::{Error, Result};
 use crate::net::local;
 use crate::node::admission::Limits;
 use crate::node::event::Event;
-use crate::node::inbound::Pipe;
+use crate::node::pipe::Pipe;
 use crate::node::running::{self, FilesFrom, FilesTo, Options};
 use crate::store::home::Own;
 use crate::store::invites::{self, Invite};
@@ -41,7 +41,7 @@ pub fn run(own: &Own, out: Output, args: &Receive) -> Result<()> {
         _ => FilesFrom::Peers,
     };
     let files_to = match args.into.as_deref() {
-        Some(DASH) => FilesTo::Pipe(Pipe::default()),
+        Some(DASH) => FilesTo::Pipe(Pipe::start()?),
         Some(dir) => FilesTo::Flat(dir.into()),
         None => FilesTo::Folders(own.home().downloads(None)?),
     };

@@ -61,7 +61,8 @@ pub fn run(own: &Own, out: Output, args: &Send) -> Result<()> {
     let deadline = Instant::now() + wait;
     let at = {
         let _shown = Progress::show(out, &peer.name, &tally);
-        retry(out, &tally, || deadline, || outbound::send(own, &peer, &sources, streams, &tally))?
+        let until = |error: &Error| is_passing(error).then_some(deadline);
+        retry(out, &tally, until, || outbound::send(own, &peer, &sources, streams, &tally))?
     };
     own.history(&peer.key)?.store_files(false, &sources.manifest().sizes_of_tops())?;
     report(out, &peer, &tally, at)
@@ -82,22 +83,28 @@ fn tell_skipped(sources: &Sources) {
     }
 }
 
-/// Tries until `deadline` while the peer cannot be reached or is lost.
+/// The peer cannot be reached, or was lost.
+fn is_passing(error: &Error) -> bool {
+    matches!(error, Error::Unreachable { .. } | Error::Lost { .. })
+}
+
+/// Tries again after those errors, and for so long, as `until` says.
 fn retry<T>(
     out: Output,
     tally: &Tally,
-    deadline: impl Fn() -> Instant,
+    until: impl Fn(&Error) -> Option<Instant>,
     mut attempt: impl FnMut() -> Result<T>,
 ) -> Result<T> {
     loop {
         match attempt() {
-            Err(error @ (Error::Unreachable { .. } | Error::Lost { .. })) if Instant::now() < deadline() => {
+            Err(error) if until(&error).is_some_and(|deadline| Instant::now() < deadline) => {
                 out.note(&format!("{error}; trying again"));
                 tally.restart();
                 std::thread::sleep(PAUSE);
             }
             Err(error) => {
-                if matches!(error, Error::Lost { .. }) && tally.moved() > 0 && tally.total != UNKNOWN {
+                let is_kept = matches!(error, Error::Lost { .. } | Error::Remote { disk: true, .. });
+                if is_kept && tally.moved() > 0 && tally.total != UNKNOWN {
                     out.note("what arrived is kept there; the same command goes on from it");
                 }
                 return Err(error);
@@ -155,8 +162,13 @@ fn pipe(own: &Own, out: Output, args: &Send, wait: Duration) -> Result<()> {
             }
             sent
         };
-        let deadline = || (started + wait).max(lost.get().map_or(started, |lost| lost + PIPE_WAIT));
-        retry(out, &tally, deadline, attempt)?
+        let until = |error: &Error| match lost.get() {
+            None => is_passing(error).then_some(started + wait),
+            // What stands before a node that is away, such as a router, may answer in its place, in other ways.
+            Some(lost) => (is_passing(error) || matches!(error, Error::Protocol { .. }))
+                .then_some((started + wait).max(lost + PIPE_WAIT)),
+        };
+        retry(out, &tally, until, attempt)?
     };
     let [entry] = manifest.entries() else { return Ok(()) };
     let file = (tally.done().0, entry.path.as_str().to_owned());

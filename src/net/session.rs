@@ -20,8 +20,8 @@ use crate::wire::message::{CHUNK, HEADER, Message, PIECE_HEAD, max_body, piece_h
 /// An idle sender pings this often (DESIGN section 5).
 pub const PING_AFTER: Duration = Duration::from_secs(20);
 /// A connection on which nothing arrives for this long is dead.
-const DEAD_AFTER: Duration = Duration::from_secs(60);
-/// A write that makes no progress for this long ends the connection.
+pub const DEAD_AFTER: Duration = Duration::from_secs(60);
+/// A write that makes no progress for this long, while nothing arrives, ends the connection.
 const STALLED_AFTER: Duration = Duration::from_secs(30);
 /// How long a refused peer gets to read the refusal.
 const LINGER: Duration = Duration::from_secs(2);
@@ -165,7 +165,7 @@ impl Session {
         let Some(sealed) = self.outgoing.seal() else {
             return Err(self.broken("no record numbers are left"));
         };
-        let written = (&self.stream).write_all(sealed).map_err(timed_out);
+        let written = write_all(&self.stream, sealed, &mut self.incoming);
         self.outgoing.clear();
         written.map_err(|cause| self.lost("sending", &cause))
     }
@@ -255,6 +255,20 @@ impl Session {
         };
         Error::Lost { peer: self.label.clone(), during: format!("{during}{why}") }
     }
+}
+
+/// Writes for as long as that makes progress, or the other end says something: then what holds it up is behind it.
+fn write_all(mut stream: &TcpStream, mut bytes: &[u8], incoming: &mut Incoming) -> io::Result<()> {
+    while !bytes.is_empty() {
+        match stream.write(bytes).map_err(timed_out) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(count) => bytes = &bytes[count..],
+            Err(cause) if cause.kind() == io::ErrorKind::Interrupted => {}
+            Err(cause) if cause.kind() == io::ErrorKind::TimedOut && incoming.has_news(stream)? => {}
+            Err(cause) => return Err(cause),
+        }
+    }
+    Ok(())
 }
 
 /// Plaintext laid out as records, each with room for its length and tag, so that sealing happens in place.
@@ -383,6 +397,18 @@ impl Incoming {
                 Err(cause) => return Err(timed_out(cause)),
             }
         }
+    }
+
+    /// Opens what has arrived by now; says whether that is anything. Never waits.
+    fn has_news(&mut self, stream: &TcpStream) -> io::Result<bool> {
+        let before = self.records;
+        stream.set_nonblocking(true)?;
+        let filled = self.fill(stream);
+        stream.set_nonblocking(false)?;
+        filled.or_else(|cause| if cause.kind() == io::ErrorKind::TimedOut { Ok(()) } else { Err(cause) })?;
+        while self.open_record().map_err(|what| io::Error::new(io::ErrorKind::InvalidData, what))? {}
+        // Nobody reads it as yet, so there is an end to what is kept.
+        Ok(self.records > before && self.unread().len() < LARGE)
     }
 
     /// The opened bytes that were not read yet.

@@ -3,14 +3,15 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::mpsc::{self, RecvTimeoutError};
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use crate::error::{Error, Result};
 use crate::net::deadline::Deadline;
 use crate::net::session::{PING_AFTER, Session};
 use crate::node::event::{Decision, Event};
+use crate::node::pipe::Pipe;
 use crate::node::running::{FilesTo, Shared};
 use crate::node::transfers::{Incoming, Lane, Turn};
 use crate::store::partial::{self, Partial};
@@ -21,7 +22,7 @@ use crate::transfer::landing::{self, Landing, Place, Received};
 use crate::transfer::policy::{Refusal as Unwanted, Rules, Verdict};
 use crate::transfer::receive::{self, Inbound, Offer};
 use crate::transfer::staging::Staging;
-use crate::transfer::stream::{self, FileSink, PipeSink, Sink};
+use crate::transfer::stream::{self, FileSink};
 use crate::transfer::tally::Tally;
 use crate::wire::message::{Declined, Failure, Message, Refusal, UNKNOWN};
 
@@ -277,47 +278,22 @@ fn take_stream(
                 text::size(limit)
             )))
         }
-        Err(error) => Err(failed(session, error)),
-    }
-}
-
-/// What has gone into the pipe so far; a sender whose connection was lost goes on behind it.
-#[derive(Default)]
-pub struct Pipe {
-    /// Of which transfer, and how many bytes.
-    written: Mutex<Option<(String, u64)>>,
-}
-
-impl Sink for &Pipe {
-    fn write(&mut self, at: u64, bytes: &[u8]) -> Result<()> {
-        PipeSink(io::stdout().lock()).write(at, bytes)?;
-        if let Some((_, written)) = &mut *self.lock() {
-            *written += bytes.len() as u64;
+        Err(error) => {
+            // The sender gave up, and no other knows this stream.
+            if matches!(error, Error::Remote { .. }) {
+                sink.landing().discard();
+            }
+            Err(failed(session, error))
         }
-        Ok(())
-    }
-
-    fn store(&mut self, end: u64) -> Result<()> {
-        PipeSink(io::stdout().lock()).store(end)
-    }
-}
-
-impl Pipe {
-    fn lock(&self) -> std::sync::MutexGuard<'_, Option<(String, u64)>> {
-        self.written.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
-    }
-
-    /// Where the transfer goes on; `None` when another one has begun to be written.
-    fn begin(&self, id: String) -> Option<u64> {
-        let mut written = self.lock();
-        let (begun, count) = written.get_or_insert((id.clone(), 0));
-        (*begun == id).then_some(*count)
     }
 }
 
 fn take_into_pipe(shared: &Arc<Shared>, mut session: Session, offer: &Offer, mut pipe: &Pipe) -> Result<()> {
     let is_one_file = offer.manifest.entries().len() == 1 && offer.manifest.files() == 1;
     let id = landing::id(&session.peer(), &offer.transfer, &offer.manifest, Path::new("-"));
+    if let Err(error) = stream::wait_for(&mut session, &mut pipe) {
+        return Err(failed_pipe(session, error));
+    }
     let from = if is_one_file { pipe.begin(id) } else { None };
     let Some(from) = from else {
         let name = session.label().to_owned();
@@ -333,11 +309,18 @@ fn take_into_pipe(shared: &Arc<Shared>, mut session: Session, offer: &Offer, mut
             note(shared, &session, &[Received { path: PathBuf::from(title), size }])?;
             say_stored(shared, session, || Ok(()))
         }
-        Err(Error::Disk { cause, .. }) if cause.kind() == io::ErrorKind::BrokenPipe => {
-            session.finish(&Message::Failed(Failure::Closed))?;
-            Err(Error::failed("what reads the output has closed it"))
+        Err(error) => Err(failed_pipe(session, error)),
+    }
+}
+
+fn failed_pipe(session: Session, error: Error) -> Error {
+    match error {
+        Error::Disk { cause, .. } if cause.kind() == io::ErrorKind::BrokenPipe => {
+            // As in `failed`.
+            let _ = session.finish(&Message::Failed(Failure::Closed));
+            Error::failed("what reads the output has closed it")
         }
-        Err(error) => Err(failed(session, error)),
+        error => failed(session, error),
     }
 }
 

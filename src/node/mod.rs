@@ -4,8 +4,8 @@
 //! and who sends are separate: [`dialler`] pushes to every peer that has an address, and pulls from one that cannot dial
 //! us; [`listener`] serves the same two loops to those who dial us. [`roster`] is what the threads of one peer know of
 //! each other. Front-ends append to an outbox and ring the [`doorbell`]; where no node runs, [`delivery`] does for one
-//! message what a node would do. Files come in by [`inbound`], whose connections [`transfers`] keeps apart, and go out by
-//! [`outbound`], those of the outbox by [`queued`].
+//! message what a node would do. Files come in by [`inbound`], whose connections [`transfers`] keeps apart, to the disk
+//! or to a [`pipe`], and go out by [`outbound`], those of the outbox by [`queued`].
 
 pub mod admission;
 pub mod backoff;
@@ -18,6 +18,7 @@ pub mod inbound;
 pub mod listener;
 pub mod outbound;
 pub mod pairing;
+pub mod pipe;
 pub mod queued;
 pub mod roster;
 pub mod running;

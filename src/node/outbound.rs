@@ -115,7 +115,11 @@ pub fn send_pipe(
     let address = session.remote_address();
     match send::offer_stream(&mut session, transfer, manifest)? {
         Some(from) => stream::send(session, spool, from, tally)?,
-        None => session.finish(&Message::Bye)?,
+        None => {
+            let all = spool.length().ok_or_else(|| session.broken("it has all of a stream that goes on"))?;
+            tally.hold(all);
+            session.finish(&Message::Bye)?;
+        }
     }
     Ok(address)
 }

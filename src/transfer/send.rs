@@ -357,7 +357,7 @@ pub fn stored(mut session: Session) -> Result<()> {
 /// The receiver's failure in the user's words.
 pub fn failed(peer: &str, failure: Failure) -> Error {
     let (why, disk) = match failure {
-        Failure::Full => ("its disk is full; what arrived is kept there for the next try", true),
+        Failure::Full => ("its disk is full", true),
         Failure::Disk => ("its disk failed", true),
         Failure::Source => ("it lost track of the files", false),
         Failure::Closed => ("what it writes to was closed", false),

@@ -4,14 +4,14 @@
 
 use std::collections::{BTreeSet, VecDeque};
 use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
 use std::time::{Duration, Instant};
 
 use crate::crypto::{base32, random_array};
 use crate::error::{Error, Result, reason};
-use crate::net::session::{PING_AFTER, Session};
+use crate::net::session::{DEAD_AFTER, PING_AFTER, Session};
 use crate::store::file;
 use crate::store::home::Home;
 use crate::transfer::landing::{Landing, Received};
@@ -22,12 +22,14 @@ use crate::transfer::staging::{create, finish_file};
 use crate::transfer::tally::Tally;
 use crate::wire::message::{Failure, Message, PIECE};
 
-/// A pipe in which nothing comes is looked at this often, and so is what the receiver says.
+/// A pipe in which nothing comes is looked at this often, and so is what the receiver says; a sender whose bytes are not
+/// taken hears of that as often.
 const LOOK: Duration = Duration::from_secs(1);
 /// Stored bytes after which the receiver says so.
 const ACK_EVERY: u64 = 8 << 20;
 /// It says so after this time as well, when something more comes.
 const ACK_AFTER: Duration = Duration::from_secs(1);
+const SENDING: &str = "sending a stream";
 
 /// Where a stream comes from.
 pub trait Feed {
@@ -57,6 +59,7 @@ pub fn send(mut session: Session, feed: &mut dyn Feed, from: u64, tally: &Tally)
     tally.hold(from);
     tally.add_lane();
     let mut said = Instant::now();
+    let mut heard = Instant::now();
     loop {
         if tally.is_stopped() {
             session.finish(&Message::Failed(Failure::Stopped))?;
@@ -64,6 +67,12 @@ pub fn send(mut session: Session, feed: &mut dyn Feed, from: u64, tally: &Tally)
         }
         while session.has_input()? {
             read_ack(&mut session, feed)?;
+            heard = Instant::now();
+        }
+        // The few bytes of a slow pipe hold up no write when nobody takes them away.
+        if heard.elapsed() > DEAD_AFTER {
+            let peer = session.label().to_owned();
+            return Err(Error::Lost { peer, during: format!("{SENDING} (no sign of life)") });
         }
         let next = match feed.next(Duration::ZERO) {
             Ok(Next::Nothing) => {
@@ -89,10 +98,12 @@ pub fn send(mut session: Session, feed: &mut dyn Feed, from: u64, tally: &Tally)
             Ok(Next::Full) => {
                 session.send(&Message::Ping)?;
                 read_ack(&mut session, feed)?;
+                heard = Instant::now();
             }
             Ok(Next::End) => break,
             Err(error) => {
-                session.finish(&Message::Failed(Failure::Source))?;
+                // If the connection is lost as well, this is still why it ends.
+                let _ = session.finish(&Message::Failed(Failure::Source));
                 return Err(error);
             }
         }
@@ -102,13 +113,14 @@ pub fn send(mut session: Session, feed: &mut dyn Feed, from: u64, tally: &Tally)
 }
 
 fn read_ack(session: &mut Session, feed: &mut dyn Feed) -> Result<()> {
-    const DURING: &str = "sending a stream";
-    match session.read(DURING)? {
+    match session.read(SENDING)? {
         Message::Ack(end) => feed.release(end),
+        // What it writes to takes its time.
+        Message::Ping => {}
         Message::Failed(failure) => return Err(send::failed(session.label(), failure)),
         other => {
             let kind = other.kind();
-            return Err(session.unexpected(kind, DURING));
+            return Err(session.unexpected(kind, SENDING));
         }
     }
     Ok(())
@@ -166,6 +178,8 @@ pub struct Spool {
     /// Bytes that came out of the pipe.
     end: u64,
     ended: bool,
+    /// Why no more can be read from it.
+    failed: Option<String>,
     buffer: Vec<u8>,
 }
 
@@ -197,8 +211,14 @@ impl Spool {
             most_slots: (limit / PIECE as u64).max(1),
             end: 0,
             ended: false,
+            failed: None,
             buffer: Vec::new(),
         })
+    }
+
+    /// How many bytes came out of the pipe, once these are all.
+    pub fn length(&self) -> Option<u64> {
+        self.ended.then_some(self.end)
     }
 
     fn take_slot(&mut self) -> Option<u64> {
@@ -257,6 +277,9 @@ impl Feed for Spool {
         if self.resend < self.kept.len() {
             return self.next_kept();
         }
+        if let Some(why) = &self.failed {
+            return Err(Error::Source { path: "stdin".into(), why: why.clone() });
+        }
         if self.ended {
             return Ok(Next::End);
         }
@@ -271,13 +294,15 @@ impl Feed for Spool {
                 self.buffer = bytes;
                 return self.keep(slot);
             }
-            Ok(Err(cause)) => {
-                return Err(Error::Source { path: "stdin".into(), why: reason(&cause) });
-            }
+            Ok(Err(cause)) => self.failed = Some(reason(&cause)),
             Err(ended) => self.ended = ended,
         }
         self.free.insert(slot);
-        Ok(if self.ended { Next::End } else { Next::Nothing })
+        match &self.failed {
+            Some(why) => Err(Error::Source { path: "stdin".into(), why: why.clone() }),
+            None if self.ended => Ok(Next::End),
+            None => Ok(Next::Nothing),
+        }
     }
 
     fn release(&mut self, end: u64) {
@@ -295,8 +320,20 @@ impl Feed for Spool {
 pub trait Sink {
     /// Writes bytes that belong at `at`, right behind what was written before.
     fn write(&mut self, at: u64, bytes: &[u8]) -> Result<()>;
+    /// Waits for at most `wait` for what was written to be taken; says whether it is, and more may be written.
+    fn is_through(&mut self, _wait: Duration) -> Result<bool> {
+        Ok(true)
+    }
     /// Makes sure that what was written is safe: the sender gives up its copy.
     fn store(&mut self, end: u64) -> Result<()>;
+}
+
+/// Waits for what was written to be taken. The sender is told meanwhile that we live.
+pub fn wait_for(session: &mut Session, sink: &mut dyn Sink) -> Result<()> {
+    while !sink.is_through(LOOK)? {
+        session.send(&Message::Ping)?;
+    }
+    Ok(())
 }
 
 /// Takes a stream from byte `from` to its end. The last bytes are stored when it returns; that it is in its place is for
@@ -308,28 +345,50 @@ pub fn receive(
     limit: u64,
     tally: &Tally,
 ) -> Result<Option<u64>> {
-    const DURING: &str = "receiving a stream";
     session.send(&Message::Stream(from))?;
     tally.add_lane();
     tally.hold(from);
-    let (mut end, mut stored, mut said) = (from, from, Instant::now());
+    let mut end = from;
+    let result = receive_pieces(session, sink, &mut end, limit, tally);
+    // What has come need not come again. Why it ended is told in any case.
+    let stored = sink.store(end);
+    Ok(if result? {
+        stored?;
+        Some(end)
+    } else {
+        None
+    })
+}
+
+/// Says whether all came, as opposed to more than `limit` bytes.
+fn receive_pieces(
+    session: &mut Session,
+    sink: &mut dyn Sink,
+    end: &mut u64,
+    limit: u64,
+    tally: &Tally,
+) -> Result<bool> {
+    const DURING: &str = "receiving a stream";
+    let (mut stored, mut said) = (*end, Instant::now());
     loop {
         let is_asked = match session.read(DURING)? {
-            Message::Piece { at, data } if at == end && !data.is_empty() => {
-                if end + data.len() as u64 > limit {
-                    return Ok(None);
+            Message::Piece { at, data } if at == *end && !data.is_empty() => {
+                let length = data.len() as u64;
+                if length > limit.saturating_sub(*end) {
+                    return Ok(false);
                 }
                 sink.write(at, data)?;
+                wait_for(session, sink)?;
+                *end += length;
+                tally.add(length);
                 if tally.is_stopped() {
                     return Err(Error::Stopped);
                 }
-                end += data.len() as u64;
-                tally.add(data.len() as u64);
                 false
             }
             Message::Piece { .. } => return Err(session.broken("a part of the stream that is not the next")),
             Message::Ping => true,
-            Message::End => break,
+            Message::End => return Ok(true),
             Message::Failed(_) => {
                 let peer = session.label().to_owned();
                 return Err(Error::Remote { peer, why: "it stopped sending", disk: false });
@@ -339,14 +398,12 @@ pub fn receive(
                 return Err(session.unexpected(kind, DURING));
             }
         };
-        if is_asked || end - stored >= ACK_EVERY || said.elapsed() >= ACK_AFTER {
-            sink.store(end)?;
-            session.send(&Message::Ack(end))?;
-            (stored, said) = (end, Instant::now());
+        if is_asked || *end - stored >= ACK_EVERY || said.elapsed() >= ACK_AFTER {
+            sink.store(*end)?;
+            session.send(&Message::Ack(*end))?;
+            (stored, said) = (*end, Instant::now());
         }
     }
-    sink.store(end)?;
-    Ok(Some(end))
 }
 
 /// A stream that becomes a file. Its length so far is noted beside it once that much is on the disk.
@@ -357,6 +414,8 @@ pub struct FileSink {
     file: File,
     map: File,
     map_path: PathBuf,
+    /// Syncing failed once: what is on the disk is not known, and another try would not tell.
+    spoiled: bool,
 }
 
 impl FileSink {
@@ -366,9 +425,12 @@ impl FileSink {
         let (map_path, map) = landing.open_map()?;
         let mut length = [0; 8];
         file::read_at(&map, &mut length, 0).map_err(Error::disk("read", &map_path))?;
+        // Written at once, so that a disk that is full by then has room for it.
+        file::write_all_at(&map, &length, 0).map_err(Error::disk("write", &map_path))?;
         let length = u64::from_be_bytes(length);
         let file = open(&path, entry, length).map_err(Error::disk("create", &path))?;
-        Ok((FileSink { landing, entry: entry.clone(), path, file, map, map_path }, length))
+        let entry = entry.clone();
+        Ok((FileSink { landing, entry, path, file, map, map_path, spoiled: false }, length))
     }
 
     /// The folder that it is in.
@@ -409,21 +471,12 @@ impl Sink for FileSink {
     }
 
     fn store(&mut self, end: u64) -> Result<()> {
+        if std::mem::replace(&mut self.spoiled, true) {
+            return Err(Error::failed("what arrived may not be on the disk"));
+        }
         self.file.sync_data().map_err(Error::disk("sync", &self.path))?;
+        self.spoiled = false;
         let noted = file::write_all_at(&self.map, &end.to_be_bytes(), 0).and_then(|()| self.map.sync_data());
         noted.map_err(Error::disk("write", &self.map_path))
-    }
-}
-
-/// A stream that goes into a pipe: what was written is with its reader, and safe as far as we can tell.
-pub struct PipeSink<W: Write>(pub W);
-
-impl<W: Write> Sink for PipeSink<W> {
-    fn write(&mut self, _at: u64, bytes: &[u8]) -> Result<()> {
-        self.0.write_all(bytes).map_err(Error::disk("write", Path::new("stdout")))
-    }
-
-    fn store(&mut self, _end: u64) -> Result<()> {
-        self.0.flush().map_err(Error::disk("write", Path::new("stdout")))
     }
 }

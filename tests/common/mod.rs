@@ -22,6 +22,7 @@ use std::ops::{Deref, DerefMut};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -251,22 +252,48 @@ pub struct Process {
     pub child: Child,
     lines: Receiver<String>,
     stderr: Option<JoinHandle<String>>,
+    said: Arc<Mutex<Vec<u8>>>,
 }
 
 impl Process {
-    pub fn start(mut command: Command) -> Process {
-        let piped = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = piped.spawn().unwrap();
+    pub fn start(command: Command) -> Process {
+        Process::start_between(command, Stdio::piped(), Stdio::piped())
+    }
+
+    /// The same with a stdin and a stdout of the test's choice.
+    pub fn start_between(mut command: Command, stdin: Stdio, stdout: Stdio) -> Process {
+        let mut child = command.stdin(stdin).stdout(stdout).stderr(Stdio::piped()).spawn().unwrap();
         let (sender, lines) = mpsc::channel();
-        let stdout = BufReader::new(child.stdout.take().unwrap());
-        thread::spawn(move || stdout.lines().map_while(Result::ok).try_for_each(|line| sender.send(line)));
-        let mut errors = child.stderr.take().unwrap();
-        let stderr = thread::spawn(move || {
-            let mut bytes = Vec::new();
-            let _ = errors.read_to_end(&mut bytes);
-            String::from_utf8_lossy(&bytes).into_owned()
+        let stdout = child.stdout.take().map(BufReader::new);
+        thread::spawn(move || {
+            stdout?.lines().map_while(Result::ok).try_for_each(|line| sender.send(line).ok())
         });
-        Process { child, lines, stderr: Some(stderr) }
+        let mut errors = child.stderr.take().unwrap();
+        let said = Arc::<Mutex<Vec<u8>>>::default();
+        let saying = Arc::clone(&said);
+        let stderr = thread::spawn(move || {
+            let mut bytes = [0; 4096];
+            while let Ok(got @ 1..) = errors.read(&mut bytes) {
+                saying.lock().unwrap().extend_from_slice(&bytes[..got]);
+            }
+            String::from_utf8_lossy(&saying.lock().unwrap()).into_owned()
+        });
+        Process { child, lines, stderr: Some(stderr), said }
+    }
+
+    /// What it has said on stderr by now.
+    pub fn said(&self) -> String {
+        String::from_utf8_lossy(&self.said.lock().unwrap()).into_owned()
+    }
+
+    /// The next line on stderr that contains `text`, once it is there.
+    pub fn wait_to_say(&self, text: &str) -> String {
+        poll_until(text, || {
+            let said = self.said();
+            said.split_inclusive('\n')
+                .find(|line| line.contains(text) && line.ends_with('\n'))
+                .map(|line| line.trim_end().to_owned())
+        })
     }
 
     /// The next line on stdout that starts with `prefix`; those before it are gone.
