@@ -5,7 +5,8 @@
 
 mod common;
 
-use common::{EGOAT, Home, finish, json_text, poll_until};
+use common::tmux::Terminal;
+use common::{EGOAT, Home, finish, json_text};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
@@ -109,51 +110,19 @@ fn a_passphrase_that_cannot_be_asked_for_is_a_failure() {
     assert!(said.contains("EGOAT_PASSPHRASE_FD"), "{said}");
 }
 
-/// A tmux server of its own, which ends with the test.
-struct Terminal {
-    socket: String,
-}
-
-impl Terminal {
-    fn run(&self, args: &[&str]) -> Option<String> {
-        let ran =
-            Command::new("tmux").args(["-L", &self.socket, "-f", "/dev/null"]).args(args).output().ok()?;
-        ran.status.success().then(|| String::from_utf8_lossy(&ran.stdout).into_owned())
-    }
-
-    fn wait_for(&self, text: &str) -> String {
-        poll_until(text, || self.run(&["capture-pane", "-p"]).filter(|screen| screen.contains(text)))
-    }
-
-    fn type_line(&self, line: &str) {
-        self.run(&["send-keys", "-l", line]).unwrap();
-        self.run(&["send-keys", "Enter"]).unwrap();
-    }
-}
-
-impl Drop for Terminal {
-    fn drop(&mut self) {
-        self.run(&["kill-server"]);
-    }
-}
-
 #[test]
 fn a_typed_passphrase_is_not_shown() {
     let home = Home::new("alice");
     let before = home.key();
     let dir = home.path("").to_str().unwrap().to_owned();
-    let terminal = Terminal { socket: format!("egoat-test-{}", std::process::id()) };
-    if terminal.run(&["new-session", "-d", "-x", "200", "-y", "20", "sh"]).is_none() {
-        eprintln!("skipped: there is no tmux here");
-        return;
-    }
+    let Some(terminal) = Terminal::open(200) else { return };
     terminal.type_line(&format!("'{EGOAT}' --home '{dir}' id --passphrase; echo ended:$?"));
     terminal.wait_for("new passphrase (empty for none):");
     terminal.type_line("hidden-goat");
     terminal.wait_for("again:");
     terminal.type_line("hidden-goat");
     terminal.wait_for("ended:0");
-    terminal.run(&["clear-history"]);
+    terminal.tmux(&["clear-history"]);
     terminal.type_line(&format!("clear; '{EGOAT}' --home '{dir}' id; echo ended:$(($? + 100))"));
     terminal.wait_for("egoat: passphrase:");
     terminal.type_line("hidden-goat");
