@@ -134,13 +134,18 @@ fn no_line_is_longer_than_the_terminal_is_wide() {
         poll_until("it to be drawn", || (drawn(terminal).len() > 3).then_some(()));
         assert!(drawn(terminal).iter().all(|line| line.len() < columns), "{:?}", drawn(terminal));
         assert_eq!(lines_with(&terminal.screen(), "[").len(), bars, "{}", terminal.screen());
-        // Another size while it goes on.
-        let last = || drawn(terminal).pop().unwrap().len();
-        terminal.tmux(&["resize-window", "-x", "18"]).unwrap();
-        poll_until("it to fit", || (last() < 18).then_some(()));
-        terminal.tmux(&["resize-window", "-x", "100"]).unwrap();
-        poll_until("it to fit", || (last() > 80).then_some(()));
     }
+    // Another size while it goes on.
+    let resize = |columns: &str, fits: fn(usize) -> bool| {
+        for terminal in &terminals {
+            terminal.tmux(&["resize-window", "-x", columns]).unwrap();
+        }
+        for terminal in &terminals {
+            poll_until("it to fit", || fits(drawn(terminal).pop().unwrap().len()).then_some(()));
+        }
+    };
+    resize("18", |length| length < 18);
+    resize("100", |length| length > 80);
 }
 
 #[test]
@@ -219,7 +224,7 @@ fn quiet_shows_nothing() {
 
 /// The one test that waits for them.
 #[test]
-fn without_a_terminal_there_is_a_line_every_ten_seconds() {
+fn a_line_is_said_every_ten_seconds_without_a_terminal() {
     let held = Held::new();
     let bob = Home::new_in(&fast_dir(), "bob");
     bob.run(&["peers", "add", "alice", &held.alice.key()]);

@@ -183,10 +183,14 @@ pub struct Spool {
     buffer: Vec<u8>,
 }
 
+/// Bytes that lie together.
 struct Kept {
+    /// Where they belong in the stream.
     at: u64,
     length: usize,
+    /// Where they are in the file: at this place of this slot.
     slot: u64,
+    place: usize,
 }
 
 impl Spool {
@@ -232,20 +236,29 @@ impl Spool {
         })
     }
 
+    /// Keeps the bytes in the buffer, behind those before them if there is room, else in the slot.
     fn keep(&mut self, slot: u64) -> Result<Next<'_>> {
-        let offset = slot * PIECE as u64;
-        file::write_all_at(&self.file, &self.buffer, offset).map_err(Error::disk("write", &self.path))?;
         let (at, length) = (self.end, self.buffer.len());
-        self.kept.push_back(Kept { at, length, slot });
+        let last = self.kept.back_mut().filter(|last| last.place + last.length + length <= PIECE);
+        let offset = last.as_ref().map_or((slot, 0), |last| (last.slot, last.place + last.length));
+        let offset = offset.0 * PIECE as u64 + offset.1 as u64;
+        file::write_all_at(&self.file, &self.buffer, offset).map_err(Error::disk("write", &self.path))?;
+        match last {
+            Some(last) => {
+                last.length += length;
+                self.free.insert(slot);
+            }
+            None => self.kept.push_back(Kept { at, length, slot, place: 0 }),
+        }
         self.resend = self.kept.len();
         self.end += length as u64;
         Ok(Next::Bytes(at, &self.buffer))
     }
 
     fn next_kept(&mut self) -> Result<Next<'_>> {
-        let Kept { at, length, slot } = self.kept[self.resend];
+        let Kept { at, length, slot, place } = self.kept[self.resend];
         self.buffer.resize(length, 0);
-        let got = file::read_at(&self.file, &mut self.buffer, slot * PIECE as u64);
+        let got = file::read_at(&self.file, &mut self.buffer, slot * PIECE as u64 + place as u64);
         if got.map_err(Error::disk("read", &self.path))? < length {
             return Err(Error::failed("what was kept of the pipe is gone"));
         }
@@ -264,7 +277,10 @@ impl Feed for Spool {
     fn rewind(&mut self, from: u64) -> Result<()> {
         self.release(from);
         self.resend = 0;
-        // The receiver stores whole pieces.
+        if let Some(first) = self.kept.front_mut().filter(|first| first.at < from) {
+            let stored = (from - first.at) as usize;
+            (first.at, first.place, first.length) = (from, first.place + stored, first.length - stored);
+        }
         let first = self.kept.front().map_or(self.end, |kept| kept.at);
         if from == first {
             Ok(())
@@ -478,5 +494,143 @@ impl Sink for FileSink {
         self.spoiled = false;
         let noted = file::write_all_at(&self.map, &end.to_be_bytes(), 0).and_then(|()| self.map.sync_data());
         noted.map_err(Error::disk("write", &self.map_path))
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::sync::mpsc::{Sender, channel};
+
+    type Pipe = Sender<io::Result<Vec<u8>>>;
+
+    /// A spool, and the pipe that it reads.
+    fn spool(dir: &tempfile::TempDir, limit: usize) -> (Pipe, Spool) {
+        let home = Home::locate(dir.path().to_str()).unwrap();
+        let (pipe, pieces) = channel();
+        (pipe, Spool::new(&home, pieces, limit as u64).unwrap())
+    }
+
+    fn bytes(feed: &mut Spool) -> Option<(u64, Vec<u8>)> {
+        match feed.next(Duration::ZERO).unwrap() {
+            Next::Bytes(at, bytes) => Some((at, bytes.to_vec())),
+            Next::Nothing | Next::Full | Next::End => None,
+        }
+    }
+
+    fn is_full(feed: &mut Spool) -> bool {
+        matches!(feed.next(Duration::ZERO).unwrap(), Next::Full)
+    }
+
+    #[test]
+    fn it_is_full_by_bytes_and_not_by_pieces() {
+        let dir = tempfile::tempdir().unwrap();
+        let (pipe, mut spool) = spool(&dir, 3 * PIECE);
+        let small = PIECE / 10;
+        (0..100).for_each(|_| pipe.send(Ok(vec![1; small])).unwrap());
+        let mut taken = 0;
+        while let Some((_, bytes)) = bytes(&mut spool) {
+            taken += bytes.len();
+        }
+        assert!(is_full(&mut spool) && (2 * PIECE..=3 * PIECE).contains(&taken), "{taken}");
+        spool.release(taken as u64 - 1);
+        assert!(bytes(&mut spool).is_some());
+    }
+
+    #[test]
+    fn the_end_of_a_pipe_is_no_failure_and_a_failure_is_no_end() {
+        let dir = tempfile::tempdir().unwrap();
+        let (pipe, mut feed) = spool(&dir, PIECE);
+        assert!(matches!(feed.next(Duration::ZERO), Ok(Next::Nothing)) && feed.length().is_none());
+        drop(pipe);
+        assert!(matches!(feed.next(Duration::ZERO), Ok(Next::End)) && feed.length() == Some(0));
+
+        let (pipe, mut feed) = spool(&dir, PIECE);
+        pipe.send(Err(io::ErrorKind::IsADirectory.into())).unwrap();
+        drop(pipe);
+        for _ in 0..2 {
+            assert!(
+                matches!(feed.next(Duration::ZERO), Err(Error::Source { .. })) && feed.length().is_none()
+            );
+            feed.rewind(0).unwrap();
+        }
+    }
+
+    #[test]
+    fn nobody_goes_back_to_what_is_not_kept() {
+        let dir = tempfile::tempdir().unwrap();
+        let (pipe, mut feed) = spool(&dir, PIECE);
+        pipe.send(Ok(vec![1; 100])).unwrap();
+        bytes(&mut feed).unwrap();
+        feed.rewind(40).unwrap();
+        for from in [0, 39, 101, u64::MAX] {
+            assert!(feed.rewind(from).is_err(), "{from}");
+        }
+    }
+
+    /// What happens to a stream.
+    #[derive(Clone, Copy, Debug)]
+    enum Step {
+        /// Some more is sent.
+        Next,
+        /// Some of what was sent is stored, or said to be: a part in 256.
+        Stored(u8),
+        /// The connection is lost, and so much of what was sent is stored.
+        Lost(u8),
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        prop_oneof![
+            4 => Just(Step::Next),
+            1 => any::<u8>().prop_map(Step::Stored),
+            1 => any::<u8>().prop_map(Step::Lost),
+        ]
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+        #[test]
+        fn every_byte_is_sent_until_it_is_stored(
+            pieces in proptest::collection::vec(prop_oneof![1_usize..100, 1_usize..=PIECE], 0..40),
+            steps in proptest::collection::vec(step(), 0..200),
+            slots in 1_usize..20,
+        ) {
+            let dir = tempfile::tempdir().unwrap();
+            let (pipe, mut feed) = spool(&dir, slots * PIECE);
+            let mut all = Vec::new();
+            for length in pieces {
+                let piece: Vec<u8> = (0..length).map(|n| (all.len() + n * 7 + length) as u8).collect();
+                all.extend_from_slice(&piece);
+                pipe.send(Ok(piece)).unwrap();
+            }
+            drop(pipe);
+            let (mut stored, mut sent) = (0, 0);
+            let part = |stored: u64, sent: u64, part: u8| stored + (sent - stored) * u64::from(part) / 255;
+            for step in steps.into_iter().chain([Step::Next, Step::Stored(255)].into_iter().cycle()) {
+                match step {
+                    Step::Next => match bytes(&mut feed) {
+                        Some((at, bytes)) => {
+                            prop_assert_eq!(at, sent);
+                            sent += bytes.len() as u64;
+                            prop_assert!(bytes.len() <= PIECE && all[at as usize..sent as usize] == bytes);
+                        }
+                        None if stored == all.len() as u64 => break,
+                        None => {}
+                    },
+                    Step::Stored(count) => {
+                        stored = part(stored, sent, count);
+                        feed.release(stored);
+                    }
+                    Step::Lost(count) => {
+                        stored = part(stored, sent, count);
+                        sent = stored;
+                        feed.rewind(stored).unwrap();
+                    }
+                }
+            }
+            prop_assert_eq!(feed.length(), Some(all.len() as u64));
+        }
     }
 }
