@@ -289,19 +289,18 @@ fn take_stream(
 }
 
 fn take_into_pipe(shared: &Arc<Shared>, mut session: Session, offer: &Offer, mut pipe: &Pipe) -> Result<()> {
-    let is_one_file = offer.manifest.entries().len() == 1 && offer.manifest.files() == 1;
-    let id = landing::id(&session.peer(), &offer.transfer, &offer.manifest, Path::new("-"));
+    if offer.manifest.entries().len() != 1 || offer.manifest.files() != 1 {
+        return Err(declined_by_pipe(session, Declined::OneFile, "more than one file"));
+    }
+    let running = begin(shared, &session, offer);
+    // What came before the last connection was lost may still be on its way to the reader.
     if let Err(error) = stream::wait_for(&mut session, &mut pipe) {
         return Err(failed_pipe(session, error));
     }
-    let from = if is_one_file { pipe.begin(id) } else { None };
-    let Some(from) = from else {
-        let name = session.label().to_owned();
-        session.finish(&Message::Decline(if is_one_file { Declined::Gone } else { Declined::OneFile }))?;
-        let what = if is_one_file { "something else than it began with" } else { "more than one file" };
-        return Err(Error::failed(format!("{name} offered {what}, and was refused")));
+    let id = landing::id(&session.peer(), &offer.transfer, &offer.manifest, Path::new("-"));
+    let Some(from) = pipe.begin(id) else {
+        return Err(declined_by_pipe(session, Declined::Gone, "something else than it began with"));
     };
-    let running = begin(shared, &session, offer);
     match stream::receive(&mut session, &mut pipe, from, u64::MAX, &running.0) {
         Ok(size) => {
             let size = size.unwrap_or(u64::MAX);
@@ -310,6 +309,14 @@ fn take_into_pipe(shared: &Arc<Shared>, mut session: Session, offer: &Offer, mut
             say_stored(shared, session, || Ok(()))
         }
         Err(error) => Err(failed_pipe(session, error)),
+    }
+}
+
+fn declined_by_pipe(session: Session, reason: Declined, what: &str) -> Error {
+    let error = Error::failed(format!("{} offered {what}, and was refused", session.label()));
+    match session.finish(&Message::Decline(reason)) {
+        Ok(()) => error,
+        Err(lost) => lost,
     }
 }
 
