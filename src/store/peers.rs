@@ -210,9 +210,11 @@ impl Peers {
         })
     }
 
-    fn parse(text: &str) -> std::result::Result<Peers, String> {
+    /// Parses a whole file; says in which line what is wrong.
+    pub fn parse(text: &str) -> std::result::Result<Peers, String> {
         let mut peers = Peers { lines: Vec::new() };
-        for (index, line) in text.lines().enumerate() {
+        // Not `lines`: what else a line ends in stays, as in a file of another system's editor.
+        for (index, line) in text.split_terminator('\n').enumerate() {
             let parsed = if line.trim().is_empty() || line.trim_start().starts_with('#') {
                 Line::Other(line.to_owned())
             } else {
@@ -228,7 +230,8 @@ impl Peers {
         Ok(peers)
     }
 
-    fn text(&self) -> String {
+    /// The whole file.
+    pub fn text(&self) -> String {
         let mut text = String::new();
         for line in &self.lines {
             match line {
@@ -319,7 +322,7 @@ mod tests {
     #[test]
     fn a_file_edited_by_hand_is_kept_as_it_is() {
         let text = format!(
-            "# friends\n\nbob {} 10.0.0.1:7,[::1]:8 files=ask future=1\ncarol {} -\n  # end\n",
+            "# friends\r\n\nbob {} 10.0.0.1:7,[::1]:8 files=ask future=1\ncarol {} -\n  # end\r\r\n",
             key(1),
             key(2)
         );
