@@ -213,7 +213,7 @@ pub fn duration(duration: Duration) -> String {
 
 /// Quotes `text` as a JSON string (RFC 8259, section 7).
 ///
-/// A parser gets the text back unchanged; but what [`clean`] would replace is written as `\uXXXX` (in
+/// A parser gets the text back unchanged; but what [`clean_line`] would replace is written as `\uXXXX` (in
 /// surrogate pairs beyond the basic plane), so that the output is also safe to look at on a terminal.
 pub fn json_string(text: &str) -> String {
     let mut out = String::with_capacity(text.len() + 2);
@@ -225,7 +225,7 @@ pub fn json_string(text: &str) -> String {
             '\n' => out.push_str("\\n"),
             '\r' => out.push_str("\\r"),
             '\t' => out.push_str("\\t"),
-            c if is_hidden(c) => {
+            c if is_hidden(c) || is_joiner(c) => {
                 for unit in c.encode_utf16(&mut [0; 2]) {
                     out.push_str(&format!("\\u{unit:04x}"));
                 }
@@ -272,7 +272,7 @@ mod tests {
             assert!(!line.chars().any(|c| forbidden(c) || "\n\u{200C}\u{200D}\u{FE0F}".contains(c)));
             assert_eq!(clean_line(&line), line);
             let json = json_string(&text);
-            assert!(!json.chars().any(|c| forbidden(c) || c == '\n'), "U+{:04X}", u32::from(c));
+            assert!(!json.chars().any(|c| forbidden(c) || "\n\u{200C}\u{200D}\u{FE0F}".contains(c)));
             if let Some(name) = name(&c.to_string()) {
                 assert_eq!(clean_line(&name), name);
             }

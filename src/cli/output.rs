@@ -92,9 +92,10 @@ fn write_stdout(line: &str) -> io::Result<()> {
     stdout.write_all(&bytes).and_then(|()| stdout.flush())
 }
 
-/// A line on stderr.
+/// A line on stderr, or a few. None is the body of a message: names and paths in them are cleaned as such.
 pub fn warn(what: &str) {
-    write_stderr(&format!("egoat: {}\n", text::indent(&text::clean(what))), false);
+    let lines: Vec<String> = text::clean(what).split('\n').map(text::clean_line).collect();
+    write_stderr(&format!("egoat: {}\n", text::indent(&lines.join("\n"))), false);
 }
 
 /// An error and its hint.
