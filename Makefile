@@ -1,10 +1,13 @@
-# all, check, torture, install, uninstall, clean, bench. Installing compiles nothing: run `make` first.
+# all, check, torture, fuzz, install, uninstall, clean, bench. Installing compiles nothing: run `make` first.
 
 PREFIX = /usr/local
 BINDIR = $(PREFIX)/bin
 MANDIR = $(PREFIX)/share/man
 DESTDIR =
 CARGO = cargo
+# Seconds for each target of `make fuzz`, and which: all of them, if none is named.
+FUZZ_SECONDS = 60
+FUZZ_TARGETS = $(notdir $(basename $(wildcard tests/fuzz/targets/*.rs)))
 
 all:
 	$(CARGO) build --release --locked
@@ -15,6 +18,19 @@ check:
 # Every fault at every place; the number is that of the histories in tests/crash.rs. Takes long.
 torture:
 	EGOAT_TORTURE=20 $(CARGO) test --release --locked
+
+# New inputs go to target/fuzz/corpus. What breaks a property goes to tests/fuzz/artifacts; mended, it is a seed. There is
+# no unsafe code for a sanitizer to watch, and without one any toolchain does. Needs a compiler of C++.
+fuzz:
+	@$(CARGO) fuzz --version >/dev/null 2>&1 || \
+	    { echo 'cargo-fuzz is missing: cargo install cargo-fuzz --locked' >&2; exit 1; }
+	@for target in $(FUZZ_TARGETS); do \
+	    echo "== $$target"; \
+	    mkdir -p target/fuzz/corpus/$$target; \
+	    $(CARGO) fuzz run --fuzz-dir tests/fuzz --target-dir target/fuzz --sanitizer none $$target \
+	        target/fuzz/corpus/$$target tests/fuzz/seeds/$$target -- \
+	        -max_total_time=$(FUZZ_SECONDS) -verbosity=0 -print_final_stats=1 || exit 1; \
+	done
 
 bench:
 	$(CARGO) bench --locked --bench figures --bench transfer
@@ -33,4 +49,4 @@ uninstall:
 clean:
 	$(CARGO) clean
 
-.PHONY: all check torture bench install uninstall clean
+.PHONY: all check torture fuzz bench install uninstall clean

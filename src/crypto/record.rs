@@ -47,7 +47,8 @@ impl Direction {
 pub struct Sealer(Direction);
 
 impl Sealer {
-    pub(super) fn new(cipher: CipherState) -> Sealer {
+    /// Seals with the keys of a finished handshake.
+    pub fn new(cipher: CipherState) -> Sealer {
         Sealer(Direction::new(cipher))
     }
 
@@ -65,7 +66,8 @@ impl Sealer {
 pub struct Opener(Direction);
 
 impl Opener {
-    pub(super) fn new(cipher: CipherState) -> Opener {
+    /// Opens with the keys of a finished handshake.
+    pub fn new(cipher: CipherState) -> Opener {
         Opener(Direction::new(cipher))
     }
 

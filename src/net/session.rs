@@ -191,7 +191,9 @@ impl Session {
         }
         // `self` is borrowed by the message, so the label is cloned only on failure, inside.
         let label = &self.label;
-        self.incoming.next().map_err(|what| Error::Protocol { peer: label.clone(), what: what.into() })
+        self.incoming
+            .next_message()
+            .map_err(|what| Error::Protocol { peer: label.clone(), what: what.into() })
     }
 
     /// The next message, which must be one that `pick` takes.
@@ -345,8 +347,9 @@ impl Outgoing {
     }
 }
 
-/// Bytes from the socket, and the opened but not yet read part of the byte stream in the records.
-struct Incoming {
+/// Bytes from the socket, and the opened but not yet read part of the byte stream in the records. Apart from a session
+/// it is of use to tests alone.
+pub struct Incoming {
     opener: Opener,
     /// How many records were opened.
     records: u64,
@@ -362,7 +365,8 @@ struct Incoming {
 }
 
 impl Incoming {
-    fn new(opener: Opener) -> Incoming {
+    /// Before the first record.
+    pub fn new(opener: Opener) -> Incoming {
         Incoming {
             opener,
             records: 0,
@@ -376,7 +380,7 @@ impl Incoming {
     }
 
     /// One read from the socket, into a buffer that holds at least the record under way.
-    fn fill(&mut self, mut stream: &TcpStream) -> io::Result<()> {
+    pub fn fill(&mut self, mut from: impl Read) -> io::Result<()> {
         self.carry();
         if self.start == self.end || self.raw.len() - self.end < RECORD {
             self.raw.copy_within(self.start..self.end, 0);
@@ -387,7 +391,7 @@ impl Incoming {
             self.raw.resize(LARGE, 0);
         }
         loop {
-            match stream.read(&mut self.raw[self.end..]) {
+            match from.read(&mut self.raw[self.end..]) {
                 Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
                 Ok(count) => {
                     self.end += count;
@@ -426,7 +430,7 @@ impl Incoming {
 
     /// Opens records that have arrived until a whole message is there; says whether one is. The length of a message
     /// is checked as soon as its header is there, so no more than one message and one record is ever held.
-    fn has_message(&mut self) -> std::result::Result<bool, &'static str> {
+    pub fn has_message(&mut self) -> std::result::Result<bool, &'static str> {
         loop {
             if self.message_length()?.is_some_and(|length| self.unread().len() >= length) {
                 return Ok(true);
@@ -474,7 +478,7 @@ impl Incoming {
     }
 
     /// The message that [`Incoming::has_message`] found.
-    fn next(&mut self) -> std::result::Result<Message<'_>, &'static str> {
+    pub fn next_message(&mut self) -> std::result::Result<Message<'_>, &'static str> {
         let length = self.message_length()?.ok_or("message cut short")?;
         if self.unread().len() < length {
             return Err("message cut short");
@@ -490,7 +494,8 @@ impl Incoming {
         Message::decode(bytes[0], &bytes[HEADER..]).map_err(|malformed| malformed.0)
     }
 
-    fn release_memory(&mut self) {
+    /// Gives the buffers back, if nothing is in them.
+    pub fn release_memory(&mut self) {
         if self.start == self.end && self.unread().is_empty() {
             (self.start, self.end, self.taken) = (0, 0, 0);
             self.opened = 0..0;

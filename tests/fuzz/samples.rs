@@ -1,0 +1,250 @@
+//! Inputs that every reader takes: the seeds of tests/fuzz/seeds, as `cargo test --test mutation -- --ignored` writes
+//! them. Small, so that the fuzzer finds out quickly what each byte does.
+
+use egoat::crypto::keys::Token;
+use egoat::store::log::Kind;
+use egoat::transfer::manifest::{Entry, Manifest};
+use egoat::transfer::path::SafePath;
+use egoat::wire::codec::Writer;
+use egoat::wire::link::Link;
+use egoat::wire::message::{Declined, Failure, Message, Refusal, UNKNOWN};
+
+use super::properties::{key, log_of, tzif_with};
+
+/// A name for the file, and what is in it.
+pub type Sample = (String, Vec<u8>);
+
+/// Of the target called `name`.
+pub fn samples(name: &str) -> Vec<Sample> {
+    match name {
+        "frames" => frames(),
+        "message" => messages().iter().map(|(name, message)| named(name, kind_and_body(message))).collect(),
+        "address" => texts(&["example.org:22", "Host.lan:1", "127.0.0.1:9", "[2001:db8::1]:4628", "::1"]),
+        "link" => links(),
+        "handshake" => handshake(),
+        "log" => vec![named("three", log_of(Kind::History, &three_records()))],
+        "outbox" => {
+            vec![named("some-wait", lengths_and(&outbox())), named("one", lengths_and(&outbox()[..1]))]
+        }
+        "queued_files" => vec![named("jobs", lengths_and(&queued_files()))],
+        "history" => history(),
+        "peers" => texts(&[&peers()]),
+        "manifest" => vec![named("tree", tree())],
+        "path" => texts(&["a/b/photo (1).tar.gz\n.profile\n日本/é\nnullable/x.con"]),
+        "tzif" => {
+            vec![named("rule", tzif_with("CET-1CEST,M3.5.0,M10.5.0/3")), named("two", two_transitions())]
+        }
+        "tz_rule" => texts(&[
+            "CET-1CEST,M3.5.0,M10.5.0/3",
+            "EST5EDT",
+            "<+0330>-3:30",
+            "AAA3:00:01BBB,J60/-1,J300",
+            "AAA-5BBB-6,59,364/167",
+        ]),
+        "text" => texts(&[
+            "two\r\nlines\t\x1b[2J\u{202E}👨\u{200D}👩 \\\"\u{E0041}\u{FFFE}",
+            "anna@home",
+            "2024-03-31 02:30",
+            "500 MiB",
+            "24h",
+        ]),
+        _ => Vec::new(),
+    }
+}
+
+fn named(name: &str, bytes: Vec<u8>) -> Sample {
+    (name.to_owned(), bytes)
+}
+
+fn texts(texts: &[&str]) -> Vec<Sample> {
+    texts.iter().enumerate().map(|(n, text)| named(&format!("{}", n + 1), text.as_bytes().to_vec())).collect()
+}
+
+fn messages() -> Vec<(&'static str, Message<'static>)> {
+    vec![
+        ("accept", Message::Accept),
+        ("refused", Message::Refused(Refusal::Busy)),
+        ("bye", Message::Bye),
+        ("ping", Message::Ping),
+        ("pong", Message::Pong),
+        ("profile", Message::Profile { name: "Zoë", port: 4628 }),
+        ("held", Message::Held(7)),
+        ("text", Message::Text { number: 1 << 50, body: b"hi" }),
+        ("ack", Message::Ack(1 << 50)),
+        ("offer", Message::Offer { transfer: [3; 16], entries: 2, bytes: 1 << 33 }),
+        ("offer-stream", Message::Offer { transfer: [3; 16], entries: 1, bytes: UNKNOWN }),
+        ("manifest", Message::Manifest(b"entries")),
+        ("take", Message::Take { lanes: 3, ticket: [7; 16] }),
+        ("stream", Message::Stream(1 << 34)),
+        ("decline", Message::Decline(Declined::Gone)),
+        ("have", Message::Have { first: 64, count: 32, hash: [9; 32] }),
+        ("start", Message::Start(1 << 34)),
+        ("piece", Message::Piece { at: 9, data: b"data" }),
+        ("end", Message::End),
+        ("stored", Message::Stored),
+        ("failed", Message::Failed(Failure::TooLarge)),
+    ]
+}
+
+fn encoded(message: &Message) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    message.encode(&mut bytes);
+    bytes
+}
+
+/// Without the length.
+fn kind_and_body(message: &Message) -> Vec<u8> {
+    let mut bytes = encoded(message);
+    bytes.drain(1..5);
+    bytes
+}
+
+/// Several messages in a record, and each in many.
+fn frames() -> Vec<Sample> {
+    let stream: Vec<u8> = messages()[5..9].iter().flat_map(|(_, message)| encoded(message)).collect();
+    let short: Vec<u8> = messages()[6..8].iter().flat_map(|(_, message)| encoded(message)).collect();
+    let in_records = |step: u8, size: usize, stream: &[u8]| {
+        let mut input = vec![step];
+        for text in stream.chunks(size) {
+            input.put_u16(text.len() as u16);
+            input.put(text);
+        }
+        input
+    };
+    vec![
+        named("one-record", in_records(0, usize::MAX, &stream)),
+        named("many-records", in_records(0xc4, 7, &short)),
+    ]
+}
+
+fn links() -> Vec<Sample> {
+    let link = Link { key: key(7), token: None, addresses: vec!["[::1]:4628".parse().unwrap()] };
+    let addresses = vec!["10.0.0.1:1".parse().unwrap(), "host.example:2".parse().unwrap()];
+    let invite = Link { token: Some(Token::from_bytes([9; 16])), addresses, ..link.clone() };
+    vec![named("link", link.to_string().into_bytes()), named("invite", invite.to_string().into_bytes())]
+}
+
+fn handshake() -> Vec<Sample> {
+    let invite = [[5, 1].as_slice(), &[0x1d; 16]].concat();
+    let mut samples: Vec<Sample> =
+        (0..=5).map(|which| named(&format!("good-{which}"), vec![which])).collect();
+    samples.push(named("invite", invite));
+    samples.push(named("payloads", [[6].as_slice(), &[0x2a; 128]].concat()));
+    samples.push(named("key", [[8].as_slice(), key(3).as_bytes()].concat()));
+    samples
+}
+
+fn three_records() -> Vec<(u64, Vec<u8>)> {
+    [(1, "one"), (2, ""), (1 << 40, "three")].map(|(seq, body)| (seq, body.as_bytes().to_vec())).to_vec()
+}
+
+/// `length u16 ‖ body` each.
+fn lengths_and(bodies: &[Vec<u8>]) -> Vec<u8> {
+    let mut input = Vec::new();
+    for body in bodies {
+        input.put_u16(body.len() as u16);
+        input.put(body);
+    }
+    input
+}
+
+/// Five records: of three messages the first is settled and the second dropped.
+fn outbox() -> Vec<Vec<u8>> {
+    let body = |kind: u8, queued: u64, settled: u64, dropped: u32, rest: &[u8]| {
+        let mut body = vec![kind];
+        body.put_u64(queued);
+        body.put_u64(settled);
+        body.put_u32(dropped);
+        body.put(rest);
+        body
+    };
+    let draft = |expires: u64, key: &str, text: &str| {
+        [&expires.to_be_bytes(), [key.len() as u8].as_slice(), key.as_bytes(), text.as_bytes()].concat()
+    };
+    vec![
+        body(1, 1, 0, 0, &draft(0, "", "one")),
+        body(1, 2, 0, 0, &draft(0, "key", "two")),
+        body(2, 2, 1, 0, &[]),
+        body(4, 2, 1, 1, &2u64.to_be_bytes()),
+        body(1, 5, 1, 1, &draft(1 << 60, "", "five")),
+    ]
+}
+
+/// A job that was stopped, one that waits again, and one of two items.
+fn queued_files() -> Vec<Vec<u8>> {
+    let item = |path: &str, name: &str| {
+        let mut item = vec![0];
+        item.put(&(-5i64).to_be_bytes());
+        item.put_u64(1 << 33);
+        for text in [path, name] {
+            item.put_u16(text.len() as u16);
+            item.put(text.as_bytes());
+        }
+        item
+    };
+    let body = |kind: u8, number: u64, rest: &[u8]| [[kind].as_slice(), &number.to_be_bytes(), rest].concat();
+    let changed = [[3, 0, 2].as_slice(), b"/awhy"].concat();
+    vec![
+        body(1, 0, &item("/a", "")),
+        body(2, 1, &changed),
+        body(1, 1, &item("/a", "")),
+        body(1, 0, &[item("/a", ""), item("/b", "c")].concat()),
+    ]
+}
+
+fn history() -> Vec<Sample> {
+    let body = |kind: u8, rest: &[u8]| {
+        let mut body = vec![kind];
+        body.put_u64(1 << 50);
+        body.put_u64(1 << 51);
+        body.put(rest);
+        body
+    };
+    let number = 7u64.to_be_bytes();
+    vec![
+        named("received", body(1, b"hi")),
+        named("sent", body(2, b"\x03keyhi")),
+        named("file-received", body(3, &[&number, b"/d/a".as_slice()].concat())),
+        named("file-sent", body(4, &[&number, b"a".as_slice()].concat())),
+        named("dropped", body(5, &[&number, b"\x02hi".as_slice()].concat())),
+    ]
+}
+
+fn peers() -> String {
+    let (bob, carol) = (key(3), key(4));
+    format!(
+        "# friends\n\nbob {bob} 10.0.0.1:7,[::1]:8 files=ask max-file=4G dir=/srv/from%20bob future=1\n\
+         carol {carol} - blocked seen=10.0.0.2:9\n"
+    )
+}
+
+fn tree() -> Vec<u8> {
+    let entry = |path: &str, is_dir: bool, size: u64| Entry {
+        path: SafePath::parse(path).unwrap(),
+        is_dir,
+        executable: !is_dir,
+        modified: -5,
+        size,
+    };
+    let entries = vec![entry("d", true, 0), entry("d/a.c", false, 1 << 20), entry("b", false, 3)];
+    Manifest::new(entries).unwrap().parts().concat()
+}
+
+/// A TZif file of version 1.
+fn two_transitions() -> Vec<u8> {
+    let mut file = b"TZif".to_vec();
+    file.put(&[0; 16]);
+    for count in [0, 0, 0, 2, 2, 4] {
+        file.put_u32(count);
+    }
+    for time in [-100i32, 1 << 30] {
+        file.put(&time.to_be_bytes());
+    }
+    file.put(&[1, 0]);
+    for offset in [-3600i32, 7200] {
+        file.put(&offset.to_be_bytes());
+        file.put(&[0, 0]);
+    }
+    file.put(b"ABC\0");
+    file
+}

@@ -1,0 +1,172 @@
+//! The properties that `make fuzz` looks for counterexamples to (tests/fuzz/properties), held in `make check` for the
+//! seeds, for all their beginnings, for each of their bytes changed, and for what a seeded mutator makes of them.
+//!
+//! `cargo test --test mutation -- --ignored` writes the seeds that are missing. One whose name begins with `found-` broke
+//! a property once, and need not be good.
+
+#![allow(clippy::unwrap_used, clippy::print_stderr)]
+
+mod common;
+#[path = "fuzz/properties/mod.rs"]
+mod properties;
+#[path = "fuzz/samples.rs"]
+mod samples;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+
+use common::{Random, count};
+use peak_alloc::PeakAlloc;
+use properties::{Effort, TARGETS, Target};
+
+#[global_allocator]
+static HEAP: PeakAlloc = PeakAlloc;
+
+/// What one input takes of the heap can be told only while nothing else runs.
+static ALONE: Mutex<()> = Mutex::new(());
+
+/// Keeps an input that breaks its property.
+struct Suspect<'a>(&'a Target, &'a [u8]);
+
+impl Drop for Suspect<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let kept = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("found-{}", self.0.name));
+            let written = fs::write(&kept, self.1);
+            eprintln!("the input is in {}: {written:?}", kept.display());
+        }
+    }
+}
+
+fn hold(target: &Target, input: &[u8]) -> Option<Vec<u8>> {
+    let suspect = Suspect(target, input);
+    let decoded = {
+        let _alone = ALONE.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        target.hold(&HEAP, input)
+    };
+    drop(suspect);
+    decoded
+}
+
+fn folder(target: &Target) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fuzz/seeds").join(target.name)
+}
+
+/// Names and contents, in the order of the names.
+fn seeds(target: &Target) -> Vec<(String, Vec<u8>)> {
+    let entries = fs::read_dir(folder(target)).unwrap().map(Result::unwrap);
+    let mut seeds: Vec<_> = entries
+        .map(|entry| (entry.file_name().into_string().unwrap(), fs::read(entry.path()).unwrap()))
+        .collect();
+    seeds.sort();
+    assert!(!seeds.is_empty(), "{} has no seeds", target.name);
+    seeds
+}
+
+/// The seeds that are good.
+fn good_seeds(target: &Target) -> Vec<(String, Vec<u8>)> {
+    let mut seeds = seeds(target);
+    seeds.retain(|(name, _)| !name.starts_with("found-"));
+    seeds
+}
+
+#[test]
+#[ignore = "writes the seeds that are missing"]
+fn write_the_seeds() {
+    for target in TARGETS {
+        fs::create_dir_all(folder(target)).unwrap();
+        for (name, bytes) in samples::samples(target.name) {
+            let path = folder(target).join(name);
+            if !path.exists() {
+                fs::write(path, bytes).unwrap();
+            }
+        }
+    }
+}
+
+#[test]
+fn every_seed_is_taken() {
+    for target in TARGETS {
+        for (name, seed) in seeds(target) {
+            let decoded = hold(target, &seed);
+            assert!(decoded.is_some() || name.starts_with("found-"), "{}/{name} is refused", target.name);
+        }
+    }
+}
+
+#[test]
+fn no_beginning_of_a_seed_is_the_whole() {
+    for target in TARGETS.iter().filter(|target| target.effort.is_prefix_free) {
+        for (name, seed) in good_seeds(target) {
+            let whole = hold(target, &seed);
+            for end in 0..seed.len() {
+                let part = hold(target, &seed[..end]);
+                assert_ne!(part, whole, "{}/{name} cut at {end}", target.name);
+            }
+        }
+    }
+}
+
+#[test]
+fn every_changed_byte_is_refused_or_comes_back() {
+    for target in TARGETS {
+        for (_, seed) in good_seeds(target) {
+            let mut changed = seed.clone();
+            for at in 0..seed.len() {
+                for flip in target.effort.flips {
+                    changed[at] ^= flip;
+                    hold(target, &changed);
+                    changed[at] = seed[at];
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn what_a_mutator_makes_is_refused_or_comes_back() {
+    let mut random = Random::seeded(0x6d75_7461);
+    for target in TARGETS {
+        let seeds: Vec<Vec<u8>> = seeds(target).into_iter().map(|(_, seed)| seed).collect();
+        let Effort { mutations, .. } = target.effort;
+        for _ in 0..count(mutations, 100 * mutations) {
+            hold(target, &mutated(&mut random, &seeds));
+        }
+    }
+}
+
+/// Bytes at which something begins, ends or turns over.
+const EDGES: [u8; 12] = [0, 1, 9, 10, 0x20, b'%', b'.', b'/', 0x7f, 0x80, 0xfe, 0xff];
+
+/// One of the seeds with one to four changes.
+fn mutated(random: &mut Random, seeds: &[Vec<u8>]) -> Vec<u8> {
+    let mut bytes = seeds[random.below(seeds.len())].clone();
+    for _ in 0..=random.below(4) {
+        let at = random.below(bytes.len() + 1);
+        let end = at + random.below(bytes.len() - at + 1);
+        match random.below(9) {
+            0 | 1 => bytes[at..].iter_mut().take(1).for_each(|byte| *byte ^= 1 << random.below(8)),
+            2 | 3 => bytes[at..].iter_mut().take(1).for_each(|byte| *byte = random.pick(&EDGES)),
+            4 => bytes.insert(at, random.next() as u8),
+            5 => drop(bytes.drain(at..end.min(at + 8))),
+            // A number at its end, or one off.
+            6 => {
+                let length = random.pick(&[2, 4, 8]).min(bytes.len() - at);
+                bytes[at..at + length].fill(random.pick(&[0, 0xff]));
+                bytes[at..at + length].iter_mut().take(1).for_each(|byte| *byte ^= random.pick(&[0, 0x80]));
+            }
+            7 => {
+                let other = &seeds[random.below(seeds.len())];
+                let from = random.below(other.len() + 1);
+                bytes.splice(at..end, other[from..].iter().copied());
+            }
+            _ => {
+                let c = char::from_u32(random.below(0x11_0000) as u32).unwrap_or('\u{FFFD}');
+                bytes.splice(at..at, c.encode_utf8(&mut [0; 4]).bytes());
+            }
+        }
+        bytes.truncate(4096);
+    }
+    bytes
+}
