@@ -194,7 +194,7 @@ impl Outbox {
         let mut dropped = Vec::new();
         while let Some(waiting) = pending.read()? {
             if wanted(&waiting) {
-                numbers.dropped += 1;
+                numbers.dropped = numbers.dropped.saturating_add(1);
                 let seq = log.next_seq();
                 log.push(seq, &numbers.body(DROPPED, &waiting.number.to_be_bytes()))?;
                 dropped.push(waiting);
