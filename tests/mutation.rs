@@ -14,9 +14,13 @@ mod samples;
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
+use std::sync::{Mutex, MutexGuard};
 
 use common::{Random, count};
+use egoat::crypto::noise::CipherState;
+use egoat::crypto::record::{Opener, Sealer};
+use egoat::net::session::Incoming;
+use egoat::wire::message::{MAX_TEXT, Message};
 use peak_alloc::PeakAlloc;
 use properties::{Effort, TARGETS, Target};
 
@@ -25,6 +29,10 @@ static HEAP: PeakAlloc = PeakAlloc;
 
 /// What one input takes of the heap can be told only while nothing else runs.
 static ALONE: Mutex<()> = Mutex::new(());
+
+fn alone() -> MutexGuard<'static, ()> {
+    ALONE.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+}
 
 /// Keeps an input that breaks its property.
 struct Suspect<'a>(&'a Target, &'a [u8]);
@@ -41,10 +49,7 @@ impl Drop for Suspect<'_> {
 
 fn hold(target: &Target, input: &[u8]) -> Option<Vec<u8>> {
     let suspect = Suspect(target, input);
-    let decoded = {
-        let _alone = ALONE.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-        target.hold(&HEAP, input)
-    };
+    let decoded = target.hold(&HEAP, input);
     drop(suspect);
     decoded
 }
@@ -87,6 +92,7 @@ fn write_the_seeds() {
 
 #[test]
 fn every_seed_is_taken() {
+    let _alone = alone();
     for target in TARGETS {
         for (name, seed) in seeds(target) {
             let decoded = hold(target, &seed);
@@ -97,6 +103,7 @@ fn every_seed_is_taken() {
 
 #[test]
 fn no_beginning_of_a_seed_is_the_whole() {
+    let _alone = alone();
     for target in TARGETS.iter().filter(|target| target.effort.is_prefix_free) {
         for (name, seed) in good_seeds(target) {
             let whole = hold(target, &seed);
@@ -110,6 +117,7 @@ fn no_beginning_of_a_seed_is_the_whole() {
 
 #[test]
 fn every_changed_byte_is_refused_or_comes_back() {
+    let _alone = alone();
     for target in TARGETS {
         for (_, seed) in good_seeds(target) {
             let mut changed = seed.clone();
@@ -126,6 +134,7 @@ fn every_changed_byte_is_refused_or_comes_back() {
 
 #[test]
 fn what_a_mutator_makes_is_refused_or_comes_back() {
+    let _alone = alone();
     let mut random = Random::seeded(0x6d75_7461);
     for target in TARGETS {
         let seeds: Vec<Vec<u8>> = seeds(target).into_iter().map(|(_, seed)| seed).collect();
@@ -169,4 +178,43 @@ fn mutated(random: &mut Random, seeds: &[Vec<u8>]) -> Vec<u8> {
         bytes.truncate(4096);
     }
     bytes
+}
+
+#[test]
+fn the_heap_is_counted() {
+    let _alone = alone();
+    let before = HEAP.current_usage();
+    HEAP.reset_peak_usage();
+    drop(std::hint::black_box(vec![1u8; 1 << 20]));
+    assert!(HEAP.peak_usage() - before >= 1 << 20);
+}
+
+/// What is read from the socket at once, and the message: the inputs above are far smaller.
+#[test]
+fn the_longest_messages_take_little_more_room_than_they_have_bytes() {
+    let _alone = alone();
+    let cipher = || CipherState::initialize_key(&[3; 32]);
+    let (mut sealer, text, mut stream, mut wire) = (Sealer::new(cipher()), vec![7; MAX_TEXT], vec![], vec![]);
+    for number in 1..=3 {
+        Message::Text { number, body: &text }.encode(&mut stream);
+    }
+    for part in stream.chunks(u16::MAX as usize - 16) {
+        let mut record = part.to_vec();
+        let tag = sealer.seal(&mut record).unwrap();
+        record.extend_from_slice(&tag);
+        wire.extend_from_slice(&(record.len() as u16).to_be_bytes());
+        wire.extend_from_slice(&record);
+    }
+    let (before, mut socket, mut read) = (HEAP.current_usage(), &wire[..], 0);
+    let mut incoming = Incoming::new(Opener::new(cipher()));
+    while read < 3 {
+        if !incoming.has_message().unwrap() {
+            incoming.fill(&mut socket).unwrap();
+            continue;
+        }
+        read += 1;
+        assert_eq!(incoming.next_message(), Ok(Message::Text { number: read, body: &text }));
+        let taken = HEAP.current_usage() - before;
+        assert!(taken < MAX_TEXT + (384 << 10), "{taken}");
+    }
 }

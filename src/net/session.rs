@@ -15,7 +15,7 @@ use crate::crypto::record::{Opener, Sealer};
 use crate::error::{Error, Result, reason};
 use crate::net::deadline::{Deadline, timed_out};
 use crate::wire::codec::Writer;
-use crate::wire::message::{CHUNK, HEADER, Message, PIECE_HEAD, max_body, piece_head};
+use crate::wire::message::{CHUNK, HEADER, MAX_TEXT, Message, PIECE_HEAD, max_body, piece_head};
 
 /// An idle sender pings this often (DESIGN section 5).
 pub const PING_AFTER: Duration = Duration::from_secs(20);
@@ -35,6 +35,8 @@ const FLUSH_AT: usize = CHUNK;
 const SMALL: usize = 1 << 10;
 /// Bytes of read buffer of a connection with traffic.
 const LARGE: usize = 4 * RECORD;
+/// Bytes of a message under way, at the most: those before its end, and the record with its end.
+const MOST_CARRIED: usize = HEADER + 8 + MAX_TEXT + RECORD;
 
 /// What binds the lanes of a session to it. No `Debug`: the export is secret.
 pub struct Binding {
@@ -420,10 +422,16 @@ impl Incoming {
         if self.carried.is_empty() { &self.raw[self.opened.clone()] } else { &self.carried[self.taken..] }
     }
 
-    /// Keeps the beginning of a message for when the rest of it is opened.
+    /// Keeps the beginning of a message for when the rest of it is opened. The room for it doubles, but not beyond what
+    /// the longest message and a record need.
     fn carry(&mut self) {
         self.carried.drain(..self.taken);
         self.taken = 0;
+        let held = self.carried.len();
+        let needed = held + self.opened.len();
+        if needed > self.carried.capacity() {
+            self.carried.reserve_exact((2 * needed).min(MOST_CARRIED.max(needed)) - held);
+        }
         self.carried.extend_from_slice(&self.raw[self.opened.clone()]);
         self.opened = self.start..self.start;
     }
