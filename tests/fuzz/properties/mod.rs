@@ -63,7 +63,7 @@ const ALL: [u8; 255] = {
 const BINARY: Effort = Effort { is_prefix_free: true, flips: &ALL, mutations: 10_000 };
 const TEXT: Effort = Effort { is_prefix_free: false, ..BINARY };
 /// Where a byte is sealed or hashed, any change is as good as another, and a few milliseconds are spent on each.
-const STORED: Effort = Effort { is_prefix_free: true, flips: &[1], mutations: 200 };
+const STORED: Effort = Effort { is_prefix_free: true, flips: &[1], mutations: 50 };
 const SEALED: Effort = Effort { is_prefix_free: false, ..STORED };
 
 const fn target(
@@ -85,7 +85,8 @@ pub const TARGETS: &[Target] = &[
     target("outbox", 8 << 20, STORED, store::outbox),
     target("queued_files", 8 << 20, STORED, store::queued_files),
     target("history", 64 * KIB, BINARY, store::history),
-    target("peers", 64 * KIB, TEXT, store::peers),
+    // A blank line takes as much as a peer.
+    target("peers", 2048 * KIB, TEXT, store::peers),
     target("manifest", 64 * KIB, BINARY, files::manifest),
     target("path", 64 * KIB, TEXT, files::path),
     target("tzif", 64 * KIB, BINARY, words::tzif),
