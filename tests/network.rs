@@ -38,6 +38,18 @@ fn server(answer: &'static [u8]) -> String {
     addr
 }
 
+/// A server that closes when something has come, without reading it.
+fn full() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let addr = listener.local_addr().unwrap().to_string();
+    thread::spawn(move || {
+        for stream in listener.incoming().map_while(Result::ok) {
+            let _ = stream.peek(&mut [0]);
+        }
+    });
+    addr
+}
+
 #[test]
 fn serving_begins_with_the_addresses() {
     let home = Home::new("alice");
@@ -177,6 +189,27 @@ fn another_program_at_the_other_end_is_a_protocol_error() {
         }
     }
     assert_eq!(alice.run(&["peers"]), "");
+}
+
+/// It has no place for us, and closes without reading what we said.
+#[test]
+fn a_node_that_is_full_is_unreachable_and_no_other_program() {
+    let (alice, bob) = (Home::new("alice"), Home::new("bob"));
+    let addr = full();
+    alice.run(&["peers", "add", "bob", &bob.key(), &addr]);
+    let file = alice.file("a.txt", "a");
+    let (key, token) = (bob.key(), "a".repeat(26));
+    for args in [
+        vec!["send", &addr, &file],
+        vec!["send", "bob", &file],
+        vec!["join", &format!("egoat:{key}@{addr}")],
+        vec!["join", &format!("egoat:{key}.{token}@{addr}")],
+    ] {
+        let said = alice.fails(&args, 69);
+        assert!(said.contains("takes no connection from here now: it has too many"), "{said}");
+    }
+    let (_, said) = alice.ends_with(&["say", "bob", "hi"], b"", 0);
+    assert!(said.contains("queued for bob: cannot reach bob"), "{said}");
 }
 
 #[test]

@@ -7,6 +7,7 @@ use std::thread;
 use std::time::Duration;
 
 use crate::crypto::keys::{PublicKey, StaticKeys, Token};
+use crate::crypto::random_array;
 use crate::error::{Error, Result, reason};
 use crate::net::deadline::Deadline;
 use crate::net::handshake::{self, DialFailure, HANDSHAKE};
@@ -20,8 +21,12 @@ const CONNECT: Duration = Duration::from_secs(5);
 /// The second of a host's addresses is tried at least this long.
 const LAST_CHANCE: Duration = Duration::from_millis(500);
 /// A node at its limits closes before it answers; it is asked again after these pauses.
-const BUSY: [Duration; 3] =
-    [Duration::from_millis(200), Duration::from_millis(400), Duration::from_millis(800)];
+const BUSY: [Duration; 4] = [
+    Duration::from_millis(100),
+    Duration::from_millis(200),
+    Duration::from_millis(400),
+    Duration::from_millis(800),
+];
 
 /// Whom to dial.
 pub struct Target<'a> {
@@ -104,7 +109,8 @@ fn try_address(
                 let peer = format!("{} at {address}", target.label);
                 return Err(Attempt::Telling(Error::Protocol { peer, what: what.into() }));
             }
-            Err(DialFailure::Closed) => explain_closed(target, address),
+            Err(DialFailure::Closed) => explain_closed(target, address, true),
+            Err(DialFailure::Unread) => explain_closed(target, address, false),
         };
         // A handshake that fails is held against us, so it is only done again where that may help.
         let pauses = match closed {
@@ -115,37 +121,58 @@ fn try_address(
             Error::Refused { .. } => 1,
             _ => BUSY.len(),
         };
-        let pause = BUSY.get(again).filter(|_| again < pauses);
-        match pause {
-            Some(pause) if target.within(*pause).remaining() >= Some(*pause / 2) => thread::sleep(*pause),
-            _ => return Err(Attempt::Telling(closed)),
+        if again >= pauses || !pause(again, target.by) {
+            return Err(Attempt::Telling(closed));
         }
         again += 1;
     }
 }
 
+/// Waits before a node that is at its limits is asked again; `false` if there is no time for that.
+fn pause(again: usize, by: Option<Deadline>) -> bool {
+    let Some(pause) = BUSY.get(again) else { return false };
+    // Those who came at one moment are not to come back at one.
+    let pause = pause.mul_f64(0.75 + f64::from(random_array::<1>()[0]) / 512.0);
+    let is_time = by.is_none_or(|by| by.remaining() > Some(pause));
+    if is_time {
+        thread::sleep(pause);
+    }
+    is_time
+}
+
 /// A node that closes without a word has another key, does not know the invite, is at its limits, or is no node. Its
-/// key tells them apart.
-fn explain_closed(target: &Target, address: &Address) -> Error {
+/// key, and whether what we sent was read, tell them apart.
+fn explain_closed(target: &Target, address: &Address, was_read: bool) -> Error {
     let peer = target.label.to_owned();
-    match ask_key_by(address, target.within(CONNECT)) {
+    match key_at(address, target.within(CONNECT)) {
         Ok(key) if key != target.key => {
             Error::ChangedKey { peer, old: target.key.fingerprint(), new: key.fingerprint() }
         }
-        Ok(_) if target.token.is_some() => Error::Refused {
+        Ok(_) if was_read && target.token.is_some() => Error::Refused {
             peer,
             why: "it does not know this invite: it was withdrawn, is long expired, or the link was altered"
                 .into(),
             hint: Some("ask for a new link: `egoat invite`".into()),
         },
         Ok(_) => Error::Unreachable { peer, why: format!("the node at {address} is too busy to answer") },
-        Err(_) => Error::Protocol {
-            peer: format!("{peer} at {address}"),
-            what: "it closed the connection without an answer: it is no egoat, one of another version, or keeps \
-                   this address out for a while"
-                .into(),
-        },
+        Err(DialFailure::Closed) if was_read => no_answer(format!("{peer} at {address}")),
+        Err(_) => unread(peer, address),
     }
+}
+
+/// It has read what we sent, and does not answer to that.
+fn no_answer(peer: String) -> Error {
+    let what = "it closed the connection without an answer: it is no egoat, or one of another version";
+    Error::Protocol { peer, what: what.into() }
+}
+
+/// It closes without reading.
+fn unread(peer: String, address: &Address) -> Error {
+    let why = format!(
+        "{address} takes no connection from here now: it has too many, keeps this address out for a while, or is no \
+         egoat"
+    );
+    Error::Unreachable { peer, why }
 }
 
 /// Writes what belongs behind message 3, and waits for ACCEPT.
@@ -193,24 +220,27 @@ fn refused(peer: &str, refusal: Refusal) -> Error {
     Error::Refused { peer: peer.to_owned(), why: why.into(), hint: hint.map(str::to_owned) }
 }
 
-/// The static key of whoever answers at `address`: for a first contact, and to explain failures.
+/// The static key of whoever answers at `address`, for a first contact.
 pub fn ask_key(address: &Address) -> Result<PublicKey> {
-    ask_key_by(address, Deadline::after(CONNECT))
+    let peer = address.to_string();
+    let mut again = 0;
+    loop {
+        return match key_at(address, Deadline::after(CONNECT)) {
+            Ok(key) => Ok(key),
+            Err(DialFailure::Network(cause)) => Err(Error::Unreachable { peer, why: reason(&cause) }),
+            Err(DialFailure::NotProven(what)) => Err(Error::Protocol { peer, what: what.into() }),
+            Err(DialFailure::Closed) => Err(no_answer(peer)),
+            Err(DialFailure::Unread) if pause(again, None) => {
+                again += 1;
+                continue;
+            }
+            Err(DialFailure::Unread) => Err(unread(peer, address)),
+        };
+    }
 }
 
-fn ask_key_by(address: &Address, deadline: Deadline) -> Result<PublicKey> {
-    let peer = address.to_string();
-    match connect(address, deadline).map_err(DialFailure::Network).and_then(handshake::ask_key) {
-        Ok(key) => Ok(key),
-        Err(DialFailure::Network(cause)) => Err(Error::Unreachable { peer, why: reason(&cause) }),
-        Err(DialFailure::NotProven(what)) => Err(Error::Protocol { peer, what: what.into() }),
-        Err(DialFailure::Closed) => Err(Error::Protocol {
-            peer,
-            what: "it closed the connection without an answer: it is no egoat, one of another version, or keeps \
-                   this address out for a while"
-                .into(),
-        }),
-    }
+fn key_at(address: &Address, deadline: Deadline) -> std::result::Result<PublicKey, DialFailure> {
+    connect(address, deadline).map_err(DialFailure::Network).and_then(handshake::ask_key)
 }
 
 /// A TCP connection to the first of the host's addresses that takes one; each gets its share of the time.

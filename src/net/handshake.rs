@@ -41,8 +41,10 @@ pub(super) fn lane_preamble() -> [u8; 8] {
 pub enum DialFailure {
     /// The network failed.
     Network(std::io::Error),
-    /// The other side closed before it answered: another key, another program or version, or no wish to talk.
+    /// The other side closed before it answered, and has read what we sent: another key, another program or version.
     Closed,
+    /// It closed and has not read what we sent, which resets the connection: it has no place for us, or is no node.
+    Unread,
     /// It answered with something that is no handshake, or with the proof of another key.
     NotProven(&'static str),
 }
@@ -51,12 +53,22 @@ impl From<ShortRead> for DialFailure {
     fn from(short: ShortRead) -> DialFailure {
         use std::io::ErrorKind::{ConnectionAborted, ConnectionReset, UnexpectedEof};
         match (short.got, short.cause.kind()) {
-            (0, UnexpectedEof | ConnectionReset | ConnectionAborted) => DialFailure::Closed,
+            (0, UnexpectedEof) => DialFailure::Closed,
+            (0, ConnectionReset | ConnectionAborted) => DialFailure::Unread,
             (_, UnexpectedEof | ConnectionReset | ConnectionAborted) => {
                 DialFailure::NotProven("its answer is too short")
             }
             _ => DialFailure::Network(short.cause),
         }
+    }
+}
+
+/// Our first bytes could not be written.
+fn not_taken(cause: std::io::Error) -> DialFailure {
+    use std::io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset};
+    match cause.kind() {
+        BrokenPipe | ConnectionReset | ConnectionAborted => DialFailure::Unread,
+        _ => DialFailure::Network(cause),
     }
 }
 
@@ -75,7 +87,7 @@ pub fn initiate(
         .map_err(|_| DialFailure::NotProven("the key in the peers file cannot be talked to"))?;
     let mut opening = preamble.to_vec();
     opening.extend_from_slice(&first);
-    deadline.write_all(&stream, &opening).map_err(DialFailure::Network)?;
+    deadline.write_all(&stream, &opening).map_err(not_taken)?;
     let mut second = [0; MESSAGE_2_LEN];
     deadline.read_exact(&stream, &mut second)?;
     let (state, _reserved) = state
@@ -94,7 +106,7 @@ pub fn initiate(
 /// the user compares, and pins.
 pub fn ask_key(stream: TcpStream) -> Result<PublicKey, DialFailure> {
     let deadline = Deadline::after(FIRST_MESSAGE);
-    deadline.write_all(&stream, &preamble(PURPOSE_SESSION | ASK_KEY)).map_err(DialFailure::Network)?;
+    deadline.write_all(&stream, &preamble(PURPOSE_SESSION | ASK_KEY)).map_err(not_taken)?;
     let mut key = [0; 32];
     deadline.read_exact(&stream, &mut key)?;
     // Another program that answers at all most likely answers in text, which would pass for a key; a key that is all
