@@ -868,14 +868,28 @@ fn invites_are_issued_found_and_withdrawn() {
 fn requests_are_few_and_the_latest() {
     let dir = directory();
     let home = home(&dir);
+    let note = |byte: u8, name: &str, address: Option<&str>, may: bool| {
+        let address = address.map(|address| address.parse().unwrap());
+        requests::note(&home, key(byte), name.into(), address, || may).unwrap()
+    };
     for byte in 0..70 {
-        assert!(requests::note(&home, key(byte), "stranger".into(), None).unwrap());
+        assert_eq!(note(byte, "stranger", None, true), Some(true));
     }
-    assert!(!requests::note(&home, key(30), "again".into(), Some("host:7".parse().unwrap())).unwrap());
+    assert_eq!(note(30, "again", Some("host:7"), true), Some(false));
     let all = requests::load(&home).unwrap();
     assert_eq!(all.len(), requests::MOST);
     assert_eq!(all[0].key, key(6));
     assert_eq!((all[63].key, all[63].name.as_str()), (key(30), "again"));
+    // What strangers do in one minute is not written again and again, and only so many are noted.
+    let text = std::fs::read_to_string(home.requests_path()).unwrap();
+    assert_eq!(note(30, "again", Some("host:7"), true), Some(false));
+    assert_eq!(note(30, "again", Some("host:8"), false), Some(false));
+    assert_eq!(note(100, "stranger", None, false), None);
+    assert_eq!(std::fs::read_to_string(home.requests_path()).unwrap(), text);
+    std::fs::write(home.requests_path(), text.replace(&format!("host:7 {}", all[63].seconds), "host:7 1"))
+        .unwrap();
+    assert_eq!(note(30, "again", Some("host:7"), false), Some(false));
+    assert!(requests::load(&home).unwrap()[63].seconds >= all[63].seconds, "a minute is over");
     requests::remove(&home, &key(30)).unwrap();
     assert_eq!(requests::load(&home).unwrap().len(), requests::MOST - 1);
 }

@@ -93,10 +93,10 @@ pub struct Serve {
     /// replace files that are there already
     #[argh(switch)]
     pub overwrite: bool,
-    /// peers that may be connected at once (default 512, fewer if the system allows few open files)
+    /// peers that may be connected at once (default 512, fewer where few files may be open)
     #[argh(option, arg_name = "n")]
     pub max_peers: Option<usize>,
-    /// connections of unknowns that may be open at once (default 64)
+    /// connections of unknowns that may be open at once (default 64, fewer where few files may be open)
     #[argh(option, arg_name = "n")]
     pub max_pending: Option<usize>,
     /// make peers of strangers who dial, on first use

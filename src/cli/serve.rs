@@ -3,16 +3,15 @@
 use crate::cli::args::Serve;
 use crate::cli::output::{self, Output};
 use crate::error::{Error, Result};
-use crate::node::admission::{Cause, Limits};
+use crate::node::admission::Cause;
 use crate::node::event::Event;
+use crate::node::limits::Limits;
 use crate::node::listener::Listen;
 use crate::node::running::{self, FilesFrom, FilesTo, Options};
 use crate::store::home::Own;
 use crate::text::{self, json::Object};
 use crate::wire::address::Address;
 
-/// Connections of a peer that says something now and then: one each way.
-const CONNECTIONS: usize = 2;
 /// The most bytes of one transfer unless the user says otherwise.
 pub const MAX_BYTES: u64 = 1 << 30;
 
@@ -41,15 +40,19 @@ pub fn size(given: Option<&str>) -> Result<u64> {
         .ok_or_else(|| Error::usage(format!("{} is no size, such as 500M or 4G", text::clean_line(given))))
 }
 
-/// The limits that the options set, else those that the system allows.
-fn limits(args: &Serve) -> Result<Limits> {
-    let usual = Limits::default();
-    let limits = Limits {
-        seats: args.max_peers.map_or(usual.seats, |peers| peers.saturating_mul(CONNECTIONS)),
-        pending: args.max_pending.unwrap_or(usual.pending),
-    };
-    if limits.seats == 0 || limits.pending == 0 {
+/// The limits that the options set, as far as the system allows them.
+fn limits(out: Output, args: &Serve) -> Result<Limits> {
+    if args.max_peers == Some(0) || args.max_pending == Some(0) {
         return Err(Error::usage("--max-peers and --max-pending are 1 or more"));
+    }
+    let limits = Limits::new(args.max_peers, args.max_pending);
+    let is_less = |wanted: Option<usize>, got: usize| wanted.is_some_and(|wanted| wanted > got);
+    if is_less(args.max_peers, limits.peers()) || is_less(args.max_pending, limits.pending) {
+        out.note(&format!(
+            "the system lets a process open so few files that --max-peers is {}, and --max-pending {}",
+            limits.peers(),
+            limits.pending
+        ));
     }
     Ok(limits)
 }
@@ -61,7 +64,7 @@ pub fn run(own: &Own, out: Output, args: &Serve) -> Result<()> {
         max_bytes: Some(size(args.max_file.as_deref())?),
         overwrite: args.overwrite,
         asks: false,
-        limits: limits(args)?,
+        limits: limits(out, args)?,
         accept_new: args.accept_new,
         messages: true,
         files_from: FilesFrom::Peers,

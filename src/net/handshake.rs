@@ -3,6 +3,7 @@
 //! is welcome is decided above.
 
 use std::net::TcpStream;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::crypto::handshake::{
@@ -98,7 +99,7 @@ pub fn initiate(
     let (third, established) =
         state.write_message_3(&payload).map_err(|_| DialFailure::NotProven("the key agreement failed"))?;
     deadline.write_all(&stream, &third).map_err(DialFailure::Network)?;
-    Session::new(stream, *remote, label.to_owned(), established)
+    Session::new(Arc::new(stream), *remote, label.to_owned(), established)
         .map_err(|_| DialFailure::NotProven("the socket cannot be set up"))
 }
 
@@ -173,13 +174,14 @@ pub struct Accepted {
     pub invite: Option<[u8; 16]>,
 }
 
-/// The acceptor's side. `find_token` gives the token of an invite, `None` for one that this node never issued.
-/// Every failure closes the connection without a byte, so an error is only worth a count.
+/// The acceptor's side. `find_token` gives the token of an invite, `None` for one that this node never issued; `begun` is
+/// called when message 1 is good. Every failure closes the connection without a byte, so an error is only worth a count.
 pub fn respond(
-    stream: TcpStream,
+    stream: Arc<TcpStream>,
     opening: &Opening,
     keys: &StaticKeys,
     find_token: impl Fn(&[u8; 16]) -> Option<Token>,
+    begun: impl FnOnce(),
 ) -> Result<Accepted, Error> {
     let Opening { preamble: given, deadline, first_deadline } = opening;
     if opening.asks_key() {
@@ -194,6 +196,7 @@ pub fn respond(
         Some(id) => Some(find_token(id).ok_or_else(|| closed("an invite that this node did not issue"))?),
         None => None,
     };
+    begun();
     let (state, second) = state
         .write_message_2(token.as_ref(), &[0; PAYLOAD_LEN])
         .map_err(|_| closed("the key agreement failed"))?;

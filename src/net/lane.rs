@@ -61,14 +61,14 @@ pub fn dial(
     let mut second = [0; MESSAGE_LEN];
     deadline.read_exact(&stream, &mut second).map_err(|short| network(short.cause))?;
     let established = state.finish(&second).map_err(failed)?;
-    Session::new(stream, parent.peer, parent.label.clone(), established)
+    Session::new(Arc::new(stream), parent.peer, parent.label.clone(), established)
 }
 
 /// Accepts a lane. `find` gives the session of a ticket that is good for this lane, and how to use it up: that happens
 /// once message 1 has proven that the dialler has the ticket's secret. `None` when that fails, since it happened before
 /// or all is over: a friend may have been late.
 pub fn respond<C, F: FnOnce() -> Option<C>>(
-    stream: TcpStream,
+    stream: Arc<TcpStream>,
     opening: &Opening,
     find: impl FnOnce(&[u8; 16], u8) -> Option<(Arc<Parent>, F)>,
 ) -> Result<Option<(Session, C)>> {

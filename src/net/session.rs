@@ -7,6 +7,7 @@
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::ops::Range;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::crypto::handshake::Established;
@@ -48,7 +49,7 @@ pub struct Binding {
 
 /// One end of a proven connection.
 pub struct Session {
-    stream: TcpStream,
+    stream: Arc<TcpStream>,
     peer: PublicKey,
     label: String,
     outgoing: Outgoing,
@@ -62,7 +63,7 @@ pub struct Session {
 impl Session {
     /// Only `net::handshake` has an [`Established`] to give.
     pub(super) fn new(
-        stream: TcpStream,
+        stream: Arc<TcpStream>,
         peer: PublicKey,
         label: String,
         established: Established,
@@ -112,8 +113,8 @@ impl Session {
     }
 
     /// A second handle, with which another thread can end the connection.
-    pub fn closer(&self) -> io::Result<TcpStream> {
-        self.stream.try_clone()
+    pub fn closer(&self) -> Arc<TcpStream> {
+        Arc::clone(&self.stream)
     }
 
     /// Reads end at the deadline, however many bytes trickle in; without one, after 60 s of silence.
@@ -131,7 +132,7 @@ impl Session {
             self.stream.set_read_timeout(Some(wait))?;
             self.waits = wait;
         }
-        self.incoming.fill(&self.stream)
+        self.incoming.fill(&*self.stream)
     }
 
     /// Queues a message; it is on its way after [`Session::flush`] at the latest.

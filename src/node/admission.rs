@@ -1,98 +1,48 @@
-//! Who may take up a thread: caps on all accepted connections, and on those whose handshake is not done, in all and per
-//! address, with early drops at random in between; and a rate for each address, with penalties for handshakes that fail.
-//! So a flood cannot keep friends out (DESIGN section 5). It leaves out who is a friend.
+//! Who may take up a thread: caps on the connections whose handshake is not done, in all and per address, with early drops
+//! at random in between; a rate for each address, with penalties for handshakes that fail; and caps on the connections of
+//! peers. So a flood cannot keep friends out (DESIGN section 5).
+//!
+//! Strangers can have as many addresses as they like, so caps and drops alone would hit friends as well. A quarter of the
+//! places is therefore kept for addresses from which a peer has come before. These are held to no rate, since strangers
+//! may share them; when their places are taken, those give way who wait longest without a good first message.
+//!
+//! It leaves out who is a friend.
+
+mod source;
 
 use std::collections::HashMap;
-use std::net::IpAddr;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::net::{IpAddr, Shutdown, TcpStream};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
+use crate::crypto::keys::PublicKey;
 use crate::crypto::random_array;
 use crate::error::Error;
+use crate::node::admission::source::{Source, Sources};
+use crate::node::limits::Limits;
 
-/// Accepted connections in all, if the system lets a process have files enough.
-const MOST_SEATS: usize = 1024;
-/// Connections that are not yet authenticated, in all.
-pub const MOST_PENDING: usize = 64;
-/// Of one IPv4 address or IPv6 /64.
+/// Connections of one IPv4 address or IPv6 /64 that are not yet authenticated, if no peer has come from there.
 const MOST_PER_SOURCE: usize = 4;
-/// One newcomer in so many is let in before any is dropped: above a quarter of the most pending, a newcomer is dropped
+/// One place in so many is kept for addresses of peers.
+const RESERVED_PART: usize = 4;
+/// One stranger in so many is let in before any is dropped: above a third of the most strangers, a newcomer is dropped
 /// with a chance that rises to one at all of them.
-const EARLY_PART: usize = 4;
-/// Handshakes of a source at once, and then in a second.
-const BURST: f64 = 10.0;
-const RATE: f64 = 2.0;
-/// A handshake that fails keeps its source out for this long, once that has added up to so much, but no longer than that.
-const PENALTY: Duration = Duration::from_secs(5);
-const ENFORCED: Duration = Duration::from_secs(15);
-const LONGEST_PENALTY: Duration = Duration::from_secs(600);
-/// Sources that are remembered; what comes from more is held to the caps alone.
-const MOST_SOURCES: usize = 16 << 10;
-
-/// One household: an IPv4 address, or the /64 that one IPv6 customer has.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
-enum Source {
-    V4([u8; 4]),
-    V6([u8; 8]),
-}
-
-impl Source {
-    fn of(address: IpAddr) -> Source {
-        match address.to_canonical() {
-            IpAddr::V4(v4) => Source::V4(v4.octets()),
-            IpAddr::V6(v6) => {
-                let [a, b, c, d, e, f, g, h, ..] = v6.octets();
-                Source::V6([a, b, c, d, e, f, g, h])
-            }
-        }
-    }
-}
-
-/// What is remembered of a source.
-struct Standing {
-    pending: usize,
-    /// Handshakes that it may begin at `counted`.
-    tokens: f64,
-    counted: Instant,
-    /// When its penalties are over.
-    penalty: Option<Instant>,
-    /// They added up to enough to be enforced.
-    barred: bool,
-}
-
-impl Standing {
-    fn new(now: Instant) -> Standing {
-        Standing { pending: 0, tokens: BURST, counted: now, penalty: None, barred: false }
-    }
-
-    fn catch_up(&mut self, now: Instant) {
-        let passed = now.saturating_duration_since(self.counted).as_secs_f64();
-        self.tokens = (self.tokens + passed * RATE).min(BURST);
-        self.counted = now;
-        if self.penalty.is_some_and(|end| end <= now) {
-            self.penalty = None;
-            self.barred = false;
-        }
-    }
-
-    fn punish(&mut self, now: Instant) {
-        let end = self.penalty.map_or(now, |end| end.max(now)) + PENALTY;
-        self.penalty = Some(end.min(now + LONGEST_PENALTY));
-        // Those that came within a second count as if they came at once.
-        self.barred |= end + Duration::from_secs(1) > now + ENFORCED;
-    }
-
-    /// As good as one that was never seen.
-    fn is_blank(&self) -> bool {
-        self.pending == 0 && self.tokens >= BURST && self.penalty.is_none()
-    }
-}
+const EARLY_PART: usize = 3;
+/// Connections of one peer: 4 for messages, 4 transfers and 8 lanes.
+const MOST_PER_PEER: usize = 16;
+/// A friend's first message comes right behind its connection, and the last a round trip later. Who takes longer gives
+/// way to others from the same places, first those without a first message.
+const FIRST_GRACE: Duration = Duration::from_millis(20);
+const GRACE: Duration = Duration::from_millis(100);
+/// Strangers who can be noted at once, and then another one after each of these.
+const NOTES: u32 = 16;
+const NOTE: Duration = Duration::from_secs(4);
 
 /// Why a connection was turned away, or came to nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cause {
-    /// All seats are taken.
+    /// All seats are taken, or the system gives no more files or threads.
     Full,
     /// Too many unknowns at once, in all or of one address.
     Crowd,
@@ -122,102 +72,131 @@ impl Refusals {
     }
 }
 
-/// The limits that the user may set.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limits {
-    /// Connections in all.
-    pub seats: usize,
-    /// Connections that are not yet authenticated.
-    pub pending: usize,
-}
-
-impl Default for Limits {
-    /// Half of the files that this process may open are left for dialling, for logs and for received files.
-    fn default() -> Limits {
-        let seats = MOST_SEATS.min(descriptor_limit().unwrap_or(256) / 2);
-        Limits { seats, pending: MOST_PENDING.min(seats.div_ceil(2)) }
-    }
-}
-
-/// The soft limit on open files, where the system tells it in /proc.
-fn descriptor_limit() -> Option<usize> {
-    let limits = std::fs::read_to_string("/proc/self/limits").ok()?;
-    let line = limits.lines().find_map(|line| line.strip_prefix("Max open files"))?;
-    line.split_ascii_whitespace().next()?.parse().ok()
+/// A connection that is not yet authenticated.
+struct Guest {
+    number: u64,
+    source: Source,
+    /// It has one of the places for addresses of peers.
+    is_friendly: bool,
+    since: Instant,
+    /// Its first message was good: it knows our key, at least.
+    has_begun: bool,
+    /// To end it.
+    stream: Option<Arc<TcpStream>>,
 }
 
 #[derive(Default)]
-struct Pending {
-    all: usize,
-    by_source: HashMap<Source, Standing>,
+struct State {
+    /// Oldest first.
+    guests: Vec<Guest>,
+    last_number: u64,
+    /// Guests that were put out, and whose threads have not ended yet.
+    leaving: usize,
+    sources: Sources,
+    /// So few strangers had to do when the system ran short of something, and when that was.
+    shortage: Option<(usize, Instant)>,
+    seats: usize,
+    by_peer: HashMap<PublicKey, usize>,
+    /// When all notes of strangers can be made again.
+    noted: Option<Instant>,
 }
 
 /// The doorman.
 pub struct Admission {
     limits: Limits,
-    pending: Mutex<Pending>,
-    seats: AtomicUsize,
+    state: Mutex<State>,
     refused: [AtomicU64; 6],
 }
 
 impl Admission {
     /// With these limits.
     pub fn new(limits: Limits) -> Admission {
-        let pending = Mutex::default();
-        Admission { limits, pending, seats: AtomicUsize::new(0), refused: Default::default() }
+        Admission { limits, state: Mutex::default(), refused: Default::default() }
     }
 
-    fn pending(&self) -> MutexGuard<'_, Pending> {
-        self.pending.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    /// A thread that panicked left the state as it was between two statements here, which is consistent.
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 
     /// Lets a connection from `address` begin its handshake; `None` turns it away.
-    pub fn admit(self: &Arc<Self>, address: IpAddr) -> Option<Ticket> {
-        self.admit_at(address, Instant::now())
+    pub fn admit(self: &Arc<Self>, address: IpAddr, stream: &Arc<TcpStream>) -> Option<Ticket> {
+        self.admit_at(address, Some(Arc::clone(stream)), Instant::now())
     }
 
-    fn admit_at(self: &Arc<Self>, address: IpAddr, now: Instant) -> Option<Ticket> {
+    fn admit_at(
+        self: &Arc<Self>,
+        address: IpAddr,
+        stream: Option<Arc<TcpStream>>,
+        now: Instant,
+    ) -> Option<Ticket> {
         let source = Source::of(address);
-        let admitted = self.seat().ok_or(Cause::Full).and_then(|seat| {
-            self.enter(source, now)?;
-            Ok(Ticket { pending: PendingPlace { admission: Arc::clone(self), source }, seat })
-        });
-        admitted.map_err(|cause| self.count(cause)).ok()
+        match self.enter(source, stream, now) {
+            Ok(number) => Some(Ticket { admission: Arc::clone(self), number, source }),
+            Err(cause) => {
+                self.count(cause);
+                None
+            }
+        }
     }
 
-    /// Counts a newcomer among the pending.
-    fn enter(&self, source: Source, now: Instant) -> Result<(), Cause> {
-        let mut pending = self.pending();
-        let is_crowded = is_early_drop(pending.all, self.limits.pending, random_array::<1>()[0]);
-        if pending.by_source.len() >= MOST_SOURCES {
-            pending.forget_blank(now);
+    /// Counts a newcomer among the guests; gives its number.
+    fn enter(&self, source: Source, stream: Option<Arc<TcpStream>>, now: Instant) -> Result<u64, Cause> {
+        let mut state = self.state();
+        let reserved = self.limits.pending / RESERVED_PART;
+        let is_friendly = reserved > 0 && state.sources.is_friendly(&source);
+        if is_friendly {
+            if state.make_room(reserved, now)? {
+                self.count(Cause::Crowd);
+            }
+        } else {
+            state.check_stranger(source, self.limits.pending - reserved, now)?;
         }
-        let standing = pending.by_source.entry(source).or_insert_with(|| Standing::new(now));
-        standing.catch_up(now);
-        if standing.barred {
-            return Err(Cause::Penalty);
-        }
-        if standing.pending >= MOST_PER_SOURCE || is_crowded {
-            return Err(Cause::Crowd);
-        }
-        if standing.tokens < 1.0 {
-            return Err(Cause::Rate);
-        }
-        standing.tokens -= 1.0;
-        standing.pending += 1;
-        pending.all += 1;
-        Ok(())
+        state.last_number += 1;
+        let number = state.last_number;
+        state.guests.push(Guest { number, source, is_friendly, since: now, has_begun: false, stream });
+        Ok(number)
     }
 
-    fn seat(self: &Arc<Self>) -> Option<Seat> {
-        let taken = self.seats.fetch_add(1, Ordering::Relaxed);
-        // Dropped, and so given back, when it is one too many.
-        let seat = Seat(Arc::clone(self));
-        (taken < self.limits.seats).then_some(seat)
+    /// The system gives no more threads or files, or no more memory: strangers get fewer places, for as many seconds as
+    /// there are fewer, and those who have waited longest go.
+    pub fn run_short(&self) {
+        self.run_short_at(Instant::now());
+    }
+
+    fn run_short_at(&self, now: Instant) {
+        self.count(Cause::Full);
+        let mut state = self.state();
+        let strangers = state.strangers();
+        let fewer = (strangers * 3 / 4).max(1);
+        state.shortage = Some((fewer, now));
+        for _ in fewer..strangers {
+            let longest = state.longest(|guest| !guest.is_friendly);
+            longest.into_iter().for_each(|index| state.put_out(index));
+        }
+    }
+
+    /// Whether one more stranger may be noted on disk.
+    pub fn may_note(&self) -> bool {
+        let now = Instant::now();
+        let mut state = self.state();
+        let noted = state.noted.map_or(now, |end| end.max(now)) + NOTE;
+        let may = noted <= now + NOTE * NOTES;
+        if may {
+            state.noted = Some(noted);
+        }
+        may
+    }
+
+    /// Peers are expected to come from these addresses.
+    pub fn expect(&self, addresses: impl Iterator<Item = IpAddr>) {
+        let now = Instant::now();
+        let mut state = self.state();
+        addresses.for_each(|address| state.sources.expect(Source::of(address), now));
     }
 
     /// Counts one that was turned away, or came to nothing.
-    pub fn count(&self, cause: Cause) {
+    fn count(&self, cause: Cause) {
         self.refused[cause as usize].fetch_add(1, Ordering::Relaxed);
     }
 
@@ -229,88 +208,173 @@ impl Admission {
         }
         counts
     }
-}
 
-impl Pending {
-    /// Makes room for a new source. If all are of interest, those that are not pending go: then the caps alone hold.
-    fn forget_blank(&mut self, now: Instant) {
-        self.by_source.retain(|_, standing| {
-            standing.catch_up(now);
-            !standing.is_blank()
-        });
-        if self.by_source.len() >= MOST_SOURCES {
-            self.by_source.retain(|_, standing| standing.pending > 0);
-        }
+    /// Gives back memory that is of no use any more.
+    pub fn sweep(&self) {
+        self.state().sources.sweep(Instant::now());
     }
 }
 
-/// Whether the next connection is dropped while `all` of at most `most` are pending; `dice` is uniform.
-fn is_early_drop(all: usize, most: usize, dice: u8) -> bool {
-    let early = most / EARLY_PART;
-    let over = all.saturating_sub(early) * 256;
-    all >= most || usize::from(dice) < over / (most - early).max(1)
+impl State {
+    fn strangers(&self) -> usize {
+        self.guests.iter().filter(|guest| !guest.is_friendly).count()
+    }
+
+    /// Whether a stranger may come in, of whom there may be so many.
+    fn check_stranger(&mut self, source: Source, most: usize, now: Instant) -> Result<(), Cause> {
+        let most = match self.shortage {
+            Some((fewer, since)) => {
+                most.min(fewer.saturating_add(now.saturating_duration_since(since).as_secs() as usize))
+            }
+            None => most,
+        };
+        let strangers = self.strangers();
+        let theirs = self.guests.iter().filter(|guest| guest.source == source).count();
+        let standing = self.sources.standing(source, now);
+        if standing.is_barred() {
+            Err(Cause::Penalty)
+        } else if theirs >= MOST_PER_SOURCE || is_early_drop(strangers, most, || random_array::<1>()[0]) {
+            Err(Cause::Crowd)
+        } else if !standing.take_token() {
+            Err(Cause::Rate)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Makes room in the places for addresses of peers, of which there are so many; says whether somebody had to go.
+    fn make_room(&mut self, places: usize, now: Instant) -> Result<bool, Cause> {
+        if self.guests.iter().filter(|guest| guest.is_friendly).count() < places {
+            return Ok(false);
+        }
+        // Where strangers share the address of one friend, the others are to notice nothing.
+        let share = |of: &Guest| {
+            self.guests.iter().filter(|guest| guest.is_friendly && guest.source == of.source).count()
+        };
+        let crowded = self.guests.iter().filter(|guest| guest.is_friendly).max_by_key(|guest| share(guest));
+        let crowded = crowded.map(|guest| guest.source);
+        let longest = self.longest(|guest| {
+            let grace = if guest.has_begun { GRACE } else { FIRST_GRACE };
+            guest.is_friendly
+                && crowded == Some(guest.source)
+                && now.saturating_duration_since(guest.since) > grace
+        });
+        match longest {
+            Some(index) if self.leaving < places => {
+                self.put_out(index);
+                Ok(true)
+            }
+            _ => Err(Cause::Crowd),
+        }
+    }
+
+    /// Of some guests the one that has waited longest, first without a good first message.
+    fn longest(&self, of: impl Fn(&Guest) -> bool) -> Option<usize> {
+        let guests = self.guests.iter().enumerate().filter(|(_, guest)| of(guest));
+        guests.min_by_key(|(_, guest)| guest.has_begun).map(|(index, _)| index)
+    }
+
+    /// Its thread sees the end of the stream, and ends.
+    fn put_out(&mut self, index: usize) {
+        let guest = self.guests.remove(index);
+        self.leaving += 1;
+        // One that is gone already needs no end.
+        let _ = guest.stream.map(|stream| stream.shutdown(Shutdown::Both));
+    }
+
+    fn guest(&mut self, number: u64) -> Option<&mut Guest> {
+        self.guests.iter_mut().find(|guest| guest.number == number)
+    }
 }
 
-/// A place among all connections, until it is dropped.
-pub struct Seat(Arc<Admission>);
+/// Whether the next connection is dropped while `all` of at most `most` are there; `dice` is uniform.
+fn is_early_drop(all: usize, most: usize, dice: impl FnOnce() -> u8) -> bool {
+    let early = most / EARLY_PART;
+    let over = all.saturating_sub(early) * 256;
+    all >= most || over > 0 && usize::from(dice()) < over / (most - early).max(1)
+}
+
+/// A place among all connections of peers, until it is dropped.
+pub struct Seat {
+    admission: Arc<Admission>,
+    peer: PublicKey,
+}
 
 impl Drop for Seat {
     fn drop(&mut self) {
-        self.0.seats.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-/// A connection of somebody unknown.
-pub struct Ticket {
-    pending: PendingPlace,
-    seat: Seat,
-}
-
-impl Ticket {
-    /// It is known by now: it keeps its seat, is no longer counted among those that are not, and its handshake counts
-    /// for nothing.
-    pub fn into_seat(self) -> Seat {
-        self.pending.standing(|standing| standing.tokens = (standing.tokens + 1.0).min(BURST));
-        self.seat
-    }
-
-    /// Its handshake failed. A connection that was lost may have been a friend's, and is held to the rate alone.
-    pub fn fail(self, error: &Error) {
-        self.pending.admission.count(Cause::Handshake);
-        if !matches!(error, Error::Lost { .. }) {
-            self.pending.standing(|standing| standing.punish(Instant::now()));
+        let mut state = self.admission.state();
+        state.seats -= 1;
+        if let Some(count) = state.by_peer.get_mut(&self.peer) {
+            *count -= 1;
+            if *count == 0 {
+                state.by_peer.remove(&self.peer);
+            }
         }
-    }
-
-    /// It proved a key that is no peer's, or of one who is blocked.
-    pub fn turn_away(self) {
-        self.pending.admission.count(Cause::Stranger);
     }
 }
 
 /// A place among the connections of unknowns, until it is dropped.
-struct PendingPlace {
+pub struct Ticket {
     admission: Arc<Admission>,
+    number: u64,
     source: Source,
 }
 
-impl PendingPlace {
-    fn standing(&self, change: impl FnOnce(&mut Standing)) {
-        if let Some(standing) = self.admission.pending().by_source.get_mut(&self.source) {
-            change(standing);
+impl Ticket {
+    /// Its first message was good.
+    pub fn begin(&self) {
+        if let Some(guest) = self.admission.state().guest(self.number) {
+            guest.has_begun = true;
+        }
+    }
+
+    /// It is a peer: it takes a seat, if there is one, and others may come from where it came from.
+    pub fn seat(self, peer: PublicKey) -> std::result::Result<Seat, Ticket> {
+        let admission = Arc::clone(&self.admission);
+        let mut state = admission.state();
+        state.sources.befriend(self.source, Instant::now());
+        let its = state.by_peer.get(&peer).copied().unwrap_or(0);
+        if state.seats >= admission.limits.seats || its >= MOST_PER_PEER {
+            admission.count(Cause::Full);
+            return Err(self);
+        }
+        state.seats += 1;
+        state.by_peer.insert(peer, its + 1);
+        drop(state);
+        Ok(Seat { admission, peer })
+    }
+
+    /// Its handshake failed. A connection that was lost may have been a friend's, and is held to the rate alone; so is one
+    /// from where a peer has come before, since it may be that one's neighbour who fails.
+    pub fn fail(self, error: &Error) {
+        let mut state = self.admission.state();
+        let Some(guest) = state.guest(self.number) else {
+            // It was put out, and counted then.
+            return;
+        };
+        let is_friendly = guest.is_friendly;
+        self.admission.count(Cause::Handshake);
+        if !is_friendly && !matches!(error, Error::Lost { .. }) {
+            let now = Instant::now();
+            state.sources.standing(self.source, now).punish(now);
+        }
+    }
+
+    /// It proved a key that is no peer's, or of one who is blocked. It keeps its place while it is told.
+    pub fn turn_away(&self, is_blocked: bool) {
+        self.admission.count(Cause::Stranger);
+        if is_blocked {
+            self.admission.state().sources.end_friendship(&self.source);
         }
     }
 }
 
-impl Drop for PendingPlace {
+impl Drop for Ticket {
     fn drop(&mut self) {
-        let mut pending = self.admission.pending();
-        pending.all -= 1;
-        if let Some(standing) = pending.by_source.get_mut(&self.source) {
-            standing.pending -= 1;
-            if standing.is_blank() {
-                pending.by_source.remove(&self.source);
-            }
+        let mut state = self.admission.state();
+        match state.guests.iter().position(|guest| guest.number == self.number) {
+            Some(index) => drop(state.guests.remove(index)),
+            None => state.leaving -= 1,
         }
     }
 }
@@ -318,52 +382,95 @@ impl Drop for PendingPlace {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::crypto::keys::Seed;
+
+    const PENDING: usize = 64;
+    const RESERVED: usize = PENDING / RESERVED_PART;
 
     fn ip(text: &str) -> IpAddr {
         text.parse().expect("literal")
     }
 
     fn admission() -> Arc<Admission> {
-        Arc::new(Admission::new(Limits { seats: 100, pending: MOST_PENDING }))
+        Arc::new(Admission::new(Limits { seats: 100, pending: PENDING }))
+    }
+
+    fn key() -> PublicKey {
+        Seed::generate().static_keys().public()
+    }
+
+    impl Admission {
+        fn try_at(self: &Arc<Self>, address: &str, at: Instant) -> Option<Ticket> {
+            self.admit_at(ip(address), None, at)
+        }
+
+        fn try_now(self: &Arc<Self>, address: &str) -> Option<Ticket> {
+            self.try_at(address, Instant::now())
+        }
+
+        fn guests_and_leaving(&self) -> (usize, usize) {
+            let state = self.state();
+            (state.guests.len(), state.leaving)
+        }
+
+        /// As many as come in at one moment, each from an address of its own.
+        fn fill_with_strangers(self: &Arc<Self>, now: Instant) -> Vec<Ticket> {
+            (0..10_000_u32)
+                .filter_map(|number| self.admit_at(IpAddr::from(number.to_be_bytes()), None, now))
+                .collect()
+        }
     }
 
     #[test]
     fn an_address_has_its_share_and_gets_it_back() {
         let admission = admission();
-        let tickets: Vec<_> = (0..MOST_PER_SOURCE).filter_map(|_| admission.admit(ip("10.0.0.1"))).collect();
+        let tickets: Vec<_> = (0..MOST_PER_SOURCE).filter_map(|_| admission.try_now("10.0.0.1")).collect();
         assert_eq!(tickets.len(), MOST_PER_SOURCE);
-        assert!(admission.admit(ip("10.0.0.1")).is_none());
-        assert!(admission.admit(ip("::ffff:10.0.0.1")).is_none(), "the mapped form is the same address");
-        assert!(admission.admit(ip("10.0.0.2")).is_some());
+        assert!(admission.try_now("10.0.0.1").is_none());
+        assert!(admission.try_now("::ffff:10.0.0.1").is_none(), "the mapped form is the same address");
+        assert!(admission.try_now("10.0.0.2").is_some());
         drop(tickets);
-        assert!(admission.admit(ip("10.0.0.1")).is_some());
-        assert_eq!(admission.pending().all, 0);
-        assert_eq!(admission.seats.load(Ordering::Relaxed), 0);
+        assert!(admission.try_now("10.0.0.1").is_some());
+        assert!(admission.state().guests.is_empty());
         assert_eq!(admission.take_refusals().of(Cause::Crowd), 2);
         assert_eq!(admission.take_refusals().total(), 0);
     }
 
     #[test]
-    fn those_who_are_known_keep_a_seat_until_they_leave() {
-        let admission = Arc::new(Admission::new(Limits { seats: 2, pending: MOST_PENDING }));
-        let seats: Vec<Seat> =
-            (0..2).filter_map(|_| admission.admit(ip("10.0.0.1"))).map(Ticket::into_seat).collect();
+    fn peers_have_seats_until_they_leave() {
+        let admission = Arc::new(Admission::new(Limits { seats: 2, pending: PENDING }));
+        let sit = || admission.try_now("10.0.0.1").expect("a place").seat(key());
+        let seats: Vec<Seat> = (0..2).filter_map(|_| sit().ok()).collect();
         assert_eq!(seats.len(), 2);
-        assert_eq!(admission.pending().all, 0);
-        assert!(admission.pending().by_source.is_empty(), "nothing is remembered of friends");
-        assert!(admission.admit(ip("10.0.0.2")).is_none(), "all seats are taken");
-        drop(seats);
-        assert!(admission.admit(ip("10.0.0.2")).is_some());
+        assert!(admission.state().guests.is_empty());
+        let refused = sit();
+        assert!(refused.is_err(), "all seats are taken");
+        assert_eq!(admission.state().guests.len(), 1, "its place is kept while it is told");
+        drop((seats, refused));
+        assert!(sit().is_ok());
+        let state = admission.state();
+        assert_eq!((state.guests.len(), state.seats, state.by_peer.len()), (0, 0, 0));
         assert_eq!(admission.take_refusals().of(Cause::Full), 1);
+    }
+
+    #[test]
+    fn one_peer_does_not_take_all_seats() {
+        let admission = admission();
+        let peer = key();
+        let seats: Vec<Seat> = (0..MOST_PER_PEER + 5)
+            .filter_map(|_| admission.try_now("10.0.0.1").expect("a place").seat(peer).ok())
+            .collect();
+        assert_eq!(seats.len(), MOST_PER_PEER);
+        assert!(admission.try_now("10.0.0.1").expect("a place").seat(key()).is_ok());
     }
 
     #[test]
     fn one_ipv6_customer_is_one_source() {
         let admission = admission();
         let tickets: Vec<_> =
-            (0..8).filter_map(|host| admission.admit(ip(&format!("2001:db8::{host}")))).collect();
+            (0..8).filter_map(|host| admission.try_now(&format!("2001:db8::{host}"))).collect();
         assert_eq!(tickets.len(), MOST_PER_SOURCE);
-        assert!(admission.admit(ip("2001:db8:0:1::1")).is_some());
+        assert!(admission.try_now("2001:db8:0:1::1").is_some());
     }
 
     #[test]
@@ -371,20 +478,20 @@ mod tests {
         let (admission, start) = (admission(), Instant::now());
         let taken = |at: f64, tries: usize| {
             let now = start + Duration::from_secs_f64(at);
-            (0..tries).filter(|_| admission.admit_at(ip("10.0.0.1"), now).is_some()).count()
+            (0..tries).filter(|_| admission.try_at("10.0.0.1", now).is_some()).count()
         };
         assert_eq!(taken(0.0, 30), 10);
         assert_eq!(taken(0.4, 5), 0);
         assert_eq!(taken(1.0, 5), 2);
         assert_eq!(taken(61.0, 30), 10);
-        assert!(admission.admit_at(ip("10.0.0.2"), start).is_some());
+        assert!(admission.try_at("10.0.0.2", start).is_some());
     }
 
     #[test]
     fn the_handshakes_of_friends_do_not_count() {
         let admission = admission();
         for _ in 0..1000 {
-            drop(admission.admit(ip("10.0.0.1")).expect("welcome").into_seat());
+            drop(admission.try_now("10.0.0.1").expect("welcome").seat(key()));
         }
     }
 
@@ -399,48 +506,114 @@ mod tests {
     #[test]
     fn failures_add_up_until_their_source_is_kept_out() {
         let (admission, start) = (admission(), Instant::now());
-        let try_at = |at: u64| admission.admit_at(ip("10.0.0.1"), start + Duration::from_secs(at));
+        let try_at = |at: u64| admission.try_at("10.0.0.1", start + Duration::from_secs(at));
         for _ in 0..2 {
             try_at(0).expect("two mistakes are nothing").fail(&bad());
         }
         try_at(0).expect("lines are cut").fail(&lost());
         try_at(0).expect("the third is the last one").fail(&bad());
         assert!(try_at(1).is_none() && try_at(14).is_none());
-        assert_eq!(admission.take_refusals().of(Cause::Penalty), 2);
+        let refusals = admission.take_refusals();
+        assert_eq!((refusals.of(Cause::Penalty), refusals.of(Cause::Handshake)), (2, 4));
         assert!(try_at(17).is_some(), "three times five seconds are over");
     }
 
     #[test]
-    fn a_penalty_has_an_end() {
-        let now = Instant::now();
-        let mut standing = Standing::new(now);
-        for _ in 0..1000 {
-            standing.punish(now);
+    fn a_friend_comes_in_whatever_its_neighbours_did() {
+        let admission = admission();
+        drop(admission.try_now("10.0.0.1").expect("a place").seat(key()));
+        for _ in 0..100 {
+            admission.try_now("10.0.0.1").expect("never kept out").fail(&bad());
         }
-        standing.catch_up(now + LONGEST_PENALTY - Duration::from_secs(1));
-        assert!(standing.barred);
-        standing.catch_up(now + LONGEST_PENALTY);
-        assert!(!standing.barred);
+        admission.expect([ip("10.0.0.2")].into_iter());
+        for _ in 0..100 {
+            admission.try_now("10.0.0.2").expect("never too often").fail(&bad());
+        }
+        admission.try_now("10.0.0.2").expect("a place").turn_away(true);
+        assert!((0..100).filter_map(|_| admission.try_now("10.0.0.2")).count() < 100, "it is blocked now");
     }
 
     #[test]
-    fn what_is_remembered_has_an_end() {
+    fn strangers_leave_places_for_friends() {
         let admission = admission();
-        let now = Instant::now();
-        for number in 0..3 * MOST_SOURCES as u32 {
-            let ticket = admission.admit_at(IpAddr::from(number.to_be_bytes()), now);
-            drop(ticket.expect("each is a new address"));
+        admission.expect([ip("10.0.0.1")].into_iter());
+        let strangers = admission.fill_with_strangers(Instant::now());
+        assert_eq!(strangers.len(), PENDING - RESERVED);
+        let friends: Vec<_> = (0..RESERVED).filter_map(|_| admission.try_now("10.0.0.1")).collect();
+        assert_eq!(friends.len(), RESERVED);
+        assert!(admission.try_now("10.0.0.1").is_none(), "nobody has waited long enough to go");
+    }
+
+    #[test]
+    fn who_keeps_friends_waiting_gives_way() {
+        let (admission, start) = (admission(), Instant::now());
+        let later = |millis: u64| start + Duration::from_millis(millis);
+        admission.expect([ip("10.0.0.1"), ip("10.0.0.2")].into_iter());
+        let friend = admission.try_at("10.0.0.2", start).expect("a place");
+        let mut tickets: Vec<_> =
+            (1..RESERVED as u64).filter_map(|at| admission.try_at("10.0.0.1", later(at))).collect();
+        assert_eq!(tickets.len(), RESERVED - 1);
+        tickets[0].begin();
+        let is_here = |number: u64| admission.state().guest(number).is_some();
+        assert!(admission.try_at("10.0.0.2", later(20)).is_none());
+        tickets.extend(admission.try_at("10.0.0.2", later(30)));
+        // The oldest one has begun, and the next one goes; who has an address alone stays.
+        assert!(is_here(tickets[0].number) && !is_here(tickets[1].number) && is_here(friend.number));
+        tickets.iter().for_each(Ticket::begin);
+        assert!(admission.try_at("10.0.0.1", later(60)).is_none());
+        tickets.extend(admission.try_at("10.0.0.1", later(200)));
+        assert!(!is_here(tickets[0].number) && is_here(tickets[2].number) && is_here(friend.number));
+        assert_eq!(admission.guests_and_leaving(), (RESERVED, 2));
+        drop((tickets, friend));
+        assert_eq!(admission.guests_and_leaving(), (0, 0));
+    }
+
+    #[test]
+    fn those_who_were_put_out_are_counted_once() {
+        let (admission, start) = (admission(), Instant::now());
+        admission.expect([ip("10.0.0.1")].into_iter());
+        let old: Vec<_> = (0..RESERVED).filter_map(|_| admission.try_at("10.0.0.1", start)).collect();
+        let _new: Vec<_> = (0..RESERVED)
+            .filter_map(|_| admission.try_at("10.0.0.1", start + Duration::from_secs(1)))
+            .collect();
+        old.into_iter().for_each(|ticket| ticket.fail(&lost()));
+        let refusals = admission.take_refusals();
+        assert_eq!((refusals.of(Cause::Crowd), refusals.of(Cause::Handshake)), (RESERVED as u64, 0));
+    }
+
+    #[test]
+    fn strangers_get_fewer_places_when_the_system_runs_short() {
+        let (admission, now) = (admission(), Instant::now());
+        let strangers = admission.fill_with_strangers(now);
+        admission.run_short_at(now);
+        let left = (PENDING - RESERVED) * 3 / 4;
+        assert_eq!(admission.state().guests.len(), left);
+        drop(strangers);
+        assert_eq!(admission.fill_with_strangers(now).len(), left);
+        let later = now + Duration::from_secs(PENDING as u64);
+        let again = admission.fill_with_strangers(later);
+        assert_eq!(again.len(), PENDING - RESERVED, "it is over by then");
+        for _ in 0..50 {
+            admission.run_short_at(later);
         }
-        assert!(admission.pending().by_source.len() <= MOST_SOURCES);
+        assert_eq!(admission.state().guests.len(), 1);
+    }
+
+    #[test]
+    fn notes_of_strangers_have_a_rate() {
+        let admission = admission();
+        assert_eq!((0..1000).filter(|_| admission.may_note()).count(), NOTES as usize);
     }
 
     #[test]
     fn drops_begin_above_the_early_mark_and_are_certain_at_the_cap() {
-        let early = MOST_PENDING / EARLY_PART;
-        assert!((0..=255).all(|dice| !is_early_drop(early, MOST_PENDING, dice)));
-        assert!((0..=255).all(|dice| is_early_drop(MOST_PENDING, MOST_PENDING, dice)));
-        let half = |dice: &u8| is_early_drop((early + MOST_PENDING) / 2, MOST_PENDING, *dice);
+        let most = PENDING - RESERVED;
+        let early = most / EARLY_PART;
+        assert_eq!((early, most), (16, 48));
+        assert!((0..=255).all(|dice| !is_early_drop(early, most, || dice)));
+        assert!((0..=255).all(|dice| is_early_drop(most, most, || dice)));
+        let half = |dice: &u8| is_early_drop((early + most) / 2, most, || *dice);
         assert_eq!((0..=255).filter(half).count(), 128);
-        assert!(is_early_drop(1, 1, 255) && !is_early_drop(0, 1, 0));
+        assert!(is_early_drop(1, 1, || 255) && !is_early_drop(0, 1, || 0));
     }
 }

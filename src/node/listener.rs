@@ -2,9 +2,10 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
-use std::sync::Arc;
+use std::sync::mpsc::Receiver;
+use std::sync::{Arc, Mutex};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::error::{Error, Result};
 use crate::net::deadline::Deadline;
@@ -16,18 +17,22 @@ use crate::node::dialler::{receive_messages, send_messages};
 use crate::node::event::Event;
 use crate::node::flow;
 use crate::node::inbound;
-use crate::node::pairing::{self, Profile, Verdict};
+use crate::node::pairing::{self, Profile, Verdict, Visitor};
 use crate::node::roster::{Contact, Via};
 use crate::node::running::Shared;
 use crate::store::attempts;
 use crate::store::invites;
 use crate::store::peers::Peer;
-
 use crate::wire::address::{Address, DEFAULT_PORT};
 use crate::wire::message::{Kind, Message, Refusal};
 
 /// After accept() failed for want of descriptors or memory.
 const PAUSE: Duration = Duration::from_millis(100);
+/// Those who are turned away are left waiting for so long: who comes again at once comes less often so.
+const DELAY: Duration = Duration::from_millis(100);
+
+/// A connection, and when it is closed.
+pub type TurnedAway = (Instant, Arc<TcpStream>);
 
 /// An address to listen on: like one to dial, but port 0 takes a free one.
 pub struct Listen {
@@ -83,75 +88,111 @@ pub fn accept(shared: &Arc<Shared>, listener: &TcpListener) {
             // The connection was gone before it was ours.
             Err(cause) if cause.kind() == io::ErrorKind::ConnectionAborted => {}
             // EMFILE, ENFILE, ENOMEM: descriptors come back as connections end.
-            Err(_) => thread::sleep(PAUSE),
+            Err(_) => {
+                shared.admission().run_short();
+                thread::sleep(PAUSE);
+            }
         }
+    }
+}
+
+/// Closes those who were turned away, each at its time.
+pub fn close_later(turned_away: &Receiver<TurnedAway>) {
+    for (time, stream) in turned_away {
+        thread::sleep(time.saturating_duration_since(Instant::now()));
+        drop(stream);
     }
 }
 
 /// A thread for the connection; without one, the connection is closed, and nothing more.
 fn start(shared: &Arc<Shared>, stream: TcpStream, from: IpAddr) {
-    let Some(ticket) = shared.admission().admit(from) else { return };
+    let stream = Arc::new(stream);
+    let Some(ticket) = shared.admission().admit(from, &stream) else {
+        // If too many wait already, it is closed now.
+        let _ = shared.turned_away().try_send((Instant::now() + DELAY, stream));
+        return;
+    };
     let there = Arc::clone(shared);
-    let _ = shared.spawn("handshake", move || {
-        let shared = there;
-        // A stranger's failed handshake is not worth a word.
-        let opening = match Opening::read(&stream) {
-            Ok(opening) => opening,
-            Err(error) => return ticket.fail(&error),
-        };
-        if opening.is_lane() {
-            return start_lane(&shared, stream, &opening, ticket);
-        }
-        let find_token = |id: &[u8; 16]| Some(invites::find(shared.own().home(), id).ok()??.token);
-        let accepted = handshake::respond(stream, &opening, shared.own().keys(), find_token);
-        let accepted = match accepted {
-            Ok(accepted) => accepted,
-            // Who only wanted to know the key has it.
-            Err(_) if opening.asks_key() => return,
-            Err(error) => return ticket.fail(&error),
-        };
-        // In a thread of its own: the handshake has touched a hundred KiB of this one's stack, which an idle
-        // connection must not keep.
-        let there = Arc::clone(&shared);
-        let _ = shared.spawn("session", move || {
-            if let Err(error) = serve(&there, accepted, ticket) {
-                there.trouble(error);
-            }
-        });
-    });
+    if shared.spawn("handshake", move || shake_hands(&there, stream, ticket)).is_err() {
+        shared.admission().run_short();
+    }
+}
+
+/// A stranger's failed handshake is not worth a word.
+fn shake_hands(shared: &Arc<Shared>, stream: Arc<TcpStream>, ticket: Ticket) {
+    let opening = match Opening::read(&stream) {
+        Ok(opening) => opening,
+        Err(error) => return ticket.fail(&error),
+    };
+    if opening.is_lane() {
+        return start_lane(shared, stream, &opening, ticket);
+    }
+    let find_token = |id: &[u8; 16]| Some(invites::find(shared.own().home(), id).ok()??.token);
+    let begun = || ticket.begin();
+    let accepted = match handshake::respond(stream, &opening, shared.own().keys(), find_token, begun) {
+        Ok(accepted) => accepted,
+        // Who only wanted to know the key has it.
+        Err(Error::Lost { .. }) if opening.asks_key() => return,
+        Err(error) => return ticket.fail(&error),
+    };
+    // In a thread of its own, if there is one: the handshake has touched a hundred KiB of this one's stack, which an idle
+    // connection must not keep.
+    let proven = Arc::new(Mutex::new(Some((accepted, ticket))));
+    let (there, its) = (Arc::clone(shared), Arc::clone(&proven));
+    if shared.spawn("session", move || serve_proven(&there, &its)).is_err() {
+        serve_proven(shared, &proven);
+    }
+}
+
+fn serve_proven(shared: &Arc<Shared>, proven: &Mutex<Option<(Accepted, Ticket)>>) {
+    let taken = proven.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).take();
+    let Some((accepted, ticket)) = taken else { return };
+    if let Err(error) = receive(shared, accepted, ticket) {
+        shared.trouble(error);
+    }
 }
 
 /// A lane goes on in this thread: its handshake is small, and it will not be idle.
-fn start_lane(shared: &Arc<Shared>, stream: TcpStream, opening: &Opening, ticket: Ticket) {
+fn start_lane(shared: &Arc<Shared>, stream: Arc<TcpStream>, opening: &Opening, ticket: Ticket) {
     let transfers = shared.transfers();
     let accepted = lane::respond(stream, opening, |name, index| {
         let name = *name;
-        Some((transfers.find(&name, index)?, move || transfers.claim(&name, index)))
+        let found = transfers.find(&name, index)?;
+        ticket.begin();
+        Some((found, move || transfers.claim(&name, index)))
     });
-    let accepted = match accepted {
-        Ok(accepted) => accepted,
+    let (mut session, lane) = match accepted {
+        Ok(Some(accepted)) => accepted,
+        Ok(None) => return,
         Err(error) => return ticket.fail(&error),
     };
-    let _seat = ticket.into_seat();
-    if let Some((mut session, lane)) = accepted {
+    if let Ok(_seat) = ticket.seat(session.peer()) {
         inbound::serve_lane(&lane, &mut session);
     }
 }
 
-/// Serves a proven connection: who it is, whether it is welcome, and what it is for.
-fn serve(shared: &Arc<Shared>, accepted: Accepted, ticket: Ticket) -> Result<()> {
+/// Receives a proven connection: who it is, and whether it is welcome. What goes wrong before that is known is a stranger's
+/// failure, and not worth a word either.
+fn receive(shared: &Arc<Shared>, accepted: Accepted, ticket: Ticket) -> Result<()> {
     let Accepted { mut session, kind, invite } = accepted;
     session.set_deadline(Some(Deadline::after(HANDSHAKE)));
-    let profile = Profile::read(&mut session)?;
+    let profile = match Profile::read(&mut session) {
+        Ok(profile) => profile,
+        Err(error) => {
+            ticket.fail(&error);
+            return Ok(());
+        }
+    };
     session.set_deadline(None);
     if invite.is_some() && kind != Kind::Pair {
-        return session.finish(&Message::Refused(Refusal::Unsupported));
+        ticket.turn_away(false);
+        return refuse(session, ticket, Refusal::Unsupported);
     }
     let home = shared.own().home();
     let invite = invite.map(|id| invites::find(home, &id)).transpose()?.flatten();
-    let verdict =
-        pairing::judge(home, session.peer(), invite.as_ref(), &profile, shared.options().accept_new)?;
-    let peer = match verdict {
+    let visitor = Visitor { key: session.peer(), profile: &profile, invite: invite.as_ref() };
+    let may_note = || shared.admission().may_note();
+    let peer = match pairing::judge(home, &visitor, shared.options().accept_new, may_note)? {
         Verdict::Peer(peer) => peer,
         Verdict::Added(peer) => {
             shared.tell(Event::Paired { peer: peer.name.clone(), fingerprint: peer.key.fingerprint() });
@@ -162,21 +203,35 @@ fn serve(shared: &Arc<Shared>, accepted: Accepted, ticket: Ticket) -> Result<()>
                 let name = profile.name.unwrap_or_else(|| "stranger".into());
                 shared.tell(Event::Request { name, fingerprint: session.peer().fingerprint() });
             }
-            ticket.turn_away();
-            return session.finish(&Message::Refused(refusal));
+            ticket.turn_away(refusal == Refusal::Blocked);
+            return refuse(session, ticket, refusal);
         }
     };
     session.set_label(&peer.name);
     shared.refresh_roster()?;
-    let _seat = ticket.into_seat();
+    match ticket.seat(peer.key) {
+        Ok(_seat) => serve(shared, session, kind, &peer),
+        Err(ticket) => refuse(session, ticket, Refusal::Busy),
+    }
+}
+
+/// Says why not. Its place is taken until it has read that; if it does not care to, nobody else does.
+fn refuse(session: Session, ticket: Ticket, why: Refusal) -> Result<()> {
+    let _ = session.finish(&Message::Refused(why));
+    drop(ticket);
+    Ok(())
+}
+
+/// Serves a peer's connection.
+fn serve(shared: &Arc<Shared>, session: Session, kind: Kind, peer: &Peer) -> Result<()> {
     match kind {
         Kind::Pair => pair(shared, session),
         Kind::Push | Kind::Pull if !shared.options().messages => {
             session.finish(&Message::Refused(Refusal::Unsupported))
         }
-        Kind::Push => serve_push(shared, session, &peer),
-        Kind::Pull => serve_pull(shared, session, &peer),
-        Kind::Files => inbound::serve(shared, session, &peer),
+        Kind::Push => serve_push(shared, session, peer),
+        Kind::Pull => serve_pull(shared, session, peer),
+        Kind::Files => inbound::serve(shared, session, peer),
     }
 }
 
@@ -211,7 +266,7 @@ fn serve_pull(shared: &Arc<Shared>, mut session: Session, peer: &Peer) -> Result
     let Some(_connection) = shared.connect(&contact, &peer.name, true) else {
         return session.finish(&Message::Refused(Refusal::Busy));
     };
-    let Some(_sending) = contact.begin_sending(Via::Pull, session.closer().ok()) else {
+    let Some(_sending) = contact.begin_sending(Via::Pull, Some(session.closer())) else {
         return session.finish(&Message::Refused(Refusal::Busy));
     };
     contact.set_failed(false);

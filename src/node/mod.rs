@@ -2,7 +2,7 @@
 //!
 //! One thread serves one socket, and on a socket messages flow one way: [`flow`] has the two straight loops. Who dials
 //! and who sends are separate: [`dialler`] pushes to every peer that has an address, and pulls from one that cannot dial
-//! us; [`listener`] serves the same two loops to those who dial us. [`roster`] is what the threads of one peer know of
+//! us; [`listener`] serves the same two loops to those who dial us, as far as [`admission`] lets them in. [`roster`] is what the threads of one peer know of
 //! each other. Front-ends append to an outbox and ring the [`doorbell`]; where no node runs, [`delivery`] does for one
 //! message what a node would do. Files come in by [`inbound`], whose connections [`transfers`] keeps apart, to the disk
 //! or to a [`pipe`], and go out by [`outbound`], those of the outbox by [`queued`].
@@ -15,6 +15,7 @@ pub mod doorbell;
 pub mod event;
 pub mod flow;
 pub mod inbound;
+pub mod limits;
 pub mod listener;
 pub mod outbound;
 pub mod pairing;

@@ -87,15 +87,25 @@ const fn refused(refusal: Refusal) -> Verdict {
     Verdict::Refused { refusal, noted: false }
 }
 
+/// A dialler who has proven its key.
+pub struct Visitor<'a> {
+    /// Its key.
+    pub key: PublicKey,
+    /// What it says of itself.
+    pub profile: &'a Profile,
+    /// The invite that it used.
+    pub invite: Option<&'a Invite>,
+}
+
 /// Decides about a proven dialler. A peer is let in; the bearer of a good invite becomes a peer in the same write that
-/// consumes the invite; a stranger becomes one if `accept_new`, else it is noted.
+/// consumes the invite; a stranger becomes one if `accept_new`, else it is noted, if one more `may_note`.
 pub fn judge(
     home: &Home,
-    key: PublicKey,
-    invite: Option<&Invite>,
-    profile: &Profile,
+    visitor: &Visitor,
     accept_new: bool,
+    may_note: impl FnOnce() -> bool,
 ) -> Result<Verdict> {
+    let &Visitor { key, profile, invite } = visitor;
     let verdict = Peers::edit(home, |peers| {
         let invite_id = invite.map(|invite| invites::id_text(&invite.token.invite_id()));
         let by_another = |id: &String| peers.iter().any(|peer| peer.used_invite(id) && peer.key != key);
@@ -137,8 +147,10 @@ pub fn judge(
         return Ok(verdict);
     }
     let name = profile.name.clone().unwrap_or_else(|| "stranger".into());
-    let noted = requests::note(home, key, name, profile.address.clone())?;
-    Ok(Verdict::Refused { refusal: Refusal::Unknown, noted })
+    Ok(match requests::note(home, key, name, profile.address.clone(), may_note)? {
+        Some(noted) => Verdict::Refused { refusal: Refusal::Unknown, noted },
+        None => refused(Refusal::Busy),
+    })
 }
 
 /// Pairs with the node of `link`; `name` is what it will be called here, else what it calls itself.

@@ -32,7 +32,7 @@ struct State {
     /// The last attempt to reach the peer failed, and a note of it was written.
     failed: bool,
     /// The thread that sends, and a handle to end its connection.
-    sending: Option<(u64, Via, Option<TcpStream>)>,
+    sending: Option<(u64, Via, Option<Arc<TcpStream>>)>,
     /// Gives each sending thread a number.
     senders: u64,
     receiving: usize,
@@ -182,7 +182,7 @@ impl Contact {
 
     /// Claims the sending of messages to this peer: only one thread does it at a time. A pull replaces an earlier pull,
     /// whose connection must be dead, since a home has one node.
-    pub fn begin_sending(self: &Arc<Self>, via: Via, closer: Option<TcpStream>) -> Option<Sending> {
+    pub fn begin_sending(self: &Arc<Self>, via: Via, closer: Option<Arc<TcpStream>>) -> Option<Sending> {
         let mut state = self.state();
         match &state.sending {
             Some((_, Via::Pull, Some(old))) if via == Via::Pull => drop(old.shutdown(Shutdown::Both)),
@@ -300,11 +300,6 @@ impl Roster {
     /// The contact with this key.
     pub fn get(&self, key: &PublicKey) -> Option<Arc<Contact>> {
         self.contacts().get(key).cloned()
-    }
-
-    /// Takes out a contact that could not get its threads, to be tried again.
-    pub fn forget(&self, key: &PublicKey) {
-        self.contacts().remove(key);
     }
 
     /// All contacts.

@@ -3,23 +3,24 @@
 use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::mpsc::{self, Receiver};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::crypto::keys::PublicKey;
 use crate::error::{Error, Result};
 use crate::net::local;
-use crate::node::admission::{Admission, Limits};
+use crate::node::admission::Admission;
 use crate::node::delivery;
 use crate::node::dialler;
 use crate::node::doorbell::Doorbell;
 use crate::node::event::Event;
-use crate::node::listener::{self, Listen};
+use crate::node::limits::Limits;
+use crate::node::listener::{self, Listen, TurnedAway};
 use crate::node::pairing::OwnProfile;
 use crate::node::pipe::Pipe;
 use crate::node::queued;
-use crate::node::roster::{Connection, Contact, Roster};
+use crate::node::roster::{Connection, Contact, Roster, Via};
 use crate::node::transfers::Transfers;
 use crate::store::home::Own;
 use crate::store::node_lock::{self, NodeInfo, NodeLock};
@@ -33,7 +34,7 @@ pub const STACK: usize = 256 << 10;
 const EVENTS: usize = 256;
 /// The machine's own addresses are compared this often.
 const NETWORK: Duration = Duration::from_secs(5);
-/// Those who were turned away are told of this often, if there are any.
+/// Those who were turned away are told of this often at most.
 const COUNT: Duration = Duration::from_secs(60);
 /// Those who deliver without a node let go within this.
 const HOLD: Duration = Duration::from_secs(30);
@@ -108,12 +109,15 @@ pub struct Shared {
     options: Options,
     roster: Roster,
     admission: Arc<Admission>,
+    turned_away: mpsc::SyncSender<TurnedAway>,
     doorbell: Doorbell,
     listening_port: u16,
     events: mpsc::SyncSender<Event>,
     /// The version of the peers file that was read last.
     peers_version: Mutex<Option<(SystemTime, u64)>>,
     transfers: Arc<Transfers>,
+    /// Peers whose threads could not be started.
+    undialled: Mutex<Vec<(Arc<Contact>, Via)>>,
     _lock: Option<NodeLock>,
 }
 
@@ -136,19 +140,23 @@ pub fn start(own: Own, options: Options) -> Result<Receiver<Event>> {
         lock.publish(own.home(), &NodeInfo { doorbell: doorbell.port(), listening: addresses.clone() })?;
     }
     let limits = options.limits;
+    let (turn_away, turned_away) = mpsc::sync_channel(limits.pending);
     let shared = Arc::new(Shared {
         own,
         options,
         roster: Roster::default(),
         admission: Arc::new(Admission::new(limits)),
+        turned_away: turn_away,
         doorbell,
         listening_port: addresses.first().map_or(0, |address| address.port()),
         events,
         peers_version: Mutex::new(None),
         transfers: Arc::default(),
+        undialled: Mutex::default(),
         _lock: lock,
     });
     shared.refresh_roster()?;
+    shared.spawn("turned away", move || listener::close_later(&turned_away))?;
     for listener in listeners {
         let there = Arc::clone(&shared);
         shared.spawn("listener", move || listener::accept(&there, &listener))?;
@@ -186,13 +194,15 @@ fn supervise(shared: &Arc<Shared>) {
     presence::save(shared.own.home(), &present);
     let mut addresses = local::outward_ips();
     let mut compared = Instant::now();
-    let mut counted = Instant::now();
+    let mut counted: Option<Instant> = None;
     loop {
         match shared.refresh_roster() {
             // Too few file descriptors for a moment, most likely: it is tried again in a second.
             Ok(()) | Err(Error::Disk { .. }) => {}
             Err(error) => shared.tell(Event::Trouble(error)),
         }
+        let again = std::mem::take(&mut *shared.undialled());
+        shared.start_dialling(again);
         let home = shared.own.home();
         for contact in shared.roster.all() {
             let length = std::fs::metadata(home.outbox_path(&contact.key())).map_or(0, |data| data.len());
@@ -229,12 +239,8 @@ fn supervise(shared: &Arc<Shared>) {
                 shared.roster.all().iter().for_each(|contact| contact.ring());
             }
         }
-        if counted.elapsed() > COUNT {
-            counted = Instant::now();
-            let refusals = shared.admission.take_refusals();
-            if refusals.total() > 0 {
-                shared.tell(Event::Refusals(refusals));
-            }
+        if counted.is_none_or(|counted| counted.elapsed() > COUNT) && shared.tell_refusals() {
+            counted = Some(Instant::now());
         }
         shared.doorbell.wait();
     }
@@ -273,6 +279,10 @@ impl Shared {
     pub fn admission(&self) -> &Arc<Admission> {
         &self.admission
     }
+    /// Takes those who are turned away.
+    pub fn turned_away(&self) -> &mpsc::SyncSender<TurnedAway> {
+        &self.turned_away
+    }
     /// The transfers that come in.
     pub fn transfers(&self) -> &Arc<Transfers> {
         &self.transfers
@@ -291,6 +301,17 @@ impl Shared {
     pub fn tell(&self, event: Event) {
         // Nobody listens any more when the process is about to end.
         let _ = self.events.send(event);
+    }
+
+    /// Tells of those who were turned away; says whether there were any. What is remembered of them has an end, too.
+    fn tell_refusals(&self) -> bool {
+        self.admission.sweep();
+        let refusals = self.admission.take_refusals();
+        let any = refusals.total() > 0;
+        if any {
+            self.tell(Event::Refusals(refusals));
+        }
+        any
     }
 
     /// Tells of an error that the node survives. A lost connection is told as a peer that is away.
@@ -346,21 +367,31 @@ impl Shared {
                 loaded?
             }
         };
+        self.admission.expect(peers.iter().filter(|peer| !peer.is_blocked()).flat_map(Peer::ips));
         for contact in self.roster.update(peers.iter()) {
-            if self.options.messages && self.start_dialling(&contact).is_err() {
-                // Without its threads it is as good as not there.
-                self.roster.forget(&contact.key());
-                *read = None;
+            if self.options.messages {
+                self.start_dialling([(Arc::clone(&contact), Via::Push), (contact, Via::Pull)]);
             }
         }
         Ok(())
     }
 
-    fn start_dialling(self: &Arc<Self>, contact: &Arc<Contact>) -> Result<()> {
-        let (there, its) = (Arc::clone(self), Arc::clone(contact));
-        self.spawn("push", move || dialler::push(&there, &its))?;
-        let (there, its) = (Arc::clone(self), Arc::clone(contact));
-        self.spawn("pull", move || dialler::pull(&there, &its))
+    /// Starts threads that dial. Those that cannot be had now are tried again; their peer may dial us meanwhile.
+    fn start_dialling(self: &Arc<Self>, dialling: impl IntoIterator<Item = (Arc<Contact>, Via)>) {
+        let mut later = Vec::new();
+        for (contact, via) in dialling {
+            let (there, its) = (Arc::clone(self), Arc::clone(&contact));
+            let started = match via {
+                Via::Push => self.spawn("push", move || dialler::push(&there, &its)),
+                Via::Pull => self.spawn("pull", move || dialler::pull(&there, &its)),
+            };
+            later.extend(started.is_err().then_some((contact, via)));
+        }
+        self.undialled().extend(later);
+    }
+
+    fn undialled(&self) -> MutexGuard<'_, Vec<(Arc<Contact>, Via)>> {
+        self.undialled.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 
     /// Has a thread send what is queued for the contact, unless one does.

@@ -29,7 +29,7 @@ struct Running {
     /// What it is, once the offer was read: see `transfer::landing::id`.
     id: Option<String>,
     /// Ends its session.
-    closer: Option<TcpStream>,
+    closer: Arc<TcpStream>,
 }
 
 #[derive(Default)]
@@ -98,7 +98,7 @@ impl Transfers {
         })?;
         state.last_number += 1;
         let number = state.last_number;
-        state.running.push(Running { number, peer, id: None, closer: session.closer().ok() });
+        state.running.push(Running { number, peer, id: None, closer: session.closer() });
         Some(Turn { transfers: Arc::clone(self), number })
     }
 
@@ -152,10 +152,8 @@ impl Ticket {
 
 fn close<'a>(running: impl Iterator<Item = &'a Running>) {
     for one in running {
-        if let Some(closer) = &one.closer {
-            // It has ended by itself otherwise.
-            let _ = closer.shutdown(Shutdown::Both);
-        }
+        // It has ended by itself otherwise.
+        let _ = one.closer.shutdown(Shutdown::Both);
     }
 }
 

@@ -9,6 +9,7 @@
 
 mod options;
 
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 pub use crate::store::peers::options::FilesPolicy;
@@ -139,6 +140,11 @@ impl Peer {
                 self.options.push(format!("{SEEN}{address}"));
             }
         }
+    }
+
+    /// The IP addresses that it is known to have.
+    pub fn ips(&self) -> impl Iterator<Item = IpAddr> {
+        self.addresses.iter().chain(&self.seen()).filter_map(Address::ip).collect::<Vec<_>>().into_iter()
     }
 
     /// Whether the peer can be dialled at all.

@@ -16,6 +16,8 @@ use crate::wire::address::Address;
 
 /// Requests that are kept.
 pub const MOST: usize = 64;
+/// Seconds in which tries of one stranger are noted as one.
+const SAME: u64 = 60;
 const MAX_LEN: u64 = 1 << 20;
 
 /// A stranger's wish to be accepted.
@@ -57,16 +59,30 @@ pub fn load(home: &Home) -> Result<Vec<Request>> {
     Ok(text.lines().filter_map(Request::parse).collect())
 }
 
-/// Notes a request; says whether it is the first of this key.
-pub fn note(home: &Home, key: PublicKey, name: String, address: Option<Address>) -> Result<bool> {
+/// Notes a request; says whether it is the first of this key, and `None` if it is, but no more `may` be noted now. Who is
+/// noted already, and comes again within a minute, is not worth a write, unless something has changed.
+pub fn note(
+    home: &Home,
+    key: PublicKey,
+    name: String,
+    address: Option<Address>,
+    may: impl FnOnce() -> bool,
+) -> Result<Option<bool>> {
+    let seconds = now_micros() / 1_000_000;
+    let known = load(home)?.into_iter().find(|request| request.key == key);
+    let is_recent = known.as_ref().is_some_and(|known| seconds.abs_diff(known.seconds) < SAME);
+    let is_same = known.as_ref().is_some_and(|known| known.name == name && known.address == address);
+    if is_recent && is_same || (is_recent || known.is_none()) && !may() {
+        return Ok(known.map(|_| false));
+    }
     edit(home, |requests| {
         let before = requests.len();
         requests.retain(|request| request.key != key);
         let first = requests.len() == before;
-        requests.push(Request { key, name, address, seconds: now_micros() / 1_000_000 });
+        requests.push(Request { key, name, address, seconds });
         let excess = requests.len().saturating_sub(MOST);
         requests.drain(..excess);
-        first
+        Some(first)
     })
 }
 

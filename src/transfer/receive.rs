@@ -105,7 +105,7 @@ struct State {
     /// Chunks that were written.
     got: u64,
     /// Lanes that were let in, by a handle to end those that run.
-    lanes: Vec<(u8, Option<TcpStream>)>,
+    lanes: Vec<(u8, Option<Arc<TcpStream>>)>,
     /// Why it cannot go on.
     failed: Option<Error>,
     /// A lane was lost before it brought anything. The sender may not have had it at all, and does without.
@@ -214,7 +214,7 @@ impl Inbound {
                 return;
             }
             for (_, closer) in state.lanes.iter_mut().filter(|(lane, _)| *lane == index) {
-                *closer = session.closer().ok();
+                *closer = Some(session.closer());
             }
         }
         self.tally.add_lane();

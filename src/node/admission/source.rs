@@ -1,0 +1,211 @@
+//! What is remembered of where connections come from: the rate and the penalties of strangers, and where peers were. All
+//! of it has an end. It leaves out who is let in.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::time::{Duration, Instant};
+
+/// Handshakes of a source at once, and then in a second.
+const BURST: f64 = 10.0;
+const RATE: f64 = 2.0;
+/// A handshake that fails keeps its source out for this long, once that has added up to so much, but no longer than that.
+const PENALTY: Duration = Duration::from_secs(5);
+const ENFORCED: Duration = Duration::from_secs(15);
+const LONGEST_PENALTY: Duration = Duration::from_secs(600);
+/// Sources of strangers that are remembered; what comes from more is held to the caps alone.
+const MOST_STRANGERS: usize = 16 << 10;
+/// Sources of peers that are remembered, and for how long.
+const MOST_FRIENDS: usize = 1024;
+const FRIENDSHIP: Duration = Duration::from_secs(30 * 24 * 3600);
+
+/// One household: an IPv4 address, or the /64 that one IPv6 customer has.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Source {
+    /// An address.
+    V4([u8; 4]),
+    /// The first half of an address.
+    V6([u8; 8]),
+}
+
+impl Source {
+    /// Where an address belongs.
+    pub fn of(address: IpAddr) -> Source {
+        match address.to_canonical() {
+            IpAddr::V4(v4) => Source::V4(v4.octets()),
+            IpAddr::V6(v6) => {
+                let [a, b, c, d, e, f, g, h, ..] = v6.octets();
+                Source::V6([a, b, c, d, e, f, g, h])
+            }
+        }
+    }
+}
+
+/// What is remembered of a stranger's source.
+pub struct Standing {
+    /// Handshakes that it may begin at `counted`.
+    tokens: f64,
+    counted: Instant,
+    /// When its penalties are over.
+    penalty: Option<Instant>,
+    /// They added up to enough to be enforced.
+    barred: bool,
+}
+
+impl Standing {
+    fn new(now: Instant) -> Standing {
+        Standing { tokens: BURST, counted: now, penalty: None, barred: false }
+    }
+
+    fn catch_up(&mut self, now: Instant) {
+        let passed = now.saturating_duration_since(self.counted).as_secs_f64();
+        self.tokens = (self.tokens + passed * RATE).min(BURST);
+        self.counted = now;
+        if self.penalty.is_some_and(|end| end <= now) {
+            self.penalty = None;
+            self.barred = false;
+        }
+    }
+
+    /// It is kept out for handshakes that failed.
+    pub fn is_barred(&self) -> bool {
+        self.barred
+    }
+
+    /// Takes one handshake off its rate; `false` if it has none left.
+    pub fn take_token(&mut self) -> bool {
+        let has_one = self.tokens >= 1.0;
+        self.tokens -= if has_one { 1.0 } else { 0.0 };
+        has_one
+    }
+
+    /// A handshake of its failed.
+    pub fn punish(&mut self, now: Instant) {
+        let end = self.penalty.map_or(now, |end| end.max(now)) + PENALTY;
+        self.penalty = Some(end.min(now + LONGEST_PENALTY));
+        // Those that came within a second count as if they came at once.
+        self.barred |= end + Duration::from_secs(1) > now + ENFORCED;
+    }
+
+    /// As good as one that was never seen.
+    fn is_blank(&self) -> bool {
+        self.tokens >= BURST && self.penalty.is_none()
+    }
+}
+
+/// All that is remembered.
+#[derive(Default)]
+pub struct Sources {
+    strangers: HashMap<Source, Standing>,
+    /// Where peers proved who they are, and when last.
+    friends: HashMap<Source, Instant>,
+}
+
+impl Sources {
+    /// How a stranger's source stands now.
+    pub fn standing(&mut self, source: Source, now: Instant) -> &mut Standing {
+        if self.strangers.len() >= MOST_STRANGERS && !self.strangers.contains_key(&source) {
+            self.forget_strangers(now);
+        }
+        let standing = self.strangers.entry(source).or_insert_with(|| Standing::new(now));
+        standing.catch_up(now);
+        standing
+    }
+
+    /// Forgets those of whom there is nothing to say. If that is not many, all go, so that this is seldom done.
+    fn forget_strangers(&mut self, now: Instant) {
+        self.strangers.retain(|_, standing| {
+            standing.catch_up(now);
+            !standing.is_blank()
+        });
+        if self.strangers.len() > MOST_STRANGERS / 2 {
+            self.strangers.clear();
+        }
+    }
+
+    /// Whether a peer came from there, or is expected to.
+    pub fn is_friendly(&self, source: &Source) -> bool {
+        self.friends.contains_key(source)
+    }
+
+    /// A peer has come from there.
+    pub fn befriend(&mut self, source: Source, now: Instant) {
+        self.strangers.remove(&source);
+        if self.friends.len() >= MOST_FRIENDS && !self.friends.contains_key(&source) {
+            let oldest = self.friends.iter().min_by_key(|(_, since)| **since).map(|(source, _)| *source);
+            oldest.map(|oldest| self.friends.remove(&oldest));
+        }
+        self.friends.insert(source, now);
+    }
+
+    /// A peer is expected to come from there. Where peers have come from is more certain, and stays.
+    pub fn expect(&mut self, source: Source, now: Instant) {
+        if self.friends.len() < MOST_FRIENDS {
+            self.friends.entry(source).or_insert(now);
+        }
+    }
+
+    /// Who came from there is blocked.
+    pub fn end_friendship(&mut self, source: &Source) {
+        self.friends.remove(source);
+    }
+
+    /// Gives back what is not worth its memory any more.
+    pub fn sweep(&mut self, now: Instant) {
+        self.forget_strangers(now);
+        self.friends.retain(|_, since| now.saturating_duration_since(*since) < FRIENDSHIP);
+        self.strangers.shrink_to_fit();
+        self.friends.shrink_to_fit();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn number(number: u32) -> Source {
+        Source::of(IpAddr::from(number.to_be_bytes()))
+    }
+
+    #[test]
+    fn a_penalty_has_an_end() {
+        let now = Instant::now();
+        let mut standing = Standing::new(now);
+        for _ in 0..1000 {
+            standing.punish(now);
+        }
+        standing.catch_up(now + LONGEST_PENALTY - Duration::from_secs(1));
+        assert!(standing.is_barred());
+        standing.catch_up(now + LONGEST_PENALTY);
+        assert!(!standing.is_barred());
+    }
+
+    #[test]
+    fn what_is_remembered_has_an_end() {
+        let mut sources = Sources::default();
+        let now = Instant::now();
+        sources.befriend(number(0), now);
+        for count in 0..3 * MOST_STRANGERS as u32 {
+            assert!(sources.standing(number(count), now).take_token());
+            assert!(sources.strangers.len() <= MOST_STRANGERS);
+        }
+        for count in 0..3 * MOST_FRIENDS as u32 {
+            sources.befriend(number(count), now + Duration::from_millis(count.into()));
+        }
+        assert_eq!(sources.friends.len(), MOST_FRIENDS);
+        assert!(
+            !sources.is_friendly(&number(0)) && sources.is_friendly(&number(3 * MOST_FRIENDS as u32 - 1))
+        );
+        sources.sweep(now + 2 * FRIENDSHIP);
+        assert_eq!((sources.strangers.capacity(), sources.friends.capacity()), (0, 0));
+    }
+
+    #[test]
+    fn those_who_misbehave_are_remembered_when_the_others_are_forgotten() {
+        let mut sources = Sources::default();
+        let now = Instant::now();
+        sources.standing(number(1), now).punish(now);
+        sources.standing(number(2), now).take_token();
+        sources.sweep(now + Duration::from_secs(1));
+        assert!(sources.strangers.contains_key(&number(1)) && !sources.strangers.contains_key(&number(2)));
+    }
+}
