@@ -27,7 +27,8 @@ pub fn run(out: Output) -> Result<()> {
     let mut alice_node = stage.step("alice starts a node", || alice.serve())?;
     stage.step("alice invites, bob joins by the link", || {
         let link = alice.run(&["invite"])?;
-        bob.run(&["join", link.trim()]).map(drop)
+        // Not as an argument, which others on this machine can see.
+        bob.pipe(&["join", "-"], &link).map(drop)
     })?;
     let mut bob_node = stage.step("bob starts a node", || bob.serve())?;
     stage.step("alice says something to bob: on his disk when it is acknowledged", || {
@@ -133,8 +134,20 @@ impl Actor {
 
     /// Runs a command to its end and gives its stdout.
     fn run(&self, arguments: &[&str]) -> Result<String> {
-        let ran =
-            self.command(arguments)?.output().map_err(|cause| failed("a command did not start", &cause))?;
+        self.pipe(arguments, "")
+    }
+
+    /// The same with `input` on its stdin.
+    fn pipe(&self, arguments: &[&str], input: &str) -> Result<String> {
+        let mut command = self.command(arguments)?;
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut run = || {
+            let mut child = command.spawn()?;
+            // What it does not want to read, it does not need.
+            let _ = child.stdin.take().map(|mut stdin| stdin.write_all(input.as_bytes()));
+            child.wait_with_output()
+        };
+        let ran = run().map_err(|cause| failed("a command did not start", &cause))?;
         let said = String::from_utf8_lossy(&ran.stderr).into_owned();
         expect(
             ran.status.success(),
