@@ -9,6 +9,8 @@
 //! It leaves out who is a friend.
 
 mod source;
+#[cfg(test)]
+mod tests;
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Shutdown, TcpStream};
@@ -26,6 +28,8 @@ use crate::node::limits::Limits;
 const MOST_PER_SOURCE: usize = 4;
 /// One place in so many is kept for addresses of peers.
 const RESERVED_PART: usize = 4;
+/// But that may be too few for anybody, if there are not many.
+const FEWEST_RESERVED: usize = 4;
 /// One stranger in so many is let in before any is dropped: above a third of the most strangers, a newcomer is dropped
 /// with a chance that rises to one at all of them.
 const EARLY_PART: usize = 3;
@@ -85,6 +89,14 @@ struct Guest {
     stream: Option<Arc<TcpStream>>,
 }
 
+/// When the system ran short of something, and how many had to do then.
+#[derive(Clone, Copy)]
+struct Shortage {
+    strangers: usize,
+    friendly: usize,
+    since: Instant,
+}
+
 #[derive(Default)]
 struct State {
     /// Oldest first.
@@ -93,8 +105,7 @@ struct State {
     /// Guests that were put out, and whose threads have not ended yet.
     leaving: usize,
     sources: Sources,
-    /// So few strangers had to do when the system ran short of something, and when that was.
-    shortage: Option<(usize, Instant)>,
+    shortage: Option<Shortage>,
     seats: usize,
     by_peer: HashMap<PublicKey, usize>,
     /// When all notes of strangers can be made again.
@@ -143,12 +154,11 @@ impl Admission {
     /// Counts a newcomer among the guests; gives its number.
     fn enter(&self, source: Source, stream: Option<Arc<TcpStream>>, now: Instant) -> Result<u64, Cause> {
         let mut state = self.state();
-        let reserved = self.limits.pending / RESERVED_PART;
+        let reserved = reserved(self.limits.pending);
         let is_friendly = reserved > 0 && state.sources.is_friendly(&source);
         if is_friendly {
-            if state.make_room(reserved, now)? {
-                self.count(Cause::Crowd);
-            }
+            let gone = state.make_room(reserved, now)?;
+            self.refused[Cause::Crowd as usize].fetch_add(gone, Ordering::Relaxed);
         } else {
             state.check_stranger(source, self.limits.pending - reserved, now)?;
         }
@@ -158,8 +168,8 @@ impl Admission {
         Ok(number)
     }
 
-    /// The system gives no more threads or files, or no more memory: strangers get fewer places, for as many seconds as
-    /// there are fewer, and those who have waited longest go.
+    /// The system gives no more threads or files, or no more memory: fewer have to do, for as many seconds as they are
+    /// fewer, and those who have waited longest go.
     pub fn run_short(&self) {
         self.run_short_at(Instant::now());
     }
@@ -167,13 +177,14 @@ impl Admission {
     fn run_short_at(&self, now: Instant) {
         self.count(Cause::Full);
         let mut state = self.state();
-        let strangers = state.strangers();
-        let fewer = (strangers * 3 / 4).max(1);
-        state.shortage = Some((fewer, now));
-        for _ in fewer..strangers {
+        let fewer = |all: usize| (all * 3 / 4).max(1);
+        let (strangers, friendly) = (fewer(state.here(false)), fewer(state.here(true)));
+        state.shortage = Some(Shortage { strangers, friendly, since: now });
+        while state.here(false) > strangers {
             let longest = state.longest(|guest| !guest.is_friendly);
             longest.into_iter().for_each(|index| state.put_out(index));
         }
+        state.shed_friendly(friendly, now);
     }
 
     /// Whether one more stranger may be noted on disk.
@@ -215,20 +226,27 @@ impl Admission {
     }
 }
 
+/// Of so many places, those that are kept for addresses of peers.
+fn reserved(pending: usize) -> usize {
+    (pending / RESERVED_PART).max(FEWEST_RESERVED.min(pending / 2))
+}
+
 impl State {
-    fn strangers(&self) -> usize {
-        self.guests.iter().filter(|guest| !guest.is_friendly).count()
+    /// How many are here from addresses of peers, or from others.
+    fn here(&self, is_friendly: bool) -> usize {
+        self.guests.iter().filter(|guest| guest.is_friendly == is_friendly).count()
+    }
+
+    /// How many may be here, of so many usually.
+    fn places(&self, usual: usize, is_friendly: bool, now: Instant) -> usize {
+        let Some(Shortage { strangers, friendly, since }) = self.shortage else { return usual };
+        let fewer = if is_friendly { friendly } else { strangers };
+        usual.min(fewer.saturating_add(now.saturating_duration_since(since).as_secs() as usize))
     }
 
     /// Whether a stranger may come in, of whom there may be so many.
-    fn check_stranger(&mut self, source: Source, most: usize, now: Instant) -> Result<(), Cause> {
-        let most = match self.shortage {
-            Some((fewer, since)) => {
-                most.min(fewer.saturating_add(now.saturating_duration_since(since).as_secs() as usize))
-            }
-            None => most,
-        };
-        let strangers = self.strangers();
+    fn check_stranger(&mut self, source: Source, usual: usize, now: Instant) -> Result<(), Cause> {
+        let (strangers, most) = (self.here(false), self.places(usual, false, now));
         let theirs = self.guests.iter().filter(|guest| guest.source == source).count();
         let standing = self.sources.standing(source, now);
         if standing.is_barred() {
@@ -242,30 +260,32 @@ impl State {
         }
     }
 
-    /// Makes room in the places for addresses of peers, of which there are so many; says whether somebody had to go.
-    fn make_room(&mut self, places: usize, now: Instant) -> Result<bool, Cause> {
-        if self.guests.iter().filter(|guest| guest.is_friendly).count() < places {
-            return Ok(false);
+    /// Makes room in the places for addresses of peers, of which there are so many; says how many had to go.
+    fn make_room(&mut self, usual: usize, now: Instant) -> Result<u64, Cause> {
+        let places = self.places(usual, true, now);
+        let gone = if self.leaving < usual { self.shed_friendly(places - 1, now) } else { 0 };
+        if self.here(true) < places { Ok(gone) } else { Err(Cause::Crowd) }
+    }
+
+    /// Puts those out who keep friends waiting, while there are more than so many; says how many there were.
+    fn shed_friendly(&mut self, most: usize, now: Instant) -> u64 {
+        let mut gone = 0;
+        while self.here(true) > most {
+            // Where strangers share the address of one friend, the others are to notice nothing.
+            let friendly = || self.guests.iter().filter(|guest| guest.is_friendly);
+            let share = |of: &&Guest| friendly().filter(|guest| guest.source == of.source).count();
+            let crowded = friendly().max_by_key(share).map(|guest| guest.source);
+            let longest = self.longest(|guest| {
+                let grace = if guest.has_begun { GRACE } else { FIRST_GRACE };
+                guest.is_friendly
+                    && crowded == Some(guest.source)
+                    && now.saturating_duration_since(guest.since) > grace
+            });
+            let Some(longest) = longest else { break };
+            self.put_out(longest);
+            gone += 1;
         }
-        // Where strangers share the address of one friend, the others are to notice nothing.
-        let share = |of: &Guest| {
-            self.guests.iter().filter(|guest| guest.is_friendly && guest.source == of.source).count()
-        };
-        let crowded = self.guests.iter().filter(|guest| guest.is_friendly).max_by_key(|guest| share(guest));
-        let crowded = crowded.map(|guest| guest.source);
-        let longest = self.longest(|guest| {
-            let grace = if guest.has_begun { GRACE } else { FIRST_GRACE };
-            guest.is_friendly
-                && crowded == Some(guest.source)
-                && now.saturating_duration_since(guest.since) > grace
-        });
-        match longest {
-            Some(index) if self.leaving < places => {
-                self.put_out(index);
-                Ok(true)
-            }
-            _ => Err(Cause::Crowd),
-        }
+        gone
     }
 
     /// Of some guests the one that has waited longest, first without a good first message.
@@ -376,244 +396,5 @@ impl Drop for Ticket {
             Some(index) => drop(state.guests.remove(index)),
             None => state.leaving -= 1,
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::crypto::keys::Seed;
-
-    const PENDING: usize = 64;
-    const RESERVED: usize = PENDING / RESERVED_PART;
-
-    fn ip(text: &str) -> IpAddr {
-        text.parse().expect("literal")
-    }
-
-    fn admission() -> Arc<Admission> {
-        Arc::new(Admission::new(Limits { seats: 100, pending: PENDING }))
-    }
-
-    fn key() -> PublicKey {
-        Seed::generate().static_keys().public()
-    }
-
-    impl Admission {
-        fn try_at(self: &Arc<Self>, address: &str, at: Instant) -> Option<Ticket> {
-            self.admit_at(ip(address), None, at)
-        }
-
-        fn try_now(self: &Arc<Self>, address: &str) -> Option<Ticket> {
-            self.try_at(address, Instant::now())
-        }
-
-        fn guests_and_leaving(&self) -> (usize, usize) {
-            let state = self.state();
-            (state.guests.len(), state.leaving)
-        }
-
-        /// As many as come in at one moment, each from an address of its own.
-        fn fill_with_strangers(self: &Arc<Self>, now: Instant) -> Vec<Ticket> {
-            (0..10_000_u32)
-                .filter_map(|number| self.admit_at(IpAddr::from(number.to_be_bytes()), None, now))
-                .collect()
-        }
-    }
-
-    #[test]
-    fn an_address_has_its_share_and_gets_it_back() {
-        let admission = admission();
-        let tickets: Vec<_> = (0..MOST_PER_SOURCE).filter_map(|_| admission.try_now("10.0.0.1")).collect();
-        assert_eq!(tickets.len(), MOST_PER_SOURCE);
-        assert!(admission.try_now("10.0.0.1").is_none());
-        assert!(admission.try_now("::ffff:10.0.0.1").is_none(), "the mapped form is the same address");
-        assert!(admission.try_now("10.0.0.2").is_some());
-        drop(tickets);
-        assert!(admission.try_now("10.0.0.1").is_some());
-        assert!(admission.state().guests.is_empty());
-        assert_eq!(admission.take_refusals().of(Cause::Crowd), 2);
-        assert_eq!(admission.take_refusals().total(), 0);
-    }
-
-    #[test]
-    fn peers_have_seats_until_they_leave() {
-        let admission = Arc::new(Admission::new(Limits { seats: 2, pending: PENDING }));
-        let sit = || admission.try_now("10.0.0.1").expect("a place").seat(key());
-        let seats: Vec<Seat> = (0..2).filter_map(|_| sit().ok()).collect();
-        assert_eq!(seats.len(), 2);
-        assert!(admission.state().guests.is_empty());
-        let refused = sit();
-        assert!(refused.is_err(), "all seats are taken");
-        assert_eq!(admission.state().guests.len(), 1, "its place is kept while it is told");
-        drop((seats, refused));
-        assert!(sit().is_ok());
-        let state = admission.state();
-        assert_eq!((state.guests.len(), state.seats, state.by_peer.len()), (0, 0, 0));
-        assert_eq!(admission.take_refusals().of(Cause::Full), 1);
-    }
-
-    #[test]
-    fn one_peer_does_not_take_all_seats() {
-        let admission = admission();
-        let peer = key();
-        let seats: Vec<Seat> = (0..MOST_PER_PEER + 5)
-            .filter_map(|_| admission.try_now("10.0.0.1").expect("a place").seat(peer).ok())
-            .collect();
-        assert_eq!(seats.len(), MOST_PER_PEER);
-        assert!(admission.try_now("10.0.0.1").expect("a place").seat(key()).is_ok());
-    }
-
-    #[test]
-    fn one_ipv6_customer_is_one_source() {
-        let admission = admission();
-        let tickets: Vec<_> =
-            (0..8).filter_map(|host| admission.try_now(&format!("2001:db8::{host}"))).collect();
-        assert_eq!(tickets.len(), MOST_PER_SOURCE);
-        assert!(admission.try_now("2001:db8:0:1::1").is_some());
-    }
-
-    #[test]
-    fn an_address_has_a_burst_and_then_a_rate() {
-        let (admission, start) = (admission(), Instant::now());
-        let taken = |at: f64, tries: usize| {
-            let now = start + Duration::from_secs_f64(at);
-            (0..tries).filter(|_| admission.try_at("10.0.0.1", now).is_some()).count()
-        };
-        assert_eq!(taken(0.0, 30), 10);
-        assert_eq!(taken(0.4, 5), 0);
-        assert_eq!(taken(1.0, 5), 2);
-        assert_eq!(taken(61.0, 30), 10);
-        assert!(admission.try_at("10.0.0.2", start).is_some());
-    }
-
-    #[test]
-    fn the_handshakes_of_friends_do_not_count() {
-        let admission = admission();
-        for _ in 0..1000 {
-            drop(admission.try_now("10.0.0.1").expect("welcome").seat(key()));
-        }
-    }
-
-    fn bad() -> Error {
-        Error::Protocol { peer: "a stranger".into(), what: "nonsense".into() }
-    }
-
-    fn lost() -> Error {
-        Error::Lost { peer: "a stranger".into(), during: "the handshake".into() }
-    }
-
-    #[test]
-    fn failures_add_up_until_their_source_is_kept_out() {
-        let (admission, start) = (admission(), Instant::now());
-        let try_at = |at: u64| admission.try_at("10.0.0.1", start + Duration::from_secs(at));
-        for _ in 0..2 {
-            try_at(0).expect("two mistakes are nothing").fail(&bad());
-        }
-        try_at(0).expect("lines are cut").fail(&lost());
-        try_at(0).expect("the third is the last one").fail(&bad());
-        assert!(try_at(1).is_none() && try_at(14).is_none());
-        let refusals = admission.take_refusals();
-        assert_eq!((refusals.of(Cause::Penalty), refusals.of(Cause::Handshake)), (2, 4));
-        assert!(try_at(17).is_some(), "three times five seconds are over");
-    }
-
-    #[test]
-    fn a_friend_comes_in_whatever_its_neighbours_did() {
-        let admission = admission();
-        drop(admission.try_now("10.0.0.1").expect("a place").seat(key()));
-        for _ in 0..100 {
-            admission.try_now("10.0.0.1").expect("never kept out").fail(&bad());
-        }
-        admission.expect([ip("10.0.0.2")].into_iter());
-        for _ in 0..100 {
-            admission.try_now("10.0.0.2").expect("never too often").fail(&bad());
-        }
-        admission.try_now("10.0.0.2").expect("a place").turn_away(true);
-        assert!((0..100).filter_map(|_| admission.try_now("10.0.0.2")).count() < 100, "it is blocked now");
-    }
-
-    #[test]
-    fn strangers_leave_places_for_friends() {
-        let admission = admission();
-        admission.expect([ip("10.0.0.1")].into_iter());
-        let strangers = admission.fill_with_strangers(Instant::now());
-        assert_eq!(strangers.len(), PENDING - RESERVED);
-        let friends: Vec<_> = (0..RESERVED).filter_map(|_| admission.try_now("10.0.0.1")).collect();
-        assert_eq!(friends.len(), RESERVED);
-        assert!(admission.try_now("10.0.0.1").is_none(), "nobody has waited long enough to go");
-    }
-
-    #[test]
-    fn who_keeps_friends_waiting_gives_way() {
-        let (admission, start) = (admission(), Instant::now());
-        let later = |millis: u64| start + Duration::from_millis(millis);
-        admission.expect([ip("10.0.0.1"), ip("10.0.0.2")].into_iter());
-        let friend = admission.try_at("10.0.0.2", start).expect("a place");
-        let mut tickets: Vec<_> =
-            (1..RESERVED as u64).filter_map(|at| admission.try_at("10.0.0.1", later(at))).collect();
-        assert_eq!(tickets.len(), RESERVED - 1);
-        tickets[0].begin();
-        let is_here = |number: u64| admission.state().guest(number).is_some();
-        assert!(admission.try_at("10.0.0.2", later(20)).is_none());
-        tickets.extend(admission.try_at("10.0.0.2", later(30)));
-        // The oldest one has begun, and the next one goes; who has an address alone stays.
-        assert!(is_here(tickets[0].number) && !is_here(tickets[1].number) && is_here(friend.number));
-        tickets.iter().for_each(Ticket::begin);
-        assert!(admission.try_at("10.0.0.1", later(60)).is_none());
-        tickets.extend(admission.try_at("10.0.0.1", later(200)));
-        assert!(!is_here(tickets[0].number) && is_here(tickets[2].number) && is_here(friend.number));
-        assert_eq!(admission.guests_and_leaving(), (RESERVED, 2));
-        drop((tickets, friend));
-        assert_eq!(admission.guests_and_leaving(), (0, 0));
-    }
-
-    #[test]
-    fn those_who_were_put_out_are_counted_once() {
-        let (admission, start) = (admission(), Instant::now());
-        admission.expect([ip("10.0.0.1")].into_iter());
-        let old: Vec<_> = (0..RESERVED).filter_map(|_| admission.try_at("10.0.0.1", start)).collect();
-        let _new: Vec<_> = (0..RESERVED)
-            .filter_map(|_| admission.try_at("10.0.0.1", start + Duration::from_secs(1)))
-            .collect();
-        old.into_iter().for_each(|ticket| ticket.fail(&lost()));
-        let refusals = admission.take_refusals();
-        assert_eq!((refusals.of(Cause::Crowd), refusals.of(Cause::Handshake)), (RESERVED as u64, 0));
-    }
-
-    #[test]
-    fn strangers_get_fewer_places_when_the_system_runs_short() {
-        let (admission, now) = (admission(), Instant::now());
-        let strangers = admission.fill_with_strangers(now);
-        admission.run_short_at(now);
-        let left = (PENDING - RESERVED) * 3 / 4;
-        assert_eq!(admission.state().guests.len(), left);
-        drop(strangers);
-        assert_eq!(admission.fill_with_strangers(now).len(), left);
-        let later = now + Duration::from_secs(PENDING as u64);
-        let again = admission.fill_with_strangers(later);
-        assert_eq!(again.len(), PENDING - RESERVED, "it is over by then");
-        for _ in 0..50 {
-            admission.run_short_at(later);
-        }
-        assert_eq!(admission.state().guests.len(), 1);
-    }
-
-    #[test]
-    fn notes_of_strangers_have_a_rate() {
-        let admission = admission();
-        assert_eq!((0..1000).filter(|_| admission.may_note()).count(), NOTES as usize);
-    }
-
-    #[test]
-    fn drops_begin_above_the_early_mark_and_are_certain_at_the_cap() {
-        let most = PENDING - RESERVED;
-        let early = most / EARLY_PART;
-        assert_eq!((early, most), (16, 48));
-        assert!((0..=255).all(|dice| !is_early_drop(early, most, || dice)));
-        assert!((0..=255).all(|dice| is_early_drop(most, most, || dice)));
-        let half = |dice: &u8| is_early_drop((early + most) / 2, most, || *dice);
-        assert_eq!((0..=255).filter(half).count(), 128);
-        assert!(is_early_drop(1, 1, || 255) && !is_early_drop(0, 1, || 0));
     }
 }

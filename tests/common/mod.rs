@@ -11,6 +11,7 @@ mod json;
 pub mod proxy;
 pub mod route;
 pub mod strace;
+pub mod strangers;
 pub mod tmux;
 
 pub use json::{json_number, json_text};
@@ -204,8 +205,13 @@ impl Home {
 
     /// Serves at the address of a node that is gone; its connections may hold the port for a moment.
     pub fn serve_again_at(&self, addr: &str) -> Node {
+        self.serve_again_by(&[], addr)
+    }
+
+    /// The same by another command, see [`by`].
+    pub fn serve_again_by(&self, words: &[&str], addr: &str) -> Node {
         poll_until("the old port to be free", || {
-            let mut process = Process::start(self.cmd(&["serve", "--listen", addr]));
+            let mut process = Process::start(by(words, &self.cmd(&["serve", "--listen", addr])));
             process.next_line().map(|_| Node { process, addr: addr.to_owned() })
         })
     }
@@ -236,6 +242,20 @@ pub fn paired() -> (Home, Node, Home, Node) {
     let (alice_node, bob_node) = (alice.serve(), bob.serve());
     pair(&alice, &bob);
     (alice, alice_node, bob, bob_node)
+}
+
+/// The command with others in front that run it, such as `nice`.
+pub fn by(words: &[&str], command: &Command) -> Command {
+    let mut all = words.iter().map(OsStr::new).chain([command.get_program()]).chain(command.get_args());
+    let mut whole = Command::new(all.next().unwrap());
+    whole.args(all);
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => whole.env(name, value),
+            None => whole.env_remove(name),
+        };
+    }
+    whole
 }
 
 /// Runs a command to its end, which must come, with `code`.
