@@ -27,8 +27,8 @@ pub const MAX_AGE: Duration = Duration::from_secs(14 * 24 * 3600);
 const MOST_PER_PEER: usize = 16;
 const MAX_LEN: u64 = 1 << 20;
 
-/// The start of a staging folder's name; the id follows.
-const STAGING: &str = ".egoat-";
+/// The start of a staging folder's name; the id follows. No peer may give a name that begins so.
+pub const STAGING: &str = ".egoat-";
 /// The file in it that is locked while a process works on it.
 const LOCK: &str = "lock";
 /// The file in it with a byte for each chunk, 1 for those that are there.

@@ -11,6 +11,8 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use crate::store::partial::STAGING;
+use crate::store::source::MAX_ENTRIES;
 use crate::text;
 
 /// The longest path in bytes: PATH_MAX of macOS, the least of the systems we run on.
@@ -54,6 +56,8 @@ pub enum Unsafe {
     TrailingDotOrSpace,
     /// A component opens a device on Windows, such as `NUL` or `com1.txt`.
     DeviceName,
+    /// Would be, or lie in, the folder in which another transfer waits to be whole.
+    Staging,
     /// More than [`MAX_PATH`] bytes.
     TooLong,
     /// A component of more than [`MAX_COMPONENT`] bytes.
@@ -76,6 +80,9 @@ impl fmt::Display for Unsafe {
             Unsafe::Reserved => write!(f, "the path contains a character that windows reserves"),
             Unsafe::TrailingDotOrSpace => write!(f, "a part of the path ends in a dot or a space"),
             Unsafe::DeviceName => write!(f, "a part of the path is the name of a windows device"),
+            Unsafe::Staging => {
+                write!(f, "the path begins with {STAGING}, as folders do in which transfers wait")
+            }
             Unsafe::TooLong => write!(f, "the path is longer than {MAX_PATH} bytes"),
             Unsafe::ComponentTooLong => write!(f, "a part of the path is longer than {MAX_COMPONENT} bytes"),
             Unsafe::TooDeep => write!(f, "the path has more than {MAX_DEPTH} parts"),
@@ -104,6 +111,9 @@ impl SafePath {
             return Err(Unsafe::TooDeep);
         }
         text.split('/').try_for_each(check_component)?;
+        if text.get(..STAGING.len()).is_some_and(|start| start.eq_ignore_ascii_case(STAGING)) {
+            return Err(Unsafe::Staging);
+        }
         Ok(SafePath(text.to_owned()))
     }
 
@@ -120,6 +130,11 @@ impl SafePath {
     /// The last component.
     pub fn file_name(&self) -> &str {
         self.0.rsplit_once('/').map_or(self.0.as_str(), |(_, name)| name)
+    }
+
+    /// The directory that it is in, empty at the top.
+    pub fn parent(&self) -> &str {
+        self.0.rsplit_once('/').map_or("", |(parent, _)| parent)
     }
 
     /// The place of this path below `dir`, with the system's own separator.
@@ -186,6 +201,8 @@ pub enum SetError {
     Duplicate(SafePath),
     /// This path is a file, and other entries lie below it.
     FileIsParent(SafePath),
+    /// With the directories that have no entry of their own they are more than [`MAX_ENTRIES`].
+    TooMany,
 }
 
 impl fmt::Display for SetError {
@@ -195,6 +212,7 @@ impl fmt::Display for SetError {
                 write!(f, "{path} is listed twice, or differs from another in case alone")
             }
             SetError::FileIsParent(path) => write!(f, "{path} is listed both as a file and as a directory"),
+            SetError::TooMany => write!(f, "there are more than {MAX_ENTRIES} files and directories"),
         }
     }
 }
@@ -204,7 +222,8 @@ impl std::error::Error for SetError {}
 /// Checks that all entries (path, whether it is a directory) can exist side by side on any system.
 ///
 /// Directories need no entry of their own, but each must be spelt the same wherever it appears: `A/x` beside
-/// `a/y` is one directory on one system and two on another.
+/// `a/y` is one directory on one system and two on another. And each counts: 100,000 paths can lead through three
+/// million of them.
 ///
 /// Sorted by components, whatever could clash is adjacent: equal paths, a file and what lies below it, two
 /// spellings of a directory. So it costs a folded copy of each path, not a table of every parent.
@@ -213,6 +232,7 @@ pub fn check_set<'a>(entries: impl Iterator<Item = (&'a SafePath, bool)>) -> Res
     let mut sorted: Vec<_> =
         entries.map(|(path, is_dir)| (fold(path.as_str()).replace('/', "\0"), path, is_dir)).collect();
     sorted.sort_unstable();
+    let mut count = sorted.first().map_or(0, |(_, first, _)| first.components().count());
     for pair in sorted.windows(2) {
         let [(one_key, one, one_is_dir), (two_key, two, _)] = pair else { continue };
         let below = two_key.strip_prefix(one_key.as_str()).is_some_and(|rest| rest.starts_with('\0'));
@@ -222,8 +242,10 @@ pub fn check_set<'a>(entries: impl Iterator<Item = (&'a SafePath, bool)>) -> Res
         if below && !one_is_dir {
             return Err(SetError::FileIsParent((*one).clone()));
         }
+        let shared = one.components().zip(two.components()).take_while(|(a, b)| a == b).count();
+        count += two.components().count() - shared;
     }
-    Ok(())
+    if count > MAX_ENTRIES as usize { Err(SetError::TooMany) } else { Ok(()) }
 }
 
 /// Whether the components that two paths share, from the top down, are spelt in two ways.
@@ -305,6 +327,8 @@ mod tests {
             "nullable/auxiliary.prn",
             "a.con",
             "$(id)",
+            "a/.egoat-x",
+            ".egoat",
         ] {
             assert_eq!(safe(text).as_str(), text);
         }
@@ -345,6 +369,8 @@ mod tests {
             ("conin$", Unsafe::DeviceName),
             ("CONOUT$.txt", Unsafe::DeviceName),
             ("prn .txt", Unsafe::DeviceName),
+            (".egoat-x", Unsafe::Staging),
+            (".Egoat-/a", Unsafe::Staging),
         ];
         for (text, rule) in cases {
             assert_eq!(SafePath::parse(text), Err(rule), "{text:?}");
@@ -398,6 +424,7 @@ mod tests {
         assert_eq!(path.components().collect::<Vec<_>>(), ["a", "b", "c.txt"]);
         assert_eq!(path.file_name(), "c.txt");
         assert_eq!(safe("c.txt").file_name(), "c.txt");
+        assert_eq!((path.parent(), safe("c.txt").parent()), ("a/b", ""));
         assert_eq!(path.join_to(Path::new("dir")), Path::new("dir").join("a").join("b").join("c.txt"));
     }
 
@@ -445,6 +472,19 @@ mod tests {
             assert!(matches!(set(text), Err(SetError::FileIsParent(_))), "{text:?}");
         }
         assert_eq!(set("d/a d/a/b"), Err(SetError::FileIsParent(safe("d/a"))));
+    }
+
+    #[test]
+    fn directories_count_whether_they_are_listed_or_not() {
+        let deep = |n: usize| safe(&format!("{}/{n}{}", n % 2, "/d".repeat(23)));
+        let check = |paths: &[SafePath]| check_set(paths.iter().map(|path| (path, true)));
+        // 24 of each, and two that all share.
+        let mut paths: Vec<SafePath> = (0..4166).map(deep).collect();
+        paths.push(safe("0/0"));
+        paths.extend((0..14).map(|n| safe(&format!("x{n}"))));
+        assert_eq!(check(&paths), Ok(()));
+        paths.push(safe("y"));
+        assert_eq!(check(&paths), Err(SetError::TooMany));
     }
 
     #[test]

@@ -9,6 +9,7 @@ pub mod files;
 pub mod gate;
 mod json;
 pub mod proxy;
+pub mod rogue;
 pub mod route;
 pub mod strace;
 pub mod strangers;
@@ -30,7 +31,7 @@ use std::time::{Duration, Instant};
 pub const EGOAT: &str = env!("CARGO_BIN_EXE_egoat");
 
 /// Long enough for two cores that are busy with other tests.
-const PATIENCE: Duration = Duration::from_secs(40);
+pub const PATIENCE: Duration = Duration::from_secs(40);
 
 /// Looks again and again until there is something to see.
 pub fn poll_until<T>(what: &str, look: impl FnMut() -> Option<T>) -> T {

@@ -1,0 +1,308 @@
+//! A peer with a key and no scruples: it does the handshakes as it must, as dialler and as acceptor, and then says what the
+//! test likes, in frames and records of any kind. It leaves out what is against the protocol: that is the tests'.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::time::{Duration, Instant};
+
+use egoat::crypto::handshake::{
+    Established, Initiator, MESSAGE_1_LEN, MESSAGE_2_LEN, MESSAGE_3_LEN, PAYLOAD_LEN, Responder,
+};
+use egoat::crypto::keys::{StaticKeys, Token};
+use egoat::crypto::lane::{self, Lane, LaneInitiator};
+use egoat::wire::message::{CHUNK, Kind, Message, PIECE, UNKNOWN};
+
+use super::PATIENCE;
+
+pub const SESSION: &[u8; 8] = b"E-GOAT\x01\x00";
+pub const LANE: &[u8; 8] = b"E-GOAT\x01\x01";
+/// The most that a record carries.
+const RECORD: usize = 65_519;
+
+/// Who it is.
+pub struct Rogue {
+    pub keys: StaticKeys,
+}
+
+impl Rogue {
+    /// Another one for each number.
+    pub fn new(number: u8) -> Rogue {
+        Rogue { keys: StaticKeys::from_secret([number; 32]) }
+    }
+
+    /// As it stands in a peers file.
+    pub fn key(&self) -> String {
+        self.keys.public().to_string()
+    }
+
+    /// Dials a node and proves its key; nothing more is said.
+    pub fn dial(&self, addr: &str, node: &str, kind: Kind) -> Line {
+        self.dial_with(addr, node, kind, None)
+    }
+
+    /// The same with an invite.
+    pub fn dial_with(&self, addr: &str, node: &str, kind: Kind, token: Option<&Token>) -> Line {
+        let mut stream = connect(addr);
+        let (state, first) =
+            Initiator::start(&self.keys, &node.parse().unwrap(), SESSION, token).ok().unwrap();
+        stream.write_all(&[SESSION.as_slice(), &first].concat()).unwrap();
+        let mut second = [0; MESSAGE_2_LEN];
+        stream.read_exact(&mut second).unwrap();
+        let mut payload = [0; PAYLOAD_LEN];
+        payload[0] = kind as u8;
+        let (state, _) = state.read_message_2(&second).ok().unwrap();
+        let (third, established) = state.write_message_3(&payload).ok().unwrap();
+        stream.write_all(&third).unwrap();
+        Line::new(stream, established)
+    }
+
+    /// A session that is accepted.
+    pub fn session(&self, addr: &str, node: &str, kind: Kind) -> Line {
+        let mut line = self.dial(addr, node, kind);
+        line.say(&Message::Profile { name: "mallory", port: 0 });
+        if kind == Kind::Pull {
+            line.say(&Message::Held(0));
+        }
+        line.expect(&Message::Accept);
+        line
+    }
+
+    /// Waits for a node to dial, and accepts what it wants.
+    pub fn accept(&self, listener: &TcpListener) -> Line {
+        let (mut stream, _) = listener.accept().unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.set_nodelay(true).unwrap();
+        let (mut preamble, mut first, mut third) = ([0; 8], [0; MESSAGE_1_LEN], [0; MESSAGE_3_LEN]);
+        stream.read_exact(&mut preamble).unwrap();
+        stream.read_exact(&mut first).unwrap();
+        let state = Responder::read_message_1(&self.keys, &preamble, &first).ok().unwrap();
+        let (state, second) = state.write_message_2(None, &[0; PAYLOAD_LEN]).ok().unwrap();
+        stream.write_all(&second).unwrap();
+        stream.read_exact(&mut third).unwrap();
+        let (_, _, established) = state.read_message_3(&third).ok().unwrap();
+        let mut line = Line::new(stream, established);
+        assert_eq!(line.read().unwrap().0, Message::Profile { name: "", port: 0 }.kind());
+        line.say(&Message::Accept);
+        line
+    }
+}
+
+pub fn connect(addr: &str) -> TcpStream {
+    let stream = TcpStream::connect(addr).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.set_nodelay(true).unwrap();
+    stream
+}
+
+/// A connection whose handshake is done.
+pub struct Line {
+    pub stream: TcpStream,
+    established: Established,
+    /// What was opened and not read yet.
+    opened: Vec<u8>,
+}
+
+impl Line {
+    fn new(stream: TcpStream, established: Established) -> Line {
+        Line { stream, established, opened: Vec::new() }
+    }
+
+    /// Sends a message as it should be. A node that is gone is no error here: its words come first.
+    pub fn say(&mut self, message: &Message) {
+        let mut bytes = Vec::new();
+        message.encode(&mut bytes);
+        self.send(&bytes);
+    }
+
+    /// Sends a message of any type with any body.
+    pub fn frame(&mut self, kind: u8, body: &[u8]) {
+        self.lie(kind, body.len() as u32, body);
+    }
+
+    /// The same with another length than it has.
+    pub fn lie(&mut self, kind: u8, length: u32, body: &[u8]) {
+        self.send(&[&[kind], &length.to_be_bytes()[..], body].concat());
+    }
+
+    /// Sends bytes of the stream in records that are as long as can be.
+    pub fn send(&mut self, bytes: &[u8]) {
+        let sealed: Vec<u8> = bytes.chunks(RECORD).flat_map(|part| self.seal(part)).collect();
+        self.raw(&sealed);
+    }
+
+    /// A record with these bytes.
+    pub fn seal(&mut self, bytes: &[u8]) -> Vec<u8> {
+        let mut data = bytes.to_vec();
+        let tag = self.established.sealer.seal(&mut data).unwrap();
+        let length = (data.len() + tag.len()) as u16;
+        [&length.to_be_bytes()[..], &data, &tag].concat()
+    }
+
+    /// Bytes on the wire.
+    pub fn raw(&mut self, bytes: &[u8]) {
+        let _ = self.stream.write_all(bytes);
+    }
+
+    /// The next message, type and body; `None` at the end of the connection.
+    pub fn read(&mut self) -> Option<(u8, Vec<u8>)> {
+        loop {
+            if let Some((&[kind, a, b, c, d], rest)) = self.opened.split_first_chunk::<5>() {
+                let length = u32::from_be_bytes([a, b, c, d]) as usize;
+                if rest.len() >= length {
+                    let body = rest[..length].to_vec();
+                    self.opened.drain(..5 + length);
+                    return Some((kind, body));
+                }
+            }
+            let mut length = [0; 2];
+            self.fill(&mut length)?;
+            let mut record = vec![0; u16::from_be_bytes(length).into()];
+            self.fill(&mut record)?;
+            let (data, tag) = record.split_last_chunk_mut::<16>().unwrap();
+            self.established.opener.open(data, tag).unwrap();
+            self.opened.extend_from_slice(data);
+        }
+    }
+
+    fn fill(&mut self, bytes: &mut [u8]) -> Option<()> {
+        match self.stream.read_exact(bytes) {
+            Ok(()) => Some(()),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => panic!("it waits, and does not close"),
+            Err(_) => None,
+        }
+    }
+
+    /// The next message, which must be this one.
+    pub fn expect(&mut self, message: &Message) {
+        let (kind, body) = self.read().unwrap_or_else(|| panic!("closed instead of {message:?}"));
+        assert_eq!(Message::decode(kind, &body).as_ref(), Ok(message));
+    }
+
+    /// The node closes, whatever it says before that; gives the types of what it says.
+    pub fn expect_end(&mut self) -> Vec<u8> {
+        std::iter::from_fn(|| self.read()).map(|(kind, _)| kind).collect()
+    }
+
+    /// Nothing more is said from this end.
+    pub fn hang_up(&self) {
+        let _ = self.stream.shutdown(std::net::Shutdown::Write);
+    }
+
+    /// Whether the connection ends within `wait`, whatever arrives meanwhile.
+    pub fn ends_within(&mut self, wait: Duration) -> bool {
+        let end = Instant::now() + wait;
+        let mut scrap = [0; 4096];
+        while let Some(left) = end.checked_duration_since(Instant::now()).filter(|left| !left.is_zero()) {
+            self.stream.set_read_timeout(Some(left)).unwrap();
+            match self.stream.read(&mut scrap) {
+                Ok(1..) => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return false,
+                _ => return true,
+            }
+        }
+        false
+    }
+
+    /// Offers these entries as files, and says what they should add up to.
+    pub fn offer(&mut self, entries: &[Entry]) {
+        let bytes = entries.iter().fold(0_u64, |sum, entry| sum.wrapping_add(entry.size));
+        self.offer_as([0; 16], entries.len() as u32, bytes, entries);
+    }
+
+    /// Offers a file without a length.
+    pub fn offer_stream(&mut self, name: &str) {
+        self.offer_as([7; 16], 1, UNKNOWN, &[file(name, 0)]);
+    }
+
+    pub fn offer_as(&mut self, transfer: [u8; 16], count: u32, bytes: u64, entries: &[Entry]) {
+        self.say(&Message::Offer { transfer, entries: count, bytes });
+        let mut part = Vec::new();
+        for entry in entries {
+            let encoded = entry.encode();
+            if part.len() + encoded.len() > 64 << 10 {
+                self.say(&Message::Manifest(&std::mem::take(&mut part)));
+            }
+            part.extend(encoded);
+        }
+        self.say(&Message::Manifest(&part));
+    }
+
+    /// The files are taken; says on how many lanes, and what opens them.
+    pub fn expect_take(&mut self) -> (u8, [u8; 16]) {
+        loop {
+            let (kind, body) = self.read().expect("closed instead of TAKE");
+            match Message::decode(kind, &body).unwrap() {
+                Message::Take { lanes, ticket } => return (lanes, ticket),
+                Message::Have { .. } => {}
+                other => panic!("{other:?} instead of TAKE"),
+            }
+        }
+    }
+
+    /// Sends `bytes` as the chunk `index`, all of it.
+    pub fn chunk(&mut self, index: u64, bytes: &[u8]) {
+        for (number, data) in bytes.chunks(PIECE).enumerate() {
+            self.say(&Message::Piece { at: index * CHUNK as u64 + (number * PIECE) as u64, data });
+        }
+    }
+
+    /// Sends all that was offered, and sees it stored.
+    pub fn deliver(&mut self, bytes: &[u8]) {
+        self.expect_take();
+        self.say(&Message::Start(bytes.len().div_ceil(CHUNK) as u64));
+        for (index, chunk) in bytes.chunks(CHUNK).enumerate() {
+            self.chunk(index as u64, chunk);
+        }
+        self.say(&Message::End);
+        self.expect(&Message::Stored);
+        self.say(&Message::Bye);
+    }
+
+    /// What dials a lane of this session: preamble, ticket, index and message 1; and who goes on with it.
+    pub fn lane_opening(&self, ticket: &[u8; 16], index: u8) -> (Vec<u8>, LaneInitiator) {
+        let Established { export, handshake_hash, .. } = &self.established;
+        let lane = Lane { preamble: LANE, ticket, index, handshake_hash, export };
+        let (state, message) = LaneInitiator::start(&lane).ok().unwrap();
+        ([LANE.as_slice(), ticket, &[index], &message].concat(), state)
+    }
+
+    /// Dials a lane; `None` when it is not let in.
+    pub fn lane(&self, addr: &str, ticket: &[u8; 16], index: u8) -> Option<Line> {
+        let (opening, state) = self.lane_opening(ticket, index);
+        let mut stream = connect(addr);
+        stream.write_all(&opening).ok()?;
+        let mut second = [0; lane::MESSAGE_LEN];
+        stream.read_exact(&mut second).ok()?;
+        Some(Line::new(stream, state.finish(&second).ok().unwrap()))
+    }
+}
+
+/// An entry of a manifest, as wrong as it may be.
+#[derive(Clone)]
+pub struct Entry {
+    pub kind: u8,
+    pub executable: u8,
+    pub modified: i64,
+    pub size: u64,
+    pub path: Vec<u8>,
+}
+
+impl Entry {
+    pub fn encode(&self) -> Vec<u8> {
+        let length = self.path.len() as u16;
+        let mut bytes = vec![self.kind, self.executable];
+        bytes.extend(self.modified.to_be_bytes());
+        bytes.extend(self.size.to_be_bytes());
+        bytes.extend(length.to_be_bytes());
+        bytes.extend(&self.path);
+        bytes
+    }
+}
+
+pub fn file(path: impl AsRef<[u8]>, size: u64) -> Entry {
+    Entry { kind: 0, executable: 0, modified: 1_000_000_000, size, path: path.as_ref().to_vec() }
+}
+
+pub fn dir(path: impl AsRef<[u8]>) -> Entry {
+    Entry { kind: 1, ..file(path, 0) }
+}
