@@ -724,6 +724,24 @@ fn a_stream_out_of_order_or_without_end_is_broken_off() {
     field.is_unharmed("an endless stream");
 }
 
+/// Where nobody says what room there is, a size must not be taken for what can be had.
+#[test]
+fn a_file_larger_than_any_disk_is_declined() {
+    let field = Field::new();
+    let into = field.at("into");
+    for (size, what) in [(u64::MAX >> 1, "8.0 EiB"), (1 << 52, "4.0 PiB")] {
+        let mut command = receiver(&field, &["--into", into.to_str().unwrap()]);
+        command.env("PATH", "/nonexistent");
+        let (mut receive, addr) = receive_by(&field, command);
+        let mut line = field.mallory.session(&addr, &field.key, Kind::Files);
+        line.offer(&[file("large", size)]);
+        line.expect(&Message::Decline(Declined::TooLarge));
+        drop(line);
+        let (code, out, said) = receive.end();
+        assert_eq!((code, out.as_str()), (Some(1), ""), "{what}: {said}");
+    }
+}
+
 #[test]
 fn what_a_peer_calls_itself_is_shown_clean_and_names_no_other_folder() {
     let field = Field::new();

@@ -21,7 +21,7 @@ use crate::text;
 use crate::transfer::landing::{self, Landing, Place, Received};
 use crate::transfer::policy::{Refusal as Unwanted, Rules, Verdict};
 use crate::transfer::receive::{self, Inbound, Offer};
-use crate::transfer::staging::Staging;
+use crate::transfer::staging::{MOST_CHUNKS, Staging};
 use crate::transfer::stream::{self, FileSink};
 use crate::transfer::tally::Tally;
 use crate::wire::message::{Declined, Failure, Message, Refusal, UNKNOWN};
@@ -196,6 +196,9 @@ fn ask(shared: &Shared, session: &mut Session, peer: &Peer, offer: &Offer) -> Re
 }
 
 fn no_room(offer: &Offer, note: &Partial) -> Option<Declined> {
+    if offer.manifest.chunks() > MOST_CHUNKS {
+        return Some(Declined::TooLarge);
+    }
     let bytes = offer.bytes().filter(|bytes| *bytes >= WORTH_ASKING)?;
     let free = space::free_bytes(&note.dir)?;
     let held = space::used_bytes(&note.staging());

@@ -29,6 +29,9 @@ use crate::wire::message::{CHUNK, PIECE};
 /// takes a minute of silence for the end.
 const SYNC_EVERY: u64 = 32 << 20;
 
+/// Chunks of a transfer at the most, 15 TiB: each takes a byte of memory, and a manifest can claim any size.
+pub const MOST_CHUNKS: u64 = 1 << 26;
+
 /// The states of a chunk.
 const MISSING: u8 = 0;
 /// From an earlier try.
