@@ -7,10 +7,10 @@
 
 mod common;
 
-use common::files::{CHUNK, PIECE, landed_in, names_in, sample};
+use common::files::{CHUNK, PIECE, landed_in, names_in, sample, staged_in};
 use common::rogue::{Entry, Line, Rogue, dir, file};
 use common::route::fast_dir;
-use common::{Home, Process};
+use common::{Home, PATIENCE, Process, Random};
 use egoat::wire::link::Link;
 use egoat::wire::message::{Declined, Failure, Kind, Message, UNKNOWN};
 use std::collections::BTreeMap;
@@ -18,6 +18,9 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
 
 /// What a home may have.
 const HOME: [&str; 10] = [
@@ -497,6 +500,88 @@ fn croc_symlinked_parent_and_rsync_cve_2024_12088_no_link_is_followed() {
             field.is_unharmed(path);
         }
     }
+}
+
+/// How long somebody swaps directories and files for links.
+const RACE: Duration = Duration::from_secs(3);
+/// What is sent meanwhile: a file of three chunks, and small ones in either directory.
+const LARGE: usize = 2 * CHUNK + 1;
+const SMALL: usize = 30;
+
+/// Somebody else on Bob's machine who may write where files are staged: puts a link in the place of what is there, and
+/// that back again, until he is told to stop.
+fn swap_for_links(landing: &Path, elsewhere: &Path, stop: &AtomicBool) {
+    let (mut random, began) = (Random::seeded(13), Instant::now());
+    while !stop.load(Ordering::Relaxed) && began.elapsed() < 2 * PATIENCE {
+        let Some(staging) = staged_in(landing).pop() else { continue };
+        let target =
+            random.pick(&["", "files", "files/d", "files/d/sub", "files/d/sub/file", "files/d/7", "map"]);
+        // Another name each time: what has lost its place for good must not be in the way.
+        let (victim, aside) = (staging.join(target), landing.join(format!("aside {}", random.next())));
+        let leads_to = match target {
+            "files/d/sub" => elsewhere.join("sub"),
+            "files/d/sub/file" | "files/d/7" | "map" => elsewhere.join("sub/file"),
+            _ => elsewhere.to_owned(),
+        };
+        let pause = Duration::from_micros(random.below(300) as u64);
+        // It may be gone by now, with all that is in it.
+        if fs::rename(&victim, &aside).is_ok() && symlink(leads_to, &victim).is_ok() {
+            thread::sleep(pause);
+            let _ = fs::remove_file(&victim);
+        }
+        let _ = fs::rename(&aside, &victim);
+        thread::sleep(pause);
+    }
+}
+
+/// One transfer of two directories over two connections; says whether it was stored.
+fn race(field: &Field, content: &[u8], round: i64) -> bool {
+    let mut entries = vec![dir("d"), dir("d/sub"), file("d/sub/file", LARGE as u64)];
+    for folder in ["d", "d/sub"] {
+        entries.extend((0..SMALL).map(|n| file(format!("{folder}/{n}"), 9000)));
+    }
+    entries.iter_mut().for_each(|entry| entry.modified += round);
+    let mut line = field.files();
+    line.offer(&entries);
+    let Some((kind, body)) = line.read() else { return false };
+    let Ok(Message::Take { ticket, .. }) = Message::decode(kind, &body) else { return false };
+    let mut lane = line.lane(&field.addr, &ticket, 0);
+    line.say(&Message::Start(content.len().div_ceil(CHUNK) as u64));
+    for (index, chunk) in content.chunks(CHUNK).enumerate() {
+        let over = if index % 2 == 0 { &mut line } else { lane.as_mut().unwrap_or(&mut line) };
+        over.chunk(index as u64, chunk);
+    }
+    lane.into_iter().for_each(|mut lane| lane.say(&Message::End));
+    line.say(&Message::End);
+    line.say(&Message::Bye);
+    line.expect_end().contains(&Message::Stored.kind())
+}
+
+#[test]
+fn rsync_cve_2024_12747_a_link_raced_into_the_staging_folder_leads_nowhere() {
+    let mut field = Field::new();
+    let (stop, landing, elsewhere) = (AtomicBool::new(false), field.landing(), field.at("elsewhere"));
+    let content = sample(LARGE + 2 * SMALL * 9000);
+    let mut ends = [0, 0];
+    thread::scope(|scope| {
+        scope.spawn(|| swap_for_links(&landing, &elsewhere, &stop));
+        let began = Instant::now();
+        let goes_on =
+            |ends: &[i32]| began.elapsed() < RACE || (ends.contains(&0) && began.elapsed() < PATIENCE);
+        for round in 0.. {
+            if !goes_on(&ends) {
+                break;
+            }
+            ends[usize::from(race(&field, &content, round))] += 1;
+            // What is left of this round is not to draw the other off the next one.
+            staged_in(&landing).iter().for_each(|staging| drop(fs::remove_dir_all(staging)));
+        }
+        stop.store(true, Ordering::Relaxed);
+    });
+    // Some were in the way of a link, and others were not.
+    assert!(ends.iter().all(|count| *count > 0), "{ends:?}");
+    field.is_unharmed("a race");
+    field.said();
 }
 
 #[test]

@@ -439,7 +439,7 @@ fn accept_under(name: String, number: u16) -> String {
     thread::spawn(move || {
         let (stream, _) = listener.accept().unwrap();
         let opening = Opening::read(&stream).unwrap();
-        let accepted = handshake::respond(stream, &opening, &mallory.keys, |_| None).unwrap();
+        let accepted = handshake::respond(stream.into(), &opening, &mallory.keys, |_| None, || ()).unwrap();
         let mut session = accepted.session;
         read(&mut session, |message| matches!(message, Message::Profile { .. }));
         session.write(&Message::Accept).unwrap();

@@ -2,7 +2,7 @@
 //! positioned reads and writes, the bytes of a path, atomic replacement. Elsewhere than on Unix the plain fallbacks hold:
 //! the user's profile directory is private there, and files are not replaced while open.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
@@ -50,14 +50,19 @@ pub fn is_exposed(file: &File) -> io::Result<bool> {
 
 /// Whether `path` still leads to the open file, rather than to one that replaced it.
 pub fn is_at(file: &File, path: &Path) -> io::Result<bool> {
+    is_same(file, &fs::metadata(path)?)
+}
+
+/// Whether the open file is the one that `named` is of; where that cannot be told, it is.
+pub fn is_same(file: &File, named: &Metadata) -> io::Result<bool> {
+    let open = file.metadata()?;
     #[cfg(unix)]
     {
         use std::os::unix::fs::MetadataExt;
-        let (open, named) = (file.metadata()?, fs::metadata(path)?);
         Ok((open.dev(), open.ino()) == (named.dev(), named.ino()))
     }
     #[cfg(not(unix))]
-    return file.metadata().map(|_| path.exists());
+    return Ok(open.is_dir() == named.is_dir());
 }
 
 /// Whether two names are links to one file; where that cannot be told, they are not.

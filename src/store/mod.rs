@@ -2,6 +2,7 @@
 
 pub mod attempts;
 pub mod file;
+pub mod folder;
 pub mod history;
 pub mod home;
 pub mod identity;

@@ -18,6 +18,7 @@ use std::time::{Duration, SystemTime};
 use crate::crypto::keys::PublicKey;
 use crate::error::{Error, Result};
 use crate::store::file;
+use crate::store::folder::Folder;
 use crate::store::home::Home;
 use crate::wire::message::UNKNOWN;
 
@@ -33,6 +34,24 @@ pub const STAGING: &str = ".egoat-";
 const LOCK: &str = "lock";
 /// The file in it with a byte for each chunk, 1 for those that are there.
 const MAP: &str = "map";
+
+/// The folder with the data of a transfer, locked and held open.
+pub struct Staged {
+    /// Where the transfer is to land.
+    pub place: Folder,
+    /// What waits there.
+    pub folder: Folder,
+    /// It was not there before.
+    pub is_new: bool,
+    _lock: File,
+}
+
+impl Staged {
+    /// Its map of chunks.
+    pub fn open_map(&self) -> io::Result<File> {
+        self.folder.open_or_create(MAP)
+    }
+}
 
 /// A transfer that has begun to come in.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -109,19 +128,18 @@ impl Partial {
     }
 
     /// Locks its data, making the folder if it is not there; `None` while another process or thread works on it.
-    pub fn lock(&self) -> io::Result<Option<File>> {
-        let staging = self.staging();
-        match fs::symlink_metadata(&staging) {
-            Ok(data) if data.is_dir() => {}
-            Ok(_) => return Err(io::Error::new(io::ErrorKind::NotADirectory, "it is no directory")),
-            Err(cause) if cause.kind() == io::ErrorKind::NotFound => file::create_private_dir(&staging)?,
-            Err(cause) => return Err(cause),
-        }
-        let path = staging.join(LOCK);
-        let lock = file::private().write(true).create(true).truncate(false).open(&path)?;
+    pub fn lock(&self) -> io::Result<Option<Staged>> {
+        let place = Folder::open(&self.dir)?;
+        let name = format!("{STAGING}{}", self.id);
+        let is_new = match place.create_folder(&name) {
+            Err(cause) if cause.kind() == io::ErrorKind::AlreadyExists => false,
+            made => made.and_then(|()| place.sync()).map(|()| true)?,
+        };
+        let folder = place.folder(&name)?;
+        let lock = folder.open_or_create(LOCK)?;
         match lock.try_lock() {
             // It may have been removed just before it was locked.
-            Ok(()) if file::is_at(&lock, &path)? => Ok(Some(lock)),
+            Ok(()) if folder.has(&lock, LOCK)? => Ok(Some(Staged { place, folder, is_new, _lock: lock })),
             Ok(()) | Err(fs::TryLockError::WouldBlock) => Ok(None),
             Err(fs::TryLockError::Error(cause)) => Err(cause),
         }

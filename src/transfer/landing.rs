@@ -10,10 +10,14 @@ use crate::crypto::keys::PublicKey;
 use crate::crypto::{Hasher, base32};
 use crate::error::{Error, Result};
 use crate::store::file;
+use crate::store::folder::Folder;
 use crate::store::home::Home;
-use crate::store::partial::Partial;
+use crate::store::partial::{Partial, Staged};
 use crate::transfer::manifest::Manifest;
 use crate::transfer::path::numbered;
+
+/// In the folder, where the files are under the names that they were offered with.
+const FILES: &str = "files";
 
 /// Where files go.
 #[derive(Clone, Debug)]
@@ -50,76 +54,57 @@ pub struct Landing {
     home: Home,
     place: Place,
     note: Partial,
-    files: PathBuf,
-    _lock: File,
-    /// Something of it was here already.
-    resumed: bool,
+    staged: Staged,
+    files: Folder,
 }
 
 impl Landing {
     /// Makes the folder, or finds it as an earlier try left it. `None` while somebody else works on it.
     pub fn open(home: &Home, place: Place, note: Partial) -> Result<Option<Landing>> {
         file::create_private_dir(&place.dir).map_err(Error::disk("create", &place.dir))?;
-        let dir = note.staging();
-        let resumed = fs::symlink_metadata(&dir).is_ok();
         // Noted first, so that no folder is ever forgotten.
         note.save(home)?;
-        let Some(lock) = note.lock().map_err(Error::disk("create", &dir))? else { return Ok(None) };
-        let landing =
-            Landing { home: home.clone(), place, note, files: dir.join("files"), _lock: lock, resumed };
-        landing.create_dir(&landing.files)?;
-        Ok(Some(landing))
+        let dir = note.staging();
+        let Some(staged) = note.lock().map_err(Error::disk("create", &dir))? else { return Ok(None) };
+        let files = open_files(&staged).map_err(Error::disk("create", &dir.join(FILES)))?;
+        Ok(Some(Landing { home: home.clone(), place, note, staged, files }))
     }
 
     /// The folder for files under the names that they were offered with.
-    pub fn files(&self) -> &Path {
+    pub fn files(&self) -> &Folder {
         &self.files
     }
 
     /// Whether it has something of an earlier try.
     pub fn is_resumed(&self) -> bool {
-        self.resumed
+        !self.staged.is_new
     }
 
     /// Its file for what has arrived so far, as `staging` and `stream` each note it.
     pub fn open_map(&self) -> Result<(PathBuf, File)> {
         let path = self.note.map_path();
-        let mut options = file::private();
-        let map = options.read(true).write(true).create(true).truncate(false).open(&path);
-        Ok((path.clone(), map.map_err(Error::disk("create", &path))?))
-    }
-
-    /// Makes a directory in the folder, which may be there from an earlier try.
-    pub fn create_dir(&self, path: &Path) -> Result<()> {
-        let mut builder = fs::DirBuilder::new();
-        #[cfg(unix)]
-        std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-        #[cfg(not(unix))]
-        let _ = &mut builder;
-        match builder.create(path) {
-            Err(cause) if cause.kind() == io::ErrorKind::AlreadyExists && self.resumed => {
-                check_dir(path).map_err(Error::disk("use", path))
-            }
-            created => created.map_err(Error::disk("create", path)),
-        }
+        let map = self.staged.open_map().map_err(Error::disk("create", &path))?;
+        Ok((path, map))
     }
 
     /// Gives a file or directory its name, or the first free `name (1)`.
     pub fn publish(&self, name: &str, is_dir: bool) -> Result<PathBuf> {
-        let staged = self.files.join(name);
-        let wanted = self.place.dir.join(name);
+        let place = &self.staged.place;
         if self.place.overwrite {
-            replace(&staged, &wanted).map_err(Error::disk("replace", &wanted))?;
+            let wanted = self.place.dir.join(name);
+            replace(&self.files, place, name.as_ref()).map_err(Error::disk("replace", &wanted))?;
             return Ok(wanted);
         }
+        let staged = self.files.way_to(name);
         for number in 0..10_000 {
-            let path = if number == 0 { wanted.clone() } else { self.place.dir.join(numbered(name, number)) };
-            let moved = if is_dir { move_dir(&staged, &path) } else { move_file(&staged, &path) };
+            let name = if number == 0 { name.to_owned() } else { numbered(name, number) };
+            let (path, way) = (self.place.dir.join(&name), place.way_to(&name));
+            let moved = if is_dir { move_dir(&staged, &way) } else { move_file(&staged, &way) };
             match moved {
                 Ok(()) => return Ok(path),
                 // An earlier try came as far as this, and ended before it could note so.
-                Err(_) if file::is_linked(&staged, &path) => return Ok(path),
-                Err(_) if fs::symlink_metadata(&path).is_ok() => {}
+                Err(_) if file::is_linked(&staged, &way) => return Ok(path),
+                Err(_) if fs::symlink_metadata(&way).is_ok() => {}
                 Err(cause) => return Err(Error::disk("rename", &path)(cause)),
             }
         }
@@ -128,7 +113,7 @@ impl Landing {
 
     /// Everything has its name. That is noted until the sender has heard of it, and the folder goes.
     pub fn finish(&self, received: &[Received]) -> Result<()> {
-        file::sync_dir(&self.place.dir).map_err(Error::disk("sync", &self.place.dir))?;
+        self.staged.place.sync().map_err(Error::disk("sync", &self.place.dir))?;
         let done = received.iter().map(|one| one.path.clone()).collect();
         Partial { done, ..self.note.clone() }.save(&self.home)?;
         // What cannot be removed is in a hidden folder, and harms nobody.
@@ -148,13 +133,13 @@ impl Landing {
     }
 }
 
-/// A directory, and no link to one.
-pub fn check_dir(path: &Path) -> io::Result<()> {
-    if fs::symlink_metadata(path)?.is_dir() {
-        Ok(())
-    } else {
-        Err(io::Error::new(io::ErrorKind::NotADirectory, "it is no directory any more"))
+/// The folder for files in one that may be there from an earlier try.
+fn open_files(staged: &Staged) -> io::Result<Folder> {
+    match staged.folder.create_folder(FILES) {
+        Err(cause) if cause.kind() == io::ErrorKind::AlreadyExists && !staged.is_new => {}
+        made => made?,
     }
+    staged.folder.folder(FILES)
 }
 
 /// Linking fails when the name is taken, so two transfers at once cannot replace each other's file.
@@ -176,19 +161,18 @@ fn move_dir(staged: &Path, path: &Path) -> io::Result<()> {
 
 /// Puts a file in the place of another, and the files of a directory among those of another, which keeps its own. No
 /// link is followed, and no directory makes room for a file or the other way round.
-fn replace(staged: &Path, path: &Path) -> io::Result<()> {
-    let there = match fs::symlink_metadata(path) {
-        Err(cause) if cause.kind() == io::ErrorKind::NotFound => return fs::rename(staged, path),
+fn replace(from: &Folder, to: &Folder, name: &Path) -> io::Result<()> {
+    let (staged, way) = (from.way_to(name), to.way_to(name));
+    let there = match fs::symlink_metadata(&way) {
+        Err(cause) if cause.kind() == io::ErrorKind::NotFound => return fs::rename(staged, way),
         there => there?,
     };
-    match (fs::symlink_metadata(staged)?.is_dir(), there.is_dir()) {
-        (false, false) => fs::rename(staged, path),
+    match (fs::symlink_metadata(&staged)?.is_dir(), there.is_dir()) {
+        (false, false) => fs::rename(staged, way),
         (true, true) => {
-            for child in fs::read_dir(staged)? {
-                let child = child?;
-                replace(&child.path(), &path.join(child.file_name()))?;
-            }
-            file::sync_dir(path)
+            let (from, to) = (from.folder(name)?, to.folder(name)?);
+            from.names()?.iter().try_for_each(|child| replace(&from, &to, child))?;
+            to.sync()
         }
         (true, false) => {
             Err(io::Error::new(io::ErrorKind::NotADirectory, "a file is in the place of a directory"))

@@ -13,7 +13,7 @@ use std::collections::HashSet;
 use std::fs::{self, File};
 use std::io;
 use std::ops::Range;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -21,7 +21,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use crate::crypto::Hasher;
 use crate::error::{Error, Result};
 use crate::store::file;
-use crate::transfer::landing::{Landing, Received, check_dir};
+use crate::store::folder::{Folder, Walk};
+use crate::transfer::landing::{Landing, Received};
 use crate::transfer::manifest::{Entry, Manifest, Span};
 use crate::wire::message::{CHUNK, PIECE};
 
@@ -83,21 +84,39 @@ impl Staging {
     /// All directories, also those that the manifest does not list by themselves.
     fn create_dirs(&self) -> Result<()> {
         let mut made = HashSet::new();
-
+        let mut walk = self.walk();
         for entry in self.manifest.entries() {
             let path = entry.path.as_str();
             let ends = path.match_indices('/').map(|(end, _)| end).chain(entry.is_dir.then_some(path.len()));
-            for end in ends {
-                if made.insert(&path[..end]) {
-                    self.landing.create_dir(&self.landing.files().join(&path[..end]))?;
+            for dir in ends.map(|end| &path[..end]) {
+                if made.insert(dir) {
+                    let whole = self.landing.files().path().join(dir);
+                    self.create_dir(&mut walk, dir).map_err(Error::disk("create", &whole))?;
                 }
             }
         }
         Ok(())
     }
 
+    /// Makes a directory, which may be there from an earlier try.
+    fn create_dir(&self, walk: &mut Walk, dir: &str) -> io::Result<()> {
+        let (parent, name) = dir.rsplit_once('/').unwrap_or(("", dir));
+        match walk.to(parent)?.create_folder(name) {
+            Err(cause) if cause.kind() == io::ErrorKind::AlreadyExists && self.landing.is_resumed() => {
+                walk.to(dir).map(drop)
+            }
+            made => made,
+        }
+    }
+
+    /// To the directories of the files.
+    fn walk(&self) -> Walk<'_> {
+        Walk::from(self.landing.files())
+    }
+
+    /// Where a file is, for people.
     fn staged(&self, entry: usize) -> PathBuf {
-        self.manifest.entries()[entry].path.join_to(self.landing.files())
+        self.manifest.entries()[entry].path.join_to(self.landing.files().path())
     }
 
     /// Runs of chunks from an earlier try, of at most `most` chunks each.
@@ -118,6 +137,7 @@ impl Staging {
     pub fn hash(&self, run: &Range<u64>) -> Option<[u8; 32]> {
         let mut hasher = Hasher::default();
         let mut open: Option<(usize, File)> = None;
+        let mut walk = self.walk();
         let mut buffer = vec![0; PIECE];
         let end = (run.end * CHUNK as u64).min(self.manifest.bytes());
         let mut at = run.start * CHUNK as u64;
@@ -127,7 +147,7 @@ impl Staging {
                 .spans(at, length, |span| {
                     let file = match open.take() {
                         Some((entry, file)) if entry == span.entry => file,
-                        _ => self.open_staged(span.entry)?,
+                        _ => self.open_staged(&mut walk, span.entry)?,
                     };
                     let got = file::read_at(&file, &mut buffer[..span.length], span.offset)?;
                     hasher.update(&buffer[..got]);
@@ -181,43 +201,39 @@ impl Staging {
 
     /// Writes bytes to their places; each connection has its own.
     pub fn writer(&self) -> Writer<'_> {
-        Writer { staging: self, open: None, safe_dir: PathBuf::new() }
+        Writer { staging: self, open: None, walk: self.walk() }
     }
 
-    /// An existing file, which must be the one that its name leads to and no link.
-    fn open_staged(&self, entry: usize) -> io::Result<File> {
-        let path = self.staged(entry);
-        if !fs::symlink_metadata(&path)?.is_file() {
-            return Err(io::Error::new(io::ErrorKind::InvalidData, "it is no regular file any more"));
-        }
-        let file = fs::OpenOptions::new().read(true).write(true).open(&path)?;
-        if file::is_at(&file, &path)? { Ok(file) } else { Err(io::ErrorKind::NotFound.into()) }
+    /// An existing file, and no link to one.
+    fn open_staged(&self, walk: &mut Walk, index: usize) -> io::Result<File> {
+        let path = &self.manifest.entries()[index].path;
+        walk.to(path.parent())?.open_file(path.file_name())
     }
 
     /// Creates the file of an entry, or opens it when another connection, or an earlier try, has created it.
-    fn open_entry(&self, index: usize) -> io::Result<File> {
+    fn open_entry(&self, walk: &mut Walk, index: usize) -> io::Result<File> {
         let entry = &self.manifest.entries()[index];
-        let path = self.staged(index);
+        let folder = walk.to(entry.path.parent())?;
         let start = self.manifest.start(index);
         let is_in_one_chunk =
             entry.size == 0 || start / CHUNK as u64 == (start + entry.size - 1) / CHUNK as u64;
         if is_in_one_chunk {
-            return match create(&path, entry) {
+            return match create(folder, entry) {
                 // Its chunk was under way when the earlier try ended.
                 Err(cause) if cause.kind() == io::ErrorKind::AlreadyExists && self.landing.is_resumed() => {
-                    fs::remove_file(&path)?;
-                    create(&path, entry)
+                    fs::remove_file(folder.way_to(entry.path.file_name()))?;
+                    create(folder, entry)
                 }
                 created => created,
             };
         }
         let mut created = self.created.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-        match create(&path, entry) {
+        match create(folder, entry) {
             Err(cause)
                 if cause.kind() == io::ErrorKind::AlreadyExists
                     && (self.landing.is_resumed() || created.contains(&index)) =>
             {
-                self.open_staged(index)
+                folder.open_file(entry.path.file_name())
             }
             result => {
                 created.insert(index);
@@ -228,26 +244,28 @@ impl Staging {
 
     /// Syncs every file and gives all their names. `meanwhile` is called now and then.
     pub fn publish(&self, mut meanwhile: impl FnMut() -> Result<()>) -> Result<Vec<Received>> {
+        let mut walk = self.walk();
         for (index, entry) in self.manifest.entries().iter().enumerate() {
             if !entry.is_dir && !self.finished[index].load(Ordering::Relaxed) {
-                let path = self.staged(index);
-                self.finish_entry(index, entry).map_err(Error::disk("sync", &path))?;
+                let finished = self.finish_entry(&mut walk, index, entry);
+                finished.map_err(Error::disk("sync", &self.staged(index)))?;
                 meanwhile()?;
             }
         }
         // From the deepest up: what is made in a directory changes its time.
-        let dirs = self.manifest.entries().iter().filter(|entry| entry.is_dir).rev();
-        for entry in dirs {
-            let path = entry.path.join_to(self.landing.files());
-            finish_dir(&path, entry.modified).map_err(Error::disk("sync", &path))?;
+        let dirs = self.manifest.entries().iter().enumerate().filter(|(_, entry)| entry.is_dir).rev();
+        for (index, entry) in dirs {
+            let finished = walk.to(entry.path.as_str()).and_then(|dir| finish_dir(dir, entry.modified));
+            finished.map_err(Error::disk("sync", &self.staged(index)))?;
         }
         let received = self.publish_tops()?;
         self.landing.finish(&received)?;
         Ok(received)
     }
 
-    fn finish_entry(&self, index: usize, entry: &Entry) -> io::Result<()> {
-        let file = if entry.size == 0 { self.open_entry(index)? } else { self.open_staged(index)? };
+    fn finish_entry(&self, walk: &mut Walk, index: usize, entry: &Entry) -> io::Result<()> {
+        let file =
+            if entry.size == 0 { self.open_entry(walk, index)? } else { self.open_staged(walk, index)? };
         let length = file.metadata()?.len();
         if length > entry.size {
             // What is behind the file's end was not sent, and no other try would take it away.
@@ -271,8 +289,7 @@ impl Staging {
 pub struct Writer<'a> {
     staging: &'a Staging,
     open: Option<Open>,
-    /// The directory that was looked at last, and is one.
-    safe_dir: PathBuf,
+    walk: Walk<'a>,
 }
 
 struct Open {
@@ -322,30 +339,21 @@ impl Writer<'_> {
     }
 
     fn open(&mut self, entry: usize) -> io::Result<Open> {
-        let path = self.staging.staged(entry);
-        let dir = file::parent(&path);
-        if self.safe_dir != dir {
-            let mut above =
-                dir.ancestors().take_while(|above| above.starts_with(self.staging.landing.files()));
-            above.try_for_each(check_dir)?;
-            self.safe_dir = dir.to_owned();
-        }
-        let file = self.staging.open_entry(entry)?;
+        let file = self.staging.open_entry(&mut self.walk, entry)?;
         Ok(Open { entry, file, next: Some(0), unsynced: 0 })
     }
 }
 
 /// Creates a file that is not there.
-pub fn create(path: &Path, entry: &Entry) -> io::Result<File> {
+pub fn create(folder: &Folder, entry: &Entry) -> io::Result<File> {
+    #[allow(unused_mut)]
     let mut options = fs::OpenOptions::new();
     #[cfg(unix)]
     {
         let mode = if entry.executable { 0o700 } else { 0o600 };
         std::os::unix::fs::OpenOptionsExt::mode(&mut options, mode);
     }
-    #[cfg(not(unix))]
-    let _ = entry;
-    options.read(true).write(true).create_new(true).open(path)
+    folder.create(entry.path.file_name(), &mut options)
 }
 
 fn time(nanoseconds: i64) -> SystemTime {
@@ -361,10 +369,7 @@ pub fn finish_file(file: &File, entry: &Entry) -> io::Result<()> {
     file.sync_all()
 }
 
-fn finish_dir(path: &Path, modified: i64) -> io::Result<()> {
-    #[cfg(unix)]
-    let _ = File::open(path)?.set_modified(time(modified));
-    #[cfg(not(unix))]
-    let _ = modified;
-    file::sync_dir(path)
+fn finish_dir(dir: &Folder, modified: i64) -> io::Result<()> {
+    let _ = dir.set_modified(time(modified));
+    dir.sync()
 }

@@ -13,6 +13,7 @@ use crate::crypto::{base32, random_array};
 use crate::error::{Error, Result, reason};
 use crate::net::session::{DEAD_AFTER, PING_AFTER, Session};
 use crate::store::file;
+use crate::store::folder::Folder;
 use crate::store::home::Home;
 use crate::transfer::landing::{Landing, Received};
 use crate::transfer::manifest::Entry;
@@ -445,14 +446,14 @@ pub struct FileSink {
 impl FileSink {
     /// Makes the file, or finds what an earlier try left of it; says how long it is.
     pub fn new(landing: Landing, entry: &Entry) -> Result<(FileSink, u64)> {
-        let path = entry.path.join_to(landing.files());
+        let path = entry.path.join_to(landing.files().path());
         let (map_path, map) = landing.open_map()?;
         let mut length = [0; 8];
         file::read_at(&map, &mut length, 0).map_err(Error::disk("read", &map_path))?;
         // Written at once, so that a disk that is full by then has room for it.
         file::write_all_at(&map, &length, 0).map_err(Error::disk("write", &map_path))?;
         let length = u64::from_be_bytes(length);
-        let file = open(&path, entry, length).map_err(Error::disk("create", &path))?;
+        let file = open(landing.files(), entry, length).map_err(Error::disk("create", &path))?;
         let entry = entry.clone();
         Ok((FileSink { landing, entry, path, file, map, map_path, spoiled: false }, length))
     }
@@ -472,13 +473,10 @@ impl FileSink {
 }
 
 /// Only what was noted is sure to be on the disk, so what is behind it goes.
-fn open(path: &Path, entry: &Entry, length: u64) -> io::Result<File> {
-    let file = match create(path, entry) {
+fn open(folder: &Folder, entry: &Entry, length: u64) -> io::Result<File> {
+    let file = match create(folder, entry) {
         Err(cause) if cause.kind() == io::ErrorKind::AlreadyExists => {
-            if !fs::symlink_metadata(path)?.is_file() {
-                return Err(io::Error::new(io::ErrorKind::InvalidData, "it is no regular file any more"));
-            }
-            File::options().read(true).write(true).open(path)?
+            folder.open_file(entry.path.file_name())?
         }
         created => created?,
     };

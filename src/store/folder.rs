@@ -1,0 +1,286 @@
+//! A directory that is held open: what is done in it by a name is done in this very directory, wherever its own name leads
+//! by then. So nobody gains by putting a link in its place while files arrive (as in rsync, CVE-2024-12747). It leaves out
+//! what is in it, and how deep it lies.
+//!
+//! std has no openat(2). Linux has a name for every open directory, /proc/self/fd/N, that leads to it and nowhere else.
+//! Where there is none, a file that was created is looked at once more before it is used: then a race can leave an empty
+//! file elsewhere, and no more.
+
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use crate::store::file;
+
+/// An open directory.
+pub struct Folder {
+    /// How people know it.
+    path: PathBuf,
+    /// What its names are looked up behind.
+    way: PathBuf,
+    /// `way` leads here, whatever happens to `path`.
+    is_bound: bool,
+    /// None where the system does not open directories.
+    handle: Option<File>,
+}
+
+impl Folder {
+    /// Opens a directory that the user has chosen, or a link to one.
+    pub fn open(path: &Path) -> io::Result<Folder> {
+        Folder::of(open_dir(path)?, path, path.to_owned())
+    }
+
+    fn of(handle: Option<File>, way: &Path, path: PathBuf) -> io::Result<Folder> {
+        match handle.as_ref().and_then(way_to_open) {
+            Some(way) => Ok(Folder { path, way, is_bound: true, handle }),
+            None => Ok(Folder { path, way: fs::canonicalize(way)?, is_bound: false, handle }),
+        }
+    }
+
+    /// Opens a directory in this one, and no link to one.
+    pub fn folder(&self, name: impl AsRef<Path>) -> io::Result<Folder> {
+        let (way, path) = (self.way_to(&name), self.path.join(name));
+        let named = fs::symlink_metadata(&way)?;
+        let handle = if named.is_dir() { open_dir(&way)? } else { return Err(no_directory()) };
+        // What was opened is what had the name, so no link led there.
+        let is_it = handle.as_ref().map_or(Ok(true), |handle| file::is_same(handle, &named))?;
+        if is_it { Folder::of(handle, &way, path) } else { Err(no_directory()) }
+    }
+
+    /// Makes a directory that only its owner can read.
+    pub fn create_folder(&self, name: impl AsRef<Path>) -> io::Result<()> {
+        #[allow(unused_mut)]
+        let mut builder = fs::DirBuilder::new();
+        #[cfg(unix)]
+        std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+        builder.create(self.way_to(name))
+    }
+
+    /// Creates a file that is not there.
+    pub fn create(&self, name: impl AsRef<Path>, options: &mut OpenOptions) -> io::Result<File> {
+        let file = options.read(true).write(true).create_new(true).open(self.way_to(&name))?;
+        if self.is_bound || self.has(&file, name)? { Ok(file) } else { Err(no_file()) }
+    }
+
+    /// Opens a regular file, and no link to one.
+    pub fn open_file(&self, name: impl AsRef<Path>) -> io::Result<File> {
+        let named = fs::symlink_metadata(self.way_to(&name))?;
+        if !named.is_file() {
+            return Err(no_file());
+        }
+        let file = OpenOptions::new().read(true).write(true).open(self.way_to(&name))?;
+        if file::is_same(&file, &named)? && self.is_here()? { Ok(file) } else { Err(no_file()) }
+    }
+
+    /// Opens a private file, or makes it.
+    pub fn open_or_create(&self, name: impl AsRef<Path>) -> io::Result<File> {
+        match self.create(&name, &mut file::private()) {
+            Err(cause) if cause.kind() == io::ErrorKind::AlreadyExists => self.open_file(name),
+            created => created,
+        }
+    }
+
+    /// Whether the file is the one of this name in here.
+    pub fn has(&self, file: &File, name: impl AsRef<Path>) -> io::Result<bool> {
+        match fs::symlink_metadata(self.way_to(name)) {
+            Ok(named) => Ok(named.is_file() && file::is_same(file, &named)? && self.is_here()?),
+            Err(cause) if cause.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(cause) => Err(cause),
+        }
+    }
+
+    fn is_here(&self) -> io::Result<bool> {
+        if self.is_bound {
+            return Ok(true);
+        }
+        let is_it = |handle| fs::metadata(&self.way).and_then(|named| file::is_same(handle, &named));
+        Ok(fs::canonicalize(&self.way)? == self.way && self.handle.as_ref().map_or(Ok(true), is_it)?)
+    }
+
+    /// What leads to a name in it, for calls that follow no link at their end: to rename, link or remove.
+    pub fn way_to(&self, name: impl AsRef<Path>) -> PathBuf {
+        self.way.join(name)
+    }
+
+    /// How people know it.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The names in it.
+    pub fn names(&self) -> io::Result<Vec<PathBuf>> {
+        fs::read_dir(&self.way)?.map(|entry| Ok(entry?.file_name().into())).collect()
+    }
+
+    /// Makes the names in it durable.
+    pub fn sync(&self) -> io::Result<()> {
+        self.handle.as_ref().map_or(Ok(()), File::sync_all)
+    }
+
+    /// Gives it a time of modification, where that can be done.
+    pub fn set_modified(&self, time: SystemTime) -> io::Result<()> {
+        self.handle.as_ref().map_or(Ok(()), |handle| handle.set_modified(time))
+    }
+}
+
+/// Goes to directories below one; where it is, it stays, so that the next one is often near.
+pub struct Walk<'a> {
+    top: &'a Folder,
+    at: Option<(String, Folder)>,
+}
+
+impl<'a> Walk<'a> {
+    /// Begins at `top`.
+    pub fn from(top: &'a Folder) -> Walk<'a> {
+        Walk { top, at: None }
+    }
+
+    /// The directory `dir`, with `/` between its parts, below the top; empty for the top itself. No link is followed.
+    pub fn to(&mut self, dir: &str) -> io::Result<&Folder> {
+        let below =
+            |above: &str| dir.strip_prefix(above).filter(|rest| rest.is_empty() || rest.starts_with('/'));
+        let (mut at, rest) = match self.at.take() {
+            Some((above, folder)) if below(&above).is_some() => (Some(folder), &dir[above.len()..]),
+            _ => (None, dir),
+        };
+        for name in rest.split('/').filter(|name| !name.is_empty()) {
+            at = Some(at.as_ref().unwrap_or(self.top).folder(name)?);
+        }
+        self.at = at.map(|folder| (dir.to_owned(), folder));
+        Ok(self.at.as_ref().map_or(self.top, |(_, folder)| folder))
+    }
+}
+
+/// None where the system does not open directories, but there is one.
+fn open_dir(way: &Path) -> io::Result<Option<File>> {
+    let handle = if cfg!(unix) { Some(File::open(way)?) } else { None };
+    let data = handle.as_ref().map_or_else(|| fs::metadata(way), File::metadata)?;
+    if data.is_dir() { Ok(handle) } else { Err(no_directory()) }
+}
+
+/// None without such names, as where /proc is not mounted.
+fn way_to_open(handle: &File) -> Option<PathBuf> {
+    #[cfg(target_os = "linux")]
+    return Some(PathBuf::from(format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(handle))))
+        .filter(|way| way.is_dir());
+    #[cfg(not(target_os = "linux"))]
+    return handle.metadata().ok().and(None);
+}
+
+fn no_directory() -> io::Error {
+    io::Error::new(io::ErrorKind::NotADirectory, "it is no directory any more")
+}
+
+fn no_file() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, "it is no regular file any more")
+}
+
+#[cfg(all(test, unix))]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
+    /// A directory with `a/b` and `elsewhere` in it, as it is opened, and as it is opened where there is no /proc.
+    fn opened() -> (tempfile::TempDir, Vec<Folder>) {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir_all(dir.path().join("a/b")).unwrap();
+        fs::create_dir(dir.path().join("elsewhere")).unwrap();
+        let open = || Folder::open(dir.path()).unwrap();
+        let unbound = Folder { way: fs::canonicalize(dir.path()).unwrap(), is_bound: false, ..open() };
+        let folders = vec![open(), unbound];
+        (dir, folders)
+    }
+
+    fn unbound(folder: Folder, by: &Folder) -> Folder {
+        if by.is_bound {
+            return folder;
+        }
+        Folder { way: fs::canonicalize(folder.path()).unwrap(), is_bound: false, ..folder }
+    }
+
+    fn create(folder: &Folder, name: &str) -> io::Result<File> {
+        folder.create(name, &mut file::private())
+    }
+
+    #[test]
+    fn a_directory_that_is_swapped_for_a_link_is_still_the_one_that_was_opened() {
+        let (dir, folders) = opened();
+        let at = |name: &str| dir.path().join(name);
+        for top in &folders {
+            let a = unbound(top.folder("a").unwrap(), top);
+            let is_certain = a.is_bound;
+            drop(create(&a, "before").unwrap());
+            fs::rename(at("a"), at("aside")).unwrap();
+            symlink("elsewhere", at("a")).unwrap();
+            if is_certain {
+                create(&a, "x").unwrap().write_all(b"here").unwrap();
+                assert_eq!(fs::read(at("aside/x")).unwrap(), b"here");
+                assert!(!at("elsewhere/x").exists());
+                a.open_file("before").unwrap();
+            } else {
+                assert!(create(&a, "x").is_err() && a.open_file("before").is_err());
+                assert_eq!(fs::read(at("elsewhere/x")).unwrap(), b"", "the most that there can be");
+                fs::write(at("elsewhere/before"), "mine").unwrap();
+                assert!(a.open_file("before").is_err());
+            }
+            assert!(top.folder("a").is_err(), "what is there now is a link");
+            fs::remove_file(at("a")).unwrap();
+            fs::rename(at("aside"), at("a")).unwrap();
+            fs::remove_dir_all(at("a")).unwrap();
+            fs::create_dir_all(at("a/b")).unwrap();
+        }
+    }
+
+    #[test]
+    fn only_regular_files_are_opened_and_only_new_ones_made() {
+        let (dir, folders) = opened();
+        let at = |name: &str| dir.path().join(name);
+        fs::write(at("elsewhere/file"), "mine").unwrap();
+        for (number, top) in folders.iter().enumerate() {
+            let name = |what: &str| format!("{what} {number}");
+            symlink("elsewhere/file", at(&name("link"))).unwrap();
+            symlink("elsewhere/new", at(&name("dangling"))).unwrap();
+            for wrong in [name("link"), name("dangling"), "a".into(), "missing".into()] {
+                assert!(top.open_file(&wrong).is_err(), "{wrong}");
+            }
+            for taken in [name("link"), name("dangling"), "a".into()] {
+                assert!(create(top, &taken).is_err() && top.open_or_create(&taken).is_err(), "{taken}");
+            }
+            let made = top.open_or_create(name("made")).unwrap();
+            assert_eq!(made.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+            let again = top.open_or_create(name("made")).unwrap();
+            assert!(top.has(&again, name("made")).unwrap() && top.has(&made, name("made")).unwrap());
+            assert!(!top.has(&made, "missing").unwrap() && !top.has(&made, name("link")).unwrap());
+            top.create_folder(name("dir")).unwrap();
+            assert_eq!(fs::metadata(at(&name("dir"))).unwrap().permissions().mode() & 0o777, 0o700);
+            assert!(top.create_folder(name("dir")).is_err());
+        }
+        assert_eq!(fs::read(at("elsewhere/file")).unwrap(), b"mine");
+        assert!(!at("elsewhere/new").exists());
+    }
+
+    #[test]
+    fn a_walk_finds_its_way_from_wherever_it_is() {
+        let (dir, folders) = opened();
+        for path in ["a/b/c/d", "ab"] {
+            fs::create_dir_all(dir.path().join(path)).unwrap();
+        }
+        symlink("elsewhere", dir.path().join("a/link")).unwrap();
+        for top in &folders {
+            let mut walk = Walk::from(top);
+            for path in ["a/b", "a/b", "a/b/c/d", "a", "ab", "", "a/b/c", "a/b"] {
+                assert_eq!(
+                    walk.to(path).unwrap().path(),
+                    dir.path().join(path).components().collect::<PathBuf>()
+                );
+            }
+            for path in ["a/link", "a/missing"] {
+                assert!(walk.to(path).is_err(), "{path}");
+                assert!(walk.to("a").is_ok());
+            }
+        }
+    }
+}
