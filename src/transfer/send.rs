@@ -41,17 +41,23 @@ pub fn offer(session: &mut Session, sources: &Sources, tally: &Tally) -> Result<
     let manifest = sources.manifest();
     write_offer(session, [0; 16], manifest, manifest.bytes())?;
     let mut reader = sources.reader();
-    read_answer(session, manifest.bytes(), |first, count, hash| {
-        let is_same = prove(&mut reader, manifest, first..first.saturating_add(count), &hash)?;
-        tally.check(count * CHUNK as u64);
+    let answer = read_answer(session, manifest.bytes(), manifest.chunks(), |chunks, hash| {
+        let (start, end) = (chunks.start * CHUNK as u64, (chunks.end * CHUNK as u64).min(manifest.bytes()));
+        let is_same = reader.hash(start, end - start)? == *hash;
+        tally.check(end - start);
         Ok(is_same)
-    })
+    })?;
+    let is_one_file = manifest.entries().len() == 1 && manifest.files() == 1;
+    if matches!(answer, Answer::Stream(_)) && !is_one_file {
+        return Err(session.broken("it takes several files as if they were one"));
+    }
+    Ok(answer)
 }
 
 /// Offers one file of unknown length. The answer says where to begin; `None` that it is stored already.
 pub fn offer_stream(session: &mut Session, transfer: [u8; 16], manifest: &Manifest) -> Result<Option<u64>> {
     write_offer(session, transfer, manifest, UNKNOWN)?;
-    match read_answer(session, UNKNOWN, |_, _, _| Ok(false))? {
+    match read_answer(session, UNKNOWN, 0, |_, _| Ok(false))? {
         Answer::Stream(from) => Ok(Some(from)),
         Answer::Stored => Ok(None),
         Answer::Chunks { .. } => Err(session.broken("it takes a stream as if it were files")),
@@ -66,26 +72,30 @@ fn write_offer(session: &mut Session, transfer: [u8; 16], manifest: &Manifest, b
     session.flush()
 }
 
-/// Reads HAVE until it is TAKE, STREAM or DECLINE.
+/// Reads HAVE, each for some of `chunks` behind those of the one before, until it is TAKE, STREAM or DECLINE. So there
+/// are not more of them than chunks, however many it would like to have hashed.
 fn read_answer(
     session: &mut Session,
     bytes: u64,
-    mut is_same: impl FnMut(u64, u64, [u8; 32]) -> Result<bool>,
+    chunks: u64,
+    mut is_same: impl FnMut(&Range<u64>, &[u8; 32]) -> Result<bool>,
 ) -> Result<Answer> {
     const DURING: &str = "waiting for the files to be taken";
     let mut proven: Vec<Range<u64>> = Vec::new();
+    let mut compared = 0;
     let mut said = Instant::now();
     loop {
         match session.read(DURING)? {
             Message::Have { first, count, hash } => {
-                if proven.last().is_some_and(|last| first < last.end) {
-                    return Err(session.broken("chunks that it has said to have already"));
+                let run = first..first.saturating_add(count.into());
+                if run.start < compared || run.is_empty() || run.end > chunks {
+                    return Err(
+                        session.broken("chunks that there are not, or that it had said to have already")
+                    );
                 }
-                let count = u64::from(count);
-                match is_same(first, count, hash) {
-                    Ok(true) => proven.push(first..first + count),
-                    Ok(false) => {}
-                    Err(error) => return Err(error),
+                compared = run.end;
+                if is_same(&run, &hash)? {
+                    proven.push(run);
                 }
                 // It waits while we compare.
                 if said.elapsed() >= PING_AFTER {
@@ -105,21 +115,6 @@ fn read_answer(
             }
         }
     }
-}
-
-/// Whether the files have these bytes in these chunks.
-fn prove(
-    reader: &mut SourceReader,
-    manifest: &Manifest,
-    chunks: Range<u64>,
-    hash: &[u8; 32],
-) -> Result<bool> {
-    if chunks.is_empty() || chunks.end > manifest.chunks() {
-        return Ok(false);
-    }
-    let start = chunks.start * CHUNK as u64;
-    let end = (chunks.end * CHUNK as u64).min(manifest.bytes());
-    Ok(reader.hash(start, end - start)? == *hash)
 }
 
 fn declined(peer: &str, reason: Declined, bytes: u64) -> Error {
@@ -159,6 +154,8 @@ pub struct Outbound<'a> {
     proven: Vec<Range<u64>>,
     /// The next chunk that nobody has taken.
     next: AtomicU64,
+    /// How many were sent.
+    sent: AtomicU64,
     state: Mutex<State>,
     changed: Condvar,
 }
@@ -182,6 +179,7 @@ impl<'a> Outbound<'a> {
             tally,
             proven,
             next: AtomicU64::new(0),
+            sent: AtomicU64::new(0),
             state: Mutex::default(),
             changed: Condvar::new(),
         };
@@ -238,6 +236,7 @@ impl<'a> Outbound<'a> {
             done += now;
         }
         self.tally.add(length as u64);
+        self.sent.fetch_add(1, Ordering::Relaxed);
         Ok(())
     }
 
@@ -274,7 +273,11 @@ impl<'a> Outbound<'a> {
         }
         // If the receiver has said something already, this END is not read any more, and does no harm.
         session.send(&Message::End)?;
-        stored(session)
+        if self.sent.load(Ordering::Relaxed) < self.chunks() {
+            Err(interrupted(session))
+        } else {
+            stored(session)
+        }
     }
 
     fn fail(&self, error: Error) {
@@ -335,6 +338,17 @@ impl<'a> Outbound<'a> {
         }
         session.send(&Message::End)
     }
+}
+
+/// The receiver has spoken before all was sent: it cannot go on, and nothing else may it say.
+fn interrupted(mut session: Session) -> Error {
+    const DURING: &str = "sending files";
+    let kind = match session.read(DURING) {
+        Ok(Message::Failed(failure)) => return failed(session.label(), failure),
+        Ok(other) => other.kind(),
+        Err(error) => return error,
+    };
+    session.unexpected(kind, DURING)
 }
 
 /// Waits for the files to be in place.

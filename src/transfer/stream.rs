@@ -34,7 +34,9 @@ const SENDING: &str = "sending a stream";
 
 /// Where a stream comes from.
 pub trait Feed {
-    /// Goes back to byte `from`, which the receiver wants next.
+    /// Where it ends, or has ended so far: nobody can have stored more.
+    fn end(&self) -> u64;
+    /// Goes back to byte `from`, which the receiver wants next, and which is not behind the end.
     fn rewind(&mut self, from: u64) -> Result<()>;
     /// The next bytes, waiting for at most `wait`.
     fn next(&mut self, wait: Duration) -> Result<Next<'_>>;
@@ -56,6 +58,9 @@ pub enum Next<'a> {
 
 /// Sends from byte `from` on to the end; when it returns, the receiver has stored all.
 pub fn send(mut session: Session, feed: &mut dyn Feed, from: u64, tally: &Tally) -> Result<()> {
+    if from > feed.end() {
+        return Err(session.broken("it has more of the stream than there is"));
+    }
     feed.rewind(from)?;
     tally.hold(from);
     tally.add_lane();
@@ -115,7 +120,8 @@ pub fn send(mut session: Session, feed: &mut dyn Feed, from: u64, tally: &Tally)
 
 fn read_ack(session: &mut Session, feed: &mut dyn Feed) -> Result<()> {
     match session.read(SENDING)? {
-        Message::Ack(end) => feed.release(end),
+        Message::Ack(end) if end <= feed.end() => feed.release(end),
+        Message::Ack(_) => return Err(session.broken("it acknowledges what was not sent")),
         // What it writes to takes its time.
         Message::Ping => {}
         Message::Failed(failure) => return Err(send::failed(session.label(), failure)),
@@ -143,9 +149,13 @@ impl<'a> FileFeed<'a> {
 }
 
 impl Feed for FileFeed<'_> {
+    fn end(&self) -> u64 {
+        self.end
+    }
+
     fn rewind(&mut self, from: u64) -> Result<()> {
         self.at = from;
-        if from <= self.end { Ok(()) } else { Err(Error::failed("the receiver has more than the file")) }
+        Ok(())
     }
 
     fn next(&mut self, _wait: Duration) -> Result<Next<'_>> {
@@ -283,6 +293,10 @@ impl Drop for Spool {
 }
 
 impl Feed for Spool {
+    fn end(&self) -> u64 {
+        self.end
+    }
+
     fn rewind(&mut self, from: u64) -> Result<()> {
         self.release(from);
         self.resend = 0;

@@ -67,9 +67,26 @@ impl Rogue {
         line
     }
 
-    /// Waits for a node to dial, and accepts what it wants.
-    pub fn accept(&self, listener: &TcpListener) -> Line {
-        let (mut stream, _) = listener.accept().unwrap();
+    /// Waits for a node to dial for this, and accepts it.
+    pub fn accept(&self, listener: &TcpListener, kind: Kind) -> Line {
+        let mut line = self.meet(listener, kind);
+        line.say(&Message::Accept);
+        line
+    }
+
+    /// Waits for a node to dial for this, and hears who it is. What it dials for otherwise comes to nothing.
+    pub fn meet(&self, listener: &TcpListener, kind: Kind) -> Line {
+        loop {
+            let (wanted, mut line) = self.answer(listener.accept().unwrap().0);
+            if wanted == kind as u8 {
+                assert_eq!(line.read().unwrap().0, Message::Profile { name: "", port: 0 }.kind());
+                return line;
+            }
+        }
+    }
+
+    /// The acceptor's part of a handshake; gives what the dialler wants.
+    fn answer(&self, mut stream: TcpStream) -> (u8, Line) {
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream.set_nodelay(true).unwrap();
         let (mut preamble, mut first, mut third) = ([0; 8], [0; MESSAGE_1_LEN], [0; MESSAGE_3_LEN]);
@@ -79,11 +96,8 @@ impl Rogue {
         let (state, second) = state.write_message_2(None, &[0; PAYLOAD_LEN]).ok().unwrap();
         stream.write_all(&second).unwrap();
         stream.read_exact(&mut third).unwrap();
-        let (_, _, established) = state.read_message_3(&third).ok().unwrap();
-        let mut line = Line::new(stream, established);
-        assert_eq!(line.read().unwrap().0, Message::Profile { name: "", port: 0 }.kind());
-        line.say(&Message::Accept);
-        line
+        let (_, payload, established) = state.read_message_3(&third).ok().unwrap();
+        (payload[0], Line::new(stream, established))
     }
 }
 
@@ -100,11 +114,21 @@ pub struct Line {
     established: Established,
     /// What was opened and not read yet.
     opened: Vec<u8>,
+    /// What goes out together.
+    held: Option<Vec<u8>>,
 }
 
 impl Line {
     fn new(stream: TcpStream, established: Established) -> Line {
-        Line { stream, established, opened: Vec::new() }
+        Line { stream, established, opened: Vec::new(), held: None }
+    }
+
+    /// What is said in here arrives together.
+    pub fn at_once(&mut self, say: impl FnOnce(&mut Line)) {
+        self.held = Some(Vec::new());
+        say(self);
+        let held = self.held.take().unwrap();
+        self.raw(&held);
     }
 
     /// Sends a message as it should be. A node that is gone is no error here: its words come first.
@@ -140,7 +164,10 @@ impl Line {
 
     /// Bytes on the wire.
     pub fn raw(&mut self, bytes: &[u8]) {
-        let _ = self.stream.write_all(bytes);
+        match &mut self.held {
+            Some(held) => held.extend_from_slice(bytes),
+            None => drop(self.stream.write_all(bytes)),
+        }
     }
 
     /// The next message, type and body; `None` at the end of the connection.
