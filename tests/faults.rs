@@ -799,9 +799,19 @@ fn a_home_survives_the_death_of_the_commands_that_make_it() {
     }
 }
 
-/// Alice joins once more by the link of an invite of Bob's, and each has the other as the one peer.
+/// Alice joins once more by the link of an invite of Bob's, and each has the other as the one peer. Carol, who has the link
+/// as well, is refused: at once if Bob has Alice already.
 fn joins_again(alice: &Home, bob: &Home, link: &str) {
+    let carol = Home::new("carol");
+    let refused = || {
+        let (_, said) = carol.ends_with(&["join", link], b"", 77);
+        assert!(said.contains("another node has used this invite"), "{said}");
+    };
+    if !undamaged(bob, &["peers"], b"", 0).is_empty() {
+        refused();
+    }
     undamaged(alice, &["join", link], b"", 0);
+    refused();
     for home in [alice, bob] {
         assert_eq!(undamaged(home, &["peers"], b"", 0).lines().count(), 1);
     }

@@ -380,6 +380,13 @@ pub struct Node {
     pub addr: String,
 }
 
+impl Node {
+    /// One that listens already.
+    pub fn from(process: Process, addr: String) -> Node {
+        Node { process, addr }
+    }
+}
+
 impl Deref for Node {
     type Target = Process;
 
