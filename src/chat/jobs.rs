@@ -85,11 +85,12 @@ pub fn send(own: &Own, tell: SyncSender<News>, peer: Peer, paths: Vec<PathBuf>) 
         let sources = Sources::choose(&paths)?;
         let tally = Arc::new(Tally::new(sources.manifest(), false));
         let _ = tell.send(News::Sending(peer.name.clone(), Arc::clone(&tally)));
-        let sent = outbound::send(&own, &peer, &sources, outbound::usual_streams(), &tally);
+        let note = || own.history(&peer.key)?.store_files(false, &sources.manifest().listing());
+        let sent = outbound::dial(&own, &peer)
+            .and_then(|session| outbound::send(session, &sources, outbound::usual_streams(), &tally, note));
         tally.end();
         match sent {
-            Ok(_) => {
-                own.history(&peer.key)?.store_files(false, &sources.manifest().sizes_of_tops())?;
+            Ok(()) => {
                 let _ = tell.send(News::Sent(peer.name, tally));
                 Ok(())
             }

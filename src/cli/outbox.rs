@@ -262,13 +262,16 @@ pub fn fetch(own: &Own, out: Output) -> Result<()> {
 fn visit(out: Output, peers: &[Peer], act: impl Fn(&Peer) -> Result<Fetched>) -> Result<()> {
     let mut failures = Failures::default();
     for peer in peers {
-        if let Some(Fetched { delivered, received, files }) = failures.keep(act(peer)) {
+        if let Some(Fetched { delivered, received, files, troubles }) = failures.keep(act(peer)) {
             let sent = if files > 0 { format!(", files sent {files}") } else { String::new() };
             out.data(&format!("{}: delivered {delivered}, received {received}{sent}", peer.name), || {
                 let object = Object::event("fetched").text("peer", &peer.name);
                 let object = object.number("delivered", delivered as u64).number("received", received as u64);
                 object.number("files", files as u64)
             })?;
+            for trouble in troubles {
+                failures.keep(Err::<(), _>(trouble));
+            }
         }
     }
     failures.end()

@@ -59,12 +59,17 @@ pub fn run(own: &Own, out: Output, args: &Send) -> Result<()> {
     }
     let tally = Arc::new(Tally::new(sources.manifest(), false));
     let deadline = Instant::now() + wait;
+    let note = || own.history(&peer.key)?.store_files(false, &sources.manifest().listing());
+    let attempt = || {
+        let session = outbound::dial(own, &peer)?;
+        let at = session.remote_address();
+        outbound::send(session, &sources, streams, &tally, note).map(|()| at)
+    };
     let at = {
         let _shown = Progress::show(out, &peer.name, &tally);
         let until = |error: &Error| is_passing(error).then_some(deadline);
-        retry(out, &tally, until, || outbound::send(own, &peer, &sources, streams, &tally))?
+        retry(out, &tally, until, attempt)?
     };
-    own.history(&peer.key)?.store_files(false, &sources.manifest().sizes_of_tops())?;
     report(out, &peer, &tally, at)
 }
 
@@ -121,9 +126,10 @@ fn queue(own: &Own, out: Output, peer: &Peer, paths: &[PathBuf], name: Option<&s
         item.name = name.map(str::to_owned);
     }
     let number = own.queued_files(&peer.key)?.queue(&items)?;
-    Bell::new(own.home())?.ring()?;
-    let bytes = items.iter().map(|item| item.size).sum();
-    out.note(&format!("queued {} for {}; a running node sends it", text::size(bytes), peer.name));
+    let node_runs = Bell::new(own.home())?.ring()?;
+    let bytes = items.iter().fold(0, |sum: u64, item| sum.saturating_add(item.size));
+    let who = if node_runs { "the node here" } else { "`egoat serve` or `egoat fetch`" };
+    out.note(&format!("queued {} for {}; {who} sends it", text::size(bytes), peer.name));
     out.object(|| {
         let paths = items.iter().map(|item| item.path.to_string_lossy().into_owned());
         let object = Object::event("file-queued").text("peer", &peer.name).number("number", number);

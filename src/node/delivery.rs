@@ -102,6 +102,7 @@ fn unless_dropped(
 }
 
 /// What a visit to a peer moved.
+#[derive(Default)]
 pub struct Fetched {
     /// Messages that are on the peer's disk now.
     pub delivered: usize,
@@ -109,33 +110,40 @@ pub struct Fetched {
     pub received: usize,
     /// Queued files, jobs of them, that are in place there now.
     pub files: usize,
+    /// Why other files are not.
+    pub troubles: Vec<Error>,
 }
 
-/// Delivers what waits for the peer, and collects what waits there; for when no node runs.
+/// Delivers what waits for the peer, and collects what waits there; for when no node runs. Files come last: they may take
+/// long.
 pub fn fetch(own: &Own, peer: &Peer) -> Result<Fetched> {
-    let Fetched { delivered, files, .. } = push_all(own, peer)?;
-    let mut received = 0;
+    let mut fetched = Fetched { delivered: push_messages(own, peer)?, ..Fetched::default() };
     let (profile, held) = (OwnProfile::at_port(own.home(), 0)?, flow::held(own, &peer.key)?);
     let opening = [profile.message(), Message::Held(held)];
     let by = Deadline::after(ONE_TRY);
     let mut session = dial::dial(own.keys(), &Target::peer(peer, Some(by)), Kind::Pull, &opening)?;
-    flow::receive(&mut session, own, true, || true, |messages| received += messages.len())?;
-    Ok(Fetched { delivered, received, files })
+    flow::receive(&mut session, own, true, || true, |messages| fetched.received += messages.len())?;
+    drop(session);
+    fetched.files = queued::send_all(own, peer, &mut fetched.troubles)?;
+    Ok(fetched)
 }
 
 /// Delivers the messages and files that wait for the peer.
 pub fn push_all(own: &Own, peer: &Peer) -> Result<Fetched> {
+    let mut fetched = Fetched { delivered: push_messages(own, peer)?, ..Fetched::default() };
+    fetched.files = queued::send_all(own, peer, &mut fetched.troubles)?;
+    Ok(fetched)
+}
+
+fn push_messages(own: &Own, peer: &Peer) -> Result<usize> {
     let mut outbox = own.outbox(&peer.key)?;
-    let has_messages = outbox.has_pending()?;
-    if !has_messages && !own.read_queued_files(&peer.key).has_waiting()? {
-        return Ok(Fetched { delivered: 0, received: 0, files: 0 });
+    if !outbox.has_pending()? {
+        return Ok(0);
     }
     let Some(_lock) = DeliveryLock::take(own.home(), &peer.key)? else {
         return Err(Error::failed(format!("another egoat is delivering to {}", peer.name)));
     };
-    let by = Deadline::after(ONE_TRY);
-    let delivered = if has_messages { deliver_once(own, peer, &mut outbox, by, false)? } else { 0 };
-    Ok(Fetched { delivered, received: 0, files: queued::send_all(own, peer)? })
+    deliver_once(own, peer, &mut outbox, Deadline::after(ONE_TRY), false)
 }
 
 /// Takes back all that waits for a peer who is blocked; says how many messages and jobs.

@@ -39,36 +39,44 @@ pub fn usual_streams() -> usize {
     thread::available_parallelism().map_or(1, NonZero::get).min(USUAL_STREAMS)
 }
 
-/// Sends the files over at most `streams` connections; when it returns, they are in place on the peer's disk. Gives the
-/// address that they went to.
+/// Dials the peer, for one transfer.
+pub fn dial(own: &Own, peer: &Peer) -> Result<Session> {
+    let profile = OwnProfile::new(own.home(), 0)?;
+    dial::dial(own.keys(), &Target::peer(peer, None), Kind::Files, &[profile.message()])
+}
+
+/// Sends the files over at most `streams` connections, the session among them. When they are in place on the peer's disk,
+/// `note` is called, and only then does the peer hear a goodbye: should this process end in between, the next try is told
+/// that they are stored, and no second copy is made.
 pub fn send(
-    own: &Own,
-    peer: &Peer,
+    mut session: Session,
     sources: &Sources,
     streams: usize,
     tally: &Tally,
-) -> Result<Option<SocketAddr>> {
-    let mut session = dial(own, peer)?;
-    let address = session.remote_address();
-    match send::offer(&mut session, sources, tally)? {
+    note: impl FnOnce() -> Result<()>,
+) -> Result<()> {
+    let session = match send::offer(&mut session, sources, tally)? {
         Answer::Stored => {
             tally.hold(sources.manifest().bytes());
-            session.finish(&Message::Bye)?;
+            session
         }
         Answer::Stream(from) => {
             let mut feed = FileFeed::new(sources.reader(), sources.manifest().bytes());
-            stream::send(session, &mut feed, from, tally)?;
+            stream::send(session, &mut feed, from, tally)?
         }
         Answer::Chunks { lanes, ticket, proven } => {
             let outbound = Outbound::new(sources, proven, tally);
-            send_chunks(session, &outbound, streams.min(1 + usize::from(lanes)), &ticket)?;
+            send_chunks(session, &outbound, streams.min(1 + usize::from(lanes)), &ticket)?
         }
-    }
-    Ok(address)
+    };
+    note()?;
+    // All is done, whether the peer hears this or not.
+    let _ = session.finish(&Message::Bye);
+    Ok(())
 }
 
 /// The session in this thread, and each lane in one of its own.
-fn send_chunks(session: Session, outbound: &Outbound, streams: usize, ticket: &[u8; 16]) -> Result<()> {
+fn send_chunks(session: Session, outbound: &Outbound, streams: usize, ticket: &[u8; 16]) -> Result<Session> {
     let worthwhile = (outbound.chunks() / CHUNKS_PER_LANE) as usize;
     let lanes = (streams - 1).min(worthwhile);
     let parent = Parent::of(&session);
@@ -113,14 +121,15 @@ pub fn send_pipe(
 ) -> Result<Option<SocketAddr>> {
     let mut session = dial(own, peer)?;
     let address = session.remote_address();
-    match send::offer_stream(&mut session, transfer, manifest)? {
+    match send::offer_stream(&mut session, transfer, manifest, tally)? {
         Some(from) => stream::send(session, spool, from, tally)?,
         None => {
             let all = spool.length().ok_or_else(|| session.broken("it has all of a stream that goes on"))?;
             tally.hold(all);
-            session.finish(&Message::Bye)?;
+            session
         }
     }
+    .finish(&Message::Bye)?;
     Ok(address)
 }
 
@@ -147,9 +156,4 @@ pub fn read_stdin() -> io::Result<Receiver<io::Result<Vec<u8>>>> {
         }
     })?;
     Ok(pieces)
-}
-
-fn dial(own: &Own, peer: &Peer) -> Result<Session> {
-    let profile = OwnProfile::new(own.home(), 0)?;
-    dial::dial(own.keys(), &Target::peer(peer, None), Kind::Files, &[profile.message()])
 }

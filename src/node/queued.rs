@@ -1,21 +1,30 @@
 //! Files that were queued for a peer, one job after the other: sent, or stopped because they changed or were refused. It
 //! leaves out when to try: that is the node's, or `egoat fetch`'s.
 
+use std::net::{Shutdown, TcpStream};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use crate::error::{Error, Result};
 use crate::node::backoff::Backoff;
+use crate::node::doorbell::LOOK;
 use crate::node::event::Event;
 use crate::node::outbound;
 use crate::node::roster::{Contact, FilesTurn};
-use crate::node::running::Shared;
+use crate::node::running::{STACK, Shared};
 use crate::store::attempts;
 use crate::store::home::Own;
+use crate::store::node_lock::FilesLock;
 use crate::store::peers::Peer;
-use crate::store::queued_files::{Job, Outcome, Stop};
+use crate::store::queued_files::{Job, Outcome, QueuedFiles, Stop};
 use crate::transfer::source::Sources;
 use crate::transfer::tally::Tally;
+
+/// However much news there is, a peer is not tried more often than this.
+const SHORTEST_PAUSE: Duration = Duration::from_millis(200);
 
 /// What became of a job.
 pub enum Step {
@@ -25,39 +34,108 @@ pub enum Step {
     Sent(Tally),
     /// It is not sent before the user says so again.
     Stopped(Error),
+    /// The user took it back meanwhile.
+    Cancelled,
 }
 
 /// Sends what waits first, if anything does. Errors are those that another try may not have.
-pub fn send_next(own: &Own, peer: &Peer) -> Result<Step> {
-    let waiting = own.read_queued_files(&peer.key).waiting()?;
-    let Some(job) = waiting.first() else { return Ok(Step::Nothing) };
+pub fn send_next(own: &Own, peer: &Peer, queue: &mut QueuedFiles) -> Result<Step> {
+    let Some(job) = queue.first_waiting()? else { return Ok(Step::Nothing) };
+    let sources = sources(&job);
+    // Looked at after they were chosen: whatever had changed by then shows now, and whatever changes later when it is read.
     if let Some(stop) = job.change() {
-        let what = match &stop {
-            Stop::Changed { path, what } => format!("{}: {what}", path.display()),
-            Stop::Refused(why) => why.clone(),
-        };
-        return stopped(own, peer, job, stop, Error::failed(format!("not sent to {}: {what}", peer.name)));
+        return stopped(peer, queue, &job, stop);
     }
-    let sent = sources(job).and_then(|sources| {
-        let tally = Tally::new(sources.manifest(), false);
-        outbound::send(own, peer, &sources, outbound::usual_streams(), &tally).map(|_| (sources, tally))
-    });
+    let sources = match sources {
+        Ok(sources) => sources,
+        Err(error) => return stopped(peer, queue, &job, unreadable(&job, &error)),
+    };
+    // Whom the peer does not know, or what it does not do now, may be otherwise tomorrow: messages wait as well.
+    let session = outbound::dial(own, peer)?;
+    let tally = Tally::new(sources.manifest(), false);
+    let note = || {
+        own.history(&peer.key)?.store_files(false, &sources.manifest().listing())?;
+        queue.settle(job.number, &Outcome::Sent).map(drop)
+    };
+    let watched = Watched { own, peer, number: job.number, tally: &tally, closer: session.closer() };
+    let sent = watched.run(|| outbound::send(session, &sources, outbound::usual_streams(), &tally, note));
     match sent {
-        Ok((sources, tally)) => {
-            own.history(&peer.key)?.store_files(false, &sources.manifest().sizes_of_tops())?;
-            own.queued_files(&peer.key)?.settle(job.number, &Outcome::Sent)?;
-            Ok(Step::Sent(tally))
+        Ok(()) => Ok(Step::Sent(tally)),
+        Err(_) if !queue.is_waiting(job.number)? => Ok(Step::Cancelled),
+        Err(error @ Error::Source { .. }) => {
+            let stop = job.change().unwrap_or_else(|| unreadable(&job, &error));
+            stopped(peer, queue, &job, stop)
         }
-        Err(error @ (Error::Source { .. } | Error::Refused { .. } | Error::Failed { .. })) => {
-            stopped(own, peer, job, Stop::Refused(error.to_string()), error)
+        Err(error @ (Error::Refused { .. } | Error::Failed { .. })) => {
+            queue.settle(job.number, &Outcome::Stopped(Stop::Refused(error.to_string())))?;
+            Ok(Step::Stopped(naming(error, &tally.title)))
         }
         Err(error) => Err(error),
     }
 }
 
-fn stopped(own: &Own, peer: &Peer, job: &Job, stop: Stop, error: Error) -> Result<Step> {
-    own.queued_files(&peer.key)?.settle(job.number, &Outcome::Stopped(stop))?;
-    Ok(Step::Stopped(error))
+/// A refusal that says of what.
+fn naming(error: Error, title: &str) -> Error {
+    match error {
+        Error::Refused { peer, why, hint } => {
+            Error::Refused { peer, why: format!("{title} is not taken: {why}"), hint }
+        }
+        other => Error::failed(format!("{title} is not sent: {other}")),
+    }
+}
+
+/// A transfer that ends when its job is cancelled meanwhile.
+struct Watched<'a> {
+    own: &'a Own,
+    peer: &'a Peer,
+    number: u64,
+    tally: &'a Tally,
+    closer: Arc<TcpStream>,
+}
+
+impl Watched<'_> {
+    fn run(&self, send: impl FnOnce() -> Result<()>) -> Result<()> {
+        let (over, is_over) = mpsc::channel::<()>();
+        thread::scope(|scope| {
+            let watch = move || self.watch(&is_over);
+            // Without a thread, what is on its way arrives.
+            let _ = thread::Builder::new().name("watch".into()).stack_size(STACK).spawn_scoped(scope, watch);
+            let result = send();
+            drop(over);
+            result
+        })
+    }
+
+    fn watch(&self, is_over: &Receiver<()>) {
+        let goes_on = |wait| is_over.recv_timeout(wait) == Err(RecvTimeoutError::Timeout);
+        let mut listed = self.own.read_queued_files(&self.peer.key);
+        while goes_on(LOOK) {
+            if listed.is_waiting(self.number).unwrap_or(true) {
+                continue;
+            }
+            self.tally.stop();
+            // It waits for a peer who says nothing.
+            if goes_on(LOOK) {
+                let _ = self.closer.shutdown(Shutdown::Both);
+            }
+            return;
+        }
+    }
+}
+
+/// A source that cannot be read, though it could when it was queued.
+fn unreadable(job: &Job, error: &Error) -> Stop {
+    let path = job.items.first().map(|item| item.path.clone()).unwrap_or_default();
+    Stop::Changed { path, what: error.to_string() }
+}
+
+fn stopped(peer: &Peer, queue: &mut QueuedFiles, job: &Job, stop: Stop) -> Result<Step> {
+    let what = match &stop {
+        Stop::Changed { path, what } => format!("{}: {what}", path.display()),
+        Stop::Refused(why) => why.clone(),
+    };
+    queue.settle(job.number, &Outcome::Stopped(stop))?;
+    Ok(Step::Stopped(Error::failed(format!("not sent to {}: {what}", peer.name))))
 }
 
 fn sources(job: &Job) -> Result<Sources> {
@@ -70,14 +148,30 @@ fn sources(job: &Job) -> Result<Sources> {
     }
 }
 
-/// Sends until nothing waits; says how many jobs. For when no node runs.
-pub fn send_all(own: &Own, peer: &Peer) -> Result<usize> {
+/// Sends until nothing waits, for when no node runs. Says how many jobs, and keeps what was in the way of others.
+pub fn send_all(own: &Own, peer: &Peer, troubles: &mut Vec<Error>) -> Result<usize> {
+    if !own.read_queued_files(&peer.key).has_waiting()? {
+        return Ok(0);
+    }
+    let Some(_lock) = FilesLock::take(own.home(), &peer.key)? else {
+        return Err(Error::failed(format!("another egoat is sending files to {}", peer.name)));
+    };
+    let mut queue = own.queued_files(&peer.key)?;
     let mut sent = 0;
     loop {
-        match send_next(own, peer)? {
-            Step::Nothing => return Ok(sent),
-            Step::Sent(_) => sent += 1,
-            Step::Stopped(error) => own.report(&error.to_string()),
+        match send_next(own, peer, &mut queue) {
+            Ok(Step::Nothing) => return Ok(sent),
+            Ok(Step::Sent(_)) => {
+                attempts::clear(own.home(), &peer.key)?;
+                sent += 1;
+            }
+            Ok(Step::Stopped(error)) => troubles.push(error),
+            Ok(Step::Cancelled) => {}
+            Err(error) => {
+                attempts::note(own.home(), &peer.key, &error.to_string(), Duration::ZERO);
+                troubles.push(error);
+                return Ok(sent);
+            }
         }
     }
 }
@@ -86,25 +180,48 @@ pub fn send_all(own: &Own, peer: &Peer) -> Result<usize> {
 pub fn run(shared: &Arc<Shared>, contact: &Contact, _turn: &FilesTurn) {
     let mut backoff = Backoff::default();
     let mut seen = contact.news();
+    let mut open = None;
     while let Some(peer) = contact.peer().filter(|peer| !peer.is_blocked()) {
+        let tried = Instant::now();
         let is_news = backoff.is_new();
-        match send_next(shared.own(), &peer) {
-            Ok(Step::Nothing) => return,
-            Ok(Step::Sent(tally)) => {
+        match step(shared, &peer, &mut open) {
+            Ok(None) => drop(contact.wait_for_news(&mut seen, LOOK)),
+            Ok(Some(Step::Nothing)) => return,
+            Ok(Some(Step::Sent(tally))) => {
+                if !is_news {
+                    contact.set_failed(false);
+                    // A note that stays is of no harm.
+                    let _ = attempts::clear(shared.own().home(), &peer.key);
+                }
                 backoff = Backoff::default();
                 let bytes = tally.held() + tally.moved();
                 shared.tell(Event::FilesSent { peer: peer.name, title: tally.title, bytes });
                 shared.doorbell().ring_back();
+                continue;
             }
-            Ok(Step::Stopped(error)) => shared.tell(Event::Trouble(error)),
+            Ok(Some(Step::Stopped(error))) => shared.tell(Event::Trouble(error)),
+            Ok(Some(Step::Cancelled)) => {}
             Err(error) => {
                 let pause = backoff.pause();
                 attempts::note(shared.own().home(), &peer.key, &error.to_string(), pause);
+                contact.set_failed(true);
                 if is_news {
                     shared.trouble(error);
                 }
                 contact.wait_for_news(&mut seen, pause);
             }
         }
+        thread::sleep(SHORTEST_PAUSE.saturating_sub(tried.elapsed()));
     }
+}
+
+/// One job. The queue stays open, so that it is read from its start only once. `None` while another process has it.
+fn step(shared: &Shared, peer: &Peer, open: &mut Option<(FilesLock, QueuedFiles)>) -> Result<Option<Step>> {
+    let own = shared.own();
+    if open.is_none() {
+        let Some(lock) = FilesLock::take(own.home(), &peer.key)? else { return Ok(None) };
+        *open = Some((lock, shared.logged(own.queued_files(&peer.key))?));
+    }
+    let Some((_, queue)) = open else { return Ok(None) };
+    shared.logged(send_next(own, peer, queue)).map(Some)
 }

@@ -205,17 +205,18 @@ fn supervise(shared: &Arc<Shared>) {
         shared.start_dialling(again);
         let home = shared.own.home();
         for contact in shared.roster.all() {
-            let length = std::fs::metadata(home.outbox_path(&contact.key())).map_or(0, |data| data.len());
-            let has_grown = lengths.insert(contact.key(), length) != Some(length);
+            let key = contact.key();
+            let length = |path: PathBuf| std::fs::metadata(path).map_or(0, |data| data.len());
+            let now = (length(home.outbox_path(&key)), length(home.queued_files_path(&key)));
+            let has_grown = lengths.insert(key, now) != Some(now);
             // Somebody took the note of the failure away: `egoat outbox retry`.
-            let is_wanted = contact.has_failed() && !home.attempts_path(&contact.key()).exists();
+            let is_wanted = contact.has_failed() && !home.attempts_path(&key).exists();
             if is_wanted {
                 contact.set_failed(false);
             }
             if has_grown || is_wanted {
                 contact.ring();
             }
-            let key = contact.key();
             if contact.is_welcome() {
                 blocked.remove(&key);
             } else if blocked.insert(key) || has_grown {

@@ -117,6 +117,11 @@ impl Home {
         self.dir.join("outbox").join(format!("{peer}.files.log"))
     }
 
+    /// Held by whoever sends them.
+    pub fn files_lock_path(&self, peer: &PublicKey) -> PathBuf {
+        self.dir.join("outbox").join(format!("{peer}.files.lock"))
+    }
+
     /// What came of the last attempt to reach a peer.
     pub fn attempts_path(&self, peer: &PublicKey) -> PathBuf {
         self.dir.join("outbox").join(format!("{peer}.attempts"))
@@ -185,7 +190,8 @@ impl Home {
     }
 }
 
-fn user_home() -> Option<PathBuf> {
+/// What `~` stands for.
+pub fn user_home() -> Option<PathBuf> {
     variable(if cfg!(windows) { "USERPROFILE" } else { "HOME" })
 }
 

@@ -75,20 +75,40 @@ pub struct DeliveryLock {
 impl DeliveryLock {
     /// `None` while a node runs, or another process delivers to this peer.
     pub fn take(home: &Home, peer: &PublicKey) -> Result<Option<DeliveryLock>> {
-        let taken = |locked: std::result::Result<(), TryLockError>, path: &Path| match locked {
-            Ok(()) => Ok(true),
-            Err(TryLockError::WouldBlock) => Ok(false),
-            Err(TryLockError::Error(cause)) => Err(Error::disk("lock", path)(cause)),
-        };
         let node = open(home)?;
         if !taken(node.try_lock_shared(), &home.node_lock_path())? {
             return Ok(None);
         }
-        let path = home.outbox_path(peer).with_extension("lock");
-        let options = || file::private().write(true).create(true).truncate(false).open(&path);
-        let file = options().map_err(Error::disk("open", &path))?;
-        let free = taken(file.try_lock(), &path)?;
-        Ok(free.then_some(DeliveryLock { _node: node, _peer: file }))
+        let peer = try_lock(&home.outbox_path(peer).with_extension("lock"))?;
+        Ok(peer.map(|peer| DeliveryLock { _node: node, _peer: peer }))
+    }
+}
+
+/// The right to send the queued files of one peer, for a node and for others. It is in the way of no message, and of no
+/// node that starts: a transfer may take hours.
+pub struct FilesLock {
+    _file: File,
+}
+
+impl FilesLock {
+    /// `None` while another process sends them.
+    pub fn take(home: &Home, peer: &PublicKey) -> Result<Option<FilesLock>> {
+        Ok(try_lock(&home.files_lock_path(peer))?.map(|file| FilesLock { _file: file }))
+    }
+}
+
+/// Locks a file that is there for nothing else.
+fn try_lock(path: &Path) -> Result<Option<File>> {
+    let opened = file::private().write(true).create(true).truncate(false).open(path);
+    let file = opened.map_err(Error::disk("open", path))?;
+    Ok(taken(file.try_lock(), path)?.then_some(file))
+}
+
+fn taken(locked: std::result::Result<(), TryLockError>, path: &Path) -> Result<bool> {
+    match locked {
+        Ok(()) => Ok(true),
+        Err(TryLockError::WouldBlock) => Ok(false),
+        Err(TryLockError::Error(cause)) => Err(Error::disk("lock", path)(cause)),
     }
 }
 

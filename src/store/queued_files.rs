@@ -118,6 +118,17 @@ impl QueuedFiles {
         Ok(QueuedFiles { log, listed: Listed::new(id, |_| ()) })
     }
 
+    /// What waits first.
+    pub fn first_waiting(&mut self) -> Result<Option<Job>> {
+        self.listed.catch_up()?;
+        Ok(self.listed.jobs.values().find(|job| job.stopped.is_none()).cloned())
+    }
+
+    /// Whether this job waits, as [`Listed::is_waiting`].
+    pub fn is_waiting(&mut self, number: u64) -> Result<bool> {
+        self.listed.is_waiting(number)
+    }
+
     /// Queues a job; on disk when it returns. Gives its number.
     pub fn queue(&mut self, items: &[Item]) -> Result<u64> {
         let body = queued_body(0, items)?;

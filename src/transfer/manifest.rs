@@ -121,9 +121,9 @@ impl Manifest {
         tops
     }
 
-    /// The bytes and the name of what is at the top, as a history notes them.
-    pub fn sizes_of_tops(&self) -> Vec<(u64, String)> {
-        self.tops().into_iter().map(|(name, _, size)| (size, name.to_owned())).collect()
+    /// The same as a history has it: bytes and names.
+    pub fn listing(&self) -> Vec<(u64, String)> {
+        self.tops().into_iter().map(|(name, _, bytes)| (bytes, name.to_owned())).collect()
     }
 
     /// What to call it in one line: the name of what comes first at the top, and how much more there is.

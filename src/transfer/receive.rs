@@ -272,8 +272,8 @@ impl Inbound {
     fn count_chunk(&self) -> bool {
         let mut state = self.state();
         state.got += 1;
-        if self.tally.is_stopped() {
-            state.failed.get_or_insert(Error::Stopped);
+        if let Err(stop) = self.tally.check_stop() {
+            state.failed.get_or_insert(stop);
         }
         self.changed.notify_all();
         !state.over && state.failed.is_none()

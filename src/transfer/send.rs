@@ -19,6 +19,9 @@ use crate::wire::message::{CHUNK, Declined, Failure, Message, PIECE, UNKNOWN};
 /// When a lane is lost, the session says why within this, or has nothing to say.
 const REASON: Duration = Duration::from_secs(5);
 
+/// The way out of a limit.
+const MORE: &str = "they can allow more: `egoat serve --max-file SIZE`, or `max-file=` in their peers file";
+
 /// How the receiver takes what was offered.
 pub enum Answer {
     /// In chunks, over these many lanes at most beside the session.
@@ -41,7 +44,7 @@ pub fn offer(session: &mut Session, sources: &Sources, tally: &Tally) -> Result<
     let manifest = sources.manifest();
     write_offer(session, [0; 16], manifest, manifest.bytes())?;
     let mut reader = sources.reader();
-    let answer = read_answer(session, manifest.bytes(), manifest.chunks(), |chunks, hash| {
+    let answer = read_answer(session, manifest.bytes(), manifest.chunks(), tally, |chunks, hash| {
         let (start, end) = (chunks.start * CHUNK as u64, (chunks.end * CHUNK as u64).min(manifest.bytes()));
         let is_same = reader.hash(start, end - start)? == *hash;
         tally.check(end - start);
@@ -55,9 +58,14 @@ pub fn offer(session: &mut Session, sources: &Sources, tally: &Tally) -> Result<
 }
 
 /// Offers one file of unknown length. The answer says where to begin; `None` that it is stored already.
-pub fn offer_stream(session: &mut Session, transfer: [u8; 16], manifest: &Manifest) -> Result<Option<u64>> {
+pub fn offer_stream(
+    session: &mut Session,
+    transfer: [u8; 16],
+    manifest: &Manifest,
+    tally: &Tally,
+) -> Result<Option<u64>> {
     write_offer(session, transfer, manifest, UNKNOWN)?;
-    match read_answer(session, UNKNOWN, 0, |_, _| Ok(false))? {
+    match read_answer(session, UNKNOWN, 0, tally, |_, _| Ok(false))? {
         Answer::Stream(from) => Ok(Some(from)),
         Answer::Stored => Ok(None),
         Answer::Chunks { .. } => Err(session.broken("it takes a stream as if it were files")),
@@ -78,6 +86,7 @@ fn read_answer(
     session: &mut Session,
     bytes: u64,
     chunks: u64,
+    tally: &Tally,
     mut is_same: impl FnMut(&Range<u64>, &[u8; 32]) -> Result<bool>,
 ) -> Result<Answer> {
     const DURING: &str = "waiting for the files to be taken";
@@ -85,6 +94,7 @@ fn read_answer(
     let mut compared = 0;
     let mut said = Instant::now();
     loop {
+        tally.check_stop()?;
         match session.read(DURING)? {
             Message::Have { first, count, hash } => {
                 let run = first..first.saturating_add(count.into());
@@ -126,14 +136,13 @@ fn declined(peer: &str, reason: Declined, bytes: u64) -> Error {
     };
     match reason {
         Declined::Manifest => refused("a name or size breaks its rules", None),
-        Declined::TooLarge if bytes == UNKNOWN => refused("a stream may be more than it takes", None),
-        Declined::TooLarge => refused(
-            &format!("{} is more than it takes", text::size(bytes)),
-            Some("they can allow more: `egoat serve --max-file SIZE`, or `max-file=` in their peers file"),
-        ),
+        Declined::TooLarge if bytes == UNKNOWN => refused("a stream may be more than it takes", Some(MORE)),
+        Declined::TooLarge => refused(&format!("{} is more than it takes", text::size(bytes)), Some(MORE)),
         Declined::Full => Error::Remote { peer, why: "its disk is full", disk: true },
         Declined::Disk => Error::Remote { peer, why: "it cannot write where files land", disk: true },
-        Declined::Policy => refused("it takes no files from you", None),
+        Declined::Policy => {
+            refused("it takes no files from you", Some("they can allow it: `files=` in their peers file"))
+        }
         Declined::Quota => refused(
             "your files there would be more than it has room for you",
             Some("they can make room, or raise `quota=` in their peers file"),
@@ -205,8 +214,8 @@ impl<'a> Outbound<'a> {
 
     /// The next chunk for whoever asks; none when all are taken, or it is of no use any more.
     fn next_chunk(&self) -> Option<u64> {
-        if self.tally.is_stopped() {
-            self.fail(Error::Stopped);
+        if let Err(stop) = self.tally.check_stop() {
+            self.fail(stop);
         }
         if self.state().over {
             return None;
@@ -240,8 +249,8 @@ impl<'a> Outbound<'a> {
         Ok(())
     }
 
-    /// The session's own part, until all files are in place on the receiver's disk.
-    pub fn run(&self, mut session: Session) -> Result<()> {
+    /// The session's own part, until all files are in place on the receiver's disk. Gives it back for the goodbye.
+    pub fn run(&self, mut session: Session) -> Result<Session> {
         session.write(&Message::Start(self.chunks()))?;
         self.tally.add_lane();
         let mut reader = self.sources.reader();
@@ -255,10 +264,9 @@ impl<'a> Outbound<'a> {
         }
         let failed = self.wait_for_lanes(&mut session)?;
         match failed {
+            // The user has stopped it, or a file cannot be read as it was.
             Some(error @ (Error::Source { .. } | Error::Stopped)) => {
-                let is_stopped = matches!(error, Error::Stopped);
-                let why = if is_stopped { Failure::Stopped } else { Failure::Source };
-                session.finish(&Message::Failed(why))?;
+                session.finish(&Message::Failed(failure_of(&error)))?;
                 return Err(error);
             }
             // The receiver may have closed it, and says why.
@@ -266,7 +274,9 @@ impl<'a> Outbound<'a> {
                 session.set_deadline(Some(Deadline::after(REASON)));
                 return match stored(session) {
                     Err(reason @ Error::Remote { .. }) => Err(reason),
-                    _ => Err(error),
+                    Err(_) => Err(error),
+                    // What was lost was not needed any more.
+                    stored => stored,
                 };
             }
             None => {}
@@ -351,12 +361,17 @@ fn interrupted(mut session: Session) -> Error {
     session.unexpected(kind, DURING)
 }
 
-/// Waits for the files to be in place.
-pub fn stored(mut session: Session) -> Result<()> {
+/// What the receiver is told of an error here.
+pub fn failure_of(error: &Error) -> Failure {
+    if matches!(error, Error::Stopped) { Failure::Stopped } else { Failure::Source }
+}
+
+/// Waits for the files to be in place. The receiver remembers that they are until it hears a goodbye.
+pub fn stored(mut session: Session) -> Result<Session> {
     const DURING: &str = "waiting for the files to be on disk";
     loop {
         match session.read(DURING)? {
-            Message::Stored => return session.finish(&Message::Bye),
+            Message::Stored => return Ok(session),
             // An ACK says how much of a stream is stored so far.
             Message::Ping | Message::Ack(_) => {}
             Message::Failed(failure) => return Err(failed(session.label(), failure)),
@@ -375,7 +390,10 @@ pub fn failed(peer: &str, failure: Failure) -> Error {
         Failure::Disk => ("its disk failed", true),
         Failure::Source => ("it lost track of the files", false),
         Failure::Closed => ("what it writes to was closed", false),
-        Failure::TooLarge => ("it is longer than they take", false),
+        Failure::TooLarge => {
+            let why = "the stream is longer than it takes".into();
+            return Error::Refused { peer: peer.to_owned(), why, hint: Some(MORE.into()) };
+        }
         Failure::Stopped => ("its user stopped it", false),
     };
     Error::Remote { peer: peer.to_owned(), why, disk }

@@ -21,7 +21,7 @@ use crate::transfer::send;
 use crate::transfer::source::SourceReader;
 use crate::transfer::staging::{create, finish_file};
 use crate::transfer::tally::Tally;
-use crate::wire::message::{Failure, Message, PIECE};
+use crate::wire::message::{Message, PIECE};
 
 /// A pipe in which nothing comes is looked at this often, and so is what the receiver says; a sender whose bytes are not
 /// taken hears of that as often.
@@ -56,8 +56,9 @@ pub enum Next<'a> {
     End,
 }
 
-/// Sends from byte `from` on to the end; when it returns, the receiver has stored all.
-pub fn send(mut session: Session, feed: &mut dyn Feed, from: u64, tally: &Tally) -> Result<()> {
+/// Sends from byte `from` on to the end; when it returns, the receiver has stored all. Gives the session back for the
+/// goodbye.
+pub fn send(mut session: Session, feed: &mut dyn Feed, from: u64, tally: &Tally) -> Result<Session> {
     if from > feed.end() {
         return Err(session.broken("it has more of the stream than there is"));
     }
@@ -67,10 +68,6 @@ pub fn send(mut session: Session, feed: &mut dyn Feed, from: u64, tally: &Tally)
     let mut said = Instant::now();
     let mut heard = Instant::now();
     loop {
-        if tally.is_stopped() {
-            session.finish(&Message::Failed(Failure::Stopped))?;
-            return Err(Error::Stopped);
-        }
         while session.has_input()? {
             read_ack(&mut session, feed)?;
             heard = Instant::now();
@@ -80,7 +77,7 @@ pub fn send(mut session: Session, feed: &mut dyn Feed, from: u64, tally: &Tally)
             let peer = session.label().to_owned();
             return Err(Error::Lost { peer, during: format!("{SENDING} (no sign of life)") });
         }
-        let next = match feed.next(Duration::ZERO) {
+        let next = match tally.check_stop().and_then(|()| feed.next(Duration::ZERO)) {
             Ok(Next::Nothing) => {
                 session.flush()?;
                 feed.next(LOOK)
@@ -109,7 +106,7 @@ pub fn send(mut session: Session, feed: &mut dyn Feed, from: u64, tally: &Tally)
             Ok(Next::End) => break,
             Err(error) => {
                 // If the connection is lost as well, this is still why it ends.
-                let _ = session.finish(&Message::Failed(Failure::Source));
+                let _ = session.finish(&Message::Failed(send::failure_of(&error)));
                 return Err(error);
             }
         }
@@ -420,9 +417,7 @@ fn receive_pieces(
                 wait_for(session, sink)?;
                 *end += length;
                 tally.add(length);
-                if tally.is_stopped() {
-                    return Err(Error::Stopped);
-                }
+                tally.check_stop()?;
                 false
             }
             Message::Piece { .. } => return Err(session.broken("a part of the stream that is not the next")),

@@ -1,8 +1,10 @@
-//! How far a transfer is: counted by the threads that move bytes, read by whoever shows it. It leaves out how it is shown.
+//! How far a transfer is: counted by the threads that move bytes, read by whoever shows it, and who may have it end. It
+//! leaves out how it is shown.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
+use crate::error::{Error, Result};
 use crate::transfer::manifest::Manifest;
 use crate::wire::message::UNKNOWN;
 
@@ -86,14 +88,14 @@ impl Tally {
         }
     }
 
-    /// The user wants no more of it. Whoever moves bytes looks now and then.
+    /// Has whoever moves bytes end it before it is done.
     pub fn stop(&self) {
         self.stopped.store(true, Relaxed);
     }
 
-    /// Whether the user wants no more of it.
-    pub fn is_stopped(&self) -> bool {
-        self.stopped.load(Relaxed)
+    /// An error once it is to end.
+    pub fn check_stop(&self) -> Result<()> {
+        if self.stopped.load(Relaxed) { Err(Error::Stopped) } else { Ok(()) }
     }
 
     /// It has come to its end, good or bad.

@@ -60,6 +60,8 @@ pub struct Faulty {
 impl Faulty {
     pub fn start(home: &Home, args: &[&str], fault: &Fault) -> Faulty {
         let trace = home.path("trace");
+        // Of the last one, which was hit.
+        let _ = std::fs::remove_file(&trace);
         Faulty { process: Process::start(fault.build(&home.cmd(args), &trace)), trace }
     }
 
