@@ -279,7 +279,7 @@ fn every_reason_has_its_words_and_its_code() {
         (2, 74, "its disk failed"),
         (3, 1, "it lost track of the files"),
         (4, 1, "what it writes to was closed"),
-        (5, 1, "it is longer than they take"),
+        (5, 77, "the stream is longer than it takes"),
     ];
     for (reason, expected, words) in failures {
         for is_early in [true, false] {

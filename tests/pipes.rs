@@ -665,7 +665,7 @@ fn more_than_the_receiver_takes_leaves_nothing() {
     let content = sample(2 * MIB);
     for more in [&content[..MIB + 1], &content] {
         let mut send = send_from(&route.alice, &["-"], file_of(&route.alice, more));
-        ends(&mut send, 1, "bob could not finish the transfer: it is longer than they take");
+        ends(&mut send, 77, "bob refused: the stream is longer than it takes");
         poll_until("all of it to go", || names_in(&route.landing).is_empty().then_some(()));
         poll_until("its note to go", || names_in(&route.bob.path("partial")).is_empty().then_some(()));
     }
@@ -677,7 +677,7 @@ fn more_than_the_receiver_takes_leaves_nothing() {
     // And what there is room for.
     route.bob.run(&["peers", "set", "alice", "max-file=1G", "quota=1100k"]);
     let mut send = send_from(&route.alice, &["-"], file_of(&route.alice, &content[..(76 << 10) + 1]));
-    ends(&mut send, 1, "it is longer than they take");
+    ends(&mut send, 77, "the stream is longer than it takes");
     route.alice.pipe(&["send", "bob", "--name", "rest", "-"], &content[..76 << 10]);
     let mut send = send_from(&route.alice, &["-"], file_of(&route.alice, b"x"));
     ends(&mut send, 77, "your files there would be more than it has room for you");
