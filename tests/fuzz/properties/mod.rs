@@ -5,7 +5,7 @@
 //! an encoding is the only one, else to something that decodes to the same. A property gives what the input decodes to,
 //! encoded again, and `None` for what is refused.
 //!
-//! It leaves out what is worth a seed (tests/mutation.rs makes those) and sockets.
+//! It leaves out what is worth a seed (tests/fuzz/samples.rs makes those) and sockets.
 
 #![allow(clippy::unwrap_used)]
 
@@ -17,8 +17,7 @@ mod words;
 
 use peak_alloc::PeakAlloc;
 
-// For samples.
-#[allow(unused_imports)]
+// What samples are made with.
 pub use self::{
     store::{key, log_of},
     words::file_with as tzif_with,
