@@ -87,13 +87,14 @@ pub fn send(own: &Own, tell: SyncSender<News>, peer: Peer, paths: Vec<PathBuf>) 
         let _ = tell.send(News::Sending(peer.name.clone(), Arc::clone(&tally)));
         let note = || own.history(&peer.key)?.store_files(false, &sources.manifest().listing());
         let sent = outbound::dial(&own, &peer)
-            .and_then(|session| outbound::send(session, &sources, outbound::usual_streams(), &tally, note));
+            .and_then(|session| outbound::send_unless(|| false, session, &sources, &tally, note));
         tally.end();
         match sent {
             Ok(()) => {
                 let _ = tell.send(News::Sent(peer.name, tally));
                 Ok(())
             }
+            Err(_) if tally.check_stop().is_err() => Err(Error::Stopped),
             Err(Error::Unreachable { .. } | Error::Lost { .. }) => {
                 queue(&own, tell, &peer, &paths, &tally.title)
             }

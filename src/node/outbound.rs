@@ -2,9 +2,9 @@
 //! to try again.
 
 use std::io::{self, Read};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::num::NonZero;
-use std::sync::mpsc::{self, Receiver};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread;
 use std::time::Duration;
 
@@ -12,6 +12,7 @@ use crate::error::Result;
 use crate::net::dial::{self, Target};
 use crate::net::lane::{self, Parent};
 use crate::net::session::Session;
+use crate::node::doorbell::LOOK;
 use crate::node::pairing::OwnProfile;
 use crate::node::running::STACK;
 use crate::store::home::Own;
@@ -73,6 +74,41 @@ pub fn send(
     // All is done, whether the peer hears this or not.
     let _ = session.finish(&Message::Bye);
     Ok(())
+}
+
+/// Sends as a user who does not wait for it wants it, and ends when it `is_unwanted`, or stopped by its tally: politely at
+/// first, then by ending the session, for a peer who takes nothing.
+pub fn send_unless(
+    is_unwanted: impl FnMut() -> bool + Send,
+    session: Session,
+    sources: &Sources,
+    tally: &Tally,
+    note: impl FnOnce() -> Result<()>,
+) -> Result<()> {
+    let closer = session.closer();
+    let (over, is_over) = mpsc::channel::<()>();
+    thread::scope(|scope| {
+        let watch = move || watch(is_unwanted, tally, &closer, &is_over);
+        // Without a thread, what is on its way arrives.
+        let _ = thread::Builder::new().name("watch".into()).stack_size(STACK).spawn_scoped(scope, watch);
+        let result = send(session, sources, usual_streams(), tally, note);
+        drop(over);
+        result
+    })
+}
+
+fn watch(mut is_unwanted: impl FnMut() -> bool, tally: &Tally, closer: &TcpStream, is_over: &Receiver<()>) {
+    let goes_on = || is_over.recv_timeout(LOOK) == Err(RecvTimeoutError::Timeout);
+    while goes_on() {
+        if tally.check_stop().is_ok() && !is_unwanted() {
+            continue;
+        }
+        tally.stop();
+        if goes_on() {
+            let _ = closer.shutdown(Shutdown::Both);
+        }
+        return;
+    }
 }
 
 /// The session in this thread, and each lane in one of its own.

@@ -1,10 +1,8 @@
 //! Files that were queued for a peer, one job after the other: sent, or stopped because they changed or were refused. It
 //! leaves out when to try: that is the node's, or `egoat fetch`'s.
 
-use std::net::{Shutdown, TcpStream};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -14,7 +12,7 @@ use crate::node::doorbell::LOOK;
 use crate::node::event::Event;
 use crate::node::outbound;
 use crate::node::roster::{Contact, FilesTurn};
-use crate::node::running::{STACK, Shared};
+use crate::node::running::Shared;
 use crate::store::attempts;
 use crate::store::home::Own;
 use crate::store::node_lock::FilesLock;
@@ -57,8 +55,9 @@ pub fn send_next(own: &Own, peer: &Peer, queue: &mut QueuedFiles) -> Result<Step
         own.history(&peer.key)?.store_files(false, &sources.manifest().listing())?;
         queue.settle(job.number, &Outcome::Sent).map(drop)
     };
-    let watched = Watched { own, peer, number: job.number, tally: &tally, closer: session.closer() };
-    let sent = watched.run(|| outbound::send(session, &sources, outbound::usual_streams(), &tally, note));
+    let mut listed = own.read_queued_files(&peer.key);
+    let is_cancelled = || !listed.is_waiting(job.number).unwrap_or(true);
+    let sent = outbound::send_unless(is_cancelled, session, &sources, &tally, note);
     match sent {
         Ok(()) => Ok(Step::Sent(tally)),
         Err(_) if !queue.is_waiting(job.number)? => Ok(Step::Cancelled),
@@ -81,45 +80,6 @@ fn naming(error: Error, title: &str) -> Error {
             Error::Refused { peer, why: format!("{title} is not taken: {why}"), hint }
         }
         other => Error::failed(format!("{title} is not sent: {other}")),
-    }
-}
-
-/// A transfer that ends when its job is cancelled meanwhile.
-struct Watched<'a> {
-    own: &'a Own,
-    peer: &'a Peer,
-    number: u64,
-    tally: &'a Tally,
-    closer: Arc<TcpStream>,
-}
-
-impl Watched<'_> {
-    fn run(&self, send: impl FnOnce() -> Result<()>) -> Result<()> {
-        let (over, is_over) = mpsc::channel::<()>();
-        thread::scope(|scope| {
-            let watch = move || self.watch(&is_over);
-            // Without a thread, what is on its way arrives.
-            let _ = thread::Builder::new().name("watch".into()).stack_size(STACK).spawn_scoped(scope, watch);
-            let result = send();
-            drop(over);
-            result
-        })
-    }
-
-    fn watch(&self, is_over: &Receiver<()>) {
-        let goes_on = |wait| is_over.recv_timeout(wait) == Err(RecvTimeoutError::Timeout);
-        let mut listed = self.own.read_queued_files(&self.peer.key);
-        while goes_on(LOOK) {
-            if listed.is_waiting(self.number).unwrap_or(true) {
-                continue;
-            }
-            self.tally.stop();
-            // It waits for a peer who says nothing.
-            if goes_on(LOOK) {
-                let _ = self.closer.shutdown(Shutdown::Both);
-            }
-            return;
-        }
     }
 }
 
