@@ -358,7 +358,7 @@ fn receive_by(field: &Field, command: Command) -> (Process, String) {
     let mut receive = Process::start(command);
     let link: Link = receive.wait_for("egoat:").parse().unwrap();
     let addr = link.addresses[0].to_string();
-    let mut line = field.mallory.dial_with(&addr, &field.key, Kind::Pair, link.token.as_ref());
+    let mut line = field.mallory.try_dial(&addr, &field.key, Kind::Pair, link.token.as_ref()).unwrap();
     line.say(&Message::Profile { name: "mallory", port: 0 });
     line.expect(&Message::Accept);
     line.read().unwrap();
@@ -848,7 +848,7 @@ fn what_a_peer_calls_itself_is_shown_clean_and_names_no_other_folder() {
     for (number, name) in names.into_iter().enumerate() {
         let stranger = Rogue::new(100 + number as u8);
         let link: Link = field.bob.run(&["invite"]).trim_end().parse().unwrap();
-        let mut line = stranger.dial_with(&field.addr, &field.key, Kind::Pair, link.token.as_ref());
+        let mut line = stranger.try_dial(&field.addr, &field.key, Kind::Pair, link.token.as_ref()).unwrap();
         line.say(&Message::Profile { name, port: 0 });
         line.expect(&Message::Accept);
         line.read().unwrap();

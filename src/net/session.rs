@@ -16,7 +16,7 @@ use crate::crypto::record::{Opener, Sealer};
 use crate::error::{Error, Result, reason};
 use crate::net::deadline::{Deadline, timed_out};
 use crate::wire::codec::Writer;
-use crate::wire::message::{CHUNK, HEADER, MAX_TEXT, Message, PIECE_HEAD, max_body, piece_head};
+use crate::wire::message::{CHUNK, HEADER, MAX_NAME, MAX_TEXT, Message, PIECE_HEAD, max_body, piece_head};
 
 /// An idle sender pings this often (DESIGN section 5).
 pub const PING_AFTER: Duration = Duration::from_secs(20);
@@ -32,6 +32,8 @@ const TAG: usize = 16;
 const RECORD: usize = 2 + u16::MAX as usize;
 /// Written out when this much is waiting: a chunk of four records, one system call.
 const FLUSH_AT: usize = CHUNK;
+/// The longest body of the messages that are no content: that of PROFILE.
+const SHORT: usize = 1 + MAX_NAME + 2;
 /// Bytes of read buffer of a connection that only pings.
 const SMALL: usize = 1 << 10;
 /// Bytes of read buffer of a connection with traffic.
@@ -115,6 +117,12 @@ impl Session {
     /// A second handle, with which another thread can end the connection.
     pub fn closer(&self) -> Arc<TcpStream> {
         Arc::clone(&self.stream)
+    }
+
+    /// Takes messages with bodies of this length at the most, but for those that are always taken. Who has not come so
+    /// far that it may send longer ones gets no memory for them.
+    pub fn take_bodies(&mut self, most: usize) {
+        self.incoming.most = most.max(SHORT);
     }
 
     /// Reads end at the deadline, however many bytes trickle in; without one, after 60 s of silence.
@@ -356,6 +364,8 @@ pub struct Incoming {
     opener: Opener,
     /// How many records were opened.
     records: u64,
+    /// The longest body that is taken.
+    most: usize,
     /// Sealed bytes are at `raw[start..end]`.
     raw: Vec<u8>,
     start: usize,
@@ -373,6 +383,7 @@ impl Incoming {
         Incoming {
             opener,
             records: 0,
+            most: SHORT,
             raw: vec![0; SMALL],
             start: 0,
             end: 0,
@@ -457,7 +468,7 @@ impl Incoming {
         };
         let limit = max_body(kind).map_err(|_| "unknown message type")?;
         let length = u32::from_be_bytes([a, b, c, d]) as usize;
-        if length > limit { Err("message too long") } else { Ok(Some(HEADER + length)) }
+        if length > limit.min(self.most) { Err("message too long") } else { Ok(Some(HEADER + length)) }
     }
 
     /// Opens one record if a whole one has arrived.

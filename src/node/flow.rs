@@ -11,7 +11,7 @@ use crate::net::session::{PING_AFTER, Session};
 use crate::store::history::{Dropped, History, Numbered};
 use crate::store::home::Own;
 use crate::store::outbox::{Outbox, Pending, Waiting};
-use crate::wire::message::Message;
+use crate::wire::message::{MAX_TEXT, Message};
 
 /// Bytes of text on their way that are not yet acknowledged. It bounds the memory of both ends, and is what a burst may
 /// have in flight: large enough that a sync at the other end does not stop the stream.
@@ -222,6 +222,7 @@ pub fn receive(
     allowed: impl Fn() -> bool,
     mut stored: impl FnMut(Vec<Numbered>),
 ) -> Result<()> {
+    session.take_bodies(8 + MAX_TEXT);
     // Closed while nothing happens.
     let mut history = None;
     let mut last = 0;

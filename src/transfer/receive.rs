@@ -12,7 +12,7 @@ use crate::transfer::landing::Received;
 use crate::transfer::manifest::Manifest;
 use crate::transfer::staging::Staging;
 use crate::transfer::tally::Tally;
-use crate::wire::message::{CHUNK, Declined, Failure, Message, PIECE, UNKNOWN};
+use crate::wire::message::{CHUNK, Declined, Failure, MAX_MANIFEST, Message, PIECE, UNKNOWN};
 
 /// Bytes of all MANIFEST messages of a transfer: 160 for each of the most entries.
 const MAX_MANIFESTS: usize = 16 << 20;
@@ -39,6 +39,7 @@ impl Offer {
 
 /// Reads OFFER and MANIFEST, and checks them as a whole; what breaks the rules is declined here.
 pub fn read_offer(mut session: Session) -> Result<(Session, Offer)> {
+    session.take_bodies(MAX_MANIFEST);
     match offered(&mut session)? {
         Ok(offer) => Ok((session, offer)),
         Err(what) => {
@@ -234,6 +235,7 @@ impl Inbound {
 
     /// Writes the chunks of one connection until it says that these were all. It notes when one has begun.
     fn receive_chunks(&self, session: &mut Session, has_begun: &mut bool) -> Result<()> {
+        session.take_bodies(8 + PIECE);
         let mut writer = self.staging.writer();
         let mut current = None;
         loop {

@@ -37,23 +37,23 @@ impl Rogue {
 
     /// Dials a node and proves its key; nothing more is said.
     pub fn dial(&self, addr: &str, node: &str, kind: Kind) -> Line {
-        self.dial_with(addr, node, kind, None)
+        self.try_dial(addr, node, kind, None).expect("not let in")
     }
 
-    /// The same with an invite.
-    pub fn dial_with(&self, addr: &str, node: &str, kind: Kind, token: Option<&Token>) -> Line {
+    /// The same, with an invite perhaps; `None` when the node closes before that.
+    pub fn try_dial(&self, addr: &str, node: &str, kind: Kind, token: Option<&Token>) -> Option<Line> {
         let mut stream = connect(addr);
         let (state, first) =
             Initiator::start(&self.keys, &node.parse().unwrap(), SESSION, token).ok().unwrap();
-        stream.write_all(&[SESSION.as_slice(), &first].concat()).unwrap();
+        stream.write_all(&[SESSION.as_slice(), &first].concat()).ok()?;
         let mut second = [0; MESSAGE_2_LEN];
-        stream.read_exact(&mut second).unwrap();
+        stream.read_exact(&mut second).ok()?;
         let mut payload = [0; PAYLOAD_LEN];
         payload[0] = kind as u8;
         let (state, _) = state.read_message_2(&second).ok().unwrap();
         let (third, established) = state.write_message_3(&payload).ok().unwrap();
-        stream.write_all(&third).unwrap();
-        Line::new(stream, established)
+        stream.write_all(&third).ok()?;
+        Some(Line::new(stream, established))
     }
 
     /// A session that is accepted.
@@ -77,27 +77,28 @@ impl Rogue {
     /// Waits for a node to dial for this, and hears who it is. What it dials for otherwise comes to nothing.
     pub fn meet(&self, listener: &TcpListener, kind: Kind) -> Line {
         loop {
-            let (wanted, mut line) = self.answer(listener.accept().unwrap().0);
-            if wanted == kind as u8 {
+            if let Some((wanted, mut line)) = self.answer(listener.accept().unwrap().0)
+                && wanted == kind as u8
+            {
                 assert_eq!(line.read().unwrap().0, Message::Profile { name: "", port: 0 }.kind());
                 return line;
             }
         }
     }
 
-    /// The acceptor's part of a handshake; gives what the dialler wants.
-    fn answer(&self, mut stream: TcpStream) -> (u8, Line) {
+    /// The acceptor's part of a handshake; gives what the dialler wants, if it is still there.
+    fn answer(&self, mut stream: TcpStream) -> Option<(u8, Line)> {
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream.set_nodelay(true).unwrap();
         let (mut preamble, mut first, mut third) = ([0; 8], [0; MESSAGE_1_LEN], [0; MESSAGE_3_LEN]);
-        stream.read_exact(&mut preamble).unwrap();
-        stream.read_exact(&mut first).unwrap();
+        stream.read_exact(&mut preamble).ok()?;
+        stream.read_exact(&mut first).ok()?;
         let state = Responder::read_message_1(&self.keys, &preamble, &first).ok().unwrap();
         let (state, second) = state.write_message_2(None, &[0; PAYLOAD_LEN]).ok().unwrap();
-        stream.write_all(&second).unwrap();
-        stream.read_exact(&mut third).unwrap();
+        stream.write_all(&second).ok()?;
+        stream.read_exact(&mut third).ok()?;
         let (_, payload, established) = state.read_message_3(&third).ok().unwrap();
-        (payload[0], Line::new(stream, established))
+        Some((payload[0], Line::new(stream, established)))
     }
 }
 
@@ -116,11 +117,24 @@ pub struct Line {
     opened: Vec<u8>,
     /// What goes out together.
     held: Option<Vec<u8>>,
+    /// Stays open as long as this.
+    kept: Vec<TcpStream>,
 }
 
 impl Line {
     fn new(stream: TcpStream, established: Established) -> Line {
-        Line { stream, established, opened: Vec::new(), held: None }
+        Line { stream, established, opened: Vec::new(), held: None, kept: Vec::new() }
+    }
+
+    /// With another connection that ends when this does.
+    pub fn keep(mut self, other: TcpStream) -> Line {
+        self.kept.push(other);
+        self
+    }
+
+    /// Ends those.
+    pub fn end_kept(&mut self) {
+        self.kept.clear();
     }
 
     /// What is said in here arrives together.
