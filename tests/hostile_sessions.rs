@@ -8,7 +8,7 @@
 mod common;
 
 use common::files::{CHUNK, landed_in};
-use common::rogue::{Line, Rogue, connect, file};
+use common::rogue::{Entry, Line, Rogue, connect, file};
 use common::{Home, Node, poll_until};
 use egoat::wire::message::{Kind, MAX_NUMBER, Message, max_body};
 use std::fs;
@@ -340,6 +340,30 @@ fn acknowledging_what_was_never_sent_settles_nothing() {
     line.say(&Message::Ack(number));
     poll_until("one to be settled", || (field.bob.run(&["outbox"]).lines().count() == 1).then_some(()));
     drop(line);
+    field.survives();
+}
+
+/// Manifests are the largest things that are kept for a peer.
+#[test]
+fn many_long_manifests_at_once_are_not_all_kept() {
+    let field = Field::new();
+    // 15 MiB, of 16 that a peer may have.
+    let entries: Vec<Entry> = (0..58_000).map(|n| file(format!("{n:0250}"), 0)).collect();
+    let mut lines: Vec<Line> = (0..4).map(|_| field.session(Kind::Files)).collect();
+    let taken = thread::scope(|scope| {
+        let offers: Vec<_> = lines
+            .iter_mut()
+            .map(|line| {
+                scope.spawn(|| {
+                    line.offer(&entries);
+                    // TAKE, or goodbye.
+                    line.read().is_some_and(|(kind, _)| kind == 18)
+                })
+            })
+            .collect();
+        offers.into_iter().map(|offer| offer.join().unwrap()).filter(|taken| *taken).count()
+    });
+    assert!(taken <= 1, "{taken}");
     field.survives();
 }
 

@@ -59,7 +59,7 @@ enum Ruling {
 }
 
 fn take(shared: &Arc<Shared>, session: Session, peer: &Peer, turn: &Arc<Turn>) -> Result<()> {
-    let (mut session, offer) = receive::read_offer(session)?;
+    let (mut session, offer) = receive::read_offer(session, |bytes| turn.may_keep(bytes))?;
     let name = &peer.name;
     if let FilesTo::Pipe(pipe) = &shared.options().files_to {
         return take_into_pipe(shared, session, &offer, pipe);

@@ -10,7 +10,7 @@ use crate::crypto::keys::PublicKey;
 use crate::crypto::random_array;
 use crate::net::lane::Parent;
 use crate::net::session::Session;
-use crate::transfer::receive::Inbound;
+use crate::transfer::receive::{Inbound, MAX_MANIFESTS};
 
 /// Transfers of one peer at a time (DESIGN section 5: its connections).
 const MOST_PER_PEER: usize = 4;
@@ -28,6 +28,8 @@ struct Running {
     peer: PublicKey,
     /// What it is, once the offer was read: see `transfer::landing::id`.
     id: Option<String>,
+    /// Bytes of its manifest.
+    manifest: usize,
     /// Ends its session.
     closer: Arc<TcpStream>,
 }
@@ -98,7 +100,7 @@ impl Transfers {
         })?;
         state.last_number += 1;
         let number = state.last_number;
-        state.running.push(Running { number, peer, id: None, closer: session.closer() });
+        state.running.push(Running { number, peer, id: None, manifest: 0, closer: session.closer() });
         Some(Turn { transfers: Arc::clone(self), number })
     }
 
@@ -164,6 +166,16 @@ pub struct Turn {
 }
 
 impl Turn {
+    /// Notes how long its manifest is so far; `false` when those of this peer are more than may be kept at a time.
+    pub fn may_keep(&self, bytes: usize) -> bool {
+        let mut state = self.transfers.state();
+        let Some(own) = state.running.iter_mut().find(|one| one.number == self.number) else { return false };
+        own.manifest = bytes;
+        let peer = own.peer;
+        let of_peer = state.running.iter().filter(|one| one.peer == peer);
+        of_peer.map(|one| one.manifest).sum::<usize>() <= MAX_MANIFESTS
+    }
+
     /// Says what comes in. The same, on a connection that must be dead by now, is ended and waited for; `false` when it
     /// does not end.
     pub fn claim(&self, id: &str) -> bool {

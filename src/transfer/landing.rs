@@ -42,9 +42,7 @@ pub fn id(peer: &PublicKey, transfer: &[u8; 16], manifest: &Manifest, place: &Pa
     let mut hasher = Hasher::default();
     hasher.update(peer.as_bytes());
     hasher.update(transfer);
-    for part in manifest.parts() {
-        hasher.update(&part);
-    }
+    manifest.each_encoded(|entry| hasher.update(entry));
     hasher.update(place.as_os_str().as_encoded_bytes());
     base32::encode(&hasher.finish()[..16])
 }

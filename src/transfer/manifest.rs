@@ -147,18 +147,23 @@ impl Manifest {
         self.bytes().div_ceil(CHUNK as u64)
     }
 
-    /// The bodies of the MANIFEST messages: whole entries, as many as fit.
-    pub fn parts(&self) -> Vec<Vec<u8>> {
-        let mut parts = vec![Vec::new()];
+    /// Gives each entry as it is encoded, in order.
+    pub fn each_encoded(&self, mut each: impl FnMut(&[u8])) {
         let mut encoded = Vec::new();
         for entry in &self.entries {
             encoded.clear();
             entry.encode(&mut encoded);
-            match parts.last_mut() {
-                Some(part) if part.len() + encoded.len() <= MAX_MANIFEST => part.extend_from_slice(&encoded),
-                _ => parts.push(encoded.clone()),
-            }
+            each(&encoded);
         }
+    }
+
+    /// The bodies of the MANIFEST messages: whole entries, as many as fit.
+    pub fn parts(&self) -> Vec<Vec<u8>> {
+        let mut parts = vec![Vec::new()];
+        self.each_encoded(|encoded| match parts.last_mut() {
+            Some(part) if part.len() + encoded.len() <= MAX_MANIFEST => part.extend_from_slice(encoded),
+            _ => parts.push(encoded.to_vec()),
+        });
         parts
     }
 

@@ -14,8 +14,9 @@ use crate::transfer::staging::Staging;
 use crate::transfer::tally::Tally;
 use crate::wire::message::{CHUNK, Declined, Failure, MAX_MANIFEST, Message, PIECE, UNKNOWN};
 
-/// Bytes of all MANIFEST messages of a transfer: 160 for each of the most entries.
-const MAX_MANIFESTS: usize = 16 << 20;
+/// Bytes of all MANIFEST messages of a transfer, and of all transfers that come from a peer at a time: 160 for each of
+/// the most entries.
+pub const MAX_MANIFESTS: usize = 16 << 20;
 /// Chunks that are proven by one hash: 15 MiB.
 const RUN: u64 = 64;
 const DURING: &str = "receiving files";
@@ -37,28 +38,46 @@ impl Offer {
     }
 }
 
-/// Reads OFFER and MANIFEST, and checks them as a whole; what breaks the rules is declined here.
-pub fn read_offer(mut session: Session) -> Result<(Session, Offer)> {
+/// What an offer was, if it was none that can be taken.
+enum NoOffer {
+    /// Against the rules.
+    Wrong(String),
+    /// There is no room for it beside others of this peer.
+    TooMuch,
+}
+
+/// Reads OFFER and MANIFEST, and checks them as a whole; what breaks the rules is declined here. `may_keep` is asked
+/// whether there is room for a manifest of so many bytes.
+pub fn read_offer(mut session: Session, may_keep: impl FnMut(usize) -> bool) -> Result<(Session, Offer)> {
     session.take_bodies(MAX_MANIFEST);
-    match offered(&mut session)? {
+    match offered(&mut session, may_keep)? {
         Ok(offer) => Ok((session, offer)),
-        Err(what) => {
+        Err(NoOffer::Wrong(what)) => {
             let error = session.broken(what);
             session.finish(&Message::Decline(Declined::Manifest))?;
             Err(error)
+        }
+        Err(NoOffer::TooMuch) => {
+            let peer = session.label().to_owned();
+            session.finish(&Message::Bye)?;
+            Err(Error::failed(format!("{peer} offers too many files at the same time")))
         }
     }
 }
 
 /// The inner error is what is wrong with the offer.
-fn offered(session: &mut Session) -> Result<std::result::Result<Offer, String>> {
+fn offered(
+    session: &mut Session,
+    mut may_keep: impl FnMut(usize) -> bool,
+) -> Result<std::result::Result<Offer, NoOffer>> {
+    let wrong = |what: String| Ok(Err(NoOffer::Wrong(what)));
     const DURING: &str = "waiting for an offer";
     let (transfer, count, bytes) = session.read_as(DURING, |message| match message {
         Message::Offer { transfer, entries, bytes } => Some((transfer, entries, bytes)),
         _ => None,
     })?;
     if count == 0 || count > MAX_ENTRIES {
-        return Ok(Err(format!("{count} entries")));
+        return wrong(format!("{count} entries"));
     }
     let mut entries = Vec::new();
     let mut length = 0;
@@ -71,21 +90,24 @@ fn offered(session: &mut Session) -> Result<std::result::Result<Offer, String>> 
             _ => None,
         })?;
         if length > MAX_MANIFESTS {
-            return Ok(Err("a manifest of over 16 MiB".into()));
+            return wrong("a manifest of over 16 MiB".into());
         }
         if let Err(malformed) = decoded {
-            return Ok(Err(format!("{} in the manifest", malformed.0)));
+            return wrong(format!("{} in the manifest", malformed.0));
+        }
+        if !may_keep(length) {
+            return Ok(Err(NoOffer::TooMuch));
         }
     }
     let is_stream = bytes == UNKNOWN;
-    Ok(match Manifest::new(entries) {
+    match Manifest::new(entries) {
         Ok(manifest) if is_stream && !is_one_empty_file(&manifest) => {
-            Err("a stream that is not one file".into())
+            wrong("a stream that is not one file".into())
         }
-        Ok(manifest) if !is_stream && manifest.bytes() != bytes => Err("the sizes do not add up".into()),
-        Ok(manifest) => Ok(Offer { transfer, manifest, is_stream }),
-        Err(what) => Err(what),
-    })
+        Ok(manifest) if !is_stream && manifest.bytes() != bytes => wrong("the sizes do not add up".into()),
+        Ok(manifest) => Ok(Ok(Offer { transfer, manifest, is_stream })),
+        Err(what) => wrong(what),
+    }
 }
 
 fn is_one_empty_file(manifest: &Manifest) -> bool {
