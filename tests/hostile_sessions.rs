@@ -132,6 +132,11 @@ fn resident(node: &Node, what: &str) -> u64 {
     line.split_ascii_whitespace().nth(1).unwrap().parse::<u64>().unwrap() << 10
 }
 
+/// Open files and sockets of a process.
+fn descriptors(node: &Node) -> usize {
+    fs::read_dir(format!("/proc/{}/fd", node.child.id())).unwrap().count()
+}
+
 /// How far a session has come.
 type State = (&'static str, fn(&Field) -> Line, &'static [u8]);
 
@@ -340,6 +345,34 @@ fn acknowledging_what_was_never_sent_settles_nothing() {
     line.say(&Message::Ack(number));
     poll_until("one to be settled", || (field.bob.run(&["outbox"]).lines().count() == 1).then_some(()));
     drop(line);
+    field.survives();
+}
+
+/// One peer opens as many sessions as it can, and leaves them open: it gets its share, and others have theirs.
+#[test]
+fn one_peer_does_not_take_the_seats_of_all() {
+    let field = Field::with(&["--max-peers", "60"]);
+    let before = descriptors(&field.node);
+    let mut lines = Vec::new();
+    for kind in [Kind::Pair, Kind::Push, Kind::Pull, Kind::Files] {
+        for _ in 0..60 {
+            let Some(mut line) = field.mallory.try_dial(&field.node.addr, &field.key, kind, None) else {
+                continue;
+            };
+            line.say(&Message::Profile { name: "mallory", port: 0 });
+            lines.push(line);
+        }
+    }
+    let open = descriptors(&field.node) - before;
+    assert!(lines.len() > 16 && open < 50, "{} of {}", open, lines.len());
+    // Some of it is for who says goodbye.
+    drop(lines);
+    poll_until("the sessions to end", || (descriptors(&field.node) <= before + 8).then_some(()));
+    // What was too much counts as a stranger's, and there were many in a short time.
+    let dial = || field.mallory.try_dial(&field.node.addr, &field.key, Kind::Pair, None);
+    let mut line = poll_until("to be let in", dial);
+    line.say(&Message::Profile { name: "mallory", port: 0 });
+    line.expect(&Message::Accept);
     field.survives();
 }
 
