@@ -7,8 +7,8 @@
 
 mod common;
 
-use common::files::{CHUNK, landed_in};
-use common::rogue::{Entry, Line, Rogue, connect, file};
+use common::files::{CHUNK, landed_in, sample};
+use common::rogue::{Entry, LANE, Line, Rogue, connect, file};
 use common::{Home, Node, poll_until};
 use egoat::wire::message::{Kind, MAX_NUMBER, Message, max_body};
 use std::fs;
@@ -458,4 +458,110 @@ fn a_recorded_session_says_nothing_twice() {
     assert_eq!(field.bob.received().iter().filter(|text| *text == "once").count(), 1);
     assert!(field.bob.run(&["log", "erin"]).lines().count() == 1);
     field.survives();
+}
+
+/// What is wrong with a lane; gives a line on which all must be well in the end.
+type LaneCase = (&'static str, fn(&Field) -> Line);
+
+fn deliver(line: &mut Line, chunks: usize) {
+    let content = sample(chunks * CHUNK);
+    line.say(&Message::Start(chunks as u64));
+    for (index, chunk) in content.chunks(CHUNK).enumerate() {
+        line.chunk(index as u64, chunk);
+    }
+    line.say(&Message::End);
+    line.expect(&Message::Stored);
+    line.say(&Message::Bye);
+    line.expect_end();
+}
+
+const LANES: [LaneCase; 8] = [
+    ("a recorded lane again", |field| {
+        let (line, ticket) = field.transfer("evil", 2);
+        let (opening, _) = line.lane_opening(&ticket, 0);
+        let mut first = connect(&field.node.addr);
+        first.write_all(&opening).unwrap();
+        first.read_exact(&mut [0; 48]).unwrap();
+        // It is in use, and then it was.
+        assert_eq!(answer(&field.node.addr, &opening), 0);
+        drop(first);
+        assert_eq!(answer(&field.node.addr, &opening), 0);
+        line
+    }),
+    // Somebody on the way repeats how a lane begins, and is faster. He cannot go on with it.
+    ("a recorded lane before the true one", |field| {
+        let (line, ticket) = field.transfer("evil", 2);
+        let (opening, _) = line.lane_opening(&ticket, 0);
+        assert_eq!(answer(&field.node.addr, &[&opening[..], &[0, 21], &[7; 21]].concat()), 48);
+        assert_eq!(answer(&field.node.addr, &opening), 0);
+        line
+    }),
+    ("a lane that was not offered", |field| {
+        let (line, ticket) = field.transfer("evil", 2);
+        for index in [7, 255] {
+            assert!(line.lane(&field.node.addr, &ticket, index).is_none(), "{index}");
+        }
+        line
+    }),
+    ("a ticket that nobody gave out", |field| {
+        let (line, mut ticket) = field.transfer("evil", 2);
+        ticket[0] ^= 1;
+        assert!(line.lane(&field.node.addr, &ticket, 0).is_none());
+        // It closes without a look at what follows.
+        assert_eq!(answer(&field.node.addr, &[LANE.as_slice(), &ticket, &[0]].concat()), 0);
+        line
+    }),
+    ("the ticket of another session of the same peer", |field| {
+        let ((one, ticket), (other, _)) = (field.transfer("evil", 2), field.transfer("other", 2));
+        assert!(other.lane(&field.node.addr, &ticket, 0).is_none());
+        // It was not used up by that.
+        let lane = one.lane(&field.node.addr, &ticket, 0).unwrap();
+        one.keep(lane.stream)
+    }),
+    ("the ticket of another peer", |field| {
+        let (one, ticket) = field.transfer("evil", 2);
+        let trudy = Rogue::new(14);
+        field.bob.run(&["peers", "add", "trudy", &trudy.key()]);
+        let mut other = trudy.session(&field.node.addr, &field.key, Kind::Files);
+        other.offer(&[file("other", CHUNK as u64)]);
+        other.expect_take();
+        assert!(other.lane(&field.node.addr, &ticket, 0).is_none());
+        let lane = one.lane(&field.node.addr, &ticket, 0).unwrap();
+        one.keep(lane.stream)
+    }),
+    ("a ticket whose transfer is over", |field| {
+        let (line, ticket) = field.transfer("over", 2);
+        let mut done = line;
+        deliver(&mut done, 2);
+        assert!(done.lane(&field.node.addr, &ticket, 0).is_none());
+        fs::remove_file(field.bob.path("downloads/mallory/over")).unwrap();
+        field.transfer("evil", 2).0
+    }),
+    ("a ninth lane", |field| {
+        let ((one, ticket), (other, others)) = (field.transfer("evil", 2), field.transfer("other", 2));
+        let mut lanes: Vec<Line> = (0..7).map(|n| one.lane(&field.node.addr, &ticket, n).unwrap()).collect();
+        lanes.push(other.lane(&field.node.addr, &others, 0).unwrap());
+        assert!(other.lane(&field.node.addr, &others, 1).is_none());
+        // When one has ended there is room for another.
+        let mut first = lanes.remove(0);
+        first.say(&Message::End);
+        first.expect_end();
+        assert!(other.lane(&field.node.addr, &others, 2).is_some());
+        lanes.iter_mut().for_each(|lane| lane.say(&Message::End));
+        one
+    }),
+];
+
+#[test]
+fn lanes_are_for_who_has_the_ticket_and_once() {
+    // Each with a node of its own, since failed handshakes are held against their address.
+    for (what, case) in LANES {
+        let field = Field::new();
+        let mut line = case(&field);
+        // A lane that somebody else has begun brings nothing, and all goes over the session.
+        line.end_kept();
+        deliver(&mut line, 2);
+        assert_eq!(landed_in(&field.bob.path("downloads/mallory")), ["evil"], "{what}");
+        field.survives();
+    }
 }

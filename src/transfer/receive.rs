@@ -131,7 +131,8 @@ struct State {
     lanes: Vec<(u8, Option<Arc<TcpStream>>)>,
     /// Why it cannot go on.
     failed: Option<Error>,
-    /// A lane was lost before it brought anything. The sender may not have had it at all, and does without.
+    /// A lane ended before it brought anything. The sender may not have had it at all, and does without: it was cut, or
+    /// somebody repeated how it began.
     lost: Option<Error>,
     over: bool,
 }
@@ -245,7 +246,7 @@ impl Inbound {
         let result = self.receive_chunks(session, &mut has_begun);
         let mut state = self.state();
         match result {
-            Err(error @ Error::Lost { .. }) if !has_begun => {
+            Err(error) if !has_begun => {
                 state.lost.get_or_insert(error);
             }
             Err(error) if !state.over => {
