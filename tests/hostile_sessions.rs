@@ -11,7 +11,7 @@ use common::files::{CHUNK, landed_in, sample};
 use common::rogue::{Entry, LANE, Line, Rogue, connect, file};
 use common::{Home, Node, poll_until};
 use egoat::wire::message::{Kind, MAX_NUMBER, Message, max_body};
-use std::fs;
+use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::sync::Arc;
@@ -564,4 +564,167 @@ fn lanes_are_for_who_has_the_ticket_and_once() {
         assert_eq!(landed_in(&field.bob.path("downloads/mallory")), ["evil"], "{what}");
         field.survives();
     }
+}
+
+/// Until the node has given up on everybody who keeps it waiting.
+const LONG: Duration = Duration::from_secs(62);
+
+/// Who keeps a node waiting: a rogue of its own, the node's address and key, and where the rogue itself listens.
+struct Slow<'a> {
+    rogue: Rogue,
+    addr: &'a str,
+    key: &'a str,
+    listener: TcpListener,
+    began: Instant,
+}
+
+impl Slow<'_> {
+    fn session(&self, kind: Kind) -> Line {
+        self.rogue.session(self.addr, self.key, kind)
+    }
+
+    fn taken(&self) -> (Line, [u8; 16]) {
+        let mut line = self.session(Kind::Files);
+        line.offer(&[file("evil", 4 * CHUNK as u64)]);
+        let (_, ticket) = line.expect_take();
+        (line, ticket)
+    }
+
+    /// The node closes after so many seconds, give or take.
+    fn ends_after(&self, seconds: u64, mut line: Line) {
+        let least = Duration::from_secs(seconds - 2);
+        assert!(line.ends_within(LONG) && self.began.elapsed() >= least, "{:?}", self.began.elapsed());
+        assert!(self.began.elapsed() < Duration::from_secs(seconds + 6), "{:?}", self.began.elapsed());
+    }
+
+    /// The node has closed by then, whatever it had sent before.
+    fn has_ended(&self, by: Duration, mut line: Line) {
+        thread::sleep(by.saturating_sub(self.began.elapsed()));
+        assert!(line.ends_within(Duration::from_secs(5)));
+    }
+}
+
+type SlowCase = (&'static str, fn(Slow));
+
+const SLOW: [SlowCase; 16] = [
+    ("no name", |slow| slow.ends_after(10, slow.rogue.dial(slow.addr, slow.key, Kind::Push))),
+    ("no goodbye", |slow| {
+        let line = slow.session(Kind::Pair);
+        slow.ends_after(10, line);
+    }),
+    ("no messages", |slow| slow.ends_after(60, slow.session(Kind::Push))),
+    ("no answer to a ping", |slow| slow.ends_after(60, slow.session(Kind::Pull))),
+    ("no offer", |slow| slow.ends_after(60, slow.session(Kind::Files))),
+    ("no start", |slow| slow.ends_after(60, slow.taken().0)),
+    ("no more pieces", |slow| {
+        let (mut line, _) = slow.taken();
+        line.say(&Message::Start(4));
+        line.say(&Message::Piece { at: 0, data: &[0; 60 << 10] });
+        slow.ends_after(60, line);
+    }),
+    ("nothing on a lane", |slow| {
+        let (line, ticket) = slow.taken();
+        let lane = line.lane(slow.addr, &ticket, 0).unwrap();
+        slow.ends_after(60, lane.keep(line.stream));
+    }),
+    ("a byte a second", |slow| {
+        let mut line = slow.session(Kind::Push);
+        let record = line.seal(&[0; 1000]);
+        for byte in record {
+            line.raw(&[byte]);
+            if line.ends_within(Duration::from_secs(1)) {
+                break;
+            }
+        }
+        slow.ends_after(60, line);
+    }),
+    ("nobody reads the messages", |slow| {
+        let line = slow.session(Kind::Pull);
+        slow.has_ended(LONG, line);
+    }),
+    ("of the messages a byte a second is read", |slow| {
+        let mut line = slow.session(Kind::Pull);
+        while slow.began.elapsed() < LONG && !matches!(line.stream.read(&mut [0]), Ok(0) | Err(_)) {
+            thread::sleep(Duration::from_secs(1));
+        }
+        slow.has_ended(LONG, line);
+    }),
+    ("pings, and nobody reads what is answered", |slow| {
+        let mut line = slow.session(Kind::Push);
+        line.stream.set_write_timeout(Some(Duration::from_secs(1))).unwrap();
+        let pings: Vec<u8> = [4, 0, 0, 0, 0].repeat(10_000);
+        // Until the buffers are full. How long the node is busy with them before it notices depends on the machine.
+        let mut record = line.seal(&pings);
+        while line.stream.write_all(&record).is_ok() {
+            record = line.seal(&pings);
+        }
+        thread::sleep(LONG.saturating_sub(slow.began.elapsed()));
+    }),
+    ("dialled with a file, and nobody reads it", |slow| {
+        let mut line = slow.rogue.accept(&slow.listener, Kind::Files);
+        while line.read().unwrap().0 != Message::Manifest(&[]).kind() {}
+        line.say(&Message::Take { lanes: 0, ticket: [1; 16] });
+        // The write that makes no progress is given up long before a minute has passed.
+        slow.has_ended(Duration::from_secs(45), line);
+    }),
+    ("a ticket that has expired", |slow| {
+        let (mut line, ticket) = slow.taken();
+        line.lane(slow.addr, &ticket, 0).unwrap().say(&Message::End);
+        for _ in 0..3 {
+            thread::sleep(Duration::from_millis(20_500));
+            line.say(&Message::Ping);
+        }
+        assert!(line.lane(slow.addr, &ticket, 1).is_none());
+        deliver(&mut line, 4);
+    }),
+    ("dialled, and nothing is said", |slow| {
+        let line = slow.rogue.accept(&slow.listener, Kind::Push);
+        slow.ends_after(60, line);
+    }),
+    ("dialled, and nobody reads the messages", |slow| {
+        let mut line = slow.rogue.accept(&slow.listener, Kind::Push);
+        line.say(&Message::Held(0));
+        slow.has_ended(LONG, line);
+    }),
+];
+
+/// All at once: each of them is waited for up to a minute, and none of the others is. By its name this test is begun first,
+/// so that the others run meanwhile.
+#[test]
+fn a_peer_that_keeps_the_node_waiting_waits_alone() {
+    let bob = Home::new("bob");
+    let large = bob.file("large.bin", "");
+    File::options().write(true).open(&large).unwrap().set_len(64 << 20).unwrap();
+    let mut rogues = Vec::new();
+    for (number, (what, _)) in SLOW.iter().enumerate() {
+        let (name, rogue) = (format!("slow-{number}"), Rogue::new(20 + number as u8));
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let addr = listener.local_addr().unwrap().to_string();
+        let addr = what.starts_with("dialled").then_some(addr);
+        let (key, add) = (rogue.key(), ["peers", "add", &name]);
+        bob.run(&add.into_iter().chain([key.as_str()]).chain(addr.as_deref()).collect::<Vec<_>>());
+        // What Bob has to say to them is more than the buffers between the two hold.
+        for _ in 0..if what.contains("the messages") { 2 } else { 0 } {
+            bob.ends_with(&["say", "--wait", "0s", &name], &[b'x'; 1 << 20], 75);
+        }
+        if what.contains("file") {
+            bob.run(&["send", "--queue", &name, &large]);
+        }
+        rogues.push((rogue, listener));
+    }
+    let field = Field::of(bob, &[]);
+    let (addr, key) = (&field.node.addr, &field.key);
+    thread::scope(|scope| {
+        let mut cases = Vec::new();
+        for ((what, case), (rogue, listener)) in SLOW.iter().zip(rogues) {
+            let slow = Slow { rogue, addr, key, listener, began: Instant::now() };
+            cases.push((what, scope.spawn(move || case(slow))));
+            // One after the other is let in; then they wait together.
+            thread::sleep(Duration::from_millis(100));
+        }
+        for (what, case) in cases {
+            assert!(case.join().is_ok(), "{what}");
+        }
+    });
+    field.survives();
 }

@@ -24,6 +24,9 @@ pub const PING_AFTER: Duration = Duration::from_secs(20);
 pub const DEAD_AFTER: Duration = Duration::from_secs(60);
 /// A write that makes no progress for this long, while nothing arrives, ends the connection.
 const STALLED_AFTER: Duration = Duration::from_secs(30);
+/// It is looked at this often. A write that has made some progress says so when its time is over, and not when it made
+/// it: with one timeout of 30 s nobody would notice before a minute.
+const STALL_LOOK: Duration = Duration::from_secs(5);
 /// How long a refused peer gets to read the refusal.
 const LINGER: Duration = Duration::from_secs(2);
 
@@ -72,7 +75,7 @@ impl Session {
     ) -> Result<Session> {
         let timeouts = stream
             .set_read_timeout(Some(DEAD_AFTER))
-            .and_then(|()| stream.set_write_timeout(Some(STALLED_AFTER)))
+            .and_then(|()| stream.set_write_timeout(Some(STALL_LOOK)))
             .and_then(|()| stream.set_nodelay(true));
         if let Err(cause) = timeouts {
             return Err(Error::Lost { peer: label, during: reason(&cause) });
@@ -272,12 +275,22 @@ impl Session {
 
 /// Writes for as long as that makes progress, or the other end says something: then what holds it up is behind it.
 fn write_all(mut stream: &TcpStream, mut bytes: &[u8], incoming: &mut Incoming) -> io::Result<()> {
+    let mut since = Instant::now();
     while !bytes.is_empty() {
         match stream.write(bytes).map_err(timed_out) {
             Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-            Ok(count) => bytes = &bytes[count..],
+            Ok(count) => {
+                bytes = &bytes[count..];
+                since = Instant::now();
+            }
             Err(cause) if cause.kind() == io::ErrorKind::Interrupted => {}
-            Err(cause) if cause.kind() == io::ErrorKind::TimedOut && incoming.has_news(stream)? => {}
+            Err(cause) if cause.kind() == io::ErrorKind::TimedOut => {
+                if incoming.has_news(stream)? {
+                    since = Instant::now();
+                } else if since.elapsed() >= STALLED_AFTER {
+                    return Err(cause);
+                }
+            }
             Err(cause) => return Err(cause),
         }
     }
