@@ -85,7 +85,8 @@ impl Siege {
         line.split_whitespace().next().unwrap().parse().unwrap()
     }
 
-    /// Both friends talk for so long. Each message is in time; but one of all may be late, for what else the machine does.
+    /// Both friends talk for so long. Each message is in time; but one of all may take a second try, for what else the
+    /// machine does.
     fn talk(&mut self, time: Duration) {
         let end = Instant::now() + time;
         loop {
@@ -95,7 +96,7 @@ impl Siege {
                 let took = began.elapsed();
                 self.said += 1;
                 self.late += usize::from(took > IN_TIME);
-                assert!(self.late <= 1, "a message took {took:?}");
+                assert!(self.late <= 1 && took <= 2 * IN_TIME, "a message took {took:?}");
             }
             if Instant::now() >= end {
                 return;
@@ -198,9 +199,9 @@ fn drain(mut siege: Siege) {
     let front: Vec<Ipv4Addr> = many(ADDRESSES).into_iter().flat_map(|address| [OTHER, address]).collect();
     let manners = [Manner::Trickling, Manner::Silent];
     let crowds = manners.map(|manner| Strangers::crowd(&siege.node.addr, &front, sockets(2), manner));
-    let flood = Strangers::flood(&siege.node.addr, &front, &siege.openings(true).collect::<Vec<_>>());
+
     siege.talk(attack_time(5));
-    leave(crowds.into_iter().chain([flood]));
+    leave(crowds);
     siege.was_withstood();
 }
 

@@ -162,7 +162,8 @@ fn explain_closed(target: &Target, address: &Address, was_read: bool) -> Error {
 
 /// It has read what we sent, and does not answer to that.
 fn no_answer(peer: String) -> Error {
-    let what = "it closed the connection without an answer: it is no egoat, or one of another version";
+    let what =
+        "it closed the connection without an answer: it is no egoat, one of another version, or too busy";
     Error::Protocol { peer, what: what.into() }
 }
 

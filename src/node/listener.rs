@@ -107,15 +107,15 @@ pub fn close_later(turned_away: &Receiver<TurnedAway>) {
 /// A thread for the connection; without one, the connection is closed, and nothing more.
 fn start(shared: &Arc<Shared>, stream: TcpStream, from: IpAddr) {
     let stream = Arc::new(stream);
-    let Some(ticket) = shared.admission().admit(from, &stream) else {
-        // If too many wait already, it is closed now.
-        let _ = shared.turned_away().try_send((Instant::now() + DELAY, stream));
-        return;
-    };
-    let there = Arc::clone(shared);
-    if shared.spawn("handshake", move || shake_hands(&there, stream, ticket)).is_err() {
+    if let Some(ticket) = shared.admission().admit(from, &stream) {
+        let (there, its) = (Arc::clone(shared), Arc::clone(&stream));
+        if shared.spawn("handshake", move || shake_hands(&there, its, ticket)).is_ok() {
+            return;
+        }
         shared.admission().run_short();
     }
+    // If too many wait for that already, it is closed now.
+    let _ = shared.turned_away().try_send((Instant::now() + DELAY, stream));
 }
 
 /// A stranger's failed handshake is not worth a word.
