@@ -5,6 +5,7 @@
 
 mod common;
 
+use common::gate::Gate;
 use common::tmux::Terminal;
 use common::{EGOAT, Home, Node, pair, paired, poll_for, poll_until};
 use std::fs;
@@ -529,6 +530,30 @@ fn files_go_out_wait_and_are_stopped() {
     chat.line(&format!("/send {path}"));
     chat.see("bob cannot be reached now; notes.txt (10 B) goes out when it can");
     assert!(alice.run(&["outbox"]).contains("notes.txt"));
+}
+
+#[test]
+fn a_transfer_is_listed_and_stopped() {
+    let (alice, bob) = (Home::new("alice"), Home::new("bob"));
+    let node = bob.serve();
+    // It lets the handshake and the first chunks through.
+    let gate = Gate::before(&node.addr, 1 << 20);
+    alice.run(&["peers", "add", "bob", &bob.key(), &gate.addr]);
+    bob.run(&["peers", "add", "alice", &alice.key()]);
+    let path = alice.file("large.bin", vec![7; 48 << 20]);
+    let Some(chat) = Chat::open(&alice, USUAL, "") else { return };
+    chat.see_input("bob (here)>");
+    chat.line(&format!("/send {path}"));
+    chat.see("[1] ");
+    chat.line("/transfers");
+    chat.see("/s: large.bin to bob");
+    chat.line("/stop 7");
+    chat.see("which one? /transfers lists them");
+    chat.line("/stop 1");
+    chat.see("-- it was stopped here");
+    chat.line("/transfers");
+    chat.see("-- nothing moves");
+    assert!(alice.run(&["outbox"]).is_empty(), "what was stopped is not queued");
 }
 
 /// An offer that Alice is asked about, from Bob, who has no more to say.

@@ -23,7 +23,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 /// What a home may have.
-const HOME: [&str; 10] = [
+const HOME: [&str; 11] = [
     "history",
     "identity",
     "invites",
@@ -32,6 +32,7 @@ const HOME: [&str; 10] = [
     "outbox",
     "partial",
     "peers",
+    "presence",
     "records.lock",
     "requests",
 ];
