@@ -15,7 +15,7 @@ use crate::node::pipe::Pipe;
 use crate::node::running::{FilesTo, Shared};
 use crate::node::transfers::{Incoming, Lane, Turn};
 use crate::store::partial::{self, Partial};
-use crate::store::peers::Peer;
+use crate::store::peers::{FilesPolicy, Peer};
 use crate::store::space;
 use crate::text;
 use crate::transfer::landing::{self, Landing, Place, Received};
@@ -24,7 +24,7 @@ use crate::transfer::receive::{self, Inbound, Offer};
 use crate::transfer::staging::{MOST_CHUNKS, Staging};
 use crate::transfer::stream::{self, FileSink};
 use crate::transfer::tally::Tally;
-use crate::wire::message::{Declined, Failure, Message, Refusal, UNKNOWN};
+use crate::wire::message::{CHUNK, Declined, Failure, Message, Refusal, UNKNOWN};
 
 /// The sender may hang up while the user is asked.
 const LOOK: Duration = Duration::from_secs(1);
@@ -64,7 +64,19 @@ fn take(shared: &Arc<Shared>, session: Session, peer: &Peer, turn: &Arc<Turn>) -
     if let FilesTo::Pipe(pipe) = &shared.options().files_to {
         return take_into_pipe(shared, session, &offer, pipe);
     }
-    let (dir, limit) = match rule(shared, &mut session, peer, &offer)? {
+    let usual = match &shared.options().files_to {
+        FilesTo::Flat(dir) => dir.clone(),
+        _ => peer.downloads_dir().unwrap_or_else(|| shared.options().landing(name)),
+    };
+    // Ahead of the rules: what is there already takes no room, and need not be asked about again.
+    let id_in = |dir: &Path| landing::id(&peer.key, &offer.transfer, &offer.manifest, dir);
+    if !turn.claim(&id_in(&usual)) {
+        return session.finish(&Message::Bye);
+    }
+    if is_done(shared, &id_in(&usual))? {
+        return say_again(shared, session, &id_in(&usual));
+    }
+    let (dir, limit) = match rule(shared, &mut session, peer, &offer, turn, usual)? {
         Ruling::Take { dir, limit } => (dir, limit),
         Ruling::Decline(reason) => {
             session.finish(&Message::Decline(reason))?;
@@ -75,38 +87,48 @@ fn take(shared: &Arc<Shared>, session: Session, peer: &Peer, turn: &Arc<Turn>) -
             )));
         }
     };
-    let home = shared.own().home();
-    let id = landing::id(&peer.key, &offer.transfer, &offer.manifest, &dir);
+    let id = id_in(&dir);
     if !turn.claim(&id) {
         return session.finish(&Message::Bye);
     }
     if is_done(shared, &id)? {
-        return say_stored(shared, session, || {
-            // With what may be left of its folder.
-            Partial::load(home, &id)?.map_or(Ok(()), |note| note.remove(home).map(drop))
-        });
+        return say_again(shared, session, &id);
     }
     let note = Partial {
         id,
         peer: peer.key,
         bytes: offer.bytes().unwrap_or(UNKNOWN),
         title: offer.manifest.title(),
-        dir: dir.clone(),
+        dir,
         done: Vec::new(),
     };
+    land(shared, session, offer, turn, note, limit)
+}
+
+/// Takes what the rules let in, if there is room for it.
+fn land(
+    shared: &Arc<Shared>,
+    session: Session,
+    offer: Offer,
+    turn: &Arc<Turn>,
+    note: Partial,
+    limit: u64,
+) -> Result<()> {
+    let home = shared.own().home();
     partial::sweep(home, Some(&note))?;
     if let Some(reason) = no_room(&offer, &note) {
+        let what = format!("{} offered {}, for which there is no room", session.label(), note.title);
         session.finish(&Message::Decline(reason))?;
-        return Err(Error::failed(format!("{name} offered {}, for which there is no room", note.title)));
+        return Err(Error::failed(what));
     }
-    let place = Place { dir, overwrite: shared.options().overwrite };
+    let place = Place { dir: note.dir.clone(), overwrite: shared.options().overwrite };
     let landing = match Landing::open(home, place, note) {
         Ok(Some(landing)) => landing,
         Ok(None) => return session.finish(&Message::Bye),
         Err(error) => return Err(declined_by_disk(session, error)),
     };
     if offer.is_stream {
-        take_stream(shared, session, &offer, landing, limit)
+        take_stream(shared, session, &offer, landing, limit, turn)
     } else {
         take_files(shared, session, offer, landing, turn)
     }
@@ -121,29 +143,62 @@ fn declined_by_disk(session: Session, error: Error) -> Error {
 }
 
 /// Judges an offer by the rules for its sender; the user is asked where they say so and there is one to ask.
-fn rule(shared: &Shared, session: &mut Session, peer: &Peer, offer: &Offer) -> Result<Ruling> {
+fn rule(
+    shared: &Shared,
+    session: &mut Session,
+    peer: &Peer,
+    offer: &Offer,
+    turn: &Turn,
+    dir: PathBuf,
+) -> Result<Ruling> {
     let options = shared.options();
-    let dir = match &options.files_to {
-        FilesTo::Flat(dir) => dir.clone(),
-        _ => peer.downloads_dir().unwrap_or_else(|| options.landing(&peer.name)),
-    };
     let Some(max_bytes) = options.max_bytes else {
         return Ok(Ruling::Take { dir, limit: u64::MAX });
     };
     let rules = Rules::of(peer, max_bytes);
-    // What an earlier try of the same left is counted as if it were not there.
-    let id = landing::id(&peer.key, &offer.transfer, &offer.manifest, &dir);
-    let used = || space::used_bytes(&dir).saturating_sub(space::used_bytes(&partial::staging(&dir, &id)));
-    let limit = if peer.quota().is_some() { rules.limit(used()) } else { rules.limit(0) };
-    Ok(match rules.judge(offer.bytes(), used) {
-        Verdict::Accept => Ruling::Take { dir, limit },
-        Verdict::Refuse(unwanted) => Ruling::Decline(declined(unwanted)),
-        Verdict::Ask if !options.asks => Ruling::Decline(declined(rules.unanswered())),
-        Verdict::Ask => match ask(shared, session, peer, offer)? {
-            Decision::Accept { dir: wanted } => Ruling::Take { dir: wanted.unwrap_or(dir), limit: u64::MAX },
+    Ok(match weigh(&rules, offer, peer, &dir, turn, false) {
+        (Verdict::Accept, limit) => Ruling::Take { dir, limit },
+        (Verdict::Refuse(unwanted), _) => Ruling::Decline(declined(unwanted)),
+        (Verdict::Ask, _) if !options.asks => Ruling::Decline(declined(rules.unanswered())),
+        (Verdict::Ask, _) => match ask(shared, session, peer, offer)? {
+            // Elsewhere no quota holds.
+            Decision::Accept { dir: Some(other) } if other != dir => {
+                Ruling::Take { dir: other, limit: u64::MAX }
+            }
+            // Another one may have been taken meanwhile.
+            Decision::Accept { .. } => match weigh(&rules, offer, peer, &dir, turn, true) {
+                (Verdict::Refuse(unwanted), _) => Ruling::Decline(declined(unwanted)),
+                (_, limit) => Ruling::Take { dir, limit },
+            },
             Decision::Refuse => Ruling::Decline(Declined::Asked),
         },
     })
+}
+
+/// The verdict, and the most bytes of a stream. What is to be taken is promised its room in the folder, if that has a
+/// quota: all that is under way at once is to stay within it.
+fn weigh(
+    rules: &Rules,
+    offer: &Offer,
+    peer: &Peer,
+    dir: &Path,
+    turn: &Turn,
+    is_wanted: bool,
+) -> (Verdict, u64) {
+    let limit = |used| if is_wanted { rules.room(used) } else { rules.limit(used) };
+    if peer.quota().is_none() || peer.files() == Some(FilesPolicy::Refuse) {
+        return (rules.judge(offer.bytes(), || 0), limit(0));
+    }
+    let _alone = turn.weigh();
+    // What an earlier try of the same left is counted as if it were not there.
+    let id = landing::id(&peer.key, &offer.transfer, &offer.manifest, dir);
+    let there = space::used_bytes(dir).saturating_sub(space::used_bytes(&partial::staging(dir, &id)));
+    let used = there.saturating_add(turn.promised_beside(dir, &id));
+    let verdict = rules.judge(offer.bytes(), || used);
+    if verdict == Verdict::Accept || (verdict == Verdict::Ask && is_wanted) {
+        turn.promise(dir, &id, offer.bytes().unwrap_or(limit(used)));
+    }
+    (verdict, limit(used))
 }
 
 fn declined(unwanted: Unwanted) -> Declined {
@@ -201,7 +256,8 @@ fn no_room(offer: &Offer, note: &Partial) -> Option<Declined> {
     }
     let bytes = offer.bytes().filter(|bytes| *bytes >= WORTH_ASKING)?;
     let free = space::free_bytes(&note.dir)?;
-    let held = space::used_bytes(&note.staging());
+    // By the map: a file with holes is longer than what it fills.
+    let held = note.held(CHUNK as u64).map_or(0, |(held, _)| held);
     (bytes > free.saturating_add(held)).then_some(Declined::Full)
 }
 
@@ -228,7 +284,9 @@ fn take_files(
     };
     let incoming = Incoming::new(Inbound::new(staging, tally), Arc::clone(turn));
     let (lanes, ticket) = shared.transfers().let_in(&session, &incoming);
-    match incoming.inbound.run(&mut session, lanes, ticket) {
+    let result = incoming.inbound.run(&mut session, lanes, ticket);
+    incoming.turn().end_promise();
+    match result {
         Ok(received) => {
             note(shared, &session, &received)?;
             say_stored(shared, session, || incoming.inbound.staging().landing().forget())
@@ -258,6 +316,7 @@ fn take_stream(
     offer: &Offer,
     landing: Landing,
     limit: u64,
+    turn: &Turn,
 ) -> Result<()> {
     let running = begin(shared, &session, offer);
     let [entry] = offer.manifest.entries() else { return Err(session.broken("a stream of several files")) };
@@ -267,6 +326,7 @@ fn take_stream(
     };
     let result = stream::receive(&mut session, &mut sink, from, limit, &running.0)
         .and_then(|size| size.map(|size| sink.publish(size)).transpose());
+    turn.end_promise();
     match result {
         Ok(Some(received)) => {
             note(shared, &session, &[received])?;
@@ -378,6 +438,15 @@ fn say_stored(shared: &Shared, mut session: Session, forget: impl FnOnce() -> Re
     // If this is lost, the files are in place all the same, and that is what is told here.
     shared.tell(Event::TransferDone { peer });
     Ok(())
+}
+
+/// The same of what came with an earlier try.
+fn say_again(shared: &Shared, session: Session, id: &str) -> Result<()> {
+    let home = shared.own().home();
+    say_stored(shared, session, || {
+        // With what may be left of its folder.
+        Partial::load(home, id)?.map_or(Ok(()), |note| note.remove(home).map(drop))
+    })
 }
 
 /// Runs a lane to its end.

@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::net::{Shutdown, TcpStream};
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, Weak};
 use std::time::{Duration, Instant};
 
@@ -10,6 +11,7 @@ use crate::crypto::keys::PublicKey;
 use crate::crypto::random_array;
 use crate::net::lane::Parent;
 use crate::net::session::Session;
+use crate::store::{partial, space};
 use crate::transfer::receive::{Inbound, MAX_MANIFESTS};
 
 /// Transfers of one peer at a time (DESIGN section 5: its connections).
@@ -32,6 +34,16 @@ struct Running {
     manifest: usize,
     /// Ends its session.
     closer: Arc<TcpStream>,
+    /// What was promised to it, until that is there.
+    promise: Option<Promise>,
+}
+
+/// Bytes that may still come to a folder with a quota.
+#[derive(Clone)]
+struct Promise {
+    dir: PathBuf,
+    id: String,
+    bytes: u64,
 }
 
 #[derive(Default)]
@@ -57,6 +69,8 @@ struct Ticket {
 pub struct Transfers {
     state: Mutex<State>,
     over: Condvar,
+    /// Held while one offer is weighed against a quota and promised its room.
+    weighing: Mutex<()>,
 }
 
 /// Files that come in, as the threads of the session and of its lanes share them.
@@ -64,13 +78,18 @@ pub struct Incoming {
     /// The files.
     pub inbound: Inbound,
     // Given up after the files, so that who comes next finds their folder unlocked.
-    _turn: Arc<Turn>,
+    turn: Arc<Turn>,
 }
 
 impl Incoming {
     /// The turn lasts until the last thread is done with the files.
     pub fn new(inbound: Inbound, turn: Arc<Turn>) -> Arc<Incoming> {
-        Arc::new(Incoming { inbound, _turn: turn })
+        Arc::new(Incoming { inbound, turn })
+    }
+
+    /// The turn of the transfer.
+    pub fn turn(&self) -> &Turn {
+        &self.turn
     }
 }
 
@@ -100,7 +119,14 @@ impl Transfers {
         })?;
         state.last_number += 1;
         let number = state.last_number;
-        state.running.push(Running { number, peer, id: None, manifest: 0, closer: session.closer() });
+        state.running.push(Running {
+            number,
+            peer,
+            id: None,
+            manifest: 0,
+            closer: session.closer(),
+            promise: None,
+        });
         Some(Turn { transfers: Arc::clone(self), number })
     }
 
@@ -189,6 +215,40 @@ impl Turn {
             one.id = Some(id.to_owned());
         }
         true
+    }
+
+    /// No other offer is weighed against a quota before this is dropped.
+    pub fn weigh(&self) -> MutexGuard<'_, ()> {
+        self.transfers.weighing.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    /// Bytes that others may still bring to `dir`; the same transfer on another connection, which must be dead, is none.
+    pub fn promised_beside(&self, dir: &Path, id: &str) -> u64 {
+        let state = self.transfers.state();
+        let others = state.running.iter().filter(|one| one.number != self.number);
+        let promises: Vec<Promise> = others.filter_map(|one| one.promise.clone()).collect();
+        drop(state);
+        let open = promises.iter().filter(|one| one.dir == dir && one.id != id);
+        open.fold(0, |sum, Promise { id, bytes, .. }| {
+            sum.saturating_add(bytes.saturating_sub(space::used_bytes(&partial::staging(dir, id))))
+        })
+    }
+
+    /// Notes what this one may bring.
+    pub fn promise(&self, dir: &Path, id: &str, bytes: u64) {
+        self.set_promise(Some(Promise { dir: dir.to_owned(), id: id.to_owned(), bytes }));
+    }
+
+    /// All of it is there, or no more comes.
+    pub fn end_promise(&self) {
+        self.set_promise(None);
+    }
+
+    fn set_promise(&self, promise: Option<Promise>) {
+        let mut state = self.transfers.state();
+        for one in state.running.iter_mut().filter(|one| one.number == self.number) {
+            one.promise.clone_from(&promise);
+        }
     }
 }
 

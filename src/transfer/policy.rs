@@ -75,8 +75,12 @@ impl Rules {
 
     /// The most bytes of a stream that may arrive while the peer's folder holds `used`.
     pub fn limit(&self, used: u64) -> u64 {
-        let left = self.quota.map_or(u64::MAX, |quota| quota.saturating_sub(used));
-        left.min(self.max_file)
+        self.room(used).min(self.max_file)
+    }
+
+    /// The same of one that the user has said yes to: the quota holds nevertheless.
+    pub fn room(&self, used: u64) -> u64 {
+        self.quota.map_or(u64::MAX, |quota| quota.saturating_sub(used))
     }
 }
 
@@ -188,6 +192,9 @@ mod tests {
         assert_eq!(rules("quota=5000").limit(4500), 500);
         assert_eq!(rules("quota=5000").limit(5001), 0);
         assert_eq!(rules("quota=5000").limit(u64::MAX), 0);
+        assert_eq!(rules("files=ask max-file=5").room(7), u64::MAX);
+        assert_eq!(rules("files=ask max-file=5 quota=100").room(7), 93);
+        assert_eq!(rules("files=ask quota=100").room(101), 0);
     }
 
     proptest! {
