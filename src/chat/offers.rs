@@ -5,6 +5,7 @@ use std::sync::mpsc::SyncSender;
 use std::sync::{Mutex, MutexGuard};
 
 use crate::node::event::Decision;
+use crate::store::home::user_home;
 
 /// Offers of this chat; those that are decided leave a gap.
 #[derive(Default)]
@@ -39,7 +40,10 @@ impl Offers {
             return None;
         }
         let number = words.next().and_then(|number| number.parse().ok());
-        let dir = words.next().map(PathBuf::from);
+        let dir = match words.next().map(str::trim).filter(|dir| !dir.is_empty()).map(place) {
+            Some(None) => return Some("there is no such place; name a directory"),
+            dir => dir.flatten(),
+        };
         let decision = if command == "/accept" { Decision::Accept { dir } } else { Decision::Refuse };
         Some(match number {
             None => "which one? /accept N [DIR] or /refuse N",
@@ -47,6 +51,16 @@ impl Offers {
             Some(_) => "",
         })
     }
+}
+
+/// The directory that was typed, where no shell reads a `~`; also for a node that is started elsewhere the next time.
+fn place(typed: &str) -> Option<PathBuf> {
+    let path = match typed.strip_prefix("~/") {
+        Some(below) => user_home()?.join(below),
+        None if typed == "~" => user_home()?,
+        None => PathBuf::from(typed),
+    };
+    std::path::absolute(path).ok()
 }
 
 #[cfg(test)]
@@ -62,6 +76,18 @@ mod tests {
         assert_eq!(offers.command(&format!("/accept {number} /tmp/a b")), Some(""));
         assert_eq!(decided.recv(), Ok(Decision::Accept { dir: Some("/tmp/a b".into()) }));
         assert!(offers.command("/refuse 1").is_some_and(|said| said.contains("no such offer")));
+    }
+
+    #[test]
+    fn a_place_is_absolute() {
+        let here = std::env::current_dir().ok();
+        assert_eq!(place("a b"), here.map(|here| here.join("a b")));
+        assert_eq!(place("~/x"), user_home().map(|home| home.join("x")));
+        assert_eq!(place("~"), user_home());
+        assert_eq!(place(""), None);
+        if cfg!(unix) {
+            assert_eq!(place("/~/x"), Some("/~/x".into()));
+        }
     }
 
     #[test]
