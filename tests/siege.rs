@@ -199,16 +199,24 @@ fn drain(mut siege: Siege) {
     let front: Vec<Ipv4Addr> = many(ADDRESSES).into_iter().flat_map(|address| [OTHER, address]).collect();
     let manners = [Manner::Trickling, Manner::Silent];
     let crowds = manners.map(|manner| Strangers::crowd(&siege.node.addr, &front, sockets(2), manner));
-
     siege.talk(attack_time(5));
     leave(crowds);
     siege.was_withstood();
 }
 
+fn drain_within(limit: &str) {
+    let run = format!("ulimit {limit}; exec \"$0\" \"$@\"");
+    drain(Siege::by(|_| ["sh", "-c", &run].map(str::to_owned).to_vec()));
+}
+
 #[test]
 fn a_process_that_may_open_few_files() {
-    let words = ["sh", "-c", "ulimit -n 64; exec \"$0\" \"$@\""];
-    drain(Siege::by(|_| words.map(str::to_owned).to_vec()));
+    drain_within("-n 64");
+}
+
+#[test]
+fn a_process_that_may_have_little_memory() {
+    drain_within("-v 20000");
 }
 
 /// A limit on processes counts those of a user, and does not hold for root: the node is another user's.

@@ -49,7 +49,7 @@ fn limits(out: Output, args: &Serve) -> Result<Limits> {
     let is_less = |wanted: Option<usize>, got: usize| wanted.is_some_and(|wanted| wanted > got);
     if is_less(args.max_peers, limits.peers()) || is_less(args.max_pending, limits.pending) {
         out.note(&format!(
-            "the system lets a process open so few files that --max-peers is {}, and --max-pending {}",
+            "the system gives a process so few files, or so little memory, that --max-peers is {}, and --max-pending {}",
             limits.peers(),
             limits.pending
         ));

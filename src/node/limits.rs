@@ -1,4 +1,4 @@
-//! How many connections a node takes: what the user says, and no more than the system gives it files for.
+//! How many connections a node takes: what the user says, and no more than the system gives it files and memory for.
 
 /// Connections of peers in all (DESIGN section 5).
 const MOST_SEATS: usize = 1024;
@@ -14,6 +14,10 @@ const PENDING_PART: usize = 8;
 const OTHER_FILES: usize = 24;
 /// Where the system does not tell: the usual limit of macOS.
 const USUAL_FILES: usize = 256;
+/// Bytes of memory for a connection: its stack of 256 KiB, and as much again for buffers.
+const MEMORY_EACH: usize = 512 << 10;
+/// Bytes for the program and its other threads.
+const OTHER_MEMORY: usize = 12 << 20;
 
 /// How many connections are taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,16 +35,23 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// For so many peers and unknowns, or the usual numbers; fewer if the system lets a process open too few files.
+    /// For so many peers and unknowns, or the usual numbers; fewer if the system gives a process too little.
     pub fn new(peers: Option<usize>, pending: Option<usize>) -> Limits {
-        Limits::within(descriptor_limit().unwrap_or(USUAL_FILES), peers, pending)
+        let system = System {
+            files: soft_limit("Max open files").unwrap_or(USUAL_FILES),
+            memory: soft_limit("Max address space").unwrap_or(usize::MAX),
+        };
+        Limits::within(system, peers, pending)
     }
 
-    fn within(files: usize, peers: Option<usize>, pending: Option<usize>) -> Limits {
-        let pending = pending.unwrap_or(MOST_PENDING).min(files / PENDING_PART).max(1);
+    fn within(System { files, memory }: System, peers: Option<usize>, pending: Option<usize>) -> Limits {
+        // Without memory a program ends, whatever it wants it for, so there must be some left.
+        let threads = memory.saturating_sub(OTHER_MEMORY) / MEMORY_EACH;
+        let pending = pending.unwrap_or(MOST_PENDING).min(files / PENDING_PART).min(threads / 2).max(1);
         let seats = peers.map_or(MOST_SEATS, |peers| peers.saturating_mul(SEATS_PER_PEER));
-        let rest = files.saturating_sub(OTHER_FILES + 2 * pending);
-        Limits { seats: seats.min(rest / FILES_PER_SEAT).max(1), pending }
+        let files = files.saturating_sub(OTHER_FILES + 2 * pending);
+        let most = (files / FILES_PER_SEAT).min(threads.saturating_sub(pending));
+        Limits { seats: seats.min(most).max(1), pending }
     }
 
     /// Peers that can be connected at once.
@@ -49,10 +60,17 @@ impl Limits {
     }
 }
 
-/// The soft limit on open files, where the system tells it in /proc.
-fn descriptor_limit() -> Option<usize> {
+/// What the system gives a process.
+#[derive(Clone, Copy)]
+struct System {
+    files: usize,
+    memory: usize,
+}
+
+/// A soft limit, if there is one, where the system tells it in /proc.
+fn soft_limit(name: &str) -> Option<usize> {
     let limits = std::fs::read_to_string("/proc/self/limits").ok()?;
-    let line = limits.lines().find_map(|line| line.strip_prefix("Max open files"))?;
+    let line = limits.lines().find_map(|line| line.strip_prefix(name))?;
     line.split_ascii_whitespace().next()?.parse().ok()
 }
 
@@ -60,20 +78,35 @@ fn descriptor_limit() -> Option<usize> {
 mod tests {
     use super::*;
 
+    fn within(files: usize, memory: usize, given: Option<usize>) -> (usize, usize) {
+        let Limits { seats, pending } = Limits::within(System { files, memory }, given, given);
+        (seats, pending)
+    }
+
     #[test]
-    fn there_is_a_file_for_everybody() {
+    fn there_are_files_and_memory_for_everybody() {
         for files in [64, 256, 1024, 4096, 20_000, 1 << 20] {
-            for given in [None, Some(1), Some(100), Some(usize::MAX)] {
-                let Limits { seats, pending } = Limits::within(files, given, given);
-                assert!(seats >= 1 && pending >= 1);
-                assert!(seats * FILES_PER_SEAT + 2 * pending + OTHER_FILES <= files, "{files} {given:?}");
+            for memory in [14 << 20, 20 << 20, 100 << 20, usize::MAX] {
+                for given in [None, Some(1), Some(100), Some(usize::MAX)] {
+                    let (seats, pending) = within(files, memory, given);
+                    assert!(seats >= 1 && pending >= 1);
+                    assert!(seats * FILES_PER_SEAT + 2 * pending + OTHER_FILES <= files, "{files} {given:?}");
+                    assert!((seats + pending) * MEMORY_EACH + OTHER_MEMORY <= memory, "{memory} {given:?}");
+                }
             }
         }
-        assert_eq!(Limits::within(64, None, None), Limits { seats: 3, pending: 8 });
-        assert_eq!(Limits::within(20_000, None, None), Limits { seats: MOST_SEATS, pending: MOST_PENDING });
-        assert_eq!(Limits::within(20_000, Some(3), Some(5)), Limits { seats: 6, pending: 5 });
-        assert_eq!(Limits::within(20_000, Some(3), None).peers(), 3);
-        // Too few for anything, but not for nothing.
-        assert_eq!(Limits::within(5, None, None), Limits { seats: 1, pending: 1 });
+    }
+
+    #[test]
+    fn the_limits_are_those_of_the_manual() {
+        const PLENTY: usize = usize::MAX;
+        assert_eq!(within(64, PLENTY, None), (3, 8));
+        assert_eq!(within(20_000, PLENTY, None), (MOST_SEATS, MOST_PENDING));
+        assert_eq!(within(20_000, PLENTY, Some(3)), (6, 3));
+        assert_eq!(within(20_000, 20 << 20, None), (8, 8));
+        assert_eq!(Limits { seats: 5, pending: 1 }.peers(), 3);
+        // Too little for anything, but not for nothing.
+        assert_eq!(within(5, PLENTY, None), (1, 1));
+        assert_eq!(within(PLENTY, 5, None), (1, 1));
     }
 }
