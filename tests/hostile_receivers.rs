@@ -384,8 +384,10 @@ fn a_queued_file_waits_until_it_was_really_sent() {
         line
     };
     let mut line = accept();
-    take(&mut line);
-    line.say(&Message::Stored);
+    line.at_once(|line| {
+        take(line);
+        line.say(&Message::Stored);
+    });
     line.expect_end();
     drop(line);
     assert!(field.alice.run(&["outbox"]).contains("secret.bin"));
