@@ -590,17 +590,18 @@ impl Slow<'_> {
         (line, ticket)
     }
 
-    /// The node closes after so many seconds, give or take.
+    /// The node closes after so many seconds; the system's timers may be late by an eighth.
     fn ends_after(&self, seconds: u64, mut line: Line) {
-        let least = Duration::from_secs(seconds - 2);
-        assert!(line.ends_within(LONG) && self.began.elapsed() >= least, "{:?}", self.began.elapsed());
-        assert!(self.began.elapsed() < Duration::from_secs(seconds + 6), "{:?}", self.began.elapsed());
+        let (least, most) =
+            (Duration::from_secs(seconds - 2), Duration::from_secs(seconds + seconds / 8 + 2));
+        let is_over = line.ends_within((self.began + most).saturating_duration_since(Instant::now()));
+        assert!(is_over && self.began.elapsed() >= least, "{:?}", self.began.elapsed());
     }
 
     /// The node has closed by then, whatever it had sent before.
     fn has_ended(&self, by: Duration, mut line: Line) {
         thread::sleep(by.saturating_sub(self.began.elapsed()));
-        assert!(line.ends_within(Duration::from_secs(5)));
+        assert!(line.ends_within(Duration::from_secs(8)));
     }
 }
 
