@@ -555,6 +555,32 @@ fn a_disk_that_fills_up_stops_lanes_too() {
     arrived(&route, "large.bin", &content);
 }
 
+/// The session has nothing to do any more, and nothing arrives on it, when its lane meets the full disk.
+#[test]
+fn a_disk_that_fills_up_behind_a_slow_lane_is_told() {
+    let Some(disk) = SmallDisk::mount() else { return };
+    disk.grow_to(64);
+    let mut route = Route::with(&["--downloads", disk.path().to_str().unwrap()]);
+    route.landing = disk.path().join("alice");
+    // More than the sockets hold.
+    let file = route.alice.path("large.bin");
+    File::create(&file).unwrap().set_len(48 << 20).unwrap();
+    let mut first = Some(Plan::default());
+    route.proxy.plan(move || first.take().unwrap_or(Plan { segment: 1, seed: 1, ..Plan::default() }));
+    let mut send = route.start(&["--streams", "2", file.to_str().unwrap()]);
+    let mut last = (0, Instant::now());
+    poll_until("the session to be idle", || {
+        let passed = route.proxy.connections().first()?.passed()[0];
+        if passed != last.0 {
+            last = (passed, Instant::now());
+        }
+        (passed > CHUNK as u64 && last.1.elapsed() > Duration::from_millis(300)).then_some(())
+    });
+    assert!(fs::write(disk.path().join("filler"), vec![1; 65 * MIB]).is_err());
+    let (code, _, said) = send.end();
+    assert!(code == Some(74) && said.contains("its disk is full; what arrived is kept"), "{said}");
+}
+
 #[test]
 fn what_has_no_room_is_declined_before_it_is_sent() {
     let Some(disk) = SmallDisk::mount() else { return };

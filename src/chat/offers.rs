@@ -74,7 +74,7 @@ mod tests {
         let (answer, decided) = sync_channel(1);
         let number = offers.add(answer);
         assert_eq!(offers.command(&format!("/accept {number} /tmp/a b")), Some(""));
-        assert_eq!(decided.recv(), Ok(Decision::Accept { dir: Some("/tmp/a b".into()) }));
+        assert_eq!(decided.recv(), Ok(Decision::Accept { dir: place("/tmp/a b") }));
         assert!(offers.command("/refuse 1").is_some_and(|said| said.contains("no such offer")));
     }
 

@@ -265,7 +265,8 @@ impl Inbound {
             let (at, data) = match session.read(DURING)? {
                 Message::Piece { at, data } => (at, data),
                 Message::End if current.is_none() => return Ok(()),
-                Message::Ping => continue,
+                Message::Ping if self.goes_on() => continue,
+                Message::Ping => return Ok(()),
                 Message::Failed(_) => return Err(stopped(session)),
                 other => {
                     let kind = other.kind();
@@ -301,6 +302,11 @@ impl Inbound {
             state.failed.get_or_insert(stop);
         }
         self.changed.notify_all();
+        !state.over && state.failed.is_none()
+    }
+
+    fn goes_on(&self) -> bool {
+        let state = self.state();
         !state.over && state.failed.is_none()
     }
 

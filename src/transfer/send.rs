@@ -269,8 +269,10 @@ impl<'a> Outbound<'a> {
                 session.finish(&Message::Failed(failure_of(&error)))?;
                 return Err(error);
             }
-            // The receiver may have closed it, and says why.
+            // The receiver may have closed it, and says why. It looks for that when something comes on the session, which
+            // may have brought its share long ago.
             Some(error) => {
+                let _ = session.send(&Message::Ping);
                 session.set_deadline(Some(Deadline::after(REASON)));
                 return match stored(session) {
                     Err(reason @ Error::Remote { .. }) => Err(reason),

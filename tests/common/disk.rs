@@ -30,7 +30,13 @@ impl SmallDisk {
 
     /// Makes it eight times as large.
     pub fn grow(&self) {
-        let status = Command::new("mount").args(["-o", "remount,size=8m"]).arg(self.path()).status();
+        self.grow_to(8);
+    }
+
+    /// Makes it so many MiB large.
+    pub fn grow_to(&self, mib: usize) {
+        let size = format!("remount,size={mib}m");
+        let status = Command::new("mount").args(["-o", &size]).arg(self.path()).status();
         assert!(status.unwrap().success());
     }
 }
