@@ -29,7 +29,7 @@ fn options_are_set_shown_and_taken_away() {
     let json = alice.run(&["--json", "peers", "show", "bob"]);
     assert!(
         json.ends_with(
-            "\"seen\":null,\"files\":null,\"max_file\":null,\"quota\":null,\"dir\":null,\"blocked\":false}\n"
+            "\"seen\":null,\"files\":null,\"max_file\":null,\"quota\":null,\"dir\":null,\"blocked\":false,\"verified\":false}\n"
         ),
         "{json}"
     );

@@ -136,7 +136,7 @@ fn print(out: Output, event: Event) -> Result<()> {
             .data(&format!("sent {title} ({}) to {peer}", text::size(bytes)), || {
                 peer_event("sent", &peer).text("title", &title).number("bytes", bytes)
             }),
-        // Nobody is asked here, and dropping the answer refuses.
+        // Nobody is asked here.
         Event::Offer { .. } | Event::TransferDone { .. } => Ok(()),
         Event::Refusals(refusals) => {
             let causes = CAUSES.iter().map(|(cause, name)| (refusals.of(*cause), *name));

@@ -125,7 +125,7 @@ impl Session {
     /// Takes messages with bodies of this length at the most, but for those that are always taken. Who has not come so
     /// far that it may send longer ones gets no memory for them.
     pub fn take_bodies(&mut self, most: usize) {
-        self.incoming.most = most.max(SHORT);
+        self.incoming.take_bodies(most);
     }
 
     /// Reads end at the deadline, however many bytes trickle in; without one, after 60 s of silence.
@@ -404,6 +404,11 @@ impl Incoming {
             carried: Vec::new(),
             taken: 0,
         }
+    }
+
+    /// Takes bodies of this length at the most, but for short ones, which are always taken.
+    pub fn take_bodies(&mut self, most: usize) {
+        self.most = most.max(SHORT);
     }
 
     /// One read from the socket, into a buffer that holds at least the record under way.

@@ -68,7 +68,7 @@ pub enum Event {
         /// The highest of their numbers.
         number: u64,
     },
-    /// Files wait for the user's decision; to drop `answer` is to refuse.
+    /// Files wait for the user's decision; to drop `answer` is to leave it open, and ends the connection.
     Offer {
         /// From whom.
         peer: String,

@@ -234,7 +234,8 @@ fn ask(shared: &Shared, session: &mut Session, peer: &Peer, offer: &Offer) -> Re
     loop {
         match decided.recv_timeout(LOOK) {
             Ok(decision) => return Ok(decision),
-            Err(RecvTimeoutError::Disconnected) => return Ok(Decision::Refuse),
+            // The user has left the question open, and the program is about to end: the sender may come again.
+            Err(RecvTimeoutError::Disconnected) => return Err(Error::failed("nobody is here to answer")),
             Err(RecvTimeoutError::Timeout) if asked.elapsed() > PATIENCE => return Ok(Decision::Refuse),
             Err(RecvTimeoutError::Timeout) => {}
         }

@@ -85,6 +85,7 @@ fn good_messages(stream: &[u8]) -> (usize, bool) {
 /// What a session reads until the end or until it fails, encoded again; and whether it failed.
 fn read_all(mut socket: Trickle, releases: bool) -> (Vec<u8>, bool) {
     let mut incoming = Incoming::new(Opener::new(cipher()));
+    incoming.take_bodies(usize::MAX);
     let mut read = Vec::new();
     loop {
         match incoming.has_message() {
