@@ -133,6 +133,8 @@ fn pasted(bytes: &[u8]) -> String {
 fn front(bytes: &[u8]) -> Front {
     match bytes {
         [ESC] | [ESC, ESC] => Front::Part,
+        // However many there are, none is with Alt but the last.
+        [ESC, ESC, ESC, ..] => Front::Whole(Some(Key::Escape), 1),
         [ESC, b'[', rest @ ..] => control_sequence(rest),
         [ESC, b'O'] => Front::Part,
         [ESC, b'O', last, ..] => Front::Whole(arrow(*last, ""), 3),
@@ -284,6 +286,11 @@ mod tests {
         assert!(keyboard.push(b"\x1b[1;").is_empty());
         assert_eq!(keyboard.give_up(), None);
         assert_eq!(keyboard.push(b"5"), [Key::Char('5')]);
+    }
+
+    #[test]
+    fn any_number_of_escapes_are_that_many() {
+        assert_eq!(keys(&[ESC; 100_000]), vec![Key::Escape; 100_000 - 2]);
     }
 
     #[test]

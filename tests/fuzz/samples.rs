@@ -48,6 +48,11 @@ pub fn samples(name: &str) -> Vec<Sample> {
             "500 MiB",
             "24h",
         ]),
+        "editor" => texts(&[
+            "Phello world\x1b[D\x1b[D\x7f\x17\x19\x01\x0b",
+            "\x1452 \u{6f22}\u{5b57} e\u{301} \u{1f468}\u{200d}\u{1f469}\x1b[A\x1b\rtwo\rthree\x12tw\x12\x07",
+            "(\x1b[200~pasted\rlines\x1b[201~\x1b[1;5D\x1bb\x1bd\x1b[3~\x15\x19\x19",
+        ]),
         _ => Vec::new(),
     }
 }

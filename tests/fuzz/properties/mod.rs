@@ -12,6 +12,7 @@
 mod crypto;
 mod files;
 mod store;
+mod typing;
 mod wire;
 mod words;
 
@@ -63,6 +64,8 @@ const BINARY: Effort = Effort { is_prefix_free: true, flips: &ALL, mutations: 10
 const TEXT: Effort = Effort { is_prefix_free: false, ..BINARY };
 /// Where a byte is sealed or hashed, any change is as good as another, and a few milliseconds are spent on each.
 const STORED: Effort = Effort { is_prefix_free: true, flips: &[1], mutations: 50 };
+/// A key draws all of the line.
+const TYPED: Effort = Effort { flips: &[1], mutations: 1000, ..TEXT };
 const SEALED: Effort = Effort { is_prefix_free: false, ..STORED };
 
 const fn target(
@@ -91,6 +94,7 @@ pub const TARGETS: &[Target] = &[
     target("tzif", 64 * KIB, BINARY, words::tzif),
     target("tz_rule", 64 * KIB, TEXT, words::tz_rule),
     target("text", 64 * KIB, TEXT, words::text),
+    target("editor", 64 * KIB, TYPED, typing::editor),
 ];
 
 impl Target {
