@@ -3,7 +3,7 @@
 use crate::cli::args::Serve;
 use crate::cli::output::{self, Output};
 use crate::error::{Error, Result};
-use crate::node::admission::Cause;
+use crate::node::admission::{Cause, Refusals};
 use crate::node::event::Event;
 use crate::node::limits::Limits;
 use crate::node::listener::Listen;
@@ -138,22 +138,24 @@ fn print(out: Output, event: Event) -> Result<()> {
             }),
         // Nobody is asked here.
         Event::Offer { .. } | Event::TransferDone { .. } => Ok(()),
-        Event::Refusals(refusals) => {
-            let causes = CAUSES.iter().map(|(cause, name)| (refusals.of(*cause), *name));
-            let list: Vec<String> = causes
-                .clone()
-                .filter(|(count, _)| *count > 0)
-                .map(|(count, name)| format!("{count} {}", name.replace('_', " ")))
-                .collect();
-            out.data(&format!("turned away in a minute: {}", list.join(", ")), || {
-                let object = Object::event("refusals");
-                causes.fold(object, |object, (count, name)| object.number(name, count))
-            })
-        }
+        Event::Refusals(refusals) => print_refusals(out, &refusals),
         Event::TransferFailed { error, .. } | Event::Trouble(error) => {
             output::warn(&error.to_string());
             Ok(())
         }
         Event::Fatal(error) => Err(error),
     }
+}
+
+fn print_refusals(out: Output, refusals: &Refusals) -> Result<()> {
+    let causes = CAUSES.iter().map(|(cause, name)| (refusals.of(*cause), *name));
+    let list: Vec<String> = causes
+        .clone()
+        .filter(|(count, _)| *count > 0)
+        .map(|(count, name)| format!("{count} {}", name.replace('_', " ")))
+        .collect();
+    out.data(&format!("turned away in a minute: {}", list.join(", ")), || {
+        let object = Object::event("refusals");
+        causes.fold(object, |object, (count, name)| object.number(name, count))
+    })
 }

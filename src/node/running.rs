@@ -185,9 +185,7 @@ fn take_home(own: &Own) -> Result<NodeLock> {
 
 /// Follows the peers file and the outboxes: woken by the doorbell, and by itself every second.
 fn supervise(shared: &Arc<Shared>) {
-    let mut lengths = HashMap::new();
-    let mut files: HashMap<PublicKey, Listed> = HashMap::new();
-    let mut blocked: HashSet<PublicKey> = HashSet::new();
+    let mut followed = Followed::default();
     let mut present = presence::load(shared.own.home());
     // Of those who were here when another node ended, nobody knows how long they stayed.
     present.values_mut().for_each(|one| one.is_here = false);
@@ -203,33 +201,8 @@ fn supervise(shared: &Arc<Shared>) {
         }
         let again = std::mem::take(&mut *shared.undialled());
         shared.start_dialling(again);
-        let home = shared.own.home();
         for contact in shared.roster.all() {
-            let key = contact.key();
-            let length = |path: PathBuf| std::fs::metadata(path).map_or(0, |data| data.len());
-            let now = (length(home.outbox_path(&key)), length(home.queued_files_path(&key)));
-            let has_grown = lengths.insert(key, now) != Some(now);
-            // Somebody took the note of the failure away: `egoat outbox retry`.
-            let is_wanted = contact.has_failed() && !home.attempts_path(&key).exists();
-            if is_wanted {
-                contact.set_failed(false);
-            }
-            if has_grown || is_wanted {
-                contact.ring();
-            }
-            if contact.is_welcome() {
-                blocked.remove(&key);
-            } else if blocked.insert(key) || has_grown {
-                // A queue for who is blocked is dropped; what cannot be now is when it grows, or with the next start.
-                if let Err(error) = delivery::drop_queue(&shared.own, &key) {
-                    shared.tell(Event::Trouble(error));
-                }
-            }
-            let listed = files.entry(key).or_insert_with(|| shared.own.read_queued_files(&key));
-            // What is damaged is told by those who list it.
-            if listed.has_waiting().unwrap_or(false) {
-                shared.send_files(&contact);
-            }
+            followed.look_at(shared, &contact);
         }
         note_presence(shared, &mut present);
         // Another network: who could not be reached may be now.
@@ -244,6 +217,47 @@ fn supervise(shared: &Arc<Shared>) {
             counted = Some(Instant::now());
         }
         shared.doorbell.wait();
+    }
+}
+
+/// What the supervisor has seen of each contact.
+#[derive(Default)]
+struct Followed {
+    /// Of the outboxes for messages and for files.
+    lengths: HashMap<PublicKey, (u64, u64)>,
+    files: HashMap<PublicKey, Listed>,
+    /// Blocked, and the queue dropped.
+    blocked: HashSet<PublicKey>,
+}
+
+impl Followed {
+    /// Wakes who sends to a contact when there is something to send or to try again.
+    fn look_at(&mut self, shared: &Arc<Shared>, contact: &Arc<Contact>) {
+        let (home, key) = (shared.own.home(), contact.key());
+        let length = |path: PathBuf| std::fs::metadata(path).map_or(0, |data| data.len());
+        let now = (length(home.outbox_path(&key)), length(home.queued_files_path(&key)));
+        let has_grown = self.lengths.insert(key, now) != Some(now);
+        // Somebody took the note of the failure away: `egoat outbox retry`.
+        let is_wanted = contact.has_failed() && !home.attempts_path(&key).exists();
+        if is_wanted {
+            contact.set_failed(false);
+        }
+        if has_grown || is_wanted {
+            contact.ring();
+        }
+        if contact.is_welcome() {
+            self.blocked.remove(&key);
+        } else if self.blocked.insert(key) || has_grown {
+            // A queue for who is blocked is dropped; what cannot be now is when it grows, or with the next start.
+            if let Err(error) = delivery::drop_queue(&shared.own, &key) {
+                shared.tell(Event::Trouble(error));
+            }
+        }
+        let listed = self.files.entry(key).or_insert_with(|| shared.own.read_queued_files(&key));
+        // What is damaged is told by those who list it.
+        if listed.has_waiting().unwrap_or(false) {
+            shared.send_files(contact);
+        }
     }
 }
 
