@@ -238,27 +238,15 @@ pub fn json_string(text: &str) -> String {
 }
 
 #[cfg(test)]
+#[path = "../tests/common/shown.rs"]
+mod shown;
+
+#[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
     use proptest::prelude::*;
-
-    /// Section 7 of the design, spelt out apart from the code it checks.
-    fn forbidden(c: char) -> bool {
-        let c = u32::from(c);
-        let control = (c < 0x20 && c != 0x0A) || (0x7F..=0x9F).contains(&c);
-        let bidi = [0x061C, 0x200E, 0x200F].contains(&c)
-            || (0x202A..=0x202E).contains(&c)
-            || (0x2066..=0x2069).contains(&c);
-        let separator = c == 0x2028 || c == 0x2029;
-        let zero_width =
-            [0x00AD, 0x034F, 0x180E, 0x200B, 0xFEFF].contains(&c) || (0x2060..=0x2064).contains(&c);
-        let annotation = (0xFFF9..=0xFFFB).contains(&c);
-        let tag = (0xE0000..=0xE007F).contains(&c);
-        let selector = (0xE0100..=0xE01EF).contains(&c) || (0xFE00..=0xFE0E).contains(&c);
-        let noncharacter = (0xFDD0..=0xFDEF).contains(&c) || c % 0x10000 >= 0xFFFE;
-        control || bidi || separator || zero_width || annotation || tag || selector || noncharacter
-    }
+    use shown::{is_forbidden as forbidden, is_joiner as joiner};
 
     #[test]
     fn no_code_point_escapes_the_cleaning() {
@@ -269,10 +257,10 @@ mod tests {
             assert_eq!(clean(&body), body, "U+{:04X}", u32::from(c));
             assert!(body.len() >= text.len().min(3), "U+{:04X} vanished", u32::from(c));
             let line = clean_line(&text);
-            assert!(!line.chars().any(|c| forbidden(c) || "\n\u{200C}\u{200D}\u{FE0F}".contains(c)));
+            assert!(!line.chars().any(|c| forbidden(c) || joiner(c) || c == '\n'));
             assert_eq!(clean_line(&line), line);
             let json = json_string(&text);
-            assert!(!json.chars().any(|c| forbidden(c) || "\n\u{200C}\u{200D}\u{FE0F}".contains(c)));
+            assert!(!json.chars().any(|c| forbidden(c) || joiner(c) || c == '\n'));
             if let Some(name) = name(&c.to_string()) {
                 assert_eq!(clean_line(&name), name);
             }
