@@ -44,7 +44,13 @@ pub fn is_there() -> bool {
 
 /// Columns and rows.
 pub fn size() -> (usize, usize) {
-    stty(&["size"]).ok().and_then(|text| parse_size(&text)).unwrap_or(USUAL)
+    size_of(Stdio::inherit()).unwrap_or(USUAL)
+}
+
+/// Those of the terminal behind a stream, if it has any.
+pub fn size_of(terminal: impl Into<Stdio>) -> Option<(usize, usize)> {
+    let told = Command::new("stty").arg("size").stdin(terminal).stderr(Stdio::null()).output().ok()?;
+    parse_size(&String::from_utf8_lossy(&told.stdout))
 }
 
 /// `stty size` tells rows first; both are 0 where nobody knows.

@@ -6,9 +6,9 @@
 //! - What came from a peer was cleaned before it is here, or is cleaned here.
 
 use std::io::{self, IsTerminal, Write};
-use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use crate::chat::terminal;
 use crate::error::{Error, Result};
 use crate::text::{self, json::Object};
 
@@ -67,12 +67,9 @@ fn write_stderr(text: &str, draws: bool) {
     let _ = stderr.write_all(format!("{clear}{text}").as_bytes());
 }
 
-/// How wide the terminal is that stderr is; stty(1) knows, and std does not.
+/// How wide the terminal is that stderr is.
 pub fn columns() -> Option<usize> {
-    let size = Command::new("stty").arg("size").stdin(io::stderr()).stderr(Stdio::null()).output().ok()?;
-    let columns = String::from_utf8_lossy(&size.stdout).split_whitespace().nth(1)?.parse().ok()?;
-    // Some do not say.
-    (columns > 0).then_some(columns)
+    terminal::size_of(io::stderr()).map(|(columns, _)| columns)
 }
 
 /// A line on stdout, whole or not at all. A reader that has gone, as with `| head`, is no error: this was enough for it.

@@ -1,6 +1,7 @@
 //! What the logs and the node say, and how it comes to be shown: events, unread counts, presence, peers, strangers.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::chat::conversation::{Begin, Conversation};
@@ -16,6 +17,7 @@ use crate::store::home::Own;
 use crate::store::peers::{self, Peer, Peers};
 use crate::store::{node_lock, presence, requests};
 use crate::text;
+use crate::transfer::tally::Tally;
 
 /// Lines of a conversation that are shown when it is opened, and the most if more are unread.
 const USUAL: usize = 20;
@@ -248,12 +250,7 @@ impl Talk {
         Ok(())
     }
 
-    fn add_transfer(
-        &mut self,
-        peer: String,
-        is_outgoing: bool,
-        tally: std::sync::Arc<crate::transfer::tally::Tally>,
-    ) {
+    fn add_transfer(&mut self, peer: String, is_outgoing: bool, tally: Arc<Tally>) {
         self.last_transfer += 1;
         self.transfers.push(Transfer { number: self.last_transfer, peer, is_outgoing, tally });
     }
