@@ -3,9 +3,13 @@
 
 use crate::chat::keys::Key;
 use crate::chat::width::{clusters, first_len, last_len};
+use crate::wire::message::MAX_TEXT;
 
-/// Earlier lines that are kept.
+/// Bytes of a line: those of a message. What does not fit is not put in; yanking again and again would double it each time.
+const MOST: usize = MAX_TEXT;
+/// Earlier lines that are kept, and the longest of them in bytes.
 const MOST_LINES: usize = 500;
+const LONGEST_KEPT: usize = 8 << 10;
 
 /// What a key asks of the owner; all else is done here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -103,7 +107,10 @@ impl Editor {
 
     /// Adds an earlier line.
     pub fn remember(&mut self, line: &str) {
-        if line.trim().is_empty() || self.lines.last().is_some_and(|last| last == line) {
+        if line.trim().is_empty()
+            || line.len() > LONGEST_KEPT
+            || self.lines.last().is_some_and(|last| last == line)
+        {
             return;
         }
         if self.lines.len() == MOST_LINES {
@@ -161,6 +168,9 @@ impl Editor {
     }
 
     fn insert(&mut self, text: &str) {
+        if self.text.len() + text.len() > MOST {
+            return;
+        }
         self.text.insert_str(self.cursor, text);
         self.cursor += text.len();
     }
@@ -398,6 +408,22 @@ mod tests {
             ("one\x15two\x15\x19", "two|"),
             ("abc def\x1bb\x15\x0b\x19", "abc def|"),
         ]);
+    }
+
+    #[test]
+    fn a_line_has_no_more_than_a_message() {
+        let mut editor = Editor::default();
+        editor.key(&Key::Paste("x".repeat(MOST - 1)));
+        typed(&mut editor, "yz");
+        assert!(editor.text().len() == MOST && editor.text().ends_with('y'));
+        // It doubles, as often as there is room.
+        typed(&mut editor, "\x03ab");
+        for _ in 0..100 {
+            typed(&mut editor, "\x15\x19\x19");
+        }
+        assert_eq!(editor.text().len(), MOST);
+        editor.take();
+        assert_eq!(typed(&mut editor, "\x1b[A"), "|", "a long line is not kept");
     }
 
     #[test]

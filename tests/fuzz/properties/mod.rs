@@ -94,7 +94,8 @@ pub const TARGETS: &[Target] = &[
     target("tzif", 64 * KIB, BINARY, words::tzif),
     target("tz_rule", 64 * KIB, TEXT, words::tz_rule),
     target("text", 64 * KIB, TEXT, words::text),
-    target("editor", 64 * KIB, TYPED, typing::editor),
+    // A line may grow to a message, and each of its characters be a row of a narrow screen.
+    target("editor", 128 << 20, TYPED, typing::editor),
 ];
 
 impl Target {
