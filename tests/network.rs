@@ -146,6 +146,19 @@ fn strangers_bytes_are_closed_without_an_answer() {
     alice_node.wait_for("message from bob: still there?");
 }
 
+/// It shows its user that there is another version, and not a node without a place for it, which resets the connection.
+#[test]
+fn who_speaks_another_version_sees_an_end_and_no_reset() {
+    let home = Home::new("alice");
+    let node = home.serve();
+    for preamble in [b"E-GOAT\x02\x00", b"E-GOAT\x00\x80", b"E-GOAT\x01\x7f"] {
+        let mut stream = TcpStream::connect(&node.addr).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        stream.write_all(&[&preamble[..], &[7; 4096]].concat()).unwrap();
+        assert_eq!(stream.read(&mut [0]).unwrap(), 0);
+    }
+}
+
 #[test]
 fn who_asks_for_the_key_gets_the_key_alone() {
     let alice = Home::new("alice");

@@ -2,7 +2,7 @@
 //! the preamble, the exact reads and the deadlines. Both sides end with a [`Session`] whose peer is proven; whether it
 //! is welcome is decided above.
 
-use std::net::TcpStream;
+use std::net::{Shutdown, TcpStream};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,6 +19,9 @@ use crate::wire::message::Kind;
 pub const HANDSHAKE: Duration = Duration::from_secs(10);
 /// The first message arrives within this.
 const FIRST_MESSAGE: Duration = Duration::from_secs(5);
+
+/// What is read of a dialler of another version: more than its first message.
+const FOREIGN: usize = 16 << 10;
 
 const MAGIC: [u8; 6] = *b"E-GOAT";
 const VERSION: u8 = 1;
@@ -137,6 +140,9 @@ impl Opening {
         if known.into_iter().any(|purpose| given == preamble(purpose)) {
             Ok(Opening { preamble: given, deadline, first_deadline })
         } else {
+            if given.starts_with(&MAGIC) {
+                end_in_order(stream, first_deadline);
+            }
             Err(closed("no preamble of this version"))
         }
     }
@@ -150,6 +156,13 @@ impl Opening {
     pub fn is_lane(&self) -> bool {
         self.preamble == lane_preamble()
     }
+}
+
+/// A node of another version is to see an end, not the reset that comes of what is unread: that it would take for a node
+/// without a place for it. It closes when it sees the end.
+fn end_in_order(stream: &TcpStream, deadline: Deadline) {
+    let _ = stream.shutdown(Shutdown::Write);
+    let _ = deadline.read_exact(stream, &mut [0; FOREIGN]);
 }
 
 pub(super) fn closed(what: &str) -> Error {
