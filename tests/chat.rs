@@ -9,7 +9,6 @@ use common::gate::Gate;
 use common::tmux::Terminal;
 use common::{EGOAT, Home, Node, pair, paired, poll_for, poll_until};
 use std::fs;
-use std::path::Path;
 
 /// Columns of most terminals here; lines of test output fit.
 const USUAL: usize = 100;
@@ -594,7 +593,8 @@ fn a_program_is_told_of_what_nobody_looks_at() {
         alice.run(&["join", home.run(&["invite"]).trim_end()]);
     }
     let told = alice.path("told");
-    let program = script(&alice, &format!("(echo \"$EGOAT_PEER $EGOAT_ID $#\"; cat) >>{}", told.display()));
+    let program =
+        alice.script("script", &format!("(echo \"$EGOAT_PEER $EGOAT_ID $#\"; cat) >>{}", told.display()));
     let Some(chat) = Chat::open(&alice, USUAL, &format!("--notify {program} bob")) else { return };
     chat.see_input("bob (here)>");
     bob.run(&["say", "alice", "seen at once"]);
@@ -608,13 +608,6 @@ fn a_program_is_told_of_what_nobody_looks_at() {
         fs::read_to_string(&told).unwrap().contains("are you there?").then_some(())
     });
     assert!(!fs::read_to_string(&told).unwrap().contains("seen at once"));
-}
-
-fn script(home: &Home, body: &str) -> String {
-    use std::os::unix::fs::PermissionsExt;
-    let path = home.file("script", format!("#!/bin/sh\n{body}\n"));
-    fs::set_permissions(Path::new(&path), fs::Permissions::from_mode(0o700)).unwrap();
-    path
 }
 
 #[test]

@@ -210,6 +210,9 @@ pub struct Join {
     /// what to call the inviter
     #[argh(option, long = "as", arg_name = "name")]
     pub name: Option<String>,
+    /// pair with the egoat that this command runs, such as 'ssh host egoat', whichever side can dial the other
+    #[argh(option, arg_name = "command")]
+    pub via: Option<String>,
 }
 
 /// List and change the saved peers.

@@ -17,7 +17,7 @@ mod receive;
 mod say;
 mod send;
 mod serve;
-
+mod via;
 mod who;
 
 use std::process::ExitCode;

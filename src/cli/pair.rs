@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use crate::cli::args::{Invite, Join};
 use crate::cli::output::{self, Output};
-use crate::cli::{DASH, id, who};
+use crate::cli::{DASH, id, via, who};
 use crate::error::{Error, Result};
 use crate::node::pairing;
 use crate::store::home::Own;
+use crate::store::peers::Peer;
 use crate::store::{invites, node_lock};
 use crate::text::{self, json::Object};
 use crate::wire::address::Address;
@@ -39,6 +40,14 @@ pub fn invite(own: &Own, out: Output, args: &Invite) -> Result<()> {
 
 pub fn join(own: &Own, out: Output, args: &Join) -> Result<()> {
     let name = args.name.as_deref().map(who::name).transpose()?;
+    if let Some(command) = &args.via {
+        if args.link.is_some() {
+            return Err(Error::usage("either a link or --via"));
+        }
+        let peer = via::pair(own, command, name)?;
+        out.note(&format!("this node's fingerprint, as {} has it: {}", peer.name, own.key().fingerprint()));
+        return tell(out, &peer);
+    }
     let given = match args.link.as_deref() {
         Some(DASH) => from_stdin()?,
         Some(link) => link.to_owned(),
@@ -53,7 +62,10 @@ pub fn join(own: &Own, out: Output, args: &Join) -> Result<()> {
             }
         },
     };
-    let peer = pairing::join(own, &who::link(&given)?, name)?;
+    tell(out, &pairing::join(own, &who::link(&given)?, name)?)
+}
+
+fn tell(out: Output, peer: &Peer) -> Result<()> {
     let fingerprint = peer.key.fingerprint();
     out.data(&format!("paired with {}, fingerprint {fingerprint}", peer.name), || {
         Object::event("paired")

@@ -14,6 +14,7 @@ pub mod outbox;
 pub mod partial;
 pub mod peers;
 pub mod presence;
+pub mod program;
 pub mod queued_files;
 pub mod requests;
 pub mod source;

@@ -2,17 +2,14 @@
 //! untrue a moment later.
 
 use std::fs;
-use std::io::Read;
 use std::path::Path;
-use std::process::{ChildStdout, Command, Stdio};
-use std::sync::mpsc;
-use std::thread;
+use std::process::{Command, Stdio};
 use std::time::Duration;
+
+use crate::store::program;
 
 /// df answers at once, unless it waits for a file server that is gone.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// An answer is a header and a line with two paths.
-const MAX_ANSWER: u64 = 64 << 10;
 /// Entries of a folder that are looked at: ten transfers of the most files, and a few seconds.
 const MOST_ENTRIES: usize = 1 << 20;
 
@@ -25,33 +22,9 @@ pub fn free_bytes(dir: &Path) -> Option<u64> {
     let there = dir.ancestors().find(|above| above.exists()).unwrap_or(Path::new("."));
     // std has no statvfs(3). POSIX has df(1), with one format for all systems.
     let mut df = Command::new("df");
-    df.args(["-P", "-k", "--"]).arg(there).env("LC_ALL", "C");
-    available(&output_within(PATIENCE, &mut df)?)
-}
-
-/// What a command prints, if it succeeds in time.
-fn output_within(patience: Duration, command: &mut Command) -> Option<String> {
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
-    let mut child = command.spawn().ok()?;
-    let stdout = child.stdout.take()?;
-    let (sender, printed) = mpsc::channel();
-    // If there can be no thread, the sender is gone, and nothing was printed.
-    let _ = thread::Builder::new().name("df".into()).spawn(move || sender.send(read(stdout)));
-    match printed.recv_timeout(patience) {
-        Ok(text) => child.wait().ok()?.success().then_some(text),
-        Err(_) => {
-            let _ = child.kill();
-            // What hangs in the kernel does not even die at once; it is not waited for here.
-            let _ = thread::Builder::new().name("df".into()).spawn(move || child.wait());
-            None
-        }
-    }
-}
-
-fn read(stdout: ChildStdout) -> String {
-    let mut bytes = Vec::new();
-    let _ = stdout.take(MAX_ANSWER).read_to_end(&mut bytes);
-    String::from_utf8_lossy(&bytes).into_owned()
+    df.args(["-P", "-k", "--"]).arg(there).env("LC_ALL", "C").stderr(Stdio::null());
+    let ended = program::run_within(PATIENCE, &mut df, "").ok()?;
+    ended.status.success().then(|| available(&ended.printed)).flatten()
 }
 
 /// The available bytes of an answer of `df -P -k`:
@@ -108,7 +81,6 @@ pub fn used_bytes(dir: &Path) -> u64 {
 mod tests {
     use super::*;
     use proptest::prelude::*;
-    use std::time::Instant;
 
     #[test]
     fn answers_of_many_systems() {
@@ -178,20 +150,6 @@ mod tests {
         assert!(free_bytes(&dir.path().join("not/there/yet")).is_some());
         assert!(free_bytes(Path::new("not-there-either")).is_some());
         assert!(free_bytes(Path::new("")).is_some());
-    }
-
-    #[cfg(unix)]
-    #[test]
-    fn a_command_has_to_succeed_in_time() {
-        let output =
-            |script: &str, patience| output_within(patience, Command::new("sh").args(["-c", script]));
-        assert_eq!(output("echo out; echo err >&2", PATIENCE).as_deref(), Some("out\n"));
-        assert_eq!(output("echo out; exit 1", PATIENCE), None);
-        assert_eq!(output("yes", PATIENCE), None, "more than can be an answer");
-        assert_eq!(output_within(PATIENCE, &mut Command::new("egoat-no-such-command")), None);
-        let began = Instant::now();
-        assert_eq!(output("exec sleep 60", Duration::from_millis(50)), None);
-        assert!(began.elapsed() < Duration::from_secs(30));
     }
 
     #[test]

@@ -12,6 +12,7 @@ mod common;
 mod contender;
 mod delay;
 mod load;
+#[path = "../common/sshd.rs"]
 mod sshd;
 mod usage;
 

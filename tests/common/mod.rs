@@ -12,6 +12,7 @@ pub mod lan;
 pub mod proxy;
 pub mod rogue;
 pub mod route;
+pub mod sshd;
 pub mod strace;
 pub mod strangers;
 pub mod tmux;
@@ -164,6 +165,15 @@ impl Home {
         let path = self.path(name);
         fs::write(&path, content).unwrap();
         path.to_str().unwrap().to_owned()
+    }
+
+    /// A program for sh.
+    #[cfg(unix)]
+    pub fn script(&self, name: &str, body: &str) -> String {
+        let path = self.file(name, format!("#!/bin/sh\n{body}\n"));
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o700);
+        fs::set_permissions(&path, mode).unwrap();
+        path
     }
 
     pub fn cmd<S: AsRef<OsStr>>(&self, args: &[S]) -> Command {

@@ -1,4 +1,4 @@
-//! A private ssh server on loopback and a client that knows it, for what a user would pick instead of egoat: keys of
+//! A private ssh server on loopback and a client that knows it, for what goes over ssh: keys of
 //! their own, the ciphers and algorithms of the installed OpenSSH, nothing of the user's or the system's configuration.
 
 use std::ffi::OsStr;
@@ -10,7 +10,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 /// What clients call the server.
-pub const HOST: &str = "bench";
+pub const HOST: &str = "private";
 
 /// How sshd says that a directory is missing which a system makes when it starts.
 const MISSING: &str = "Missing privilege separation directory: ";

@@ -1,0 +1,95 @@
+//! `egoat join --via COMMAND`: pairing over a login that is there already. The command is an egoat somewhere else, such as
+//! `ssh host egoat`; it prints a link, or is given one. What pairs is the usual handshake between the two nodes, whichever
+//! can dial the other; the login only carries the link, in place of a person who reads it aloud.
+
+use std::process::Command;
+use std::time::Duration;
+
+use crate::cli::id;
+use crate::error::{Error, Result, reason};
+use crate::node::pairing;
+use crate::store::home::Own;
+use crate::store::peers::{Peer, Peers};
+use crate::store::program::{self, Ended};
+use crate::store::{invites, node_lock};
+use crate::text;
+use crate::wire::link::Link;
+
+/// Somebody may have to type a password for the login.
+const PATIENCE: Duration = Duration::from_secs(120);
+/// The link is used at once.
+const TTL: Duration = Duration::from_secs(600);
+
+/// Pairs with the node whose egoat the command runs; `name` is what it will be called here.
+pub fn pair(own: &Own, command: &str, name: Option<String>) -> Result<Peer> {
+    let there = There(command);
+    let link = there.invite()?;
+    match pairing::join(own, &link, name.clone()) {
+        // It cannot be dialled; perhaps it can dial.
+        Err(Error::Unreachable { peer, why }) => match node_lock::running(own.home())? {
+            Some(_) => there.join(own, &link, name),
+            None => Err(Error::Unreachable {
+                peer,
+                why: format!("{why}; and no node runs here for it to dial: start `egoat serve` on one side"),
+            }),
+        },
+        joined => joined,
+    }
+}
+
+/// The egoat at the other end: the words of a command line.
+struct There<'a>(&'a str);
+
+impl There<'_> {
+    /// Has it print a link. Some logins print a greeting, too.
+    fn invite(&self) -> Result<Link> {
+        let printed = self.run(&["-q", "invite", "--ttl", &format!("{}s", TTL.as_secs())], "")?;
+        let mut links = printed.lines().filter_map(|line| line.trim().parse::<Link>().ok());
+        match (links.next(), links.next()) {
+            (Some(link), None) if link.token.is_some() => Ok(link),
+            _ => Err(self.failed("it printed no link, or several".into())),
+        }
+    }
+
+    /// Has it join with a link of this node, and gives the peer that it has become. The link goes to its standard input,
+    /// where no list of processes shows it.
+    fn join(&self, own: &Own, theirs: &Link, name: Option<String>) -> Result<Peer> {
+        let invite = invites::issue(own.home(), TTL, name)?;
+        let link = Link { key: own.key(), token: Some(invite.token), addresses: id::own_addresses(own)? };
+        self.run(&["-q", "join", "-"], &format!("{link}\n"))?;
+        let joined = Peers::load(own.home())?.by_key(&theirs.key).cloned();
+        joined.ok_or_else(|| {
+            self.failed("the node that it has joined with is not the one that had invited".into())
+        })
+    }
+
+    /// What it prints, if it succeeds. What it has to say otherwise goes to standard error, as it says it.
+    fn run(&self, arguments: &[&str], input: &str) -> Result<String> {
+        let mut words = self.0.split_whitespace();
+        let program = words.next().ok_or_else(|| Error::usage("--via names no command"))?;
+        let mut command = Command::new(program);
+        command.args(words).args(arguments);
+        let ended = program::run_within(PATIENCE, &mut command, input);
+        let Ended { printed, status } = ended.map_err(|cause| self.failed(reason(&cause)))?;
+        match status.code() {
+            Some(0) => Ok(printed),
+            Some(69) => {
+                Err(Error::Unreachable { peer: self.name(), why: "nor can it reach this node".into() })
+            }
+            _ => Err(self.failed(status.to_string())),
+        }
+    }
+
+    fn name(&self) -> String {
+        format!("the node behind `{}`", text::clean_line(self.0))
+    }
+
+    fn failed(&self, why: String) -> Error {
+        Error::Failed {
+            what: format!("cannot pair with {}: {why}", self.name()),
+            hint: Some(
+                "it is to run egoat on the other side, such as 'ssh host egoat'; try it with id".into(),
+            ),
+        }
+    }
+}

@@ -1,0 +1,85 @@
+//! Other programs that are asked for something: run without a shell, for a limited time, and what they print is read. It
+//! leaves out which those are.
+
+use std::io::{self, Read, Write};
+use std::process::{ChildStdout, Command, ExitStatus, Stdio};
+use std::sync::mpsc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// The bytes of an answer that are read.
+const MAX_ANSWER: u64 = 64 << 10;
+/// How often is looked whether it has ended, when it has nothing more to say.
+const LOOK: Duration = Duration::from_millis(5);
+
+/// What a program printed on standard output, and how it ended.
+pub struct Ended {
+    /// U+FFFD stands for what is no UTF-8.
+    pub printed: String,
+    /// Success or not.
+    pub status: ExitStatus,
+}
+
+/// Runs a program to its end, with `input` to read: at most 4 KiB, which a pipe takes at once, so that a program which does
+/// not read holds nobody up. One that takes longer than `patience` is killed, and is an error.
+pub fn run_within(patience: Duration, command: &mut Command, input: &str) -> io::Result<Ended> {
+    let deadline = Instant::now() + patience;
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
+    // It need not read.
+    let _ = child.stdin.take().map(|mut stdin| stdin.write_all(input.as_bytes()));
+    let stdout = child.stdout.take().ok_or(io::ErrorKind::BrokenPipe)?;
+    let (sender, printed) = mpsc::channel();
+    // If there can be no thread, the sender is gone, and nothing was printed.
+    let _ = thread::Builder::new().name("program".into()).spawn(move || sender.send(read(stdout)));
+    if let Ok(printed) = printed.recv_timeout(patience) {
+        // It may go on for long when it prints no more.
+        while Instant::now() < deadline {
+            if let Some(status) = child.try_wait()? {
+                return Ok(Ended { printed, status });
+            }
+            thread::sleep(LOOK);
+        }
+    }
+    let _ = child.kill();
+    // What hangs in the kernel does not even die at once; it is not waited for here.
+    let _ = thread::Builder::new().name("program".into()).spawn(move || child.wait());
+    Err(io::ErrorKind::TimedOut.into())
+}
+
+fn read(stdout: ChildStdout) -> String {
+    let mut bytes = Vec::new();
+    let _ = stdout.take(MAX_ANSWER).read_to_end(&mut bytes);
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+#[cfg(all(test, unix))]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    const PATIENCE: Duration = Duration::from_secs(30);
+
+    fn shell(script: &str, patience: Duration) -> io::Result<Ended> {
+        run_within(patience, Command::new("sh").args(["-c", script]).stderr(Stdio::null()), "in\n")
+    }
+
+    #[test]
+    fn what_it_prints_and_how_it_ends() {
+        let ended = shell("echo out; echo err >&2; cat", PATIENCE).unwrap();
+        assert!(ended.status.success() && ended.printed == "out\nin\n");
+        let ended = shell("exec <&-; echo out; exit 3", PATIENCE).unwrap();
+        assert!(ended.status.code() == Some(3) && ended.printed == "out\n");
+        assert!(!shell("yes", PATIENCE).unwrap().status.success(), "more than can be an answer");
+        assert!(run_within(PATIENCE, &mut Command::new("egoat-no-such-command"), "").is_err());
+    }
+
+    #[test]
+    fn it_has_to_end_in_time() {
+        let began = Instant::now();
+        for script in ["exec sleep 60", "exec >&-; exec sleep 60"] {
+            let late = shell(script, Duration::from_millis(50)).err().unwrap();
+            assert_eq!(late.kind(), io::ErrorKind::TimedOut);
+        }
+        assert!(began.elapsed() < PATIENCE);
+    }
+}
