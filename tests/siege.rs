@@ -172,7 +172,8 @@ fn thousands_of_sockets_that_say_little_or_nothing() {
         let crowds = manners.map(|manner| Strangers::crowd(&siege.node.addr, &front, each, manner));
         siege.talk(attack_time(6));
         let seen = leave(crowds);
-        assert!(seen.iter().all(|crowd| crowd.connected > each && crowd.heard == 0), "{seen:?}");
+        // Those whom the system's own queue has no place for come late.
+        assert!(seen.iter().all(|crowd| crowd.connected >= each && crowd.heard == 0), "{seen:?}");
         siege.was_withstood();
     }
 }
