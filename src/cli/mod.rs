@@ -71,10 +71,15 @@ fn parse() -> Result<Option<Egoat>> {
         Ok(line) => Ok(Some(line)),
         Err(exit) if exit.status.is_ok() => output::print(exit.output.trim_end()).map(|()| None),
         Err(exit) => Err(Error::Usage {
-            what: lower_first(&exit.output.trim_end().replace(DASH, "-").replace('\n', " ")),
+            what: lower_first(&words(&exit.output.replace(DASH, "-"))),
             hint: Some("`egoat --help` lists the commands, `egoat COMMAND --help` the options of one".into()),
         }),
     }
+}
+
+/// argh sets its complaints in lines and columns.
+fn words(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 fn run(line: Egoat) -> Result<()> {

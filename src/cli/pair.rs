@@ -20,6 +20,9 @@ pub const TTL: Duration = Duration::from_secs(24 * 3600);
 
 pub fn invite(own: &Own, out: Output, args: &Invite) -> Result<()> {
     let ttl = args.ttl.as_deref().map_or(Ok(TTL), who::duration)?;
+    if ttl.is_zero() {
+        return Err(Error::usage("a link that is good for no time lets nobody in"));
+    }
     let name = args.name.as_deref().map(who::name).transpose()?;
     let mut addresses =
         args.addr.iter().map(|given| who::address(given)).collect::<Result<Vec<Address>>>()?;

@@ -50,7 +50,7 @@ pub fn address(given: &str) -> Result<Address> {
 pub fn name(given: &str) -> Result<String> {
     text::name(given).ok_or_else(|| {
         Error::usage(format!(
-            "{} is no name: 1 to 32 letters, digits and -_.@+, not starting with - or .",
+            "{} is no name: 1 to 32 letters, digits and -_.@+, not starting with . or -",
             text::clean_line(given)
         ))
     })

@@ -7,7 +7,7 @@
 pub mod disk;
 pub mod files;
 pub mod gate;
-mod json;
+pub mod json;
 pub mod lan;
 pub mod proxy;
 pub mod rogue;
