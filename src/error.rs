@@ -56,6 +56,18 @@ pub enum Error {
         /// What was tried, and how each try ended.
         why: String,
     },
+    /// The proxy is not there, or cannot be used.
+    Proxy {
+        /// The peer as the user knows it.
+        peer: String,
+        /// The proxy, and what is wrong with it.
+        why: String,
+    },
+    /// The peer is an onion service of Tor, and there is no proxy.
+    Onion {
+        /// The peer as the user knows it.
+        peer: String,
+    },
     /// Nothing came in the time that the user gave.
     TimedOut {
         /// What was waited for, and how long.
@@ -170,7 +182,8 @@ impl Error {
             Error::Source { .. } | Error::NodeRunning { .. } | Error::Listen { .. } => 1,
             Error::Identity { .. } | Error::Failed { .. } | Error::Stopped => 1,
             Error::Usage { .. } | Error::UnknownPeer { .. } => 2,
-            Error::Unreachable { .. } | Error::TimedOut { .. } | Error::Lost { .. } => 69,
+            Error::Unreachable { .. } | Error::Proxy { .. } | Error::Onion { .. } => 69,
+            Error::TimedOut { .. } | Error::Lost { .. } => 69,
             Error::Disk { .. } | Error::Corrupt { .. } => 74,
             Error::Remote { disk, .. } => {
                 if *disk {
@@ -185,6 +198,11 @@ impl Error {
         }
     }
 
+    /// The peer cannot be reached now, or was lost: it may be there later.
+    pub fn is_passing(&self) -> bool {
+        matches!(self, Error::Unreachable { .. } | Error::Proxy { .. } | Error::Lost { .. })
+    }
+
     /// What the user can do next.
     pub fn hint(&self) -> Option<String> {
         match self {
@@ -192,6 +210,12 @@ impl Error {
                 hint.clone()
             }
             Error::Identity { hint, .. } => Some(hint.clone()),
+            Error::Proxy { .. } => {
+                Some("see that it runs, and what --proxy or $EGOAT_PROXY says of it".into())
+            }
+            Error::Onion { .. } => Some(
+                "start Tor, and give --proxy socks5://127.0.0.1:9050, or set $EGOAT_PROXY to that".into(),
+            ),
             Error::UnknownPeer { .. } => {
                 Some("`egoat peers` lists the saved ones; give HOST:PORT or a link for a new one".into())
             }
@@ -240,7 +264,15 @@ impl fmt::Display for Error {
             Error::Corrupt { path, what } => write!(f, "{} is damaged: {what}", path.display()),
             Error::Source { path, why } => write!(f, "cannot send {path}: {why}"),
             Error::UnknownPeer { name } => write!(f, "no peer and no host is called {name}"),
-            Error::Unreachable { peer, why } => write!(f, "cannot reach {peer}: {why}"),
+            Error::Unreachable { peer, why } | Error::Proxy { peer, why } => {
+                write!(f, "cannot reach {peer}: {why}")
+            }
+            Error::Onion { peer } => {
+                write!(
+                    f,
+                    "cannot reach {peer}: onion services are reached through Tor, and there is no proxy"
+                )
+            }
             Error::Lost { peer, during } => write!(f, "connection to {peer} lost while {during}"),
             Error::Protocol { peer, what } => write!(f, "{peer} does not speak this protocol: {what}"),
             Error::Refused { peer, why, .. } => write!(f, "{peer} refused: {why}"),

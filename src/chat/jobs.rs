@@ -60,9 +60,10 @@ pub fn join(own: &Own, tell: SyncSender<News>, link: Link) {
 }
 
 /// Asks a node for its key.
-pub fn ask_key(tell: SyncSender<News>, at: Address) {
+pub fn ask_key(own: &Own, tell: SyncSender<News>, at: Address) {
+    let own = own.clone();
     start(tell, move |tell| {
-        let key = dial::ask_key(&at)?;
+        let key = dial::ask_key(&own, &at)?;
         let _ = tell.send(News::Asked(at, key));
         Ok(())
     });
@@ -95,9 +96,7 @@ pub fn send(own: &Own, tell: SyncSender<News>, peer: Peer, paths: Vec<PathBuf>) 
                 Ok(())
             }
             Err(_) if tally.check_stop().is_err() => Err(Error::Stopped),
-            Err(Error::Unreachable { .. } | Error::Lost { .. }) => {
-                queue(&own, tell, &peer, &paths, &tally.title)
-            }
+            Err(error) if error.is_passing() => queue(&own, tell, &peer, &paths, &tally.title),
             Err(error) => Err(error),
         }
     });

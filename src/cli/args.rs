@@ -10,6 +10,9 @@ pub struct Egoat {
     /// the directory of identity, peers and messages (default: $EGOAT_HOME, else ~/.local/share/egoat)
     #[argh(option, arg_name = "dir")]
     pub home: Option<String>,
+    /// dial through this SOCKS5 proxy, such as Tor: socks5://[USER:PASSWORD@]HOST:PORT (default: $EGOAT_PROXY)
+    #[argh(option, arg_name = "url")]
+    pub proxy: Option<String>,
     /// no notes on stderr, only errors
     #[argh(switch, short = 'q')]
     pub quiet: bool,

@@ -152,9 +152,7 @@ fn note(out: Output, offers: &Offers, shown: &mut HashMap<String, Shown>, event:
                 progress.received(address);
             }
         }
-        Event::Trouble(error @ (Error::Unreachable { .. } | Error::Lost { .. })) => {
-            out.note(&error.to_string())
-        }
+        Event::Trouble(error) if error.is_passing() => out.note(&error.to_string()),
         Event::Trouble(error) => output::warn(&error.to_string()),
         Event::Fatal(error) => return Err(error),
         Event::Refusals(_) => {}

@@ -128,7 +128,8 @@ impl Actor {
             .arg(&self.home)
             .args(arguments)
             .stdin(Stdio::null())
-            .env_remove("EGOAT_DOWNLOADS");
+            .env_remove("EGOAT_DOWNLOADS")
+            .env_remove("EGOAT_PROXY");
         Ok(command)
     }
 

@@ -28,6 +28,7 @@ use crate::cli::args::{Command, Egoat};
 use crate::cli::output::Output;
 use crate::error::{Error, Result, lower_first};
 use crate::store::home::{Home, Own};
+use crate::wire::proxy::{BadProxy, Proxy};
 
 /// Stands for a lone `-` while argh parses: it takes everything that starts with a dash for an option. No argument of a
 /// process can hold a NUL, so nothing else is ever this.
@@ -89,9 +90,21 @@ fn run(line: Egoat) -> Result<()> {
     if let Command::Demo(_) = command {
         return demo::run(out);
     }
+    let proxy = proxy(line.proxy)?;
     let passphrases = passphrase::Source::from_environment()?;
-    let own = home.unlock(|| passphrases.current(), output::warn)?;
+    let own = home.unlock(proxy, || passphrases.current(), output::warn)?;
     dispatch(&own, out, &passphrases, command)
+}
+
+/// The proxy of `--proxy`, else of the environment. What is wrong with it is told without it: it may have a password in it.
+fn proxy(flag: Option<String>) -> Result<Option<Proxy>> {
+    let given =
+        flag.map(Into::into).or_else(|| std::env::var_os("EGOAT_PROXY")).filter(|given| !given.is_empty());
+    let Some(given) = given else { return Ok(None) };
+    given.to_string_lossy().parse().map(Some).map_err(|BadProxy(why)| Error::Usage {
+        what: format!("the proxy cannot be used: {why}"),
+        hint: Some("--proxy and $EGOAT_PROXY are socks5://[USER:PASSWORD@]HOST:PORT".into()),
+    })
 }
 
 fn dispatch(own: &Own, out: Output, passphrases: &passphrase::Source, command: Command) -> Result<()> {

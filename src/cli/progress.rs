@@ -91,7 +91,7 @@ impl Progress {
         let (out, peer, tally) = (self.out, self.peer.clone(), Arc::clone(&self.tally));
         // What is drawn goes.
         drop(self);
-        out.note(&summary("received", &tally, &format!("from {peer}"), at));
+        out.note(&summary("received", &tally, &format!("from {peer}"), at.map(Address::from)));
     }
 }
 
@@ -277,9 +277,9 @@ fn object(peer: &str, tally: &Tally) -> Object {
 }
 
 /// How it went, for the line at the end: `how` is "sent" or "received", `with` "to bob" or "from bob".
-pub fn summary(how: &str, tally: &Tally, with: &str, at: Option<SocketAddr>) -> String {
+pub fn summary(how: &str, tally: &Tally, with: &str, at: Option<Address>) -> String {
     let (bytes, _) = tally.done();
-    let address = at.map(|at| format!(" at {}", Address::from(at))).unwrap_or_default();
+    let address = at.map(|at| format!(" at {at}")).unwrap_or_default();
     let lanes = match tally.lanes() {
         0 => String::new(),
         1 => ", 1 lane".into(),

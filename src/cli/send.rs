@@ -1,7 +1,6 @@
 //! `egoat send`: files, directories or stdin, now or when the peer can be reached.
 
 use std::cell::Cell;
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -12,6 +11,7 @@ use crate::cli::progress::{self, Progress};
 use crate::cli::{DASH, who};
 use crate::crypto::random_array;
 use crate::error::{Error, Result};
+use crate::net::route::Route;
 use crate::node::doorbell::Bell;
 use crate::node::outbound;
 use crate::store::home::Own;
@@ -62,12 +62,12 @@ pub fn run(own: &Own, out: Output, args: &Send) -> Result<()> {
     let note = || own.history(&peer.key)?.store_files(false, &sources.manifest().listing());
     let attempt = || {
         let session = outbound::dial(own, &peer)?;
-        let at = session.remote_address();
+        let at = session.route().map(Route::address);
         outbound::send(session, &sources, streams, &tally, note).map(|()| at)
     };
     let at = {
         let _shown = Progress::show(out, &peer.name, &tally);
-        let until = |error: &Error| is_passing(error).then_some(deadline);
+        let until = |error: &Error| error.is_passing().then_some(deadline);
         retry(out, &tally, until, attempt)?
     };
     report(out, &peer, &tally, at)
@@ -86,11 +86,6 @@ fn tell_skipped(sources: &Sources) {
     if skipped.len() > NAMED {
         output::warn(&format!("{} more are neither files nor directories", skipped.len() - NAMED));
     }
-}
-
-/// The peer cannot be reached, or was lost.
-fn is_passing(error: &Error) -> bool {
-    matches!(error, Error::Unreachable { .. } | Error::Lost { .. })
 }
 
 /// Tries again after those errors, and for so long, as `until` says.
@@ -169,9 +164,9 @@ fn pipe(own: &Own, out: Output, args: &Send, wait: Duration) -> Result<()> {
             sent
         };
         let until = |error: &Error| match lost.get() {
-            None => is_passing(error).then_some(started + wait),
+            None => error.is_passing().then_some(started + wait),
             // What stands before a node that is away, such as a router, may answer in its place, in other ways.
-            Some(lost) => (is_passing(error) || matches!(error, Error::Protocol { .. }))
+            Some(lost) => (error.is_passing() || matches!(error, Error::Protocol { .. }))
                 .then_some((started + wait).max(lost + PIPE_WAIT)),
         };
         retry(out, &tally, until, attempt)?
@@ -197,9 +192,9 @@ fn describe_pipe(name: &str) -> Result<Manifest> {
     Manifest::new(vec![entry]).map_err(Error::failed)
 }
 
-fn report(out: Output, peer: &Peer, tally: &Tally, at: Option<SocketAddr>) -> Result<()> {
+fn report(out: Output, peer: &Peer, tally: &Tally, at: Option<Address>) -> Result<()> {
     let (bytes, _) = tally.done();
-    let address = at.map(|at| Address::from(at).to_string()).unwrap_or_default();
+    let address = at.as_ref().map(Address::to_string).unwrap_or_default();
     out.note(&progress::summary("sent", tally, &format!("to {}", peer.name), at));
     out.object(|| {
         Object::event("sent")

@@ -3,7 +3,7 @@
 
 use crate::cli::output::{self, Output};
 use crate::error::{Error, Result};
-use crate::net::dial;
+use crate::net::{dial, route};
 use crate::node::pairing;
 use crate::store::home::Own;
 use crate::store::peers::{Peer, Peers};
@@ -77,7 +77,7 @@ pub fn find(own: &Own, out: Output, given: &str, accept_new: bool) -> Result<Fou
         return unless_blocked(peer);
     }
     // A bare word that is no host either is most likely a mistyped peer.
-    if !given.contains(['.', ':']) && dial::is_unknown_name(&at) {
+    if !given.contains(['.', ':']) && route::is_unknown_name(own, &at) {
         return Err(Error::UnknownPeer { name: text::clean_line(given) });
     }
     by_address(own, out, &peers, &at, accept_new)
@@ -107,7 +107,7 @@ fn by_link(own: &Own, out: Output, peers: &Peers, link: &Link) -> Result<Found> 
 /// Trust on first use: the user compares the fingerprint, or has said that the key is taken on trust. A known key at a
 /// new address needs neither.
 fn by_address(own: &Own, out: Output, peers: &Peers, at: &Address, accept_new: bool) -> Result<Found> {
-    let key = dial::ask_key(at)?;
+    let key = dial::ask_key(own, at)?;
     let fingerprint = key.fingerprint();
     if peers.by_key(&key).is_none() && !accept_new && key != own.key() {
         let question = format!(

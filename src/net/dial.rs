@@ -1,25 +1,21 @@
-//! Dialling: names to addresses, each address in turn, the handshake, and what a failure most likely means.
+//! Dialling: each address in turn, the handshake, and what a failure most likely means. It leaves out the way to an
+//! address: see `net::route`.
 
-use std::io;
-use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
-use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-use crate::crypto::keys::{PublicKey, StaticKeys, Token};
+use crate::crypto::keys::{PublicKey, Token};
 use crate::crypto::random_array;
 use crate::error::{Error, Result, reason};
 use crate::net::deadline::Deadline;
 use crate::net::handshake::{self, DialFailure, HANDSHAKE};
+use crate::net::route::{self, Blocked, patience};
 use crate::net::session::Session;
+use crate::store::home::Own;
 use crate::store::peers::Peer;
 use crate::wire::address::Address;
 use crate::wire::message::{Kind, Message, Refusal};
 
-/// A name is resolved, and each address connected to, within this (DESIGN section 1: every wait is bounded).
-const CONNECT: Duration = Duration::from_secs(5);
-/// The second of a host's addresses is tried at least this long.
-const LAST_CHANCE: Duration = Duration::from_millis(500);
 /// A node at its limits closes before it answers; it is asked again after these pauses.
 const BUSY: [Duration; 4] = [
     Duration::from_millis(100),
@@ -65,14 +61,15 @@ impl<'a> Target<'a> {
 
 /// Dials until an address leads to a node that proves `target.key` and accepts. `opening` is written right behind the
 /// handshake, before the answer is known.
-pub fn dial(keys: &StaticKeys, target: &Target, kind: Kind, opening: &[Message]) -> Result<Session> {
+pub fn dial(own: &Own, target: &Target, kind: Kind, opening: &[Message]) -> Result<Session> {
     let mut network = Vec::new();
     let mut telling = None;
     for address in target.seen.iter().chain(target.addresses) {
-        match try_address(keys, target, address, kind) {
+        match try_address(own, target, address, kind) {
             Ok(session) => return accepted(session, target, opening),
             Err(Attempt::Network(why)) => network.push(format!("{address}: {why}")),
             Err(Attempt::Telling(error)) => telling = telling.or(Some(error)),
+            Err(Attempt::Final(error)) => return Err(telling.unwrap_or(error)),
         }
     }
     if network.is_empty() {
@@ -87,30 +84,38 @@ enum Attempt {
     Network(String),
     /// Somebody answered, and this is what to tell the user unless another address works.
     Telling(Error),
+    /// No address works.
+    Final(Error),
 }
 
 fn try_address(
-    keys: &StaticKeys,
+    own: &Own,
     target: &Target,
     address: &Address,
     kind: Kind,
 ) -> std::result::Result<Session, Attempt> {
     let dial_once = || -> std::result::Result<Session, DialFailure> {
-        let stream = connect(address, target.within(CONNECT)).map_err(DialFailure::Network)?;
+        let (stream, route) = route::connect(own, address, target.within(patience(own)))?;
         let deadline = target.within(HANDSHAKE);
-        handshake::initiate(stream, keys, &target.key, target.token, kind, target.label, deadline)
+        handshake::initiate(stream, own.keys(), &target.key, target.token, kind, target.label, deadline)
+            .map(|session| session.by(route))
     };
     let mut again = 0;
     loop {
         let closed = match dial_once() {
             Ok(session) => return Ok(session),
             Err(DialFailure::Network(cause)) => return Err(Attempt::Network(reason(&cause))),
+            Err(DialFailure::NoWay(Blocked::Peer(why))) => return Err(Attempt::Network(why)),
+            Err(DialFailure::NoWay(why @ Blocked::Proxy(_))) => {
+                return Err(Attempt::Final(why.error(target.label.to_owned())));
+            }
+            Err(DialFailure::NoWay(why)) => return Err(Attempt::Telling(why.error(target.label.to_owned()))),
             Err(DialFailure::NotProven(what)) => {
                 let peer = format!("{} at {address}", target.label);
                 return Err(Attempt::Telling(Error::Protocol { peer, what: what.into() }));
             }
-            Err(DialFailure::Closed) => explain_closed(target, address, true),
-            Err(DialFailure::Unread) => explain_closed(target, address, false),
+            Err(DialFailure::Closed) => explain_closed(own, target, address, true),
+            Err(DialFailure::Unread) => explain_closed(own, target, address, false),
         };
         // A handshake that fails is held against us, so it is only done again where that may help.
         let pauses = match closed {
@@ -142,9 +147,9 @@ fn pause(again: usize, by: Option<Deadline>) -> bool {
 
 /// A node that closes without a word has another key, does not know the invite, is at its limits, or is no node. Its
 /// key, and whether what we sent was read, tell them apart.
-fn explain_closed(target: &Target, address: &Address, was_read: bool) -> Error {
+fn explain_closed(own: &Own, target: &Target, address: &Address, was_read: bool) -> Error {
     let peer = target.label.to_owned();
-    match key_at(address, target.within(CONNECT)) {
+    match key_at(own, address, target.within(patience(own))) {
         Ok(key) if key != target.key => {
             Error::ChangedKey { peer, old: target.key.fingerprint(), new: key.fingerprint() }
         }
@@ -222,13 +227,14 @@ fn refused(peer: &str, refusal: Refusal) -> Error {
 }
 
 /// The static key of whoever answers at `address`, for a first contact.
-pub fn ask_key(address: &Address) -> Result<PublicKey> {
+pub fn ask_key(own: &Own, address: &Address) -> Result<PublicKey> {
     let peer = address.to_string();
     let mut again = 0;
     loop {
-        return match key_at(address, Deadline::after(CONNECT)) {
+        return match key_at(own, address, Deadline::after(patience(own))) {
             Ok(key) => Ok(key),
             Err(DialFailure::Network(cause)) => Err(Error::Unreachable { peer, why: reason(&cause) }),
+            Err(DialFailure::NoWay(why)) => Err(why.error(peer)),
             Err(DialFailure::NotProven(what)) => Err(Error::Protocol { peer, what: what.into() }),
             Err(DialFailure::Closed) => Err(no_answer(peer)),
             Err(DialFailure::Unread) if pause(again, None) => {
@@ -240,45 +246,11 @@ pub fn ask_key(address: &Address) -> Result<PublicKey> {
     }
 }
 
-fn key_at(address: &Address, deadline: Deadline) -> std::result::Result<PublicKey, DialFailure> {
-    connect(address, deadline).map_err(DialFailure::Network).and_then(handshake::ask_key)
-}
-
-/// A TCP connection to the first of the host's addresses that takes one; each gets its share of the time.
-fn connect(address: &Address, deadline: Deadline) -> io::Result<TcpStream> {
-    let left = |deadline: &Deadline| deadline.remaining().ok_or(io::Error::from(io::ErrorKind::TimedOut));
-    let found = resolve(address, left(&deadline)?)?;
-    let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
-    for socket_address in found {
-        match TcpStream::connect_timeout(&socket_address, left(&deadline).unwrap_or(LAST_CHANCE).min(CONNECT))
-        {
-            Ok(stream) => return Ok(stream),
-            Err(cause) => last = cause,
-        }
-    }
-    Err(last)
-}
-
-/// The system's resolver has no deadline of its own, so it gets a thread that may be left behind.
-fn resolve(address: &Address, wait: Duration) -> io::Result<Vec<SocketAddr>> {
-    if let Some(ip) = address.ip() {
-        return Ok(vec![SocketAddr::new(ip, address.port())]);
-    }
-    let (answer, waiting) = mpsc::channel();
-    let (host, port) = (address.host().to_owned(), address.port());
-    thread::Builder::new().name("resolver".into()).spawn(move || {
-        let found = (host.as_str(), port).to_socket_addrs().map(Iterator::collect);
-        // Nobody waits any more when the time was over: then the answer is of no use.
-        let _ = answer.send(found);
-    })?;
-    match waiting.recv_timeout(wait) {
-        Ok(Ok(addresses)) => Ok(addresses),
-        Ok(Err(_)) => Err(io::Error::new(io::ErrorKind::NotFound, "the name does not resolve")),
-        Err(_) => Err(io::Error::new(io::ErrorKind::TimedOut, "the name could not be resolved in time")),
-    }
-}
-
-/// Whether `address` is a name that does not resolve, as a mistyped peer name does not.
-pub fn is_unknown_name(address: &Address) -> bool {
-    address.ip().is_none() && resolve(address, CONNECT).is_err()
+/// Behind a proxy nobody sees whether the other end has read what we sent: it may have no place for us.
+fn key_at(own: &Own, address: &Address, deadline: Deadline) -> std::result::Result<PublicKey, DialFailure> {
+    let (stream, route) = route::connect(own, address, deadline)?;
+    handshake::ask_key(stream).map_err(|failure| match failure {
+        DialFailure::Closed if route.is_proxied() => DialFailure::Unread,
+        other => other,
+    })
 }

@@ -12,6 +12,7 @@ use crate::crypto::handshake::{
 use crate::crypto::keys::{PublicKey, StaticKeys, Token};
 use crate::error::Error;
 use crate::net::deadline::{Deadline, ShortRead};
+use crate::net::route::Blocked;
 use crate::net::session::Session;
 use crate::wire::message::Kind;
 
@@ -45,12 +46,20 @@ pub(super) fn lane_preamble() -> [u8; 8] {
 pub enum DialFailure {
     /// The network failed.
     Network(std::io::Error),
+    /// There is no connection.
+    NoWay(Blocked),
     /// The other side closed before it answered, and has read what we sent: another key, another program or version.
     Closed,
     /// It closed and has not read what we sent, which resets the connection: it has no place for us, or is no node.
     Unread,
     /// It answered with something that is no handshake, or with the proof of another key.
     NotProven(&'static str),
+}
+
+impl From<Blocked> for DialFailure {
+    fn from(blocked: Blocked) -> DialFailure {
+        DialFailure::NoWay(blocked)
+    }
 }
 
 impl From<ShortRead> for DialFailure {

@@ -1,7 +1,7 @@
 //! Lanes on TCP streams: further connections of a session that is there already (egoat-protocol(7), LANES). It leaves
 //! out tickets and their lifetime.
 
-use std::net::{SocketAddr, TcpStream};
+use std::net::TcpStream;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,6 +10,7 @@ use crate::crypto::lane::{self, Lane, LaneInitiator, MESSAGE_LEN};
 use crate::error::{Error, Result, reason};
 use crate::net::deadline::Deadline;
 use crate::net::handshake::{HANDSHAKE, Opening, closed, cut_short, lane_preamble};
+use crate::net::route::{Blocked, Route};
 use crate::net::session::{Binding, Session};
 
 /// The session has just come to this address, so a lane does, or is done without.
@@ -39,10 +40,10 @@ impl Parent {
     }
 }
 
-/// Dials the lane `index` of a ticket, at the address that the session has. `connected` gets the stream before the
-/// handshake, to end it if it is not wanted any more.
+/// Dials the lane `index` of a ticket, by the way that the session came. `connected` gets the stream before anything passes
+/// over it, to end it if it is not wanted any more.
 pub fn dial(
-    address: SocketAddr,
+    route: &Route,
     parent: &Parent,
     ticket: &[u8; 16],
     index: u8,
@@ -51,8 +52,10 @@ pub fn dial(
     let unreachable = |why: String| Error::Unreachable { peer: parent.label.clone(), why };
     let network = |cause: std::io::Error| unreachable(reason(&cause));
     let deadline = Deadline::after(HANDSHAKE);
-    let stream = TcpStream::connect_timeout(&address, LANE_CONNECT).map_err(network)?;
+    let no_way = |blocked: Blocked| blocked.error(parent.label.clone());
+    let stream = route.open_again(LANE_CONNECT).map_err(no_way)?;
     connected(&stream);
+    route.pass(&stream, deadline).map_err(no_way)?;
     let preamble = lane_preamble();
     let failed = |_| unreachable("the lane's handshake failed".into());
     let (state, first) = LaneInitiator::start(&parent.lane(&preamble, ticket, index)).map_err(failed)?;

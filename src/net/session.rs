@@ -15,6 +15,7 @@ use crate::crypto::keys::PublicKey;
 use crate::crypto::record::{Opener, Sealer};
 use crate::error::{Error, Result, reason};
 use crate::net::deadline::{Deadline, timed_out};
+use crate::net::route::Route;
 use crate::wire::codec::Writer;
 use crate::wire::message::{CHUNK, HEADER, MAX_NAME, MAX_TEXT, Message, PIECE_HEAD, max_body, piece_head};
 
@@ -61,6 +62,8 @@ pub struct Session {
     incoming: Incoming,
     binding: Binding,
     deadline: Option<Deadline>,
+    /// How it was dialled, if it was.
+    route: Option<Route>,
     /// The read timeout that the socket has.
     waits: Duration,
 }
@@ -88,8 +91,19 @@ impl Session {
             incoming: Incoming::new(established.opener),
             binding: Binding { export: established.export, handshake_hash: established.handshake_hash },
             deadline: None,
+            route: None,
             waits: DEAD_AFTER,
         })
+    }
+
+    /// Keeps how it was dialled.
+    pub(super) fn by(self, route: Route) -> Session {
+        Session { route: Some(route), ..self }
+    }
+
+    /// How it was dialled, if it was.
+    pub fn route(&self) -> Option<&Route> {
+        self.route.as_ref()
     }
 
     /// The proven static key of the other end.
@@ -112,7 +126,7 @@ impl Session {
         &self.binding
     }
 
-    /// The other end's address.
+    /// The other end's address, as that of who has dialled us.
     pub fn remote_address(&self) -> Option<SocketAddr> {
         self.stream.peer_addr().ok()
     }

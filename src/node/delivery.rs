@@ -23,6 +23,8 @@ use crate::wire::message::{Kind, Message};
 const A_MOMENT: Duration = Duration::from_secs(1);
 /// Without `--wait`: one try to reach the peer, at all its addresses, takes this long at most.
 const ONE_TRY: Duration = Duration::from_secs(10);
+/// The same where a proxy has to reach it, which may have to find a way first.
+const ONE_PROXIED_TRY: Duration = Duration::from_secs(40);
 /// Between two tries with `--wait`.
 const PAUSE: Duration = Duration::from_secs(1);
 /// Another process is delivering to the peer: what it does is looked at this often.
@@ -48,7 +50,7 @@ pub fn deliver(
 ) -> Result<Outcome> {
     let bell = Bell::new(own.home())?;
     let started = Instant::now();
-    let deadline = Deadline::after(wait.unwrap_or(ONE_TRY));
+    let deadline = wait.map_or_else(|| one_try(own), Deadline::after);
     let mut why = "it was not reached yet".to_owned();
     while !outbox.is_settled(number)? {
         let Some(left) = deadline.remaining() else {
@@ -101,6 +103,10 @@ fn unless_dropped(
     Ok(if is_dropped { Outcome::Dropped } else { outcome })
 }
 
+fn one_try(own: &Own) -> Deadline {
+    Deadline::after(if own.proxy().is_some() { ONE_PROXIED_TRY } else { ONE_TRY })
+}
+
 /// What a visit to a peer moved.
 #[derive(Default)]
 pub struct Fetched {
@@ -118,10 +124,10 @@ pub struct Fetched {
 /// long.
 pub fn fetch(own: &Own, peer: &Peer) -> Result<Fetched> {
     let mut fetched = Fetched { delivered: push_messages(own, peer)?, ..Fetched::default() };
-    let (profile, held) = (OwnProfile::at_port(own.home(), 0)?, flow::held(own, &peer.key)?);
+    let (profile, held) = (OwnProfile::at_port(own, 0)?, flow::held(own, &peer.key)?);
     let opening = [profile.message(), Message::Held(held)];
-    let by = Deadline::after(ONE_TRY);
-    let mut session = dial::dial(own.keys(), &Target::peer(peer, Some(by)), Kind::Pull, &opening)?;
+    let by = one_try(own);
+    let mut session = dial::dial(own, &Target::peer(peer, Some(by)), Kind::Pull, &opening)?;
     flow::receive(&mut session, own, true, || true, |messages| fetched.received += messages.len())?;
     drop(session);
     fetched.files = queued::send_all(own, peer, &mut fetched.troubles)?;
@@ -143,7 +149,7 @@ fn push_messages(own: &Own, peer: &Peer) -> Result<usize> {
     let Some(_lock) = DeliveryLock::take(own.home(), &peer.key)? else {
         return Err(Error::failed(format!("another egoat is delivering to {}", peer.name)));
     };
-    deliver_once(own, peer, &mut outbox, Deadline::after(ONE_TRY), false)
+    deliver_once(own, peer, &mut outbox, one_try(own), false)
 }
 
 /// Takes back all that waits for a peer who is blocked; says how many messages and jobs.
@@ -177,9 +183,9 @@ fn deliver_once(own: &Own, peer: &Peer, outbox: &mut Outbox, by: Deadline, stric
 
 fn dial_and_send(own: &Own, peer: &Peer, outbox: &mut Outbox, by: Deadline, strict: bool) -> Result<usize> {
     // Port 0: whoever only says something is not reachable afterwards.
-    let profile = OwnProfile::at_port(own.home(), 0)?;
+    let profile = OwnProfile::at_port(own, 0)?;
     let target = Target::peer(peer, Some(by));
-    let mut session = dial::dial(own.keys(), &target, Kind::Push, &[profile.message()])?;
+    let mut session = dial::dial(own, &target, Kind::Push, &[profile.message()])?;
     if strict {
         session.set_deadline(Some(by));
     }

@@ -132,5 +132,5 @@ fn dial_peer(shared: &Arc<Shared>, peer: &Peer, kind: Kind, then: Option<Message
     let opening: Vec<Message> = [profile.message()].into_iter().chain(then).collect();
     let target = Target::peer(peer, None);
     // In a thread of its own, as when accepting: what the handshake has touched of the stack goes back to the system.
-    shared.run_apart(|| dial::dial(shared.own().keys(), &target, kind, &opening))
+    shared.run_apart(|| dial::dial(shared.own(), &target, kind, &opening))
 }

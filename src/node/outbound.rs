@@ -2,7 +2,7 @@
 //! to try again.
 
 use std::io::{self, Read};
-use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::net::{Shutdown, TcpStream};
 use std::num::NonZero;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread;
@@ -11,6 +11,7 @@ use std::time::Duration;
 use crate::error::Result;
 use crate::net::dial::{self, Target};
 use crate::net::lane::{self, Parent};
+use crate::net::route::Route;
 use crate::net::session::Session;
 use crate::node::doorbell::LOOK;
 use crate::node::pairing::OwnProfile;
@@ -22,6 +23,7 @@ use crate::transfer::send::{self, Answer, Outbound};
 use crate::transfer::source::Sources;
 use crate::transfer::stream::{self, FileFeed, Spool};
 use crate::transfer::tally::Tally;
+use crate::wire::address::Address;
 use crate::wire::message::{Kind, Message, PIECE};
 
 /// Connections of a transfer, its session among them (DESIGN section 5).
@@ -42,8 +44,8 @@ pub fn usual_streams() -> usize {
 
 /// Dials the peer, for one transfer.
 pub fn dial(own: &Own, peer: &Peer) -> Result<Session> {
-    let profile = OwnProfile::new(own.home(), 0)?;
-    dial::dial(own.keys(), &Target::peer(peer, None), Kind::Files, &[profile.message()])
+    let profile = OwnProfile::new(own, 0)?;
+    dial::dial(own, &Target::peer(peer, None), Kind::Files, &[profile.message()])
 }
 
 /// Sends the files over at most `streams` connections, the session among them. When they are in place on the peer's disk,
@@ -116,15 +118,15 @@ fn send_chunks(session: Session, outbound: &Outbound, streams: usize, ticket: &[
     let worthwhile = (outbound.chunks() / CHUNKS_PER_LANE) as usize;
     let lanes = (streams - 1).min(worthwhile);
     let parent = Parent::of(&session);
-    let address = session.remote_address();
+    let route = session.route().cloned();
     thread::scope(|scope| {
         for index in 0..lanes as u8 {
-            let parent = &parent;
+            let (parent, route) = (&parent, &route);
             let run = move || {
-                let Some(address) = address else { return };
+                let Some(route) = route else { return };
                 let dial = || {
                     let keep = |stream: &TcpStream| outbound.keep_closer(stream);
-                    lane::dial(address, parent, ticket, index, keep).ok()
+                    lane::dial(route, parent, ticket, index, keep).ok()
                 };
                 let again = || {
                     thread::sleep(AGAIN);
@@ -154,9 +156,9 @@ pub fn send_pipe(
     transfer: [u8; 16],
     spool: &mut Spool,
     tally: &Tally,
-) -> Result<Option<SocketAddr>> {
+) -> Result<Option<Address>> {
     let mut session = dial(own, peer)?;
-    let address = session.remote_address();
+    let address = session.route().map(Route::address);
     match send::offer_stream(&mut session, transfer, manifest, tally)? {
         Some(from) => stream::send(session, spool, from, tally)?,
         None => {

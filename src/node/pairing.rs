@@ -51,15 +51,15 @@ pub struct OwnProfile {
 
 impl OwnProfile {
     /// The name from the home, and the port of the node that runs on it; without one, `otherwise`.
-    pub fn new(home: &Home, otherwise: u16) -> Result<OwnProfile> {
-        let running = node_lock::running(home)?.unwrap_or_default();
+    pub fn new(own: &Own, otherwise: u16) -> Result<OwnProfile> {
+        let running = node_lock::running(own.home())?.unwrap_or_default();
         let port = running.listening.first().map_or(otherwise, |address| address.port());
-        OwnProfile::at_port(home, port)
+        OwnProfile::at_port(own, port)
     }
 
-    /// The name from the home, and a port.
-    pub fn at_port(home: &Home, port: u16) -> Result<OwnProfile> {
-        Ok(OwnProfile { name: home.name()?, port })
+    /// The name from the home, and a port; none behind a proxy, whose address is not ours to be dialled at.
+    pub fn at_port(own: &Own, port: u16) -> Result<OwnProfile> {
+        Ok(OwnProfile { name: own.home().name()?, port: if own.proxy().is_some() { 0 } else { port } })
     }
 
     /// The message.
@@ -189,8 +189,8 @@ fn unknown<'a>(key: PublicKey, addresses: &'a [Address], label: &'a str) -> Targ
 /// One pairing session; gives the name that the other node goes by.
 fn meet(own: &Own, target: &Target) -> Result<Option<String>> {
     // Who pairs will most likely run a node, at the usual port.
-    let profile = OwnProfile::new(own.home(), DEFAULT_PORT)?;
-    let mut session = dial::dial(own.keys(), target, Kind::Pair, &[profile.message()])?;
+    let profile = OwnProfile::new(own, DEFAULT_PORT)?;
+    let mut session = dial::dial(own, target, Kind::Pair, &[profile.message()])?;
     let theirs = Profile::read(&mut session)?;
     session.finish(&Message::Bye)?;
     Ok(theirs.name)

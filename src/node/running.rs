@@ -309,7 +309,7 @@ impl Shared {
 
     /// Who this node says that it is.
     pub fn profile(&self) -> Result<OwnProfile> {
-        OwnProfile::at_port(self.own.home(), self.listening_port)
+        OwnProfile::at_port(&self.own, self.listening_port)
     }
 
     /// Tells whoever runs the node.

@@ -15,6 +15,7 @@ use crate::store::notes::Notes;
 use crate::store::outbox::Outbox;
 use crate::store::queued_files::{Listed, QueuedFiles};
 use crate::text;
+use crate::wire::proxy::Proxy;
 
 /// A home directory that exists.
 #[derive(Clone, Debug)]
@@ -175,8 +176,13 @@ impl Home {
         Ok(file)
     }
 
-    /// Opens the home for its owner; `ask` gives the passphrase if the identity has one.
-    pub fn unlock(self, ask: impl FnOnce() -> Result<String>, report: fn(&str)) -> Result<Own> {
+    /// Opens the home for its owner, who dials through `proxy`; `ask` gives the passphrase if the identity has one.
+    pub fn unlock(
+        self,
+        proxy: Option<Proxy>,
+        ask: impl FnOnce() -> Result<String>,
+        report: fn(&str),
+    ) -> Result<Own> {
         let path = self.identity_path();
         let seed = match identity::load_or_create(&path)? {
             Identity::Open(seed) => seed,
@@ -186,7 +192,7 @@ impl Home {
                 hint: "try again; without it, what is in this home cannot be read".into(),
             })?,
         };
-        Ok(Own(Arc::new(OwnParts { keys: seed.static_keys(), home: self, seed, report })))
+        Ok(Own(Arc::new(OwnParts { keys: seed.static_keys(), home: self, seed, proxy, report })))
     }
 }
 
@@ -209,10 +215,12 @@ struct OwnParts {
     home: Home,
     seed: Seed,
     keys: StaticKeys,
+    proxy: Option<Proxy>,
     report: fn(&str),
 }
 
-/// A home that its owner has opened: the keys, and the logs that they seal. Cheap to clone, shared by all threads.
+/// A home that its owner has opened: the keys, the logs that they seal, and the proxy that this process dials through.
+/// Cheap to clone, shared by all threads.
 #[derive(Clone)]
 pub struct Own(Arc<OwnParts>);
 
@@ -225,6 +233,11 @@ impl Own {
     /// The static keys of the handshake.
     pub fn keys(&self) -> &StaticKeys {
         &self.0.keys
+    }
+
+    /// What every connection to a peer goes through.
+    pub fn proxy(&self) -> Option<&Proxy> {
+        self.0.proxy.as_ref()
     }
 
     /// This node's public key.

@@ -26,6 +26,11 @@ impl Address {
         self.port
     }
 
+    /// Whether it is an onion service of Tor, whose name nobody else can resolve, or is to be asked for (RFC 7686).
+    pub fn is_onion(&self) -> bool {
+        self.host.trim_end_matches('.').ends_with(".onion")
+    }
+
     /// Whether no name needs to be resolved.
     pub fn ip(&self) -> Option<IpAddr> {
         self.host.parse().ok()

@@ -1,7 +1,8 @@
-//! What goes over a connection and between people: bytes, messages, addresses and links. Pure code: nothing here
+//! What goes over a connection and between people: bytes, messages, addresses, links and proxies. Pure code: nothing here
 //! reads a socket or a file.
 
 pub mod address;
 pub mod codec;
 pub mod link;
 pub mod message;
+pub mod proxy;

@@ -179,7 +179,7 @@ impl Home {
     pub fn cmd<S: AsRef<OsStr>>(&self, args: &[S]) -> Command {
         let mut command = Command::new(EGOAT);
         command.arg("--home").arg(self.dir.path()).args(args).env("TZ", "UTC");
-        for variable in ["EGOAT_HOME", "EGOAT_DOWNLOADS", "EGOAT_PASSPHRASE_FD"] {
+        for variable in ["EGOAT_HOME", "EGOAT_DOWNLOADS", "EGOAT_PASSPHRASE_FD", "EGOAT_PROXY"] {
             command.env_remove(variable);
         }
         command

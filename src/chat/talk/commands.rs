@@ -50,7 +50,7 @@ impl Talk {
             "/invite" => self.invite(),
             "/join" => self.join(rest),
             "/add" => {
-                jobs::ask_key(self.jobs.clone(), address(rest)?);
+                jobs::ask_key(&self.own, self.jobs.clone(), address(rest)?);
                 Ok(())
             }
             "/requests" => self.list_requests(),

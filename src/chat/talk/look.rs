@@ -10,7 +10,7 @@ use crate::chat::notify::Notice;
 use crate::chat::talk::{AWAY, Open, Question, Talk, Transfer};
 use crate::chat::waiting::Waiting;
 use crate::crypto::keys::PublicKey;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::node::event::Event as NodeEvent;
 use crate::store::history::{self, Event};
 use crate::store::home::Own;
@@ -240,7 +240,7 @@ impl Talk {
             NodeEvent::FilesSent { .. } | NodeEvent::TransferDone { .. } | NodeEvent::File { .. } => {}
             NodeEvent::TransferFailed { error, .. } => self.say_error(&error),
             // Presence says as much.
-            NodeEvent::Trouble(Error::Unreachable { .. } | Error::Lost { .. }) => {}
+            NodeEvent::Trouble(error) if error.is_passing() => {}
             NodeEvent::Trouble(error) => self.say_error(&error),
             NodeEvent::Fatal(error) => return Err(error),
             NodeEvent::Paired { .. } | NodeEvent::Request { .. } | NodeEvent::Refusals(_) => {}

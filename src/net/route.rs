@@ -1,0 +1,175 @@
+//! The way to an address: a TCP connection to it, or one to a proxy that makes it. Names are resolved here where there is
+//! no proxy; where there is one, it alone learns them. It leaves out who is at the other end.
+
+use std::io;
+use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+
+use crate::crypto::{base32, sha256};
+use crate::error::{Error, reason};
+use crate::net::deadline::Deadline;
+use crate::net::socks;
+use crate::store::home::Own;
+use crate::wire::address::Address;
+use crate::wire::proxy::Login;
+
+/// A name is resolved, and each address connected to, within this (DESIGN section 1: every wait is bounded).
+const CONNECT: Duration = Duration::from_secs(5);
+/// A proxy connects within this: Tor may have to build a circuit first, and an onion service's is of six relays.
+const PROXIED: Duration = Duration::from_secs(30);
+/// The second of a host's addresses is tried at least this long.
+const LAST_CHANCE: Duration = Duration::from_millis(500);
+
+/// How long a connection may take.
+pub fn patience(own: &Own) -> Duration {
+    if own.proxy().is_some() { PROXIED } else { CONNECT }
+}
+
+/// Why an address cannot be connected to.
+#[derive(Debug)]
+pub enum Blocked {
+    /// Nobody answers there, as the system or the proxy says.
+    Peer(String),
+    /// The proxy is not there, or cannot be used.
+    Proxy(String),
+    /// It is an onion service, and there is no proxy.
+    Onion,
+}
+
+impl Blocked {
+    fn network(cause: &io::Error) -> Blocked {
+        Blocked::Peer(reason(cause))
+    }
+
+    /// What to tell of the peer.
+    pub fn error(self, peer: String) -> Error {
+        match self {
+            Blocked::Peer(why) => Error::Unreachable { peer, why },
+            Blocked::Proxy(why) => Error::Proxy { peer, why },
+            Blocked::Onion => Error::Onion { peer },
+        }
+    }
+}
+
+/// A way that was found, to be taken again.
+#[derive(Clone)]
+pub struct Route {
+    /// Of the other end, or of the proxy.
+    first: SocketAddr,
+    proxied: Option<Proxied>,
+}
+
+/// The second part of the way.
+#[derive(Clone)]
+struct Proxied {
+    /// The proxy as the user calls it.
+    proxy: Address,
+    login: Login,
+    to: Address,
+}
+
+impl Proxied {
+    fn find(own: &Own, to: &Address) -> Option<Proxied> {
+        let proxy = own.proxy()?;
+        let login = proxy.login.clone().unwrap_or_else(|| isolated(own, to));
+        Some(Proxied { proxy: proxy.address.clone(), login, to: to.clone() })
+    }
+
+    fn failed(&self, why: &str) -> String {
+        format!("the proxy {} {why}", self.proxy)
+    }
+}
+
+/// Tor keeps apart what has another user or password (IsolateSOCKSAuth), so each peer gets a circuit of its own, and each
+/// node: nobody sees by their circuit that two peers are talked to by one. Other proxies take any, or want none.
+fn isolated(own: &Own, to: &Address) -> Login {
+    let parts = [b"E-Goat proxy login", &own.key().as_bytes()[..], to.to_string().as_bytes()].concat();
+    Login { user: b"egoat".to_vec(), password: base32::encode(&sha256(&parts)).into_bytes() }
+}
+
+/// A TCP connection that leads to `address`.
+pub fn connect(own: &Own, address: &Address, deadline: Deadline) -> Result<(TcpStream, Route), Blocked> {
+    let proxied = Proxied::find(own, address);
+    let Some(way) = &proxied else {
+        if address.is_onion() {
+            return Err(Blocked::Onion);
+        }
+        let stream = open(address, deadline).map_err(|cause| Blocked::network(&cause))?;
+        let first = stream.peer_addr().map_err(|cause| Blocked::network(&cause))?;
+        return Ok((stream, Route { first, proxied }));
+    };
+    let failed =
+        |cause: io::Error| Blocked::Proxy(way.failed(&format!("cannot be reached: {}", reason(&cause))));
+    let stream = open(&way.proxy, deadline.min(Deadline::after(CONNECT))).map_err(failed)?;
+    let route = Route { first: stream.peer_addr().map_err(failed)?, proxied: proxied.clone() };
+    route.pass(&stream, deadline)?;
+    Ok((stream, route))
+}
+
+impl Route {
+    /// The first part of the way again. It leads to the end after [`Route::pass`].
+    pub fn open_again(&self, wait: Duration) -> Result<TcpStream, Blocked> {
+        TcpStream::connect_timeout(&self.first, wait).map_err(|cause| Blocked::network(&cause))
+    }
+
+    /// The rest of the way, if there is more.
+    pub fn pass(&self, stream: &TcpStream, deadline: Deadline) -> Result<(), Blocked> {
+        let Some(way) = &self.proxied else { return Ok(()) };
+        socks::connect(stream, &way.login, &way.to, deadline).map_err(|failure| match failure {
+            socks::Failure::Proxy(why) => Blocked::Proxy(way.failed(&why)),
+            socks::Failure::Peer(why) => Blocked::Peer(way.failed(&why)),
+        })
+    }
+
+    /// Whether a proxy stands between, which hides how the other end closes.
+    pub fn is_proxied(&self) -> bool {
+        self.proxied.is_some()
+    }
+
+    /// Where it leads.
+    pub fn address(&self) -> Address {
+        self.proxied.as_ref().map_or_else(|| self.first.into(), |way| way.to.clone())
+    }
+}
+
+/// A TCP connection to the first of the host's addresses that takes one; each gets its share of the time.
+fn open(address: &Address, deadline: Deadline) -> io::Result<TcpStream> {
+    let left = |deadline: &Deadline| deadline.remaining().ok_or(io::Error::from(io::ErrorKind::TimedOut));
+    let found = resolve(address, left(&deadline)?)?;
+    let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+    for socket_address in found {
+        match TcpStream::connect_timeout(&socket_address, left(&deadline).unwrap_or(LAST_CHANCE).min(CONNECT))
+        {
+            Ok(stream) => return Ok(stream),
+            Err(cause) => last = cause,
+        }
+    }
+    Err(last)
+}
+
+/// The system's resolver has no deadline of its own, so it gets a thread that may be left behind.
+fn resolve(address: &Address, wait: Duration) -> io::Result<Vec<SocketAddr>> {
+    if let Some(ip) = address.ip() {
+        return Ok(vec![SocketAddr::new(ip, address.port())]);
+    }
+    let (answer, waiting) = mpsc::channel();
+    let (host, port) = (address.host().to_owned(), address.port());
+    thread::Builder::new().name("resolver".into()).spawn(move || {
+        let found = (host.as_str(), port).to_socket_addrs().map(Iterator::collect);
+        // Nobody waits any more when the time was over: then the answer is of no use.
+        let _ = answer.send(found);
+    })?;
+    match waiting.recv_timeout(wait) {
+        Ok(Ok(addresses)) => Ok(addresses),
+        Ok(Err(_)) => Err(io::Error::new(io::ErrorKind::NotFound, "the name does not resolve")),
+        Err(_) => Err(io::Error::new(io::ErrorKind::TimedOut, "the name could not be resolved in time")),
+    }
+}
+
+/// Whether `address`, which was typed without a port or a dot, is rather a mistyped name of a peer: a name that does not
+/// resolve. With a proxy none does.
+pub fn is_unknown_name(own: &Own, address: &Address) -> bool {
+    address.ip().is_none() && (own.proxy().is_some() || resolve(address, CONNECT).is_err())
+}
