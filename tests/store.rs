@@ -431,6 +431,9 @@ proptest! {
             let since = given(&mut since);
             let first = all.iter().position(|seq| *seq >= wanted).unwrap_or(all.len());
             prop_assert!(all.ends_with(&since) && since.len() >= all.len() - first);
+            let mut behind = reader(&path);
+            behind.skip_behind(wanted.wrapping_sub(1)).unwrap();
+            prop_assert_eq!(given(&mut behind), &all[first..]);
         }
         prop_assert_eq!(told(), [""; 0]);
     }

@@ -1,17 +1,22 @@
 //! The histories of several peers as one stream in the order of time, now and as they grow.
 
+use std::collections::HashMap;
+
 use crate::chat::line::Line;
+use crate::crypto::keys::PublicKey;
 use crate::error::Result;
 use crate::store::history::{self, Event};
 use crate::store::home::Own;
-use crate::store::log::Reader;
+use crate::store::log::{Position, Reader};
 use crate::store::peers::{Peer, Peers};
 
 /// One peer's history, and the record that is next.
 struct Stream {
     peer: Peer,
     reader: Reader,
-    next: Option<(u64, Vec<u8>)>,
+    next: Option<(Position, Vec<u8>)>,
+    /// Where the last record is that was given.
+    given: Option<Position>,
     /// Nothing more was there when it was last read.
     dry: bool,
 }
@@ -19,7 +24,11 @@ struct Stream {
 impl Stream {
     fn fill(&mut self) -> Result<()> {
         if self.next.is_none() && !self.dry {
-            self.next = self.reader.read()?.map(|record| (record.seq, record.body.to_vec()));
+            let read = self.reader.read()?.map(|record| (record.seq, record.body.to_vec()));
+            self.next = match read {
+                Some((seq, body)) => self.reader.position(seq)?.map(|position| (position, body)),
+                None => None,
+            };
             self.dry = self.next.is_none();
         }
         Ok(())
@@ -27,7 +36,7 @@ impl Stream {
 }
 
 /// Where to begin in each history.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub enum Begin {
     /// At its first record.
     Start,
@@ -35,6 +44,8 @@ pub enum Begin {
     Since(u64),
     /// With its last records, as many as this at the least.
     Last(usize),
+    /// Behind these places; at the first record of a history of which none is known, or that was started anew since.
+    Behind(HashMap<PublicKey, Position>),
 }
 
 /// Reads histories together.
@@ -52,7 +63,9 @@ impl Conversation {
         let mut conversation =
             Conversation { own: own.clone(), begin, only: only.cloned(), streams: Vec::new() };
         conversation.look()?;
-        conversation.begin = Begin::Start;
+        if !matches!(conversation.begin, Begin::Behind(_)) {
+            conversation.begin = Begin::Start;
+        }
         Ok(conversation)
     }
 
@@ -68,12 +81,13 @@ impl Conversation {
                 Some(stream) => stream.peer = peer,
                 None => {
                     let mut reader = self.own.read_history(&peer.key);
-                    match self.begin {
+                    match &self.begin {
                         Begin::Start => {}
-                        Begin::Since(micros) => reader.skip_to(micros)?,
-                        Begin::Last(count) => reader.skip_to_last(count)?,
+                        Begin::Since(micros) => reader.skip_to(*micros)?,
+                        Begin::Last(count) => reader.skip_to_last(*count)?,
+                        Begin::Behind(all) => all.get(&peer.key).map_or(Ok(()), |at| reader.resume(*at))?,
                     }
-                    self.streams.push(Stream { peer, reader, next: None, dry: false });
+                    self.streams.push(Stream { peer, reader, next: None, given: None, dry: false });
                 }
             }
         }
@@ -92,14 +106,20 @@ impl Conversation {
             stream.fill()?;
         }
         let waiting = self.streams.iter_mut().filter(|stream| stream.next.is_some());
-        let Some(stream) = waiting.min_by_key(|stream| stream.next.as_ref().map(|(seq, _)| *seq)) else {
+        let Some(stream) = waiting.min_by_key(|stream| stream.next.as_ref().map(|(at, _)| at.seq)) else {
             return Ok(false);
         };
-        let Some((seq, body)) = stream.next.take() else { return Ok(false) };
+        let Some((position, body)) = stream.next.take() else { return Ok(false) };
         if let Ok(event) = history::decode(&body) {
-            show(&stream.peer, seq, event)?;
+            show(&stream.peer, position.seq, event)?;
         }
+        stream.given = Some(position);
         Ok(true)
+    }
+
+    /// How far each history was given, of those of which something was.
+    pub fn given(&self) -> impl Iterator<Item = (PublicKey, Position)> {
+        self.streams.iter().filter_map(|stream| Some((stream.peer.key, stream.given?)))
     }
 }
 

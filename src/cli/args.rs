@@ -347,6 +347,9 @@ pub struct Log {
     /// only what contains TEXT
     #[argh(option, arg_name = "text")]
     pub grep: Option<String>,
+    /// only what is new since the last time with this FILE, which is made at first and notes how far was printed
+    #[argh(option, arg_name = "file")]
+    pub cursor: Option<String>,
 }
 
 /// Show what waits to be delivered, and manage it.

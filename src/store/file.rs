@@ -163,10 +163,25 @@ pub fn sync_dir(dir: &Path) -> io::Result<()> {
 /// Callers hold the lock that keeps two writers apart, so the temporary name is free or left over from a crash.
 pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let temporary = path.with_extension("new");
-    let mut file = private().write(true).create(true).truncate(true).open(&temporary)?;
+    let file = private().write(true).create(true).truncate(true).open(&temporary)?;
+    put_in_place(file, &temporary, path, bytes)
+}
+
+/// The same for a file that the user has named: what stands beside it is not ours, but for `FILE.new`, which a crash may
+/// have left, or somebody else have put there to lead elsewhere.
+pub fn replace_named(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut temporary = path.as_os_str().to_owned();
+    temporary.push(".new");
+    let temporary = PathBuf::from(temporary);
+    let _ = fs::remove_file(&temporary);
+    let file = private().write(true).create_new(true).open(&temporary)?;
+    put_in_place(file, &temporary, path, bytes)
+}
+
+fn put_in_place(mut file: File, temporary: &Path, path: &Path, bytes: &[u8]) -> io::Result<()> {
     file.write_all(bytes)?;
     file.sync_all()?;
-    fs::rename(&temporary, path)?;
+    fs::rename(temporary, path)?;
     sync_dir(parent(path))
 }
 

@@ -20,7 +20,7 @@ mod record;
 
 use std::fs::File;
 
-pub use crate::store::log::reader::{Reader, Record};
+pub use crate::store::log::reader::{Position, Reader, Record};
 pub use crate::store::log::record::{Kind, LogId, MAX_BODY, MAX_SEQ};
 
 use crate::error::{Error, Result};

@@ -16,6 +16,16 @@ pub struct Record<'a> {
     pub body: &'a [u8],
 }
 
+/// A place in a log, behind a record, that stays what it is for as long as the log is the same one: it is known by its first
+/// record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Position {
+    /// The number of the log's first record.
+    pub first: u64,
+    /// The number of the record.
+    pub seq: u64,
+}
+
 /// Bytes that are read through rather than searched.
 const NEAR: u64 = 64 << 10;
 
@@ -28,13 +38,27 @@ pub struct Reader {
     previous: Option<[u8; TAG]>,
     /// The file's length when no good record was found further on: no need to search again before it grows.
     searched: u64,
+    /// The number of the first record, once it was asked for.
+    first: Option<u64>,
+    /// Records up to this number are passed over.
+    behind: u64,
     report: fn(&str),
 }
 
 impl Reader {
     /// Starts before the first record; the log need not exist yet.
     pub fn new(id: LogId, report: fn(&str)) -> Reader {
-        Reader { id, file: None, window: Window::at(HEADER), previous: Some([0; TAG]), searched: 0, report }
+        let window = Window::at(HEADER);
+        Reader {
+            id,
+            file: None,
+            window,
+            previous: Some([0; TAG]),
+            searched: 0,
+            first: None,
+            behind: 0,
+            report,
+        }
     }
 
     /// Another reader of the same log, before its first record.
@@ -48,10 +72,21 @@ impl Reader {
     }
 
     /// Moves so that about the first record with a number of at least `seq` is next: a few earlier ones may be given
-    /// still. Numbers rise, so it is found by bisection.
+    /// still. Numbers rise, so it is found by bisection, of the end first: that is where it mostly is.
     pub fn skip_to(&mut self, seq: u64) -> Result<()> {
         let Some(length) = self.length()? else { return Ok(()) };
         let (mut low, mut high) = (HEADER, length);
+        let mut back = NEAR;
+        while let Some(from) = length.checked_sub(back).filter(|from| *from > HEADER) {
+            match self.first_after(from, length)? {
+                Some((place, found)) if found < seq => {
+                    low = place;
+                    break;
+                }
+                _ => high = from,
+            }
+            back *= 4;
+        }
         while high - low > NEAR {
             let middle = low + (high - low) / 2;
             match self.first_after(middle, length)? {
@@ -61,6 +96,38 @@ impl Reader {
         }
         self.go_to(low);
         Ok(())
+    }
+
+    /// Moves so that the first record with a higher number than `seq` is next.
+    pub fn skip_behind(&mut self, seq: u64) -> Result<()> {
+        self.skip_to(seq.saturating_add(1))?;
+        self.behind = seq;
+        Ok(())
+    }
+
+    /// Moves behind the record of a position; stays at the start of a log that was started anew since.
+    pub fn resume(&mut self, position: Position) -> Result<()> {
+        if self.first()? == Some(position.first) { self.skip_behind(position.seq) } else { Ok(()) }
+    }
+
+    /// The position of the record `seq`; `None` when there is no record at all.
+    pub fn position(&mut self, seq: u64) -> Result<Option<Position>> {
+        Ok(self.first()?.map(|first| Position { first, seq }))
+    }
+
+    /// The number of the first record; of the first good one, should it be damaged.
+    fn first(&mut self) -> Result<Option<u64>> {
+        if self.first.is_none()
+            && let Some(length) = self.length()?
+            && let Some(file) = &self.file
+        {
+            let found = Window::at(HEADER).open_next(&self.id, file)?.map(|found| found.seq);
+            self.first = match found {
+                None => self.first_after(HEADER, length)?.map(|(_, seq)| seq),
+                found => found,
+            };
+        }
+        Ok(self.first)
     }
 
     /// Moves so that the last `count` records are next, or all if there are fewer; some more may come first.
@@ -130,6 +197,9 @@ impl Reader {
                 if self.previous.replace(found.tag).is_some_and(|known| known != found.previous) {
                     self.tell(&format!("a record is missing before byte {place}"));
                 }
+                if found.seq <= self.behind {
+                    continue;
+                }
                 return Ok(Some(Record { seq: found.seq, body: self.window.body(&found) }));
             }
             if !self.skip_damage()? && !self.was_replaced()? {
@@ -174,6 +244,7 @@ impl Reader {
             Ok(file) => {
                 (self.file, self.window) = (Some(file), Window::at(HEADER));
                 (self.previous, self.searched) = (Some([0; TAG]), 0);
+                (self.first, self.behind) = (None, 0);
                 Ok(true)
             }
             Err(cause) if cause.kind() == io::ErrorKind::NotFound => Ok(false),
