@@ -405,8 +405,12 @@ fn unread_messages_of_others_are_counted_and_found() {
     }
     chat.see_input("[carol 2] bob (here)>");
     chat.text("for bob");
+    assert_eq!(alice.run(&["peers", "--unread"]), "carol 2\n");
+    let log = alice.run(&["log", "--unread"]);
+    assert!(log.lines().count() == 2 && log.ends_with(" carol: two\n"), "{log}");
     chat.keys(&["M-a"]);
     let screen = chat.see("carol: two");
+    poll_until("it to be read", || alice.run(&["peers", "--unread"]).is_empty().then_some(()));
     assert!(screen.contains("-- unread\n") || screen.contains("-- unread --"), "{screen}");
     chat.see_input("carol (here)>");
     chat.line("for carol");

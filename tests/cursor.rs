@@ -14,6 +14,7 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use egoat::crypto::keys::PublicKey;
 use egoat::store::home::Own;
 use egoat::store::peers::Peers;
 use egoat::time::now_micros;
@@ -37,20 +38,27 @@ impl Reading {
 
     /// A message from the peer for each text.
     fn receive(&self, peer: &str, texts: &[impl AsRef<str>]) {
-        let key = Peers::load(self.own.home()).unwrap().by_name(peer).unwrap().key;
         let mut number = now_micros();
         let mut messages = Vec::new();
         for text in texts {
             number += 1;
             messages.push((number, text.as_ref().as_bytes().to_vec()));
         }
-        let stored = self.own.history(&key).unwrap().store_received(&messages).unwrap();
+        let stored = self.own.history(&self.key(peer)).unwrap().store_received(&messages).unwrap();
         assert_eq!(stored.len(), texts.len());
     }
 
+    fn key(&self, peer: &str) -> PublicKey {
+        Peers::load(self.own.home()).unwrap().by_name(peer).unwrap().key
+    }
+
     fn history(&self, peer: &str) -> PathBuf {
-        let key = Peers::load(self.own.home()).unwrap().by_name(peer).unwrap().key;
-        self.own.home().history_path(&key)
+        self.own.home().history_path(&self.key(peer))
+    }
+
+    /// Does as a chat in which the conversation is open.
+    fn read(&self, peer: &str) {
+        self.own.notes().unwrap().set_read(&self.key(peer), now_micros()).unwrap();
     }
 
     fn cursor(&self) -> String {
@@ -115,7 +123,7 @@ fn the_file_is_what_the_manual_says() {
     reading.receive("bob", &["b1", "b2"]);
     let log = reading.home.run(&["--json", "log", "--cursor", &reading.cursor()]);
     let times: Vec<u64> = log.lines().map(|line| common::json_number(line, "time")).collect();
-    let key = Peers::load(reading.own.home()).unwrap().by_name("bob").unwrap().key;
+    let key = reading.key("bob");
     let text = fs::read_to_string(reading.cursor()).unwrap();
     assert_eq!(text, format!("E-Goat cursor 1\n{key} {} {}\n", times[0], times[1]));
     let mode = fs::metadata(reading.cursor()).unwrap().permissions().mode();
@@ -316,7 +324,7 @@ fn a_peer_that_is_renamed_or_comes_back_keeps_its_place() {
     reading.home.run(&["peers", "rename", "bob", "robert"]);
     reading.receive("robert", &["b2"]);
     assert_eq!(reading.log(&[]), ["b2"]);
-    let key = Peers::load(reading.own.home()).unwrap().by_name("robert").unwrap().key.to_string();
+    let key = reading.key("robert").to_string();
     reading.home.run(&["peers", "remove", "robert"]);
     assert_eq!(reading.log(&[]), [""; 0]);
     // Back while it is followed.
@@ -379,4 +387,50 @@ fn a_file_that_is_something_else_is_left_alone() {
     // Where nothing can be written, it is said.
     let error = reading.home.fails(&["log", "--cursor", "/nowhere/cursor"], 74);
     assert!(error.contains("cannot write /nowhere/cursor"), "{error}");
+}
+
+#[test]
+fn what_was_not_read_in_chat_is_listed_and_stays_unread() {
+    let reading = Reading::new(&["bob", "carol", "dave"]);
+    let unread = |args: &[&str]| {
+        let log = reading.home.run(&[&["--json", "log", "--unread"], args].concat());
+        log.lines().map(|line| json_text(line, "text")).collect::<Vec<_>>()
+    };
+    assert_eq!((reading.home.run(&["peers", "--unread"]), unread(&[])), (String::new(), vec![]));
+    reading.receive("bob", &["b1", "b2"]);
+    reading.receive("carol", &["c1"]);
+    reading.read("bob");
+    reading.receive("bob", &["b3", "b4"]);
+    // What is said and sent from here is nothing to be read.
+    let bob = reading.key("bob");
+    let mut history = reading.own.history(&bob).unwrap();
+    history.store_files(false, &[(1, "ours".into())]).unwrap();
+    history.store_files(true, &[(1, "/theirs".into())]).unwrap();
+    let before = fs::read(reading.own.home().notes_path()).unwrap();
+    for _ in 0..2 {
+        assert_eq!(reading.home.run(&["peers", "--unread"]), "bob 3\ncarol 1\n");
+        assert_eq!(unread(&["carol"]), ["c1"]);
+        let log = reading.home.run(&["log", "--unread"]);
+        let ends = [" carol: c1", " bob: b3", " bob: b4", " * bob sent /theirs (1 B)"];
+        assert!(log.lines().zip(ends).all(|(line, end)| line.ends_with(end)), "{log}");
+        assert_eq!(log.lines().count(), 4);
+    }
+    assert_eq!(
+        reading.home.run(&["--json", "peers", "--unread"]),
+        "{\"event\":\"unread\",\"peer\":\"bob\",\"count\":3}\n{\"event\":\"unread\",\"peer\":\"carol\",\"count\":1}\n"
+    );
+    assert_eq!(unread(&["--limit", "1", "carol"]), ["c1"]);
+    assert_eq!(unread(&["--grep", "b"]), ["b3", "b4"]);
+    assert_eq!(fs::read(reading.own.home().notes_path()).unwrap(), before, "the marks are where they were");
+    let mut follower = Process::start(reading.home.cmd(&["--json", "log", "--follow", "--unread", "carol"]));
+    assert_eq!(next_text(&mut follower), "c1");
+    reading.receive("carol", &["c2"]);
+    assert_eq!(next_text(&mut follower), "c2");
+    reading.read("bob");
+    reading.read("carol");
+    assert_eq!((reading.home.run(&["peers", "--unread"]), unread(&[])), (String::new(), vec![]));
+    reading.receive("dave", &numbered(0, 1500));
+    assert_eq!(reading.home.run(&["peers", "--unread"]), "dave 999\n");
+    reading.home.fails(&["peers", "--unread", "list"], 2);
+    reading.home.fails(&["log", "--unread", "--cursor", &reading.cursor()], 2);
 }

@@ -222,6 +222,9 @@ pub struct Join {
 #[derive(FromArgs)]
 #[argh(subcommand, name = "peers", help_triggers("-h", "--help"))]
 pub struct Peers {
+    /// list who has said something that was not read in chat, and how many messages and files
+    #[argh(switch)]
+    pub unread: bool,
     /// what to do; list when missing
     #[argh(subcommand)]
     pub action: Option<PeersAction>,
@@ -350,6 +353,9 @@ pub struct Log {
     /// only what is new since the last time with this FILE, which is made at first and notes how far was printed
     #[argh(option, arg_name = "file")]
     pub cursor: Option<String>,
+    /// only what has arrived since it was last read in chat
+    #[argh(switch)]
+    pub unread: bool,
 }
 
 /// Show what waits to be delivered, and manage it.

@@ -1,6 +1,6 @@
 //! `egoat log`: what was said.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::path::Path;
 use std::time::Instant;
 
@@ -9,10 +9,12 @@ use crate::chat::line::Line;
 use crate::cli::args::Log;
 use crate::cli::output::{self, Output};
 use crate::cli::who;
+use crate::crypto::keys::PublicKey;
 use crate::error::{Error, Result};
 use crate::node::doorbell::{Bell, LOOK};
 use crate::store::cursor::Cursor;
 use crate::store::home::Own;
+use crate::store::log::Position;
 use crate::text;
 use crate::time::{Zone, now_micros};
 
@@ -28,14 +30,18 @@ pub fn log(own: &Own, out: Output, args: &Log) -> Result<()> {
     let (since, limit) = match &place.cursor {
         Some(cursor) if !cursor.is_new() => (None, None),
         Some(_) => (since, args.limit),
-        None => (since, args.limit.or((args.follow && since.is_none()).then_some(FOLLOWED))),
+        None if args.unread || since.is_some() => (since, args.limit),
+        None => (since, args.limit.or(args.follow.then_some(FOLLOWED))),
     };
     let wanted = args.grep.as_deref().unwrap_or_default().as_bytes();
     let is_wanted = |seq: u64, line: &Line| {
-        since.is_none_or(|since| seq >= since) && conversation::contains(&line.event, wanted)
+        since.is_none_or(|since| seq >= since)
+            && (line.event.is_arrival() || !args.unread)
+            && conversation::contains(&line.event, wanted)
     };
     let begin = match (&place.cursor, since, limit) {
         (Some(cursor), ..) if !cursor.is_new() => Begin::Behind(cursor.positions().clone()),
+        _ if args.unread => Begin::Behind(read_in_chat(own)?),
         (_, Some(since), _) => Begin::Since(since),
         (.., Some(limit)) if wanted.is_empty() => Begin::Last(limit),
         _ => Begin::Start,
@@ -83,6 +89,15 @@ fn time(zone: &Zone, given: &str) -> Result<u64> {
     })
 }
 
+/// How far each history was read in chat.
+fn read_in_chat(own: &Own) -> Result<HashMap<PublicKey, Position>> {
+    let mut read = HashMap::new();
+    for (peer, seq) in own.read_marks()? {
+        read.extend(own.read_history(&peer).position(seq)?.map(|position| (peer, position)));
+    }
+    Ok(read)
+}
+
 /// How far was printed, and where that is noted, if it is.
 struct Place {
     cursor: Option<Cursor>,
@@ -91,6 +106,9 @@ struct Place {
 
 impl Place {
     fn open(args: &Log) -> Result<Place> {
+        if args.cursor.is_some() && args.unread {
+            return Err(Error::usage("--cursor and --unread both say what is new; take one of them"));
+        }
         let cursor = args.cursor.as_deref().map(|path| Cursor::open(Path::new(path))).transpose()?;
         Ok(Place { cursor, noted: Instant::now() })
     }

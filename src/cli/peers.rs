@@ -7,6 +7,7 @@ use crate::crypto::keys::PublicKey;
 use crate::error::{Error, Result};
 use crate::node::doorbell::Bell;
 use crate::node::{delivery, pairing};
+use crate::store::history::{History, MOST_UNREAD};
 use crate::store::home::Own;
 use crate::store::node_lock;
 use crate::store::peers::{FilesPolicy, Peer, Peers};
@@ -17,6 +18,9 @@ use crate::wire::address::Address;
 use crate::wire::link::Link;
 
 pub fn run(own: &Own, out: Output, args: args::Peers) -> Result<()> {
+    if args.unread {
+        return list_unread(own, out, args.action.is_some());
+    }
     let action = args.action.unwrap_or(PeersAction::List(args::PeersList {}));
     let result = match action {
         PeersAction::List(_) => list(own, out),
@@ -63,6 +67,28 @@ fn list(own: &Own, out: Output) -> Result<()> {
     }
     if peers.iter().next().is_none() {
         out.note("no peers yet: `egoat invite` makes a link for somebody, `egoat join` takes theirs");
+    }
+    Ok(())
+}
+
+/// For status bars: nothing is locked, written or rung.
+fn list_unread(own: &Own, out: Output, does_more: bool) -> Result<()> {
+    if does_more {
+        return Err(Error::usage("--unread stands alone behind `egoat peers`"));
+    }
+    let marks = own.read_marks()?;
+    for peer in Peers::load(own.home())?.iter() {
+        let mut reader = own.read_history(&peer.key);
+        if let Some(mark) = marks.get(&peer.key) {
+            reader.skip_behind(*mark)?;
+        }
+        let (count, _) = History::count_arrived(reader, MOST_UNREAD)?;
+        if count > 0 {
+            let (name, count) = (&peer.name, count as u64);
+            out.data(&format!("{name} {count}"), || {
+                Object::event("unread").text("peer", name).number("count", count)
+            })?;
+        }
     }
     Ok(())
 }

@@ -22,6 +22,9 @@ const FILE_RECEIVED: u8 = 3;
 const FILE_SENT: u8 = 4;
 const DROPPED: u8 = 5;
 
+/// More that is unread is not counted.
+pub const MOST_UNREAD: usize = 999;
+
 /// Why a message was not sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Dropped {
@@ -83,6 +86,13 @@ pub enum Event<'a> {
         /// Its name in the transfer.
         path: &'a [u8],
     },
+}
+
+impl Event<'_> {
+    /// Whether it came from the peer.
+    pub fn is_arrival(&self) -> bool {
+        matches!(self, Event::Received { .. } | Event::FileReceived { .. })
+    }
 }
 
 /// Parses a record's body.
@@ -238,6 +248,19 @@ impl History {
             }
         }
         Ok(false)
+    }
+
+    /// What `reader` still has: how many messages and files came from the peer, and the number of the last record. It stops
+    /// when there are as many as `most`.
+    pub fn count_arrived(mut reader: Reader, most: usize) -> Result<(usize, Option<u64>)> {
+        let (mut count, mut last) = (0, None);
+        while count < most
+            && let Some(record) = reader.read()?
+        {
+            last = Some(record.seq);
+            count += usize::from(decode(record.body).is_ok_and(|event| event.is_arrival()));
+        }
+        Ok((count, last))
     }
 
     /// Notes that a file is in place, here (`received`) or with the peer.

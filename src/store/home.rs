@@ -1,5 +1,6 @@
 //! The home directory: where it is, what its files are called, and who its owner is.
 
+use std::collections::HashMap;
 use std::env;
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -289,6 +290,11 @@ impl Own {
     /// What the chat keeps for next time.
     pub fn notes(&self) -> Result<Notes> {
         Notes::open(self.log_id(Kind::Notes, &self.key()), self.0.report)
+    }
+
+    /// The last record of each history that a chat has shown.
+    pub fn read_marks(&self) -> Result<HashMap<PublicKey, u64>> {
+        Notes::read_marks(Reader::new(self.log_id(Kind::Notes, &self.key()), self.0.report))
     }
 
     /// Tells the user something that is no error.

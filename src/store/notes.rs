@@ -55,6 +55,15 @@ impl Notes {
         Ok(())
     }
 
+    /// How far each history was read, for those who only look: nothing is locked or made.
+    pub fn read_marks(mut reader: Reader) -> Result<HashMap<PublicKey, u64>> {
+        let mut notes = HashMap::new();
+        while let Some(record) = reader.read()? {
+            let _ = apply(record.body, &mut notes);
+        }
+        Ok(notes.into_iter().filter_map(|(peer, note)| Some((peer, note.read?))).collect())
+    }
+
     /// What was being typed to the peer.
     pub fn draft(&self, peer: &PublicKey) -> &str {
         self.notes.get(peer).map_or("", |note| &note.draft)

@@ -12,7 +12,7 @@ use crate::chat::waiting::Waiting;
 use crate::crypto::keys::PublicKey;
 use crate::error::Result;
 use crate::node::event::Event as NodeEvent;
-use crate::store::history::{self, Event};
+use crate::store::history::{Event, History, MOST_UNREAD};
 use crate::store::home::Own;
 use crate::store::peers::{self, Peer, Peers};
 use crate::store::{node_lock, presence, requests};
@@ -22,8 +22,6 @@ use crate::transfer::tally::Tally;
 /// Lines of a conversation that are shown when it is opened, and the most if more are unread.
 const USUAL: usize = 20;
 const MOST: usize = 200;
-/// More are not counted.
-const MOST_UNREAD: usize = 999;
 /// Strangers are told of this often.
 const QUIET: Duration = Duration::from_secs(10);
 
@@ -63,7 +61,7 @@ impl Talk {
         if let (Event::Dropped { number, .. }, true, Some(open)) = (event, is_open, &mut self.open) {
             open.waiting.drop_message(*number);
         }
-        let is_news = matches!(event, Event::Received { .. } | Event::FileReceived { .. });
+        let is_news = event.is_arrival();
         if is_open || self.is_all {
             let lines = self.transcript.lines(peer, seq, event, self.is_all);
             self.above.push_str(&lines);
@@ -145,17 +143,12 @@ impl Talk {
             let mut reader = self.own.read_history(&peer.key);
             let read = self.notes.read(&peer.key);
             match read {
-                Some(read) => reader.skip_to(read + 1)?,
+                Some(read) => reader.skip_behind(read)?,
                 None => reader.skip_to_last(1)?,
             }
-            let mut count = 0;
-            while let Some(record) = reader.read()? {
-                self.seen.insert(peer.key, record.seq);
-                let is_news = matches!(
-                    history::decode(record.body),
-                    Ok(Event::Received { .. } | Event::FileReceived { .. })
-                );
-                count += usize::from(is_news && read.is_some_and(|read| record.seq > read));
+            let (count, last) = History::count_arrived(reader, usize::MAX)?;
+            if let Some(last) = last.or(read).filter(|last| *last > 0) {
+                self.seen.insert(peer.key, last);
             }
             match read {
                 Some(_) if count > 0 => drop(self.unread.insert(peer.key, count.min(MOST_UNREAD))),
