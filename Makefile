@@ -3,6 +3,9 @@
 PREFIX = /usr/local
 BINDIR = $(PREFIX)/bin
 MANDIR = $(PREFIX)/share/man
+BASHDIR = $(PREFIX)/share/bash-completion/completions
+ZSHDIR = $(PREFIX)/share/zsh/site-functions
+FISHDIR = $(PREFIX)/share/fish/vendor_completions.d
 DESTDIR =
 CARGO = cargo
 # Seconds for each target of `make fuzz`, and which: all of them, if none is named.
@@ -36,15 +39,20 @@ bench:
 	$(CARGO) bench --locked --bench figures --bench transfer
 
 install:
-	install -d $(DESTDIR)$(BINDIR) $(DESTDIR)$(MANDIR)/man1 $(DESTDIR)$(MANDIR)/man5 $(DESTDIR)$(MANDIR)/man7
+	install -d $(DESTDIR)$(BINDIR) $(DESTDIR)$(MANDIR)/man1 $(DESTDIR)$(MANDIR)/man5 $(DESTDIR)$(MANDIR)/man7 \
+	    $(DESTDIR)$(BASHDIR) $(DESTDIR)$(ZSHDIR) $(DESTDIR)$(FISHDIR)
 	install -m 755 target/release/egoat $(DESTDIR)$(BINDIR)/egoat
 	install -m 644 man/egoat.1 $(DESTDIR)$(MANDIR)/man1/egoat.1
 	install -m 644 man/egoat-files.5 $(DESTDIR)$(MANDIR)/man5/egoat-files.5
 	install -m 644 man/egoat-protocol.7 $(DESTDIR)$(MANDIR)/man7/egoat-protocol.7
+	install -m 644 src/cli/completions/egoat.bash $(DESTDIR)$(BASHDIR)/egoat
+	install -m 644 src/cli/completions/_egoat $(DESTDIR)$(ZSHDIR)/_egoat
+	install -m 644 src/cli/completions/egoat.fish $(DESTDIR)$(FISHDIR)/egoat.fish
 
 uninstall:
 	rm -f $(DESTDIR)$(BINDIR)/egoat $(DESTDIR)$(MANDIR)/man1/egoat.1 \
-	    $(DESTDIR)$(MANDIR)/man5/egoat-files.5 $(DESTDIR)$(MANDIR)/man7/egoat-protocol.7
+	    $(DESTDIR)$(MANDIR)/man5/egoat-files.5 $(DESTDIR)$(MANDIR)/man7/egoat-protocol.7 \
+	    $(DESTDIR)$(BASHDIR)/egoat $(DESTDIR)$(ZSHDIR)/_egoat $(DESTDIR)$(FISHDIR)/egoat.fish
 
 clean:
 	$(CARGO) clean

@@ -32,7 +32,7 @@ impl Reading {
             home.run(&["peers", "add", peer, &Home::new(peer).key()]);
         }
         let opened = egoat::store::home::Home::locate(home.path("").to_str()).unwrap();
-        let own = opened.unlock(|| panic!("it has no passphrase"), |_| ()).unwrap();
+        let own = opened.unlock(None, || panic!("it has no passphrase"), |_| ()).unwrap();
         Reading { home, own }
     }
 

@@ -5,7 +5,10 @@ use argh::FromArgs;
 
 /// Talk and move files directly between two computers, encrypted end to end, with no server in between.
 #[derive(FromArgs)]
-#[argh(help_triggers("-h", "--help"))]
+#[argh(
+    help_triggers("-h", "--help"),
+    note = "{command_name} help COMMAND and {command_name} COMMAND --help tell more of a command."
+)]
 pub struct Egoat {
     /// the directory of identity, peers and messages (default: $EGOAT_HOME, else ~/.local/share/egoat)
     #[argh(option, arg_name = "dir")]
@@ -59,6 +62,8 @@ pub enum Command {
     Id(Id),
     /// See [`Demo`].
     Demo(Demo),
+    /// See [`Completions`].
+    Completions(Completions),
 }
 
 /// Talk, on a terminal or line by line. Starts the node, or works beside a running one.
@@ -262,7 +267,7 @@ pub struct PeersList {}
 #[argh(subcommand, name = "show", help_triggers("-h", "--help"))]
 pub struct PeersShow {
     /// the peer's name
-    #[argh(positional, arg_name = "name")]
+    #[argh(positional, arg_name = "peer")]
     pub name: String,
 }
 
@@ -286,9 +291,9 @@ pub struct PeersAdd {
 #[argh(subcommand, name = "set", help_triggers("-h", "--help"))]
 pub struct PeersSet {
     /// the peer's name
-    #[argh(positional, arg_name = "name")]
+    #[argh(positional, arg_name = "peer")]
     pub name: String,
-    /// files=ask|accept|refuse, max-file=SIZE, quota=SIZE, dir=PATH, blocked or verified; OPTION= takes it away
+    /// files=ask|accept|refuse, max-file=SIZE, quota=SIZE, dir=PATH, blocked|verified; OPTION= takes it away
     #[argh(positional, arg_name = "option")]
     pub options: Vec<String>,
 }
@@ -298,7 +303,7 @@ pub struct PeersSet {
 #[argh(subcommand, name = "rename", help_triggers("-h", "--help"))]
 pub struct PeersRename {
     /// its name now
-    #[argh(positional, arg_name = "name")]
+    #[argh(positional, arg_name = "peer")]
     pub name: String,
     /// its name from now on
     #[argh(positional, arg_name = "new")]
@@ -310,7 +315,7 @@ pub struct PeersRename {
 #[argh(subcommand, name = "remove", help_triggers("-h", "--help"))]
 pub struct PeersRemove {
     /// the peer's name
-    #[argh(positional, arg_name = "name")]
+    #[argh(positional, arg_name = "peer")]
     pub name: String,
 }
 
@@ -341,7 +346,7 @@ pub struct Log {
     /// go on printing what comes; begins with the last 10
     #[argh(switch, short = 'f')]
     pub follow: bool,
-    /// only what is newer: a date, a time, or how long ago (2h)
+    /// only what is newer: today|yesterday, a date, a time, or how long ago (2h)
     #[argh(option, arg_name = "time")]
     pub since: Option<String>,
     /// only the last N
@@ -459,3 +464,15 @@ pub struct Id {
 #[derive(FromArgs)]
 #[argh(subcommand, name = "demo", help_triggers("-h", "--help"))]
 pub struct Demo {}
+
+/// Print a script that completes command lines in a shell.
+#[derive(FromArgs)]
+#[argh(subcommand, name = "completions", help_triggers("-h", "--help"))]
+pub struct Completions {
+    /// bash|zsh|fish
+    #[argh(positional, arg_name = "shell")]
+    pub shell: String,
+    /// print what the last word of a command line may become, as the script does; without egoat, behind --
+    #[argh(positional, arg_name = "word")]
+    pub words: Vec<String>,
+}

@@ -2,7 +2,9 @@
 
 mod args;
 mod chat;
+mod completions;
 mod demo;
+mod grammar;
 mod id;
 mod lines;
 mod log;
@@ -25,9 +27,11 @@ use std::process::ExitCode;
 use argh::FromArgs;
 
 use crate::cli::args::{Command, Egoat};
+use crate::cli::grammar::Place;
 use crate::cli::output::Output;
 use crate::error::{Error, Result, lower_first};
 use crate::store::home::{Home, Own};
+use crate::text;
 use crate::wire::proxy::{BadProxy, Proxy};
 
 /// Stands for a lone `-` while argh parses: it takes everything that starts with a dash for an option. No argument of a
@@ -59,22 +63,33 @@ fn parse() -> Result<Option<Egoat>> {
         let argument = argument.into_string().map_err(|bad| {
             Error::usage(format!(
                 "{} is not UTF-8; rename the file to send it",
-                crate::text::clean_line(&bad.to_string_lossy())
+                text::clean_line(&bad.to_string_lossy())
             ))
         })?;
         arguments.push(if argument == "-" { DASH.to_owned() } else { argument });
     }
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    // argh knows no `egoat help say`, and takes `egoat -h say` for something else.
+    let place = Place::behind(&arguments);
+    if place.is_help {
+        return match place.astray {
+            None => output::print(place.level.help.trim_end()).map(|()| None),
+            Some(word) => Err(usage(&format!("unrecognized argument: {word}"))),
+        };
+    }
     match Egoat::from_args(&["egoat"], &arguments) {
         Ok(line) if line.version => {
             output::print(concat!("egoat ", env!("CARGO_PKG_VERSION"))).map(|()| None)
         }
         Ok(line) => Ok(Some(line)),
-        Err(exit) if exit.status.is_ok() => output::print(exit.output.trim_end()).map(|()| None),
-        Err(exit) => Err(Error::Usage {
-            what: lower_first(&words(&exit.output.replace(DASH, "-"))),
-            hint: Some("`egoat --help` lists the commands, `egoat COMMAND --help` the options of one".into()),
-        }),
+        Err(exit) => Err(usage(&exit.output)),
+    }
+}
+
+fn usage(what: &str) -> Error {
+    Error::Usage {
+        what: lower_first(&words(&what.replace(DASH, "-"))),
+        hint: Some("`egoat --help` lists the commands, `egoat COMMAND --help` the options of one".into()),
     }
 }
 
@@ -85,15 +100,17 @@ fn words(text: &str) -> String {
 
 fn run(line: Egoat) -> Result<()> {
     let out = Output { json: line.json, quiet: line.quiet };
-    let home = Home::locate(line.home.as_deref())?;
-    let command = line.command.unwrap_or(Command::Chat(args::Chat::default()));
-    if let Command::Demo(_) = command {
-        return demo::run(out);
+    match line.command.unwrap_or(Command::Chat(args::Chat::default())) {
+        Command::Completions(args) => completions::run(&args),
+        Command::Demo(_) => demo::run(out),
+        command => {
+            let home = Home::locate(line.home.as_deref())?;
+            let proxy = proxy(line.proxy)?;
+            let passphrases = passphrase::Source::from_environment()?;
+            let own = home.unlock(proxy, || passphrases.current(), output::warn)?;
+            dispatch(&own, out, &passphrases, command)
+        }
     }
-    let proxy = proxy(line.proxy)?;
-    let passphrases = passphrase::Source::from_environment()?;
-    let own = home.unlock(proxy, || passphrases.current(), output::warn)?;
-    dispatch(&own, out, &passphrases, command)
 }
 
 /// The proxy of `--proxy`, else of the environment. What is wrong with it is told without it: it may have a password in it.
@@ -122,6 +139,7 @@ fn dispatch(own: &Own, out: Output, passphrases: &passphrase::Source, command: C
         Command::Fetch(_) => outbox::fetch(own, out),
         Command::Partial(args) => partial::run(own, out, args),
         Command::Id(args) => id::run(own, out, passphrases, &args),
-        Command::Demo(_) => demo::run(out),
+        // They need no home, and have run.
+        Command::Completions(_) | Command::Demo(_) => Ok(()),
     }
 }

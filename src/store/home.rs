@@ -18,7 +18,7 @@ use crate::store::queued_files::{Listed, QueuedFiles};
 use crate::text;
 use crate::wire::proxy::Proxy;
 
-/// A home directory that exists.
+/// A home directory.
 #[derive(Clone, Debug)]
 pub struct Home {
     dir: PathBuf,
@@ -33,6 +33,15 @@ fn variable(name: &str) -> Option<PathBuf> {
 impl Home {
     /// Finds the home directory, and makes it with its folders if it is not there yet.
     pub fn locate(flag: Option<&str>) -> Result<Home> {
+        let home = Home::find(flag)?;
+        for folder in [home.dir.clone(), home.dir.join("history"), home.dir.join("outbox")] {
+            file::create_private_dir(&folder).map_err(Error::disk("create", &folder))?;
+        }
+        Ok(home)
+    }
+
+    /// Finds the home directory, which need not be there.
+    pub fn find(flag: Option<&str>) -> Result<Home> {
         let named = flag.map(PathBuf::from).or_else(|| variable("EGOAT_HOME"));
         let explicit = named.is_some();
         let found = || {
@@ -44,9 +53,6 @@ impl Home {
             what: "no home directory: neither HOME nor EGOAT_HOME is set".into(),
             hint: Some("name one with --home DIR".into()),
         })?;
-        for folder in [dir.clone(), dir.join("history"), dir.join("outbox")] {
-            file::create_private_dir(&folder).map_err(Error::disk("create", &folder))?;
-        }
         Ok(Home { dir, explicit })
     }
 

@@ -7,6 +7,7 @@
 pub mod disk;
 pub mod files;
 pub mod gate;
+pub mod help;
 pub mod json;
 pub mod lan;
 pub mod proxy;

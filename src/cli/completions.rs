@@ -1,0 +1,90 @@
+//! `egoat completions`: the scripts that complete command lines in a shell, and what may stand at the end of a line,
+//! which the scripts ask for. They know nothing of the grammar, so that they fit every version of the program.
+
+use crate::cli::args;
+use crate::cli::grammar::Place;
+use crate::cli::{DASH, output};
+use crate::error::{Error, Result};
+use crate::store::home::{Home, user_home};
+use crate::store::peers::Peers;
+
+const SCRIPTS: [(&str, &str); 3] = [
+    ("bash", include_str!("completions/egoat.bash")),
+    ("zsh", include_str!("completions/_egoat")),
+    ("fish", include_str!("completions/egoat.fish")),
+];
+
+/// What the shells know how to complete, by the names of arguments.
+const OF_THE_SHELL: [(&str, &str); 3] = [("file", ":files"), ("dir", ":dirs"), ("program", ":programs")];
+
+/// Prints a script, or what the scripts ask for.
+pub fn run(args: &args::Completions) -> Result<()> {
+    let script = SCRIPTS.iter().find(|(shell, _)| *shell == args.shell);
+    let (_, script) = script.ok_or_else(|| Error::usage("there are completions for bash, zsh and fish"))?;
+    let words: Vec<&str> = args.words.iter().map(|word| if word == DASH { "-" } else { word }).collect();
+    let Some((last, before)) = words.split_last() else { return output::print(script.trim_end()) };
+    for (word, about) in candidates(last, before) {
+        // One line each, without what a shell's own syntax of such lists would have to quote.
+        output::print(&if about.is_empty() { word } else { format!("{word}\t{about}") })?;
+    }
+    Ok(())
+}
+
+/// What may stand in the place of the last word.
+fn candidates(last: &str, before: &[&str]) -> Vec<(String, String)> {
+    let place = Place::behind(before);
+    if place.astray.is_some() {
+        return Vec::new();
+    }
+    if place.takes_options() && last.starts_with('-') {
+        return place.options().map(|option| (option.name.clone(), option.about.clone())).collect();
+    }
+    let commands = place.level.commands.iter().filter(|_| place.takes_options());
+    let mut found: Vec<_> = commands.map(|entry| (entry.name.clone(), entry.about.clone())).collect();
+    if let Some((name, about)) = place.next().filter(|_| !place.is_help) {
+        let of_the_shell = OF_THE_SHELL.iter().filter(|(argument, _)| *argument == name);
+        let saved = if name == "peer" { peers(place.home) } else { Vec::new() };
+        let plain = of_the_shell.map(|(_, kind)| (*kind).to_owned()).chain(saved).chain(choices(about));
+        found.extend(plain.map(|word| (word, String::new())));
+    }
+    found
+}
+
+/// The words between which a help text leaves the choice, written `ask|accept|refuse`, and the beginnings of such as
+/// `quota=SIZE`. What is in capitals stands for something else.
+fn choices(about: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    for word in about.split([' ', ',', ';', '(', ')']).filter(|word| word.contains(['|', '='])) {
+        let (name, values) = word.split_at(word.find('=').map_or(0, |at| at + 1));
+        let is_choice = |word: &str| !word.starts_with(|c: char| c.is_ascii_uppercase());
+        let values = values.split('|').map(|value| if is_choice(value) { value } else { "" });
+        found.extend(
+            values.map(|value| format!("{name}{value}")).filter(|word| is_choice(word) && !word.is_empty()),
+        );
+    }
+    found
+}
+
+/// The saved peers. Nothing is made or unlocked for that, and whoever presses Tab is not told what went wrong.
+fn peers(home: Option<&str>) -> Vec<String> {
+    // The shell passes on what was typed.
+    let below = home.and_then(|home| home.strip_prefix("~/")).and_then(|rest| Some(user_home()?.join(rest)));
+    let named = below.as_ref().and_then(|path| path.to_str()).or(home);
+    let peers = Home::find(named).and_then(|home| Peers::load(&home));
+    peers.iter().flat_map(Peers::iter).map(|peer| peer.name.clone()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_choice_is_read_from_the_help() {
+        assert_eq!(choices("bash|zsh|fish"), ["bash", "zsh", "fish"]);
+        assert_eq!(
+            choices("files=ask|refuse, max-file=SIZE, blocked|verified; OPTION= takes it away"),
+            ["files=ask", "files=refuse", "max-file=", "blocked", "verified"]
+        );
+        assert!(choices("a peer, HOST:PORT or a link; DIR|FILE").is_empty());
+    }
+}
