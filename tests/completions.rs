@@ -86,7 +86,7 @@ fn all_shells_offer_commands_options_peers_and_values() {
         ("pe", &["peers"]),
         ("se", &["send", "serve"]),
         ("--q", &["--quiet"]),
-        ("-q --", &["--help", "--home", "--json", "--version"]),
+        ("-q --", &["--help", "--home", "--json", "--proxy", "--version"]),
         ("peers re", &["remove", "rename", "requests"]),
         ("outbox ", &["cancel", "list", "retry"]),
         ("say b", &["bea", "bob", "bob@work"]),

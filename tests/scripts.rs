@@ -62,6 +62,10 @@ fn failures_say_nothing_on_stdout_and_have_their_status() {
         (2, &["join"]),
         (2, &["join", "egoat:abc"]),
         (69, &["join", &link]),
+        (2, &["--proxy", "http://127.0.0.1:1", "id"]),
+        (69, &["--proxy", "socks5://127.0.0.1:1", "say", &closed, "hi"]),
+        (2, &["completions", "frob"]),
+        (2, &["help", "frob"]),
         (2, &["peers", "show", "nobody"]),
         (2, &["peers", "add", "x", "y"]),
         (2, &["peers", "rename", "nobody", "x"]),
@@ -254,6 +258,7 @@ fn messages(printed: &mut Printed, alice: &Home, bob: &Home, node: &mut Node) ->
     bob.run(&["say", "alice", "hello"]);
     printed.until(node, "delivered");
     printed.until(&mut alice_node, "received");
+    printed.of(alice, &["peers", "--unread"]);
     alice_node.kill9();
     printed.until(node, "disconnected");
     alice_node.addr.clone()
