@@ -130,6 +130,13 @@ pub enum Error {
     },
     /// The user stopped a transfer.
     Stopped,
+    /// A layer that was looked at does not work, as was printed.
+    Unwell {
+        /// Which.
+        layer: &'static str,
+        /// The exit status that says so.
+        code: u8,
+    },
     /// A node already serves this home.
     NodeRunning {
         /// The home.
@@ -192,6 +199,7 @@ impl Error {
                     1
                 }
             }
+            Error::Unwell { code, .. } => *code,
             Error::Queued { .. } => 75,
             Error::Protocol { .. } => 76,
             Error::Refused { .. } | Error::ChangedKey { .. } | Error::UnknownKey { .. } => 77,
@@ -284,6 +292,7 @@ impl fmt::Display for Error {
             }
             Error::Queued { peer, why } => write!(f, "not delivered to {peer} in time: {why}"),
             Error::Remote { peer, why, .. } => write!(f, "{peer} could not finish the transfer: {why}"),
+            Error::Unwell { layer, .. } => write!(f, "the first layer that fails is {layer}"),
             Error::Stopped => f.write_str("it was stopped here"),
             Error::NodeRunning { home } => write!(f, "a node already runs on {}", home.display()),
             Error::Listen { address, cause } => write!(f, "cannot listen on {address}: {}", reason(cause)),

@@ -5,10 +5,11 @@
 
 mod common;
 
-use common::{EGOAT, Home, Node, PATIENCE, Process, finish, json_number, json_text, poll_until};
+use common::{Dead, EGOAT, Home, Node, PATIENCE, Process, finish, json_number, json_text, poll_until};
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -26,9 +27,12 @@ struct Microsocks {
 
 impl Microsocks {
     fn start(options: &[&str]) -> Microsocks {
-        // The port is free until somebody else takes it; then it ends at once, and another one is tried.
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        // Below those that the system gives away. If the port is in use all the same, the program ends, and another port is
+        // tried.
         poll_until("microsocks (Debian: microsocks)", || {
-            let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port().to_string();
+            let number = std::process::id() * 16 + COUNT.fetch_add(1, Ordering::Relaxed);
+            let port = (10_000 + number % 20_000).to_string();
             let mut child = Command::new("microsocks")
                 .args(["-i", "127.0.0.1", "-p", &port])
                 .args(options)
@@ -506,18 +510,19 @@ fn a_slow_proxy_is_waited_for_but_not_for_ever() {
 
 #[test]
 fn a_proxy_and_a_peer_that_are_away_are_told_apart() {
-    let proxy = Microsocks::start(&[]);
-    let (_alice, mut node, bob, at) = acquainted("localhost");
-    node.kill9();
+    let (proxy, dead) = (Microsocks::start(&[]), Dead::new());
+    let (alice, bob) = (Home::new("alice"), Home::new("bob"));
+    bob.run(&["peers", "add", "alice", &alice.key(), &dead.addr]);
     let file = bob.file("f", b"x");
     let (_, said) = ends(&bob, &format!("socks5://{}", proxy.addr), &["send", "alice", &file], 69);
-    let expected =
-        format!("cannot reach alice: {at}: the proxy {} says that the connection was refused", proxy.addr);
+    let expected = format!(
+        "cannot reach alice: {}: the proxy {} says that the connection was refused",
+        dead.addr, proxy.addr
+    );
     assert!(said.contains(&expected) && said.contains("hint: is `egoat serve` running there"), "{said}");
-    let addr = proxy.addr.clone();
-    drop(proxy);
-    let (_, said) = ends(&bob, &format!("socks5://{addr}"), &["send", "alice", &file], 69);
-    let expected = format!("cannot reach alice: the proxy {addr} cannot be reached: connection refused");
+    let (_, said) = ends(&bob, &format!("socks5://{}", dead.addr), &["send", "alice", &file], 69);
+    let expected =
+        format!("cannot reach alice: the proxy {} cannot be reached: connection refused", dead.addr);
     assert!(said.contains(&expected) && said.contains("hint: see that it runs"), "{said}");
     // A peer that closes is not known to be no node: what it has read cannot be seen from here.
     let closing = Leading::to(&server(|stream| assert!(read::<8>(&stream).is_some())), 0);
@@ -618,4 +623,33 @@ fn nothing_is_said_to_the_peer_before_the_proxy_has_answered() {
     ends(&bob, &format!("socks5://{addr}"), &["say", "--wait", "30s", "alice", "x"], 0);
     assert_eq!(alice.received(), ["x"]);
     assert_eq!(early.lock().unwrap()[..], [Err(ErrorKind::WouldBlock)]);
+}
+
+#[test]
+fn the_doctor_looks_at_the_proxy() {
+    let (proxy, dead) = (Microsocks::start(&[]), Dead::new());
+    let url = format!("socks5://{}", proxy.addr);
+    let (_alice, _node, bob, at) = acquainted("localhost");
+    let seen = ends(&bob, &url, &["doctor", "alice"], 0).0;
+    for line in [
+        format!("skipped  dns4      {at}: names are not resolved here, but by the proxy\n"),
+        format!("skipped  dns6      {at}: names are not resolved here, but by the proxy\n"),
+        format!("ok       proxy     {at}: the proxy {} answers\n", proxy.addr),
+        format!("ok       tcp       {at}: connected by the proxy\n"),
+        format!("ok       session   {at}: alice proves its key, and takes this node as a peer\n"),
+    ] {
+        assert!(seen.contains(&line), "{seen}");
+    }
+    let (seen, said) = ends(&bob, &url, &["doctor", &dead.addr], 69);
+    assert!(seen.contains(&format!("\nok       proxy     {}: ", dead.addr)), "{seen}");
+    let refused = format!("\nfailed   tcp       {}: the proxy {} says that the", dead.addr, proxy.addr);
+    assert!(seen.contains(&refused) && said.ends_with("the first layer that fails is tcp\n"), "{seen}{said}");
+    let (seen, _) = ends(&bob, &format!("socks5://{}", dead.addr), &["doctor", "alice"], 69);
+    let away = format!("\nfailed   proxy     {at}: the proxy {} cannot be reached: ", dead.addr);
+    assert!(seen.contains(&away), "{seen}");
+    let onion = bob.ends_with(&["doctor", "xyz.onion"], b"", 69).0;
+    assert!(
+        onion.contains("failed   proxy     xyz.onion:4628: ") && onion.contains("hint: start Tor"),
+        "{onion}"
+    );
 }

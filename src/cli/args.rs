@@ -60,6 +60,8 @@ pub enum Command {
     Partial(Partial),
     /// See [`Id`].
     Id(Id),
+    /// See [`Doctor`].
+    Doctor(Doctor),
     /// See [`Demo`].
     Demo(Demo),
     /// See [`Completions`].
@@ -458,6 +460,15 @@ pub struct Id {
     /// set a passphrase on the identity, or remove it
     #[argh(switch)]
     pub passphrase: bool,
+}
+
+/// Check one layer a line: home, disk, node, addresses, and with a peer the way to it, its protocol and its key.
+#[derive(FromArgs)]
+#[argh(subcommand, name = "doctor", help_triggers("-h", "--help"))]
+pub struct Doctor {
+    /// a saved peer, HOST:PORT or a link; only this machine when missing
+    #[argh(positional, arg_name = "peer")]
+    pub peer: Option<String>,
 }
 
 /// Two nodes on this machine pair, talk, go offline and back, and move a file; prints what happens.

@@ -55,7 +55,7 @@ fn start_node(own: &Own, args: &Chat) -> Result<Option<Receiver<Event>>> {
         return Ok(None);
     }
     let options = Options {
-        listen: serve::own_listen_addresses(own, &args.listen)?,
+        listen: serve::own_listen_addresses(own.home(), &args.listen)?,
         files_to: FilesTo::Folders(own.home().downloads(None)?),
         max_bytes: Some(serve::MAX_BYTES),
         overwrite: false,

@@ -4,6 +4,7 @@ mod args;
 mod chat;
 mod completions;
 mod demo;
+mod doctor;
 mod grammar;
 mod id;
 mod lines;
@@ -100,16 +101,18 @@ fn words(text: &str) -> String {
 
 fn run(line: Egoat) -> Result<()> {
     let out = Output { json: line.json, quiet: line.quiet };
-    match line.command.unwrap_or(Command::Chat(args::Chat::default())) {
-        Command::Completions(args) => completions::run(&args),
-        Command::Demo(_) => demo::run(out),
-        command => {
-            let home = Home::locate(line.home.as_deref())?;
-            let proxy = proxy(line.proxy)?;
-            let passphrases = passphrase::Source::from_environment()?;
-            let own = home.unlock(proxy, || passphrases.current(), output::warn)?;
-            dispatch(&own, out, &passphrases, command)
-        }
+    let command = match line.command.unwrap_or(Command::Chat(args::Chat::default())) {
+        Command::Completions(args) => return completions::run(&args),
+        Command::Demo(_) => return demo::run(out),
+        command => command,
+    };
+    let home = Home::locate(line.home.as_deref());
+    let proxy = proxy(line.proxy)?;
+    let passphrases = passphrase::Source::from_environment()?;
+    let unlock = |home: Home| home.unlock(proxy, || passphrases.current(), output::warn);
+    match command {
+        Command::Doctor(args) => doctor::run(out, home, unlock, args.peer.as_deref()),
+        command => dispatch(&unlock(home?)?, out, &passphrases, command),
     }
 }
 
@@ -124,6 +127,7 @@ fn proxy(flag: Option<String>) -> Result<Option<Proxy>> {
     })
 }
 
+/// Those commands that work on a home in order.
 fn dispatch(own: &Own, out: Output, passphrases: &passphrase::Source, command: Command) -> Result<()> {
     match command {
         Command::Chat(args) => chat::run(own, out, &args),
@@ -139,7 +143,7 @@ fn dispatch(own: &Own, out: Output, passphrases: &passphrase::Source, command: C
         Command::Fetch(_) => outbox::fetch(own, out),
         Command::Partial(args) => partial::run(own, out, args),
         Command::Id(args) => id::run(own, out, passphrases, &args),
-        // They need no home, and have run.
-        Command::Completions(_) | Command::Demo(_) => Ok(()),
+        // They have run by now.
+        Command::Completions(_) | Command::Demo(_) | Command::Doctor(_) => Ok(()),
     }
 }

@@ -8,7 +8,7 @@ use crate::node::event::Event;
 use crate::node::limits::Limits;
 use crate::node::listener::Listen;
 use crate::node::running::{self, FilesFrom, FilesTo, Options};
-use crate::store::home::Own;
+use crate::store::home::{Home, Own};
 use crate::text::{self, json::Object};
 use crate::wire::address::Address;
 
@@ -16,8 +16,8 @@ use crate::wire::address::Address;
 pub const MAX_BYTES: u64 = 1 << 30;
 
 /// The addresses of `--listen`, else those that were chosen for this home.
-pub fn own_listen_addresses(own: &Own, given: &[String]) -> Result<Vec<Listen>> {
-    if given.is_empty() { listen_addresses(&own.home().listen()?) } else { listen_addresses(given) }
+pub fn own_listen_addresses(home: &Home, given: &[String]) -> Result<Vec<Listen>> {
+    if given.is_empty() { listen_addresses(&home.listen()?) } else { listen_addresses(given) }
 }
 
 /// The addresses of `--listen`. Port 0, which no address to dial has, means a free one.
@@ -59,7 +59,7 @@ fn limits(out: Output, args: &Serve) -> Result<Limits> {
 
 pub fn run(own: &Own, out: Output, args: &Serve) -> Result<()> {
     let options = Options {
-        listen: own_listen_addresses(own, &args.listen)?,
+        listen: own_listen_addresses(own.home(), &args.listen)?,
         files_to: FilesTo::Folders(own.home().downloads(args.downloads.as_deref())?),
         max_bytes: Some(size(args.max_file.as_deref())?),
         overwrite: args.overwrite,

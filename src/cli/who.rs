@@ -63,34 +63,53 @@ pub fn duration(given: &str) -> Result<std::time::Duration> {
     })
 }
 
-/// Finds the peer, pairing with it if need be.
-pub fn find(own: &Own, out: Output, given: &str, accept_new: bool) -> Result<Found> {
-    let peers = Peers::load(own.home())?;
+/// What PEER stands for, as far as it can be told without dialling.
+pub enum Meant {
+    /// One that is saved.
+    Saved(Peer),
+    /// Whoever the link leads to.
+    Link(Link),
+    /// Whoever is there.
+    At(Address),
+}
+
+/// Finds out who is meant.
+pub fn meant(own: &Own, peers: &Peers, given: &str) -> Result<Meant> {
     if let Some(peer) = peers.by_name(given) {
-        return unless_blocked(peer);
+        return Ok(Meant::Saved(peer.clone()));
     }
     if Link::looks_like(given) {
-        return by_link(own, out, &peers, &link(given)?);
+        return link(given).map(Meant::Link);
     }
     let at = address(given)?;
     if let Some(peer) = peers.iter().find(|peer| peer.addresses.contains(&at)) {
-        return unless_blocked(peer);
+        return Ok(Meant::Saved(peer.clone()));
     }
     // A bare word that is no host either is most likely a mistyped peer.
     if !given.contains(['.', ':']) && route::is_unknown_name(own, &at) {
         return Err(Error::UnknownPeer { name: text::clean_line(given) });
     }
-    by_address(own, out, &peers, &at, accept_new)
+    Ok(Meant::At(at))
 }
 
-fn unless_blocked(peer: &Peer) -> Result<Found> {
+/// Finds the peer, pairing with it if need be.
+pub fn find(own: &Own, out: Output, given: &str, accept_new: bool) -> Result<Found> {
+    let peers = Peers::load(own.home())?;
+    match meant(own, &peers, given)? {
+        Meant::Saved(peer) => unless_blocked(peer),
+        Meant::Link(link) => by_link(own, out, &peers, &link),
+        Meant::At(at) => by_address(own, out, &peers, &at, accept_new),
+    }
+}
+
+fn unless_blocked(peer: Peer) -> Result<Found> {
     if peer.is_blocked() {
         return Err(Error::Failed {
             what: format!("{} is blocked here", peer.name),
             hint: Some(format!("`egoat peers set {} blocked=` lets them in again", peer.name)),
         });
     }
-    Ok(Found { peer: peer.clone(), refusal: None })
+    Ok(Found { peer, refusal: None })
 }
 
 fn by_link(own: &Own, out: Output, peers: &Peers, link: &Link) -> Result<Found> {

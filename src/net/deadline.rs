@@ -25,7 +25,8 @@ impl Deadline {
         self.0.checked_duration_since(Instant::now()).filter(|left| !left.is_zero())
     }
 
-    fn left(&self) -> io::Result<Duration> {
+    /// The same as an error.
+    pub fn left(&self) -> io::Result<Duration> {
         self.remaining().ok_or_else(|| io::ErrorKind::TimedOut.into())
     }
 

@@ -1,6 +1,7 @@
 //! Dialling: each address in turn, the handshake, and what a failure most likely means. It leaves out the way to an
 //! address: see `net::route`.
 
+use std::net::TcpStream;
 use std::thread;
 use std::time::Duration;
 
@@ -228,29 +229,39 @@ fn refused(peer: &str, refusal: Refusal) -> Error {
 
 /// The static key of whoever answers at `address`, for a first contact.
 pub fn ask_key(own: &Own, address: &Address) -> Result<PublicKey> {
-    let peer = address.to_string();
     let mut again = 0;
     loop {
         return match key_at(own, address, Deadline::after(patience(own))) {
-            Ok(key) => Ok(key),
-            Err(DialFailure::Network(cause)) => Err(Error::Unreachable { peer, why: reason(&cause) }),
-            Err(DialFailure::NoWay(why)) => Err(why.error(peer)),
-            Err(DialFailure::NotProven(what)) => Err(Error::Protocol { peer, what: what.into() }),
-            Err(DialFailure::Closed) => Err(no_answer(peer)),
             Err(DialFailure::Unread) if pause(again, None) => {
                 again += 1;
                 continue;
             }
-            Err(DialFailure::Unread) => Err(unread(peer, address)),
+            asked => asked.map_err(|failure| key_error(failure, address)),
         };
     }
 }
 
-/// Behind a proxy nobody sees whether the other end has read what we sent: it may have no place for us.
+/// What to tell of a node that was asked for its key.
+pub fn key_error(failure: DialFailure, address: &Address) -> Error {
+    let peer = address.to_string();
+    match failure {
+        DialFailure::Network(cause) => Error::Unreachable { peer, why: reason(&cause) },
+        DialFailure::NoWay(why) => why.error(peer),
+        DialFailure::NotProven(what) => Error::Protocol { peer, what: what.into() },
+        DialFailure::Closed => no_answer(peer),
+        DialFailure::Unread => unread(peer, address),
+    }
+}
+
 fn key_at(own: &Own, address: &Address, deadline: Deadline) -> std::result::Result<PublicKey, DialFailure> {
     let (stream, route) = route::connect(own, address, deadline)?;
+    key_over(stream, route.is_proxied())
+}
+
+/// Behind a proxy nobody sees whether the other end has read what we sent: it may have no place for us.
+pub fn key_over(stream: TcpStream, is_proxied: bool) -> std::result::Result<PublicKey, DialFailure> {
     handshake::ask_key(stream).map_err(|failure| match failure {
-        DialFailure::Closed if route.is_proxied() => DialFailure::Unread,
+        DialFailure::Closed if is_proxied => DialFailure::Unread,
         other => other,
     })
 }

@@ -16,7 +16,7 @@ use crate::wire::address::Address;
 use crate::wire::proxy::Login;
 
 /// A name is resolved, and each address connected to, within this (DESIGN section 1: every wait is bounded).
-const CONNECT: Duration = Duration::from_secs(5);
+pub const CONNECT: Duration = Duration::from_secs(5);
 /// A proxy connects within this: Tor may have to build a circuit first, and an onion service's is of six relays.
 const PROXIED: Duration = Duration::from_secs(30);
 /// The second of a host's addresses is tried at least this long.
@@ -134,13 +134,15 @@ impl Route {
     }
 }
 
-/// A TCP connection to the first of the host's addresses that takes one; each gets its share of the time.
 fn open(address: &Address, deadline: Deadline) -> io::Result<TcpStream> {
-    let left = |deadline: &Deadline| deadline.remaining().ok_or(io::Error::from(io::ErrorKind::TimedOut));
-    let found = resolve(address, left(&deadline)?)?;
+    first_of(&resolve(address, deadline.left()?)?, deadline)
+}
+
+/// A TCP connection to the first of the addresses that takes one; each gets its share of the time.
+pub fn first_of(found: &[SocketAddr], deadline: Deadline) -> io::Result<TcpStream> {
     let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
     for socket_address in found {
-        match TcpStream::connect_timeout(&socket_address, left(&deadline).unwrap_or(LAST_CHANCE).min(CONNECT))
+        match TcpStream::connect_timeout(socket_address, deadline.left().unwrap_or(LAST_CHANCE).min(CONNECT))
         {
             Ok(stream) => return Ok(stream),
             Err(cause) => last = cause,
@@ -149,8 +151,8 @@ fn open(address: &Address, deadline: Deadline) -> io::Result<TcpStream> {
     Err(last)
 }
 
-/// The system's resolver has no deadline of its own, so it gets a thread that may be left behind.
-fn resolve(address: &Address, wait: Duration) -> io::Result<Vec<SocketAddr>> {
+/// The addresses of a host. The system's resolver has no deadline of its own, so it gets a thread that may be left behind.
+pub fn resolve(address: &Address, wait: Duration) -> io::Result<Vec<SocketAddr>> {
     if let Some(ip) = address.ip() {
         return Ok(vec![SocketAddr::new(ip, address.port())]);
     }

@@ -37,10 +37,8 @@ impl Default for Limits {
 impl Limits {
     /// For so many peers and unknowns, or the usual numbers; fewer if the system gives a process too little.
     pub fn new(peers: Option<usize>, pending: Option<usize>) -> Limits {
-        let system = System {
-            files: soft_limit("Max open files").unwrap_or(USUAL_FILES),
-            memory: soft_limit("Max address space").unwrap_or(usize::MAX),
-        };
+        let system =
+            System { files: open_files(), memory: soft_limit("Max address space").unwrap_or(usize::MAX) };
         Limits::within(system, peers, pending)
     }
 
@@ -65,6 +63,11 @@ impl Limits {
 struct System {
     files: usize,
     memory: usize,
+}
+
+/// How many files this process may have open.
+pub fn open_files() -> usize {
+    soft_limit("Max open files").unwrap_or(USUAL_FILES)
 }
 
 /// A soft limit, if there is one, where the system tells it in /proc.

@@ -160,7 +160,7 @@ pub fn join(own: &Own, link: &Link, name: Option<String>) -> Result<Peer> {
     }
     let label = name.clone().unwrap_or_else(|| format!("the node {}", link.key.fingerprint()));
     let target = Target { token: link.token.as_ref(), ..unknown(link.key, &link.addresses, &label) };
-    let theirs = meet(own, &target)?;
+    let theirs = meet(own, &target, DEFAULT_PORT)?;
     save(own.home(), link.key, &link.addresses, name.or(theirs))
 }
 
@@ -172,7 +172,7 @@ pub fn first_contact(own: &Own, key: PublicKey, address: &Address) -> Result<(Pe
     }
     let label = address.to_string();
     let addresses = std::slice::from_ref(address);
-    let (theirs, refusal) = match meet(own, &unknown(key, addresses, &label)) {
+    let (theirs, refusal) = match meet(own, &unknown(key, addresses, &label), DEFAULT_PORT) {
         Ok(name) => (name, None),
         Err(refusal @ Error::Refused { .. }) => (None, Some(refusal)),
         Err(error) => return Err(error),
@@ -186,10 +186,16 @@ fn unknown<'a>(key: PublicKey, addresses: &'a [Address], label: &'a str) -> Targ
     Target { key, token: None, seen: None, addresses, label, by: None }
 }
 
-/// One pairing session; gives the name that the other node goes by.
-fn meet(own: &Own, target: &Target) -> Result<Option<String>> {
-    // Who pairs will most likely run a node, at the usual port.
-    let profile = OwnProfile::new(own, DEFAULT_PORT)?;
+/// Whether the peer is there, proves its key, and takes this node for a peer.
+pub fn greet(own: &Own, peer: &Peer, address: &Address) -> Result<()> {
+    let addresses = std::slice::from_ref(address);
+    meet(own, &Target { seen: None, addresses, ..Target::peer(peer, None) }, 0).map(drop)
+}
+
+/// One pairing session; gives the name that the other node goes by. Who pairs will most likely run a node, if none runs
+/// yet at the `usual` port.
+fn meet(own: &Own, target: &Target, usual: u16) -> Result<Option<String>> {
+    let profile = OwnProfile::new(own, usual)?;
     let mut session = dial::dial(own, target, Kind::Pair, &[profile.message()])?;
     let theirs = Profile::read(&mut session)?;
     session.finish(&Message::Bye)?;

@@ -40,12 +40,23 @@ pub fn parent(path: &Path) -> &Path {
     }
 }
 
-/// Whether others than the owner can read or write the open file.
-pub fn is_exposed(file: &File) -> io::Result<bool> {
+/// Whether others than the owner can read, write or enter what this is of.
+pub fn is_exposed(found: &Metadata) -> bool {
+    for_others(found) != 0
+}
+
+/// Whether others can write to it: into a directory, that is to put other files in the place of those there.
+pub fn is_open_to_change(found: &Metadata) -> bool {
+    for_others(found) & 0o022 != 0
+}
+
+/// The bits of the mode that are not the owner's.
+fn for_others(found: &Metadata) -> u32 {
     #[cfg(unix)]
-    return Ok(std::os::unix::fs::MetadataExt::mode(&file.metadata()?) & 0o077 != 0);
+    let mode = std::os::unix::fs::MetadataExt::mode(found);
     #[cfg(not(unix))]
-    return file.metadata().map(|_| false);
+    let (mode, _) = (0, found);
+    mode & 0o077
 }
 
 /// Whether `path` still leads to the open file, rather than to one that replaced it.

@@ -41,15 +41,23 @@ impl Sealed {
 
 /// Reads the identity at `path`, or makes a new one there.
 pub fn load_or_create(path: &Path) -> Result<Identity> {
-    match fs::File::open(path) {
-        Ok(file) => load(path, file),
-        Err(cause) if cause.kind() == std::io::ErrorKind::NotFound => match create(path) {
+    match load_if_there(path)? {
+        Some(identity) => Ok(identity),
+        None => match create(path) {
             // Another process was faster.
             Err(Error::Disk { cause, .. }) if cause.kind() == std::io::ErrorKind::AlreadyExists => {
                 load_or_create(path)
             }
             created => created,
         },
+    }
+}
+
+/// Reads the identity at `path`, if there is one.
+pub fn load_if_there(path: &Path) -> Result<Option<Identity>> {
+    match fs::File::open(path) {
+        Ok(file) => load(path, file).map(Some),
+        Err(cause) if cause.kind() == std::io::ErrorKind::NotFound => Ok(None),
         Err(cause) => Err(Error::disk("open", path)(cause)),
     }
 }
@@ -81,7 +89,8 @@ fn plain_text(seed: &Seed) -> String {
 fn load(path: &Path, file: fs::File) -> Result<Identity> {
     let bad =
         |why: &str, hint: &str| Error::Identity { path: path.to_owned(), why: why.into(), hint: hint.into() };
-    if file::is_exposed(&file).map_err(Error::disk("read", path))? {
+    let found = file.metadata().map_err(Error::disk("read", path))?;
+    if file::is_exposed(&found) {
         return Err(bad("others can read it", &format!("if nobody has, `chmod 600 {}`", path.display())));
     }
     let mut text = String::new();

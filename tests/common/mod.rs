@@ -23,6 +23,7 @@ pub use json::{json_number, json_text};
 use std::ffi::OsStr;
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
+use std::net::SocketAddr;
 use std::ops::{Deref, DerefMut};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -247,6 +248,21 @@ fn copy_dir(from: &Path, to: &Path) {
 pub fn pair(inviter: &Home, joiner: &Home) {
     let link = inviter.run(&["invite"]);
     joiner.run(&["join", link.trim_end()]);
+}
+
+/// A port that is taken, so that nobody else gets it, and at which nobody listens.
+pub struct Dead {
+    _socket: socket2::Socket,
+    pub addr: String,
+}
+
+impl Dead {
+    pub fn new() -> Dead {
+        let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+        socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+        let addr = socket.local_addr().unwrap().as_socket().unwrap().to_string();
+        Dead { _socket: socket, addr }
+    }
 }
 
 /// Two homes that serve and are paired.
