@@ -112,8 +112,8 @@ fn the_page_and_the_help_texts_list_the_same() {
             grammar.options.retain(|option, _| !["-h", "--help"].contains(&option.as_str()));
             assert_eq!(grammar, told);
         } else if !help::listed(&help, "Commands:").is_empty() {
-            // Those below it have the items.
-            assert_eq!(told, Grammar::default(), "{path}");
+            // Those below it have the items, and what it does by itself, if that has options.
+            assert_eq!(told, items.remove(&path).unwrap_or_default().0, "{path}");
         } else {
             let (grammar, body) = items.remove(&path).unwrap_or_else(|| panic!("egoat(1) lacks {path}"));
             assert_eq!(grammar, told, "the synopsis of {path} in egoat(1), and its help");
@@ -189,6 +189,7 @@ type Play = fn(&[&str]);
 /// Who plays an example, by how it begins.
 const PLAYS: &[(&str, Play)] = &[
     ("alice$ egoat serve &", two_machines_pair),
+    ("egoat join --as server --via", over_a_login),
     ("make world; egoat say alice", a_job_is_done),
     ("egoat say --wait 1m alice 'coming down' &&", only_if_she_has_it),
     ("df -h | egoat say --id", once_a_day),
@@ -198,6 +199,11 @@ const PLAYS: &[(&str, Play)] = &[
     ("bob$ egoat receive --into - --from alice | tar x", a_directory_as_it_is),
     ("egoat send --wait 1d bob disk.img", something_large),
     ("egoat --json log --follow --limit 0 bob | jq", messages_as_they_come),
+    ("egoat --json log --follow --cursor ~/.cache/egoat.cursor bob |", from_where_it_was),
+    ("egoat peers --unread | paste", a_status_line),
+    ("0 * * * * egoat log --cursor ~/.cache/mailed", each_hour),
+    ("HiddenServiceDir ", an_onion_service),
+    ("alice$ egoat serve --listen 127.0.0.1:4628 &", through_tor),
 ];
 
 #[test]
@@ -416,4 +422,74 @@ fn messages_as_they_come(lines: &[&str]) {
     });
     let lines: Vec<&str> = seen.lines().collect();
     assert!(lines[0].starts_with("number ") && lines[1] == "and more", "{seen}");
+}
+
+fn over_a_login(lines: &[&str]) {
+    let stage = Stage::new();
+    let mut node = Process::start(stage.lan.cmd(stage.alice.cmd(&["serve"])));
+    node.wait_for("listening on ");
+    let home = stage.alice.path("");
+    stage.program("ssh", &format!("[ $1 = server ] && shift && EGOAT_HOME='{}' exec \"$@\"", home.display()));
+    assert!(stage.run("bob", lines[0]).starts_with("paired with server, fingerprint "));
+    assert!(stage.alice.run(&["peers"]).contains(&stage.bob.fingerprint()));
+}
+
+/// The script is killed, and goes on with what came meanwhile.
+fn from_where_it_was(lines: &[&str]) {
+    let (stage, _node) = Stage::with_node_of_alice();
+    fs::create_dir(stage.path("alice", ".cache")).unwrap();
+    let cursor = || fs::read(stage.path("alice", ".cache/egoat.cursor")).ok();
+    for text in ["one", "two"] {
+        let before = cursor();
+        stage.run("bob", &format!("egoat say --wait 30s alice {text}"));
+        let mut script = stage.start("alice", &lines.join("\n"));
+        assert_eq!(script.0.next_line().as_deref(), Some(text));
+        poll_until("the cursor behind it", || (cursor() != before).then_some(()));
+    }
+}
+
+fn a_status_line(lines: &[&str]) {
+    let (stage, _node) = Stage::with_node_of_alice();
+    stage.run("bob", "egoat say --wait 30s alice hello; egoat say --wait 30s alice again");
+    assert_eq!(stage.run("alice", lines[0]), "bob 2\n");
+}
+
+fn each_hour(lines: &[&str]) {
+    let (stage, _node) = Stage::with_node_of_alice();
+    fs::create_dir(stage.path("alice", ".cache")).unwrap();
+    let command = lines[0].split(' ').skip(5).collect::<Vec<_>>().join(" ");
+    assert_eq!(stage.run("alice", &command), "");
+    stage.run("bob", "egoat say --wait 30s alice hello");
+    assert!(stage.run("alice", &command).ends_with(" bob: hello\n"));
+    assert_eq!(stage.run("alice", &command), "");
+}
+
+/// A part of a configuration: it has to lead to where the next example listens.
+fn an_onion_service(lines: &[&str]) {
+    let [_, "HiddenServicePort 4628 127.0.0.1:4628"] = lines else { panic!("{lines:?}") };
+}
+
+fn through_tor(lines: &[&str]) {
+    let [serve, invite, export, join, serve_too] = lines else { panic!("{lines:?}") };
+    let stage = Stage::new();
+    // In the place of Tor: a proxy that knows the name.
+    let hosts = stage.path("bin", "hosts");
+    fs::write(&hosts, "127.0.0.1 xyz.onion\n").unwrap();
+    let mut tor = Command::new("unshare");
+    tor.args(["-m", "sh", "-c", "mount --bind \"$0\" /etc/hosts && exec microsocks -i 127.0.0.1 -p 9050"]);
+    let _tor = Process::start(stage.lan.cmd({
+        tor.arg(&hosts);
+        tor
+    }));
+    let mut node = stage.start("alice", &format!("{serve}\nwait"));
+    node.0.wait_for("listening on 127.0.0.1:4628");
+    let link = stage.run("alice", invite);
+    let join = stage.typed(
+        "bob",
+        &format!("{}\n{} -", export.trim_start_matches("bob$ "), join.trim_start_matches("bob$ ")),
+    );
+    assert!(finish(join, link.as_bytes(), 0).0.starts_with("paired with alice"));
+    drop(node);
+    let mut node = stage.start("bob", &format!("{}\nwait", serve_too.trim_start_matches("bob$ ")));
+    node.0.wait_for("listening on 127.0.0.1:4628");
 }
