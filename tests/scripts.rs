@@ -82,12 +82,15 @@ fn failures_say_nothing_on_stdout_and_have_their_status() {
         (2, &["partial", "remove"]),
         (1, &["partial", "remove", "abc"]),
         (2, &["id", "--name", "a/b"]),
+        (2, &["doctor", "nobody"]),
+        (69, &["doctor", &closed]),
     ];
     for (code, args) in cases {
         for json in [&[][..], &["--json"]] {
             let (stdout, stderr) = alice.ends_with(&[json, args].concat(), b"", *code);
             // Programs are told what was done before that.
-            assert!(stdout.is_empty() || !json.is_empty() || args.contains(&"-q"), "{args:?}: {stdout}");
+            let has_data = args.contains(&"-q") || args.contains(&"doctor");
+            assert!(stdout.is_empty() || !json.is_empty() || has_data, "{args:?}: {stdout}");
             json.iter().for_each(|_| Printed::default().note(&stdout));
             assert!(stderr.contains("egoat: error: "), "{args:?}: {stderr}");
             is_in_style(&stderr);
@@ -132,6 +135,9 @@ fn successes_have_data_alone_on_stdout() {
     assert!(is_quiet(&alice, &["peers"]).starts_with("bob  "));
     assert!(is_quiet(&alice, &["peers", "show", "bob"]).contains(&bob.key()));
     assert!(is_quiet(&alice, &["id"]).contains(&alice.key()));
+    assert!(is_quiet(&alice, &["doctor", "bob"]).contains("ok       session"));
+    assert!(is_quiet(&alice, &["help", "say"]).starts_with("Usage: egoat say"));
+    assert!(is_quiet(&alice, &["completions", "bash"]).contains("complete -F _egoat egoat"));
     assert_eq!(is_quiet(&alice, &["log"]).lines().filter(|line| line.ends_with("-> bob: hi")).count(), 4);
     assert!(is_quiet(&alice, &["peers", "set", "bob", "quota=1G"]).contains("quota        1.0 GiB"));
     drop(node);
@@ -224,6 +230,7 @@ fn objects_are_as_the_manual_page_has_them() {
     let (alice, bob, carol) = (Home::new("alice"), Home::new("bob"), Home::new("carol"));
     let mut node = serve_json(&bob, FREE, &mut printed);
     printed.of(&alice, &["id"]);
+    printed.of(&alice, &["doctor"]);
     let link = json_text(&printed.of(&bob, &["invite"]), "link");
     printed.of(&alice, &["join", &link]);
     printed.until(&mut node, "paired");
@@ -260,6 +267,8 @@ fn messages(printed: &mut Printed, alice: &Home, bob: &Home, node: &mut Node) ->
     printed.until(&mut alice_node, "received");
     printed.of(alice, &["peers", "--unread"]);
     alice_node.kill9();
+    // It looks after the connection when it has something to say, and else after 20 seconds.
+    bob.run(&["say", "alice", "are you there?"]);
     printed.until(node, "disconnected");
     alice_node.addr.clone()
 }
