@@ -6,6 +6,7 @@
 mod common;
 
 use common::disk::SmallDisk;
+use common::lan::Lan;
 use common::{Dead, Home, Node, by, finish, json_text};
 use std::fs::{self, Permissions};
 use std::io::{Read, Write};
@@ -220,7 +221,7 @@ fn another_key_than_the_pinned_one() {
     // Where it was only seen, another node may be.
     let line = format!("bob {} - seen={}\n", old.key(), node.addr);
     fs::write(alice.path("peers"), line).unwrap();
-    look(&alice, &["bob"], 0).expect("key", "warning", "another node has this address now");
+    look(&alice, &["bob"], 69).expect("key", "failed", "another node has this address now");
 }
 
 #[test]
@@ -394,4 +395,31 @@ fn where_a_node_would_listen() {
     assert!(seen.expect("listen", "warning", "cannot listen on 127.0.0.1").hint.is_some());
     drop(taken);
     look(&alice, &[], 0).expect("listen", "ok", "nobody else does");
+}
+
+#[test]
+fn each_kind_of_address_is_explained() {
+    let Some(lan) = Lan::new() else { return };
+    let alice = Home::new("alice");
+    let look = |script: &str| {
+        let script = format!("{script} exec \"$@\"");
+        Seen::by(lan.cmd(by(&["sh", "-c", &script, "sh"], &alice.cmd(&["--json", "doctor"]))), 0)
+    };
+    let none = look("");
+    assert!(none.expect("address", "warning", "none but loopback").hint.is_some());
+    for (ip, verdict, words) in [
+        ("100.64.0.9", "warning", "carrier-grade NAT, RFC 6598"),
+        ("192.168.3.4", "warning", "private (RFC 1918)"),
+        ("169.254.3.4", "warning", "link-local"),
+        ("192.0.2.2", "warning", "cannot be dialled by anybody"),
+        ("8.8.4.4", "ok", "can be dialled by everybody"),
+        ("2600::5", "ok", "can be dialled by everybody"),
+        ("fd00::5", "warning", "private (RFC 4193)"),
+    ] {
+        let seen = look(&format!(
+            "ip addr flush dev lo scope global; ip addr add {ip} dev lo && ip route replace default dev lo src {ip};"
+        ));
+        let check = seen.expect("address", verdict, &format!("{ip} "));
+        assert!(check.detail.contains(words) && check.hint.is_some() == (verdict == "warning"), "{check:?}");
+    }
 }

@@ -265,7 +265,7 @@ fn a_password_is_needed_where_one_is_wanted() {
     assert_eq!((alice.received(), proxy.connections(&at)), (vec!["in".to_owned()], 1));
     for login in ["us%3Aer:secret@", ""] {
         let (_, said) = ends(&bob, &url(login), &["send", "alice", &bob.file("f", b"x")], 69);
-        let expected = format!("cannot reach alice: the proxy {} does not take this user", proxy.addr);
+        let expected = format!("cannot reach alice: the proxy {} wants another user", proxy.addr);
         assert!(said.contains(&expected) && said.contains("hint: ") && !said.contains("secret"), "{said}");
     }
 }
@@ -434,7 +434,7 @@ fn what_no_proxy_answers_is_not_believed() {
         (vec![&[5, 1]], format!("{none}it wants a login that was not offered")),
         (vec![&[5, 0xff]], "wants another kind of login than a password".into()),
         (vec![&[5, 2], &[5, 0]], format!("{none}it does not answer to a user and password")),
-        (vec![&[5, 2], &[1, 1]], "does not take this user and password".into()),
+        (vec![&[5, 2], &[1, 1]], "wants another user or password".into()),
         (vec![&[5, 0], &[4, 0, 0, 1]], format!("{none}its reply is of another version")),
         (vec![&[5, 0], &[0, 0x5a, 0, 0]], format!("{none}its reply is of another version")),
         (vec![&[5, 0], &[5, 0, 1, 1]], format!("{none}its reply has no address")),

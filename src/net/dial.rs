@@ -10,7 +10,7 @@ use crate::crypto::random_array;
 use crate::error::{Error, Result, reason};
 use crate::net::deadline::Deadline;
 use crate::net::handshake::{self, DialFailure, HANDSHAKE};
-use crate::net::route::{self, Blocked, patience};
+use crate::net::route::{self, Obstacle, patience};
 use crate::net::session::Session;
 use crate::store::home::Own;
 use crate::store::peers::Peer;
@@ -106,8 +106,8 @@ fn try_address(
         let closed = match dial_once() {
             Ok(session) => return Ok(session),
             Err(DialFailure::Network(cause)) => return Err(Attempt::Network(reason(&cause))),
-            Err(DialFailure::NoWay(Blocked::Peer(why))) => return Err(Attempt::Network(why)),
-            Err(DialFailure::NoWay(why @ Blocked::Proxy(_))) => {
+            Err(DialFailure::NoWay(Obstacle::Peer(why))) => return Err(Attempt::Network(why)),
+            Err(DialFailure::NoWay(why @ Obstacle::Proxy(_))) => {
                 return Err(Attempt::Final(why.error(target.label.to_owned())));
             }
             Err(DialFailure::NoWay(why)) => return Err(Attempt::Telling(why.error(target.label.to_owned()))),

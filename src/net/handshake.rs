@@ -12,7 +12,7 @@ use crate::crypto::handshake::{
 use crate::crypto::keys::{PublicKey, StaticKeys, Token};
 use crate::error::Error;
 use crate::net::deadline::{Deadline, ShortRead};
-use crate::net::route::Blocked;
+use crate::net::route::Obstacle;
 use crate::net::session::Session;
 use crate::wire::message::Kind;
 
@@ -47,7 +47,7 @@ pub enum DialFailure {
     /// The network failed.
     Network(std::io::Error),
     /// There is no connection.
-    NoWay(Blocked),
+    NoWay(Obstacle),
     /// The other side closed before it answered, and has read what we sent: another key, another program or version.
     Closed,
     /// It closed and has not read what we sent, which resets the connection: it has no place for us, or is no node.
@@ -56,9 +56,9 @@ pub enum DialFailure {
     NotProven(&'static str),
 }
 
-impl From<Blocked> for DialFailure {
-    fn from(blocked: Blocked) -> DialFailure {
-        DialFailure::NoWay(blocked)
+impl From<Obstacle> for DialFailure {
+    fn from(obstacle: Obstacle) -> DialFailure {
+        DialFailure::NoWay(obstacle)
     }
 }
 

@@ -10,7 +10,7 @@ use crate::crypto::lane::{self, Lane, LaneInitiator, MESSAGE_LEN};
 use crate::error::{Error, Result, reason};
 use crate::net::deadline::Deadline;
 use crate::net::handshake::{HANDSHAKE, Opening, closed, cut_short, lane_preamble};
-use crate::net::route::{Blocked, Route};
+use crate::net::route::{Obstacle, Route};
 use crate::net::session::{Binding, Session};
 
 /// The session has just come to this address, so a lane does, or is done without.
@@ -52,7 +52,7 @@ pub fn dial(
     let unreachable = |why: String| Error::Unreachable { peer: parent.label.clone(), why };
     let network = |cause: std::io::Error| unreachable(reason(&cause));
     let deadline = Deadline::after(HANDSHAKE);
-    let no_way = |blocked: Blocked| blocked.error(parent.label.clone());
+    let no_way = |obstacle: Obstacle| obstacle.error(parent.label.clone());
     let stream = route.open_again(LANE_CONNECT).map_err(no_way)?;
     connected(&stream);
     route.pass(&stream, deadline).map_err(no_way)?;

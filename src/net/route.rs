@@ -27,9 +27,9 @@ pub fn patience(own: &Own) -> Duration {
     if own.proxy().is_some() { PROXIED } else { CONNECT }
 }
 
-/// Why an address cannot be connected to.
+/// What stands in the way to an address.
 #[derive(Debug)]
-pub enum Blocked {
+pub enum Obstacle {
     /// Nobody answers there, as the system or the proxy says.
     Peer(String),
     /// The proxy is not there, or cannot be used.
@@ -38,17 +38,17 @@ pub enum Blocked {
     Onion,
 }
 
-impl Blocked {
-    fn network(cause: &io::Error) -> Blocked {
-        Blocked::Peer(reason(cause))
+impl Obstacle {
+    fn network(cause: &io::Error) -> Obstacle {
+        Obstacle::Peer(reason(cause))
     }
 
     /// What to tell of the peer.
     pub fn error(self, peer: String) -> Error {
         match self {
-            Blocked::Peer(why) => Error::Unreachable { peer, why },
-            Blocked::Proxy(why) => Error::Proxy { peer, why },
-            Blocked::Onion => Error::Onion { peer },
+            Obstacle::Peer(why) => Error::Unreachable { peer, why },
+            Obstacle::Proxy(why) => Error::Proxy { peer, why },
+            Obstacle::Onion => Error::Onion { peer },
         }
     }
 }
@@ -90,18 +90,18 @@ fn isolated(own: &Own, to: &Address) -> Login {
 }
 
 /// A TCP connection that leads to `address`.
-pub fn connect(own: &Own, address: &Address, deadline: Deadline) -> Result<(TcpStream, Route), Blocked> {
+pub fn connect(own: &Own, address: &Address, deadline: Deadline) -> Result<(TcpStream, Route), Obstacle> {
     let proxied = Proxied::find(own, address);
     let Some(way) = &proxied else {
         if address.is_onion() {
-            return Err(Blocked::Onion);
+            return Err(Obstacle::Onion);
         }
-        let stream = open(address, deadline).map_err(|cause| Blocked::network(&cause))?;
-        let first = stream.peer_addr().map_err(|cause| Blocked::network(&cause))?;
+        let stream = open(address, deadline).map_err(|cause| Obstacle::network(&cause))?;
+        let first = stream.peer_addr().map_err(|cause| Obstacle::network(&cause))?;
         return Ok((stream, Route { first, proxied }));
     };
     let failed =
-        |cause: io::Error| Blocked::Proxy(way.failed(&format!("cannot be reached: {}", reason(&cause))));
+        |cause: io::Error| Obstacle::Proxy(way.failed(&format!("cannot be reached: {}", reason(&cause))));
     let stream = open(&way.proxy, deadline.min(Deadline::after(CONNECT))).map_err(failed)?;
     let route = Route { first: stream.peer_addr().map_err(failed)?, proxied: proxied.clone() };
     route.pass(&stream, deadline)?;
@@ -110,16 +110,16 @@ pub fn connect(own: &Own, address: &Address, deadline: Deadline) -> Result<(TcpS
 
 impl Route {
     /// The first part of the way again. It leads to the end after [`Route::pass`].
-    pub fn open_again(&self, wait: Duration) -> Result<TcpStream, Blocked> {
-        TcpStream::connect_timeout(&self.first, wait).map_err(|cause| Blocked::network(&cause))
+    pub fn open_again(&self, wait: Duration) -> Result<TcpStream, Obstacle> {
+        TcpStream::connect_timeout(&self.first, wait).map_err(|cause| Obstacle::network(&cause))
     }
 
     /// The rest of the way, if there is more.
-    pub fn pass(&self, stream: &TcpStream, deadline: Deadline) -> Result<(), Blocked> {
+    pub fn pass(&self, stream: &TcpStream, deadline: Deadline) -> Result<(), Obstacle> {
         let Some(way) = &self.proxied else { return Ok(()) };
         socks::connect(stream, &way.login, &way.to, deadline).map_err(|failure| match failure {
-            socks::Failure::Proxy(why) => Blocked::Proxy(way.failed(&why)),
-            socks::Failure::Peer(why) => Blocked::Peer(way.failed(&why)),
+            socks::Failure::Proxy(why) => Obstacle::Proxy(way.failed(&why)),
+            socks::Failure::Peer(why) => Obstacle::Peer(way.failed(&why)),
         })
     }
 

@@ -71,7 +71,7 @@ pub fn connect(stream: &TcpStream, login: &Login, to: &Address, deadline: Deadli
             match read(stream, deadline)? {
                 [LOGIN_VERSION, 0] => {}
                 [LOGIN_VERSION, _] => {
-                    return Err(Failure::Proxy("does not take this user and password".into()));
+                    return Err(Failure::Proxy("wants another user or password".into()));
                 }
                 _ => return Err(broken("it does not answer to a user and password")),
             }

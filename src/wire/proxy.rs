@@ -73,6 +73,15 @@ fn percent_decoded(text: &str) -> Option<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn no_text_panics(rest in ".{0,20}") {
+            let _ = format!("socks5://{rest}").parse::<Proxy>();
+            let _ = format!("socks5://u%{rest}:p@h:1").parse::<Proxy>();
+        }
+    }
 
     #[test]
     fn forms_that_people_type() {

@@ -10,7 +10,7 @@ use crate::error::{Error, Result, reason};
 use crate::net::deadline::Deadline;
 use crate::net::dial;
 use crate::net::handshake::DialFailure;
-use crate::net::route::{self, Blocked};
+use crate::net::route::{self, Obstacle};
 use crate::node::pairing;
 use crate::store::home::Own;
 use crate::store::peers::Peers;
@@ -32,7 +32,7 @@ pub fn check(report: &mut Report, own: &Own, given: &str) -> Result<()> {
         let hint = Some("it is served when it dials this node, which must be reachable for that".into());
         return report.warning("session", &format!("no address of {label} is known"), hint);
     }
-    let mut look = Look { own, peers: &peers, label: &label, pinned, seen: seen.as_ref() };
+    let look = Look { own, peers: &peers, label: &label, pinned, seen: seen.as_ref() };
     report.each(seen.iter().chain(&addresses), |report, address| look.at(report, address))
 }
 
@@ -46,7 +46,7 @@ struct Look<'a> {
 }
 
 impl Look<'_> {
-    fn at(&mut self, report: &mut Report, address: &Address) -> Result<()> {
+    fn at(&self, report: &mut Report, address: &Address) -> Result<()> {
         let is_proxied = self.own.proxy().is_some();
         let by_proxy = is_proxied || address.is_onion();
         let found = if by_proxy { self.by_proxy(report, address)? } else { by_family(report, address)? };
@@ -81,12 +81,12 @@ impl Look<'_> {
                 report.ok("tcp", "connected by the proxy")?;
                 Ok(Some(stream))
             }
-            Err(Blocked::Peer(why)) => {
+            Err(Obstacle::Peer(why)) => {
                 report.ok("proxy", &answers)?;
                 let error = Error::Unreachable { peer: self.label.to_owned(), why };
                 failed(report, "tcp", &error).map(|()| None)
             }
-            Err(blocked) => failed(report, "proxy", &blocked.error(self.label.to_owned())).map(|()| None),
+            Err(obstacle) => failed(report, "proxy", &obstacle.error(self.label.to_owned())).map(|()| None),
         }
     }
 
@@ -99,7 +99,12 @@ impl Look<'_> {
                 report.ok("key", &format!("the pinned one, {fingerprint}"))?
             }
             (Some(_), _) if self.seen == Some(address) => {
-                report.warning("key", &format!("another node has this address now, {fingerprint}"), None)?;
+                report.failed(
+                    "key",
+                    69,
+                    &format!("another node has this address now, {fingerprint}"),
+                    None,
+                )?;
                 return Ok(false);
             }
             (Some(pinned), _) => {
