@@ -6,6 +6,7 @@
 
 mod common;
 
+use common::logs::{self, numbered};
 use common::strace::{self, Fault, Faulty};
 use common::{EGOAT, Home, Process, by, json_text, poll_until};
 use std::fs;
@@ -16,7 +17,6 @@ use std::process::{Command, Stdio};
 
 use egoat::crypto::keys::PublicKey;
 use egoat::store::home::Own;
-use egoat::store::peers::Peers;
 use egoat::time::now_micros;
 
 /// A home with peers, whose logs the test writes itself.
@@ -31,25 +31,16 @@ impl Reading {
         for peer in peers {
             home.run(&["peers", "add", peer, &Home::new(peer).key()]);
         }
-        let opened = egoat::store::home::Home::locate(home.path("").to_str()).unwrap();
-        let own = opened.unlock(None, || panic!("it has no passphrase"), |_| ()).unwrap();
+        let own = logs::open(&home);
         Reading { home, own }
     }
 
-    /// A message from the peer for each text.
     fn receive(&self, peer: &str, texts: &[impl AsRef<str>]) {
-        let mut number = now_micros();
-        let mut messages = Vec::new();
-        for text in texts {
-            number += 1;
-            messages.push((number, text.as_ref().as_bytes().to_vec()));
-        }
-        let stored = self.own.history(&self.key(peer)).unwrap().store_received(&messages).unwrap();
-        assert_eq!(stored.len(), texts.len());
+        logs::receive(&self.own, peer, texts);
     }
 
     fn key(&self, peer: &str) -> PublicKey {
-        Peers::load(self.own.home()).unwrap().by_name(peer).unwrap().key
+        logs::key(&self.own, peer)
     }
 
     fn history(&self, peer: &str) -> PathBuf {
@@ -86,10 +77,6 @@ impl Reading {
 
 fn next_text(process: &mut Process) -> String {
     json_text(&process.next_line().unwrap(), "text")
-}
-
-fn numbered(from: usize, to: usize) -> Vec<String> {
-    (from..to).map(|number| format!("message {number}")).collect()
 }
 
 #[test]

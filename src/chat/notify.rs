@@ -1,15 +1,15 @@
-//! Tells a user who looks elsewhere that somebody said something: by a command of theirs, one at a time. It leaves out when
+//! Tells a user who looks elsewhere that somebody said something: by a program of theirs, one at a time. It leaves out when
 //! that is: see `talk`.
 
-use std::io::Write;
-use std::process::{Command, Stdio};
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-/// A command that takes longer is ended.
+use crate::error::Result;
+use crate::node::program::Program;
+
+/// A program that takes longer is ended.
 const LIMIT: Duration = Duration::from_secs(10);
-const LOOK: Duration = Duration::from_millis(50);
 /// More wait for the one that runs, and the rest is not told.
 const MOST: usize = 16;
 
@@ -23,39 +23,20 @@ pub struct Notice {
     pub text: Vec<u8>,
 }
 
-/// Starts the thread that runs `command` for each notice. Without one, nobody is told.
-pub fn start(command: String) -> SyncSender<Notice> {
-    let (sender, notices) = sync_channel(MOST);
+/// The program at this path. What it prints would be in the way of the conversation, and is not shown.
+pub fn program(path: &str) -> Result<Program> {
+    Program::new(path, LIMIT, false)
+}
+
+/// Starts the thread that runs the program for each notice. Without one, nobody is told.
+pub fn start(program: Program) -> SyncSender<Notice> {
+    let (sender, notices) = sync_channel::<Notice>(MOST);
     let _ = thread::Builder::new().name("notify".into()).spawn(move || {
         for notice in notices {
-            run(&command, &notice);
+            let number = notice.number.to_string();
+            let variables = [("EGOAT_PEER", Some(notice.peer.into())), ("EGOAT_ID", Some(number.into()))];
+            program.run(&variables, notice.text);
         }
     });
     sender
-}
-
-/// No shell is asked: peer and number are in the environment, and the text goes to standard input, where it is data.
-fn run(command: &str, notice: &Notice) {
-    let started = Command::new(command)
-        .env("EGOAT_PEER", &notice.peer)
-        .env("EGOAT_ID", notice.number.to_string())
-        .stdin(Stdio::piped())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn();
-    let Ok(mut child) = started else { return };
-    let (stdin, text) = (child.stdin.take(), notice.text.clone());
-    // In a thread of its own, since the command may never read. It ends with the command at the latest.
-    let _ = thread::Builder::new().name("notice".into()).spawn(move || {
-        stdin.map(|mut stdin| stdin.write_all(&text));
-    });
-    let deadline = Instant::now() + LIMIT;
-    while child.try_wait().is_ok_and(|status| status.is_none()) {
-        if Instant::now() >= deadline {
-            let _ = child.kill();
-            let _ = child.wait();
-            return;
-        }
-        thread::sleep(LOOK);
-    }
 }

@@ -30,6 +30,7 @@ use crate::crypto::keys::PublicKey;
 use crate::error::{Error, Result};
 use crate::node::doorbell::{Bell, LOOK};
 use crate::node::event::Event;
+use crate::node::program::Program;
 use crate::store::home::Own;
 use crate::store::notes::Notes;
 use crate::store::outbox::Draft;
@@ -64,7 +65,7 @@ pub struct Start {
     /// What the node tells, if it runs in this process.
     pub events: Option<Receiver<Event>>,
     /// What is run for a message that nobody looks at, in place of a bell.
-    pub notify: Option<String>,
+    pub notify: Option<Program>,
     /// A command that it begins with.
     pub first: Option<&'static str>,
 }
@@ -209,7 +210,7 @@ fn read_keys(told: &SyncSender<Signal>) {
 }
 
 impl Talk {
-    fn new(own: &Own, terminal: Terminal, jobs: SyncSender<News>, notify: Option<String>) -> Result<Talk> {
+    fn new(own: &Own, terminal: Terminal, jobs: SyncSender<News>, notify: Option<Program>) -> Result<Talk> {
         Ok(Talk {
             own: own.clone(),
             terminal,

@@ -112,6 +112,13 @@ pub struct Serve {
     /// make peers of strangers who dial, on first use
     #[argh(switch)]
     pub accept_new: bool,
+    /// run this program for each message that arrives, until it ends with 0: the text on stdin, EGOAT_PEER, EGOAT_ID and
+    /// more in the environment
+    #[argh(option, arg_name = "program")]
+    pub on_message: Option<String>,
+    /// the same for each file that is in place: where it is, is in EGOAT_PATH
+    #[argh(option, arg_name = "program")]
+    pub on_file: Option<String>,
 }
 
 /// Queue a message and try to deliver it now; text from stdin when none is given.

@@ -7,13 +7,14 @@ use std::sync::mpsc::Receiver;
 
 use crate::chat::offers::Offers;
 use crate::chat::talk::{self, Start};
-use crate::chat::{plain, terminal};
+use crate::chat::{notify, plain, terminal};
 use crate::cli::args::Chat;
 use crate::cli::output::{self, Output};
 use crate::cli::progress::Progress;
 use crate::cli::{serve, who};
 use crate::error::{Error, Result};
 use crate::node::event::Event;
+use crate::node::hooks::Programs;
 use crate::node::limits::Limits;
 use crate::node::listener::Listen;
 use crate::node::pairing;
@@ -31,9 +32,10 @@ pub fn run(own: &Own, out: Output, args: &Chat) -> Result<()> {
         Some(given) => Some(who::find(own, out, given, args.accept_new)?.peer),
         None => None,
     };
+    let notify = args.notify.as_deref().map(notify::program).transpose()?;
     let events = start_node(own, args)?;
     if is_interactive {
-        return talk::run(own, Start { to, events, notify: args.notify.clone(), first });
+        return talk::run(own, Start { to, events, notify, first });
     }
     if Peers::load(own.home())?.iter().next().is_none() {
         out.note("no peers yet: in another terminal, `egoat invite` makes a link for somebody, `egoat join` takes theirs");
@@ -64,6 +66,7 @@ fn start_node(own: &Own, args: &Chat) -> Result<Option<Receiver<Event>>> {
         accept_new: false,
         messages: true,
         files_from: FilesFrom::Peers,
+        programs: Programs::default(),
     };
     running::start(own.clone(), options).map(Some)
 }
@@ -155,7 +158,7 @@ fn note(out: Output, offers: &Offers, shown: &mut HashMap<String, Shown>, event:
         Event::Trouble(error) if error.is_passing() => out.note(&error.to_string()),
         Event::Trouble(error) => output::warn(&error.to_string()),
         Event::Fatal(error) => return Err(error),
-        Event::Refusals(_) => {}
+        Event::Refusals(_) | Event::Hook(_) => {}
         // These are in the logs, which the conversation shows.
         Event::Received { .. } | Event::Delivered { .. } | Event::File { .. } => {}
     }

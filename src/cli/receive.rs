@@ -12,6 +12,7 @@ use crate::cli::{DASH, pair, serve, who};
 use crate::error::{Error, Result};
 use crate::net::local;
 use crate::node::event::Event;
+use crate::node::hooks::Programs;
 use crate::node::limits::Limits;
 use crate::node::pipe::Pipe;
 use crate::node::running::{self, FilesFrom, FilesTo, Options};
@@ -56,6 +57,7 @@ pub fn run(own: &Own, out: Output, args: &Receive) -> Result<()> {
         accept_new: args.accept_new,
         messages: false,
         files_from,
+        programs: Programs::default(),
     };
     let events = running::start(own.clone(), options)?;
     let mut listening = Vec::new();

@@ -5,11 +5,14 @@ use crate::cli::output::{self, Output};
 use crate::error::{Error, Result};
 use crate::node::admission::{Cause, Refusals};
 use crate::node::event::Event;
+use crate::node::hooks::{Programs, Run};
 use crate::node::limits::Limits;
 use crate::node::listener::Listen;
+use crate::node::program::Outcome;
 use crate::node::running::{self, FilesFrom, FilesTo, Options};
 use crate::store::home::{Home, Own};
 use crate::text::{self, json::Object};
+use crate::time::now_micros;
 use crate::wire::address::Address;
 
 /// The most bytes of one transfer unless the user says otherwise.
@@ -68,6 +71,7 @@ pub fn run(own: &Own, out: Output, args: &Serve) -> Result<()> {
         accept_new: args.accept_new,
         messages: true,
         files_from: FilesFrom::Peers,
+        programs: Programs::new(args.on_message.as_deref(), args.on_file.as_deref())?,
     };
     for event in running::start(own.clone(), options)? {
         print(out, event)?;
@@ -136,6 +140,7 @@ fn print(out: Output, event: Event) -> Result<()> {
             .data(&format!("sent {title} ({}) to {peer}", text::size(bytes)), || {
                 peer_event("sent", &peer).text("title", &title).number("bytes", bytes)
             }),
+        Event::Hook(run) => print_run(out, &run),
         // Nobody is asked here.
         Event::Offer { .. } | Event::TransferDone { .. } => Ok(()),
         Event::Refusals(refusals) => print_refusals(out, &refusals),
@@ -145,6 +150,36 @@ fn print(out: Output, event: Event) -> Result<()> {
         }
         Event::Fatal(error) => Err(error),
     }
+}
+
+fn print_run(out: Output, run: &Run) -> Result<()> {
+    let path = run.path.as_ref().map(|path| path.to_string_lossy());
+    let what = path.as_ref().map_or_else(|| run.number.to_string(), |path| text::clean_line(path));
+    let end = match (&run.outcome, run.pause) {
+        (Outcome::Exited(_), None) => "done".into(),
+        (Outcome::Exited(status), Some(pause)) => {
+            format!("exit status {status}, again in {}", text::duration(pause))
+        }
+        (Outcome::Failed(why), pause) => {
+            format!("{why}, again in {}", text::duration(pause.unwrap_or_default()))
+        }
+    };
+    let next = run.pause.map_or(0, |pause| now_micros().saturating_add(pause.as_micros() as u64));
+    out.data(&format!("hook for {} {what} from {}: {end}", run.what.word(), run.peer), || {
+        let (status, error) = match &run.outcome {
+            Outcome::Exited(status) => (Some(u64::from(*status as u32)), None),
+            Outcome::Failed(why) => (None, Some(why.as_str())),
+        };
+        Object::event("hook")
+            .text("peer", &run.peer)
+            .text("of", run.what.word())
+            .number("number", run.number)
+            .optional("path", path.as_deref())
+            .optional_number("status", status)
+            .optional("error", error)
+            .number("milliseconds", run.took.as_millis() as u64)
+            .number("next", next)
+    })
 }
 
 fn print_refusals(out: Output, refusals: &Refusals) -> Result<()> {

@@ -8,9 +8,9 @@ use std::time::Duration;
 use crate::cli::id;
 use crate::error::{Error, Result, reason};
 use crate::node::pairing;
+use crate::store::external::{self, Ended};
 use crate::store::home::Own;
 use crate::store::peers::{Peer, Peers};
-use crate::store::program::{self, Ended};
 use crate::store::{invites, node_lock};
 use crate::text;
 use crate::wire::link::Link;
@@ -69,7 +69,7 @@ impl There<'_> {
         let program = words.next().ok_or_else(|| Error::usage("--via names no command"))?;
         let mut command = Command::new(program);
         command.args(words).args(arguments);
-        let ended = program::run_within(PATIENCE, &mut command, input);
+        let ended = external::run_within(PATIENCE, &mut command, input);
         let Ended { printed, status } = ended.map_err(|cause| self.failed(reason(&cause)))?;
         match status.code() {
             Some(0) => Ok(printed),

@@ -7,6 +7,7 @@ use std::sync::mpsc::SyncSender;
 
 use crate::error::Error;
 use crate::node::admission::Refusals;
+use crate::node::hooks::Run;
 use crate::transfer::tally::Tally;
 
 /// What the user says of an offer.
@@ -113,6 +114,8 @@ pub enum Event {
         /// Their bytes.
         bytes: u64,
     },
+    /// A program was run for what has arrived.
+    Hook(Run),
     /// A transfer ended without success.
     TransferFailed {
         /// From whom.

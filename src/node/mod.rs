@@ -5,7 +5,8 @@
 //! us; [`listener`] serves the same two loops to those who dial us, as far as [`admission`] lets them in. [`roster`] is what the threads of one peer know of
 //! each other. Front-ends append to an outbox and ring the [`doorbell`]; where no node runs, [`delivery`] does for one
 //! message what a node would do. Files come in by [`inbound`], whose connections [`transfers`] keeps apart, to the disk
-//! or to a [`pipe`], and go out by [`outbound`], those of the outbox by [`queued`].
+//! or to a [`pipe`], and go out by [`outbound`], those of the outbox by [`queued`]. For what has arrived, [`hooks`] runs the
+//! user's programs.
 
 pub mod admission;
 pub mod backoff;
@@ -14,12 +15,14 @@ pub mod dialler;
 pub mod doorbell;
 pub mod event;
 pub mod flow;
+pub mod hooks;
 pub mod inbound;
 pub mod limits;
 pub mod listener;
 pub mod outbound;
 pub mod pairing;
 pub mod pipe;
+pub mod program;
 pub mod queued;
 pub mod roster;
 pub mod running;

@@ -15,6 +15,7 @@ use crate::node::delivery;
 use crate::node::dialler;
 use crate::node::doorbell::Doorbell;
 use crate::node::event::Event;
+use crate::node::hooks::{Bell, Hooks, Programs};
 use crate::node::limits::Limits;
 use crate::node::listener::{self, Listen, TurnedAway};
 use crate::node::pairing::OwnProfile;
@@ -59,6 +60,8 @@ pub struct Options {
     pub messages: bool,
     /// Whose files are taken.
     pub files_from: FilesFrom,
+    /// What is run for what arrives.
+    pub programs: Programs,
 }
 
 /// Where files land.
@@ -111,6 +114,7 @@ pub struct Shared {
     admission: Arc<Admission>,
     turned_away: mpsc::SyncSender<TurnedAway>,
     doorbell: Doorbell,
+    hooks: Option<Bell>,
     listening_port: u16,
     events: mpsc::SyncSender<Event>,
     /// The version of the peers file that was read last.
@@ -122,8 +126,9 @@ pub struct Shared {
 }
 
 /// Starts a node, which runs until the process ends; what happens comes out of the channel.
-pub fn start(own: Own, options: Options) -> Result<Receiver<Event>> {
+pub fn start(own: Own, mut options: Options) -> Result<Receiver<Event>> {
     let lock = if options.messages { Some(take_home(&own)?) } else { None };
+    let hooks = Hooks::open(&own, std::mem::take(&mut options.programs))?;
     let listeners = match listener::bind(&options.listen) {
         // A one-off receiver beside a running node takes any port.
         Err(_) if !options.messages && options.listen.is_empty() => listener::bind_everywhere(0)?,
@@ -148,6 +153,7 @@ pub fn start(own: Own, options: Options) -> Result<Receiver<Event>> {
         admission: Arc::new(Admission::new(limits)),
         turned_away: turn_away,
         doorbell,
+        hooks: hooks.as_ref().map(Hooks::bell),
         listening_port: addresses.first().map_or(0, |address| address.port()),
         events,
         peers_version: Mutex::new(None),
@@ -157,6 +163,10 @@ pub fn start(own: Own, options: Options) -> Result<Receiver<Event>> {
     });
     shared.refresh_roster()?;
     shared.spawn("turned away", move || listener::close_later(&turned_away))?;
+    if let Some(hooks) = hooks {
+        let there = Arc::clone(&shared);
+        shared.spawn("hooks", move || hooks.run(&there))?;
+    }
     for listener in listeners {
         let there = Arc::clone(&shared);
         shared.spawn("listener", move || listener::accept(&there, &listener))?;
@@ -305,6 +315,14 @@ impl Shared {
     /// The bell.
     pub fn doorbell(&self) -> &Doorbell {
         &self.doorbell
+    }
+
+    /// Something has arrived and is in a history: front-ends and hooks are to look.
+    pub fn ring_arrival(&self) {
+        self.doorbell.ring_back();
+        if let Some(hooks) = &self.hooks {
+            hooks.ring();
+        }
     }
 
     /// Who this node says that it is.

@@ -61,6 +61,11 @@ impl Home {
         &self.dir
     }
 
+    /// The directory, if it was named rather than found.
+    pub fn named(&self) -> Option<&Path> {
+        self.explicit.then_some(&self.dir)
+    }
+
     /// Where received files land, without the peer's folder.
     pub fn downloads(&self, flag: Option<&str>) -> Result<PathBuf> {
         let named = flag.map(PathBuf::from).or_else(|| variable("EGOAT_DOWNLOADS"));
@@ -104,6 +109,11 @@ impl Home {
     /// The lock that a node holds.
     pub fn node_lock_path(&self) -> PathBuf {
         self.dir.join("node.lock")
+    }
+
+    /// How far the program is that is run for each `message` or `file`.
+    pub fn hook_path(&self, what: &str) -> PathBuf {
+        self.dir.join(format!("on-{what}.cursor"))
     }
 
     /// The history of a peer.

@@ -2,6 +2,7 @@
 
 pub mod attempts;
 pub mod cursor;
+pub mod external;
 pub mod file;
 pub mod folder;
 pub mod history;
@@ -15,7 +16,6 @@ pub mod outbox;
 pub mod partial;
 pub mod peers;
 pub mod presence;
-pub mod program;
 pub mod queued_files;
 pub mod requests;
 pub mod source;

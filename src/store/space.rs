@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use crate::store::program;
+use crate::store::external;
 
 /// df answers at once, unless it waits for a file server that is gone.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -23,7 +23,7 @@ pub fn free_bytes(dir: &Path) -> Option<u64> {
     // std has no statvfs(3). POSIX has df(1), with one format for all systems.
     let mut df = Command::new("df");
     df.args(["-P", "-k", "--"]).arg(there).env("LC_ALL", "C").stderr(Stdio::null());
-    let ended = program::run_within(PATIENCE, &mut df, "").ok()?;
+    let ended = external::run_within(PATIENCE, &mut df, "").ok()?;
     ended.status.success().then(|| available(&ended.printed)).flatten()
 }
 

@@ -10,6 +10,7 @@ pub mod gate;
 pub mod help;
 pub mod json;
 pub mod lan;
+pub mod logs;
 pub mod proxy;
 pub mod rogue;
 pub mod route;

@@ -237,6 +237,7 @@ impl Talk {
             NodeEvent::Trouble(error) => self.say_error(&error),
             NodeEvent::Fatal(error) => return Err(error),
             NodeEvent::Paired { .. } | NodeEvent::Request { .. } | NodeEvent::Refusals(_) => {}
+            NodeEvent::Hook(_) => {}
             NodeEvent::Connected { .. } | NodeEvent::Disconnected { .. } => self.look_at_presence(),
             NodeEvent::Received { .. } | NodeEvent::Delivered { .. } => {}
         }

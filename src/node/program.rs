@@ -1,0 +1,169 @@
+//! Programs of the user that are run for what has happened: `chat --notify`, `serve --on-message` and `--on-file`. A program
+//! is one path without arguments, and no shell is asked: what a peer wrote goes to standard input or to the environment,
+//! where it is data. It leaves out when, and what for.
+
+use std::ffi::OsString;
+use std::io::{self, Write};
+use std::path::Path;
+use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::error::{Error, Result, reason};
+use crate::text;
+
+/// The number of the descriptor that passphrases come from is in here. Neither is a program's business.
+const SECRET: &str = "EGOAT_PASSPHRASE_FD";
+/// A shell reads one digit as a descriptor, and more as something else.
+const MOST_SECRET: u32 = 9;
+/// As much can be written to a pipe before anybody reads (POSIX promises no number; every system has a page).
+const AT_ONCE: usize = 4096;
+/// Threads that write to programs which have gone and left their input to others.
+const MOST_WRITERS: usize = 16;
+/// A program that runs is looked at after this long, and less and less often.
+const FIRST_LOOK: Duration = Duration::from_millis(1);
+const LAST_LOOK: Duration = Duration::from_millis(50);
+
+/// A program that can be run.
+pub struct Program {
+    path: String,
+    limit: Duration,
+    /// What it prints goes to our standard error, rather than nowhere.
+    is_heard: bool,
+    secret: Option<u32>,
+    /// As many references as there are threads that write, and one.
+    writers: Arc<()>,
+}
+
+/// How a run ended.
+#[derive(Debug)]
+pub enum Outcome {
+    /// With this status.
+    Exited(i32),
+    /// In another way, in words.
+    Failed(String),
+}
+
+impl Outcome {
+    /// Whether it did what it was run for.
+    pub fn is_done(&self) -> bool {
+        matches!(self, Outcome::Exited(0))
+    }
+}
+
+impl Program {
+    /// A program that is ended after `limit`. What cannot be a program is an error now.
+    pub fn new(path: &str, limit: Duration, is_heard: bool) -> Result<Program> {
+        if path.contains('/') && !Path::new(path).is_file() {
+            return Err(Error::Usage {
+                what: format!("there is no program {}", text::clean_line(path)),
+                hint: Some("it is one path, without arguments; what takes some goes into a script".into()),
+            });
+        }
+        let secret = std::env::var(SECRET).ok().and_then(|number| number.parse().ok());
+        if secret.is_some_and(|number| number > MOST_SECRET) {
+            return Err(Error::usage(format!(
+                "{SECRET} is to be at most {MOST_SECRET} where programs are run, so that they do not get it"
+            )));
+        }
+        Ok(Program { path: path.into(), limit, is_heard, secret, writers: Arc::default() })
+    }
+
+    /// Runs it and waits for its end: with these variables, or without them, and with this on its standard input.
+    pub fn run(&self, variables: &[(&str, Option<OsString>)], input: Vec<u8>) -> Outcome {
+        if Arc::strong_count(&self.writers) > MOST_WRITERS {
+            return Outcome::Failed("too many that it left behind still have their input".into());
+        }
+        let mut command = self.command();
+        for (name, value) in variables {
+            match value {
+                Some(value) => command.env(name, value),
+                None => command.env_remove(name),
+            };
+        }
+        command.stdin(Stdio::piped());
+        if self.is_heard {
+            command.stdout(Stdio::from(io::stderr()));
+        } else {
+            command.stdout(Stdio::null()).stderr(Stdio::null());
+        }
+        match command.spawn() {
+            Ok(mut child) => {
+                let stdin = child.stdin.take();
+                self.write(stdin, input);
+                self.wait(child)
+            }
+            Err(cause) => Outcome::Failed(format!("could not be started: {}", reason(&cause))),
+        }
+    }
+
+    fn command(&self) -> Command {
+        let mut command = match self.secret {
+            // Std cannot keep an open descriptor from a child. This line of shell does, and gets to see nothing else.
+            Some(number @ 3..) => {
+                let mut shell = Command::new("/bin/sh");
+                shell.args(["-c", &format!("exec \"$0\" {number}<&-"), &self.path]);
+                shell
+            }
+            _ => Command::new(&self.path),
+        };
+        command.env_remove(SECRET);
+        #[cfg(unix)]
+        std::os::unix::process::CommandExt::process_group(&mut command, 0);
+        command
+    }
+
+    /// What is not read is no error.
+    fn write(&self, stdin: Option<ChildStdin>, input: Vec<u8>) {
+        let Some(mut stdin) = stdin else { return };
+        if input.len() <= AT_ONCE {
+            let _ = stdin.write_all(&input);
+            return;
+        }
+        // In a thread of its own, since the program may never read. It ends with the last who could.
+        let counted = Arc::clone(&self.writers);
+        let _ = thread::Builder::new().name("input".into()).stack_size(64 << 10).spawn(move || {
+            let _ = stdin.write_all(&input);
+            drop(counted);
+        });
+    }
+
+    fn wait(&self, mut child: Child) -> Outcome {
+        let deadline = Instant::now() + self.limit;
+        let mut pause = FIRST_LOOK;
+        loop {
+            match child.try_wait() {
+                Ok(Some(status)) => return outcome(status),
+                Ok(None) if Instant::now() < deadline => {}
+                _ => {
+                    kill(&mut child);
+                    return Outcome::Failed(format!("took longer than {}", text::duration(self.limit)));
+                }
+            }
+            thread::sleep(pause);
+            pause = (pause * 2).min(LAST_LOOK);
+        }
+    }
+}
+
+fn outcome(status: ExitStatus) -> Outcome {
+    #[cfg(unix)]
+    if let Some(signal) = std::os::unix::process::ExitStatusExt::signal(&status) {
+        return Outcome::Failed(format!("killed by signal {signal}"));
+    }
+    status.code().map_or_else(|| Outcome::Failed("ended without a status".into()), Outcome::Exited)
+}
+
+/// With all that it has started and that did not leave its group. It was not waited for yet, so the number is still its.
+fn kill(child: &mut Child) {
+    #[cfg(unix)]
+    {
+        let group = OsString::from(format!("-{}", child.id()));
+        let mut kill = Command::new("kill");
+        kill.args(["-s", "KILL", "--"]).arg(group).stdin(Stdio::null()).stdout(Stdio::null());
+        let _ = kill.stderr(Stdio::null()).env_remove(SECRET).status();
+    }
+    let _ = child.kill();
+    let _ = child.wait();
+}

@@ -1,0 +1,32 @@
+//! The logs of a home as a test writes them itself, beside whatever runs on it.
+
+use super::Home;
+use egoat::crypto::keys::PublicKey;
+use egoat::store::home::{self, Own};
+use egoat::store::peers::Peers;
+use egoat::time::now_micros;
+
+/// Opens a home that has no passphrase.
+pub fn open(home: &Home) -> Own {
+    let opened = home::Home::locate(home.path("").to_str()).unwrap();
+    opened.unlock(None, || panic!("it has no passphrase"), |_| ()).unwrap()
+}
+
+/// The key of a saved peer.
+pub fn key(own: &Own, peer: &str) -> PublicKey {
+    Peers::load(own.home()).unwrap().by_name(peer).unwrap().key
+}
+
+/// A message from the peer for each text, as if it had just come.
+pub fn receive(own: &Own, peer: &str, texts: &[impl AsRef<str>]) {
+    let from = now_micros();
+    let numbered = (from..).zip(texts).map(|(number, text)| (number, text.as_ref().as_bytes().to_vec()));
+    let messages: Vec<(u64, Vec<u8>)> = numbered.collect();
+    let stored = own.history(&key(own, peer)).unwrap().store_received(&messages).unwrap();
+    assert_eq!(stored.len(), texts.len());
+}
+
+/// Texts with these numbers.
+pub fn numbered(from: usize, to: usize) -> Vec<String> {
+    (from..to).map(|number| format!("message {number}")).collect()
+}
