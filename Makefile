@@ -1,4 +1,5 @@
-# all, check, torture, fuzz, install, uninstall, clean, bench. Installing compiles nothing: run `make` first.
+# all, check, torture, fuzz, bench, deb, rpm, check-deb, check-reproducible, install, uninstall, clean. Installing compiles
+# nothing: run `make` first.
 
 PREFIX = /usr/local
 BINDIR = $(PREFIX)/bin
@@ -6,14 +7,20 @@ MANDIR = $(PREFIX)/share/man
 BASHDIR = $(PREFIX)/share/bash-completion/completions
 ZSHDIR = $(PREFIX)/share/zsh/site-functions
 FISHDIR = $(PREFIX)/share/fish/vendor_completions.d
+UNITDIR = $(PREFIX)/lib/systemd
 DESTDIR =
 CARGO = cargo
 # Seconds for each target of `make fuzz`, and which: all of them, if none is named.
 FUZZ_SECONDS = 60
 FUZZ_TARGETS = $(notdir $(basename $(wildcard tests/fuzz/targets/*.rs)))
 
+# The same sources give the same bytes wherever they lie: no path of this machine gets into the program.
+# cargo takes flags with blanks in them only so, with 037 between.
+FLAGS = printf '%s\037' $$RUSTFLAGS '--remap-path-prefix=$(CURDIR)=egoat'; \
+    printf '%s' "--remap-path-prefix=$${CARGO_HOME:-$$HOME/.cargo}=cargo"
+
 all:
-	$(CARGO) build --release --locked
+	CARGO_ENCODED_RUSTFLAGS="$$($(FLAGS))" $(CARGO) build --release --locked
 
 check:
 	$(CARGO) test --locked
@@ -38,9 +45,30 @@ fuzz:
 bench:
 	$(CARGO) bench --locked --bench figures --bench transfer
 
+# Packages of what `make` has built, in target/debian and target/generate-rpm.
+deb: all
+	@$(CARGO) deb --version >/dev/null 2>&1 || \
+	    { echo 'cargo-deb is missing: cargo install cargo-deb --locked' >&2; exit 1; }
+	rm -f target/debian/egoat_*.deb
+	$(CARGO) deb --no-build --no-strip --locked
+
+rpm: all
+	@$(CARGO) generate-rpm --version >/dev/null 2>&1 || \
+	    { echo 'cargo-generate-rpm is missing: cargo install cargo-generate-rpm --locked' >&2; exit 1; }
+	$(CARGO) generate-rpm
+
+# Installs the package in a fresh Debian of its own, uses it there, and removes it. Takes minutes, and needs root.
+check-deb: deb
+	tests/package/check-deb target/debian/egoat_*.deb
+
+# Builds twice, in two places.
+check-reproducible:
+	tests/package/check-reproducible
+
 install:
 	install -d $(DESTDIR)$(BINDIR) $(DESTDIR)$(MANDIR)/man1 $(DESTDIR)$(MANDIR)/man5 $(DESTDIR)$(MANDIR)/man7 \
-	    $(DESTDIR)$(BASHDIR) $(DESTDIR)$(ZSHDIR) $(DESTDIR)$(FISHDIR)
+	    $(DESTDIR)$(BASHDIR) $(DESTDIR)$(ZSHDIR) $(DESTDIR)$(FISHDIR) \
+	    $(DESTDIR)$(UNITDIR)/system $(DESTDIR)$(UNITDIR)/user
 	install -m 755 target/release/egoat $(DESTDIR)$(BINDIR)/egoat
 	install -m 644 man/egoat.1 $(DESTDIR)$(MANDIR)/man1/egoat.1
 	install -m 644 man/egoat-files.5 $(DESTDIR)$(MANDIR)/man5/egoat-files.5
@@ -48,13 +76,16 @@ install:
 	install -m 644 src/cli/completions/egoat.bash $(DESTDIR)$(BASHDIR)/egoat
 	install -m 644 src/cli/completions/_egoat $(DESTDIR)$(ZSHDIR)/_egoat
 	install -m 644 src/cli/completions/egoat.fish $(DESTDIR)$(FISHDIR)/egoat.fish
+	sed 's,/usr/bin/,$(BINDIR)/,' src/package/egoat.service >$(DESTDIR)$(UNITDIR)/system/egoat.service
+	sed 's,/usr/bin/,$(BINDIR)/,' src/package/egoat.user.service >$(DESTDIR)$(UNITDIR)/user/egoat.service
 
 uninstall:
 	rm -f $(DESTDIR)$(BINDIR)/egoat $(DESTDIR)$(MANDIR)/man1/egoat.1 \
 	    $(DESTDIR)$(MANDIR)/man5/egoat-files.5 $(DESTDIR)$(MANDIR)/man7/egoat-protocol.7 \
-	    $(DESTDIR)$(BASHDIR)/egoat $(DESTDIR)$(ZSHDIR)/_egoat $(DESTDIR)$(FISHDIR)/egoat.fish
+	    $(DESTDIR)$(BASHDIR)/egoat $(DESTDIR)$(ZSHDIR)/_egoat $(DESTDIR)$(FISHDIR)/egoat.fish \
+	    $(DESTDIR)$(UNITDIR)/system/egoat.service $(DESTDIR)$(UNITDIR)/user/egoat.service
 
 clean:
 	$(CARGO) clean
 
-.PHONY: all check torture fuzz bench install uninstall clean
+.PHONY: all check torture fuzz bench deb rpm check-deb check-reproducible install uninstall clean

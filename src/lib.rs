@@ -14,6 +14,8 @@
 //! | [`crypto`] | keys, Noise, the handshake, sealing at rest |
 //! | [`error`], [`text`], [`time`] | what all of them need |
 //!
+//! The folder `package` is no layer: it has what packages need besides the program, such as units for systemd.
+//!
 //! The wire format is specified in egoat-protocol(7), the files in egoat-files(5), the commands in egoat(1).
 //!
 //! The library exists for the program and its tests; its interface may change with every version.

@@ -1,6 +1,6 @@
 //! The grammar of the command line, as the help texts tell it: the commands there are, their options and arguments, and
 //! where in it a line of words has got to. It is read from the texts that argh makes of `args.rs`, so that nothing is
-//! written twice; argh's own table of the same (`ArgsInfo`) makes the program 26 KiB larger. It leaves out what the
+//! written twice; argh's own table of the same (`ArgsInfo`) takes several times as many bytes. It leaves out what the
 //! values mean.
 
 use argh::FromArgs;
