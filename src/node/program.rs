@@ -3,9 +3,9 @@
 //! where it is data. It leaves out when, and what for.
 
 use std::ffi::OsString;
-use std::io::{self, Write};
+use std::io::{self, PipeWriter, Write};
 use std::path::Path;
-use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -75,6 +75,19 @@ impl Program {
         if Arc::strong_count(&self.writers) > MOST_WRITERS {
             return Outcome::Failed("too many that it left behind still have their input".into());
         }
+        match self.start(variables, input) {
+            Ok(child) => self.wait(child),
+            Err(cause) => Outcome::Failed(format!("could not be started: {}", reason(&cause))),
+        }
+    }
+
+    fn start(&self, variables: &[(&str, Option<OsString>)], input: Vec<u8>) -> io::Result<Child> {
+        let (stdin, mut writer) = io::pipe()?;
+        let is_short = input.len() <= AT_ONCE;
+        if is_short {
+            // Before it is started: should we be killed, it has all of it or does not run.
+            writer.write_all(&input)?;
+        }
         let mut command = self.command();
         for (name, value) in variables {
             match value {
@@ -82,20 +95,19 @@ impl Program {
                 None => command.env_remove(name),
             };
         }
-        command.stdin(Stdio::piped());
+        command.stdin(stdin);
         if self.is_heard {
-            command.stdout(Stdio::from(io::stderr()));
+            command.stdout(io::stderr());
         } else {
             command.stdout(Stdio::null()).stderr(Stdio::null());
         }
-        match command.spawn() {
-            Ok(mut child) => {
-                let stdin = child.stdin.take();
-                self.write(stdin, input);
-                self.wait(child)
-            }
-            Err(cause) => Outcome::Failed(format!("could not be started: {}", reason(&cause))),
+        let child = command.spawn()?;
+        // Our end for reading goes with the command: who writes is to learn that the program has gone.
+        drop(command);
+        if !is_short {
+            self.write(writer, input);
         }
+        Ok(child)
     }
 
     fn command(&self) -> Command {
@@ -114,17 +126,11 @@ impl Program {
         command
     }
 
-    /// What is not read is no error.
-    fn write(&self, stdin: Option<ChildStdin>, input: Vec<u8>) {
-        let Some(mut stdin) = stdin else { return };
-        if input.len() <= AT_ONCE {
-            let _ = stdin.write_all(&input);
-            return;
-        }
-        // In a thread of its own, since the program may never read. It ends with the last who could.
+    /// In a thread of its own, since the program may never read, which is no error. It ends with the last who could.
+    fn write(&self, mut writer: PipeWriter, input: Vec<u8>) {
         let counted = Arc::clone(&self.writers);
         let _ = thread::Builder::new().name("input".into()).stack_size(64 << 10).spawn(move || {
-            let _ = stdin.write_all(&input);
+            let _ = writer.write_all(&input);
             drop(counted);
         });
     }
