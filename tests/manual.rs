@@ -201,6 +201,8 @@ const PLAYS: &[(&str, Play)] = &[
     ("egoat --json log --follow --limit 0 bob | jq", messages_as_they_come),
     ("egoat --json log --follow --cursor ~/.cache/egoat.cursor bob |", from_where_it_was),
     ("egoat peers --unread | paste", a_status_line),
+    ("$ cat answer", an_answer),
+    ("$ cat unpack", what_comes_is_unpacked),
     ("0 * * * * egoat log --cursor ~/.cache/mailed", each_hour),
     ("HiddenServiceDir ", an_onion_service),
     ("alice$ egoat serve --listen 127.0.0.1:4628 &", through_tor),
@@ -452,6 +454,48 @@ fn a_status_line(lines: &[&str]) {
     let (stage, _node) = Stage::with_node_of_alice();
     stage.run("bob", "egoat say --wait 30s alice hello; egoat say --wait 30s alice again");
     assert_eq!(stage.run("alice", lines[0]), "bob 2\n");
+}
+
+/// The script of an example, in Alice's folder, and the line that uses it.
+fn saved<'a>(stage: &Stage, lines: &[&'a str]) -> &'a str {
+    let [cat, script @ .., line] = lines else { panic!("{lines:?}") };
+    let path = stage.path("alice", cat.trim_start_matches("$ cat "));
+    fs::write(&path, script.join("\n") + "\n").unwrap();
+    fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+    line.trim_start_matches("$ ")
+}
+
+/// Alice's node with that line, which Bob knows.
+fn node_by(stage: &Stage, line: &str) -> Group {
+    stage.alice.run(&["peers", "add", "bob", &stage.bob.key()]);
+    stage.bob.run(&["peers", "add", "alice", &stage.alice.key(), "127.0.0.1"]);
+    let mut node = stage.start("alice", line);
+    node.0.wait_for("listening on ");
+    node
+}
+
+fn an_answer(lines: &[&str]) {
+    let stage = Stage::new();
+    stage.program("uptime", "echo up for long");
+    let _node = node_by(&stage, saved(&stage, lines));
+    stage.run("bob", "egoat say --wait 30s alice hello; egoat say --wait 30s alice uptime");
+    poll_until("an answer", || {
+        stage.run("bob", "egoat fetch");
+        (stage.bob.received() == ["up for long"]).then_some(())
+    });
+}
+
+fn what_comes_is_unpacked(lines: &[&str]) {
+    let stage = Stage::new();
+    let told = stage.path("bin", "told");
+    stage.program("tar", &format!("echo \"$@\" >'{}'", told.display()));
+    let mut node = node_by(&stage, saved(&stage, lines));
+    fs::write(stage.path("bob", "d.tar"), "a tar").unwrap();
+    stage.run("bob", "egoat send alice d.tar");
+    assert!(node.0.wait_for("hook for ").ends_with(": done"));
+    let path = stage.alice.path("downloads/bob/d.tar");
+    assert_eq!(fs::read_to_string(told).unwrap(), format!("xf {} -C /srv/in\n", path.display()));
+    assert!(!path.exists());
 }
 
 fn each_hour(lines: &[&str]) {

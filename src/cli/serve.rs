@@ -172,7 +172,7 @@ fn print_run(out: Output, run: &Run) -> Result<()> {
         };
         Object::event("hook")
             .text("peer", &run.peer)
-            .text("of", run.what.word())
+            .text("kind", run.what.word())
             .number("number", run.number)
             .optional("path", path.as_deref())
             .optional_number("status", status)

@@ -170,12 +170,12 @@ impl Home {
         path.to_str().unwrap().to_owned()
     }
 
-    /// A program for sh.
-    #[cfg(unix)]
+    /// A program for sh. Another process writes it: one that another thread starts meanwhile would have the file open as
+    /// well for a moment, and a file that is written to cannot be run.
     pub fn script(&self, name: &str, body: &str) -> String {
-        let path = self.file(name, format!("#!/bin/sh\n{body}\n"));
-        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o700);
-        fs::set_permissions(&path, mode).unwrap();
+        let text = self.file(&format!("{name}.text"), format!("#!/bin/sh\n{body}\n"));
+        let path = self.path(name).to_str().unwrap().to_owned();
+        assert!(Command::new("install").args(["-m", "700", &text, &path]).status().unwrap().success());
         path
     }
 
