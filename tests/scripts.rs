@@ -43,6 +43,7 @@ fn failures_say_nothing_on_stdout_and_have_their_status() {
         (69, &["chat", "--listen", "127.0.0.1:0", &closed]),
         (2, &["serve", "--max-file", "x"]),
         (2, &["serve", "--listen", "x:y"]),
+        (2, &["serve", "--on-message", "/nonexistent"]),
         (1, &["serve", "--listen", "192.0.2.1:4628"]),
         (2, &["say"]),
         (2, &["say", "nobody", "hi"]),
@@ -216,7 +217,8 @@ impl Printed {
 fn serve_json(home: &Home, address: &str, printed: &mut Printed) -> Node {
     // The connections of a node that is gone may hold its port for a moment.
     let (process, line) = poll_until("the port to be free", || {
-        let mut process = Process::start(home.cmd(&["--json", "serve", "--listen", address]));
+        let args = ["--json", "serve", "--on-message", "true", "--listen", address];
+        let mut process = Process::start(home.cmd(&args));
         process.next_line().map(|line| (process, line))
     });
     printed.note(&line);
@@ -265,6 +267,7 @@ fn messages(printed: &mut Printed, alice: &Home, bob: &Home, node: &mut Node) ->
     bob.run(&["say", "alice", "hello"]);
     printed.until(node, "delivered");
     printed.until(&mut alice_node, "received");
+    printed.until(&mut alice_node, "hook");
     printed.of(alice, &["peers", "--unread"]);
     alice_node.kill9();
     // It looks after the connection when it has something to say, and else after 20 seconds.
