@@ -5,6 +5,7 @@
 
 mod common;
 
+use common::clock::Clock;
 use common::disk::SmallDisk;
 use common::lan::Lan;
 use common::{Dead, Home, Node, by, finish, json_text};
@@ -94,6 +95,26 @@ fn acquainted() -> (Home, Home, Node) {
     (alice, bob, node)
 }
 
+#[test]
+fn a_clock_that_is_wrong() {
+    let (alice, bob, mut node) = acquainted();
+    let clock = Clock::new(bob.path("clock")).expect("faketime is here");
+    let words: Vec<&str> = clock.words.iter().map(String::as_str).collect();
+    node.kill9();
+    let node = bob.serve_again_by(&words, &node.addr);
+    for (by, verdict, detail) in [
+        ("+0", "ok", "that of this machine"),
+        ("+10s", "ok", "s ahead of this machine's"),
+        ("-3h", "warning", "3 h behind this machine's"),
+        ("+2d", "warning", "1 d 23 h ahead of this machine's"),
+    ] {
+        clock.jump(by);
+        let check = look(&alice, &["bob"], 0);
+        assert_eq!(check.expect("clock", verdict, detail).hint.is_some(), verdict == "warning");
+    }
+    drop(node);
+}
+
 /// A server that is no egoat: it reads, says something, and closes.
 fn other(answer: &'static [u8]) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -125,10 +146,10 @@ fn all_is_well_between_two_nodes() {
     seen.expect("peers", "ok", "1 saved");
     assert_eq!(seen.expect("session", "ok", "takes this node as a peer").address.as_ref(), Some(&node.addr));
     seen.expect("rtt", "ok", " ms");
+    seen.expect("clock", "ok", "that of this machine");
     assert!(seen.checks.iter().any(|check| check.layer == "address"));
     // In the order in which they depend on each other.
-    let order =
-        "home identity disk downloads peers files node listen dns4 dns6 tcp4 tcp6 protocol rtt key session";
+    let order = "home identity disk downloads peers files node listen dns4 dns6 tcp4 tcp6 protocol rtt key session clock";
     let mut layers: Vec<&str> = seen.checks.iter().map(|check| &check.layer[..]).collect();
     layers.retain(|layer| *layer != "address");
     assert_eq!(layers.join(" "), order);

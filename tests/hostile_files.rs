@@ -364,7 +364,7 @@ fn receive_by(field: &Field, command: Command) -> (Process, String) {
     let link: Link = receive.wait_for("egoat:").parse().unwrap();
     let addr = link.addresses[0].to_string();
     let mut line = field.mallory.try_dial(&addr, &field.key, Kind::Pair, link.token.as_ref()).unwrap();
-    line.say(&Message::Profile { name: "mallory", port: 0 });
+    line.say(&Message::Profile { name: "mallory", port: 0, time: 0 });
     line.expect(&Message::Accept);
     line.read().unwrap();
     line.say(&Message::Bye);
@@ -858,7 +858,7 @@ fn what_a_peer_calls_itself_is_shown_clean_and_names_no_other_folder() {
         let stranger = Rogue::new(100 + number as u8);
         let link: Link = field.bob.run(&["invite"]).trim_end().parse().unwrap();
         let mut line = stranger.try_dial(&field.addr, &field.key, Kind::Pair, link.token.as_ref()).unwrap();
-        line.say(&Message::Profile { name, port: 0 });
+        line.say(&Message::Profile { name, port: 0, time: 0 });
         line.expect(&Message::Accept);
         line.read().unwrap();
         line.say(&Message::Bye);
@@ -871,7 +871,7 @@ fn what_a_peer_calls_itself_is_shown_clean_and_names_no_other_folder() {
             continue;
         }
         let mut line = Rogue::new(200 + number as u8).dial(&field.addr, &field.key, Kind::Push);
-        line.say(&Message::Profile { name, port: 0 });
+        line.say(&Message::Profile { name, port: 0, time: 0 });
         assert_eq!(line.expect_end(), [2]);
     }
     let folders = names_in(&field.at("downloads"));

@@ -416,7 +416,7 @@ fn what_an_acceptor_calls_itself_is_shown_clean() {
         let mut join = Process::start(field.alice.cmd(&["join", &link]));
         let mut line = other.meet(&field.listener, Kind::Pair);
         line.say(&Message::Accept);
-        line.say(&Message::Profile { name, port: 1 });
+        line.say(&Message::Profile { name, port: 1, time: 0 });
         line.expect(&Message::Bye);
         drop(line);
         let (code, out, said) = join.end();

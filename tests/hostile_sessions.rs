@@ -336,7 +336,7 @@ fn acknowledging_what_was_never_sent_settles_nothing() {
     // It holds what was never given out.
     for held in [MAX_NUMBER, MAX_NUMBER - 1] {
         let mut line = field.mallory.dial(&field.node.addr, &field.key, Kind::Pull);
-        line.say(&Message::Profile { name: "mallory", port: 0 });
+        line.say(&Message::Profile { name: "mallory", port: 0, time: 0 });
         line.say(&Message::Held(held));
         line.expect(&Message::Accept);
         ends("too much held", line);
@@ -361,7 +361,7 @@ fn one_peer_does_not_take_the_seats_of_all() {
             let Some(mut line) = field.mallory.try_dial(&field.node.addr, &field.key, kind, None) else {
                 continue;
             };
-            line.say(&Message::Profile { name: "mallory", port: 0 });
+            line.say(&Message::Profile { name: "mallory", port: 0, time: 0 });
             lines.push(line);
         }
     }
@@ -373,7 +373,7 @@ fn one_peer_does_not_take_the_seats_of_all() {
     // What was too much counts as a stranger's, and there were many in a short time.
     let dial = || field.mallory.try_dial(&field.node.addr, &field.key, Kind::Pair, None);
     let mut line = poll_until("to be let in", dial);
-    line.say(&Message::Profile { name: "mallory", port: 0 });
+    line.say(&Message::Profile { name: "mallory", port: 0, time: 0 });
     line.expect(&Message::Accept);
     field.survives();
 }

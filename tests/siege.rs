@@ -9,15 +9,16 @@
 
 mod common;
 
+use common::clock::Clock;
 use common::strangers::{Manner, OTHER, SHARED, Seen, Strangers, connect, many};
-use common::{EGOAT, Home, Node, by, count, finish, is_torture, pair, poll_until};
+use common::{EGOAT, Home, Node, by, count, is_torture, pair, poll_until};
 use egoat::crypto::handshake::Initiator;
 use egoat::crypto::keys::{PublicKey, Seed};
 use std::fs;
 use std::io::{Read, Write};
 use std::net::Ipv4Addr;
 use std::os::unix::fs::chown;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
@@ -246,37 +247,6 @@ fn give(path: &Path, user: u32) {
     chown(path, Some(user), Some(user)).unwrap();
     if path.is_dir() {
         fs::read_dir(path).unwrap().for_each(|entry| give(&entry.unwrap().path(), user));
-    }
-}
-
-/// A clock that says what a file says.
-struct Clock {
-    file: PathBuf,
-    words: Vec<String>,
-}
-
-impl Clock {
-    /// By libfaketime; `None` where that is missing.
-    fn new(file: PathBuf) -> Option<Clock> {
-        let found = Command::new("faketime").args(["-f", "+0", "printenv", "LD_PRELOAD"]).output().ok()?;
-        let preload = format!("LD_PRELOAD={}", String::from_utf8(found.stdout).unwrap().trim());
-        let by_file = format!("FAKETIME_TIMESTAMP_FILE={}", file.display());
-        let words = ["env", &preload, &by_file, "FAKETIME_NO_CACHE=1", "FAKETIME_DONT_FAKE_MONOTONIC=1"];
-        let clock = Clock { file, words: words.map(str::to_owned).to_vec() };
-        clock.jump("+0");
-        Some(clock)
-    }
-
-    /// Jumps to so much before or after the true time.
-    fn jump(&self, by: &str) {
-        let new = self.file.with_extension("new");
-        fs::write(&new, by).unwrap();
-        fs::rename(&new, &self.file).unwrap();
-    }
-
-    fn run(&self, home: &Home, args: &[&str]) {
-        let words: Vec<&str> = self.words.iter().map(String::as_str).collect();
-        finish(by(&words, &home.cmd(args)), b"", 0);
     }
 }
 

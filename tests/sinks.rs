@@ -156,7 +156,7 @@ impl Mallory {
     /// Dials, says its name, and is let in.
     fn session(&self, home: &Home, at: SocketAddr, kind: Kind) -> Session {
         let mut session = self.dial(home, at, kind);
-        session.send(&Message::Profile { name: "mallory", port: 0 }).unwrap();
+        session.send(&Message::Profile { name: "mallory", port: 0, time: 0 }).unwrap();
         read(&mut session, |message| message == Message::Accept);
         session
     }
@@ -383,7 +383,7 @@ fn strangers_are_shown(names: &[String]) {
     let (node, at) = Recorded::node(&home, &["serve", "--listen", "127.0.0.1:0"]);
     for (number, name) in names.iter().enumerate() {
         let mut session = Mallory::number(1000 + number as u16).dial(&home, at, Kind::Push);
-        session.send(&Message::Profile { name, port: 1 }).unwrap();
+        session.send(&Message::Profile { name, port: 1, time: 0 }).unwrap();
         read(&mut session, |message| matches!(message, Message::Refused(_)));
     }
     let wants = " wants to be a peer: `egoat peers accept ";
@@ -426,7 +426,7 @@ fn what_a_newcomer_is_called_who_is_taken_on_trust() {
     let names: Vec<String> = names().into_iter().step_by(2).collect();
     for (number, name) in names.iter().enumerate() {
         let mut session = Mallory::number(2000 + number as u16).dial(&home, at, Kind::Pair);
-        session.send(&Message::Profile { name, port: 1 }).unwrap();
+        session.send(&Message::Profile { name, port: 1, time: 0 }).unwrap();
         read(&mut session, |message| message == Message::Accept);
     }
     let paired = "{\"event\":\"paired\"";
@@ -449,7 +449,7 @@ fn accept_under(name: String, number: u16) -> String {
         let mut session = accepted.session;
         read(&mut session, |message| matches!(message, Message::Profile { .. }));
         session.write(&Message::Accept).unwrap();
-        session.send(&Message::Profile { name: &name, port: 0 }).unwrap();
+        session.send(&Message::Profile { name: &name, port: 0, time: 0 }).unwrap();
         let _ = session.read(DURING);
     });
     link.to_string()

@@ -46,7 +46,7 @@ fn dial(node: &Node, key: &str, from: Ipv4Addr, keys: &StaticKeys, kind: Kind, n
     let by = Deadline::after(Duration::from_secs(20));
     let mut session =
         handshake::initiate(stream, keys, &key.parse().unwrap(), None, kind, "alice", by).unwrap();
-    session.send(&Message::Profile { name, port: 4628 }).unwrap();
+    session.send(&Message::Profile { name, port: 4628, time: 0 }).unwrap();
     session
 }
 
@@ -276,7 +276,7 @@ fn peers_have_seats_that_strangers_do_not_take() {
             let key = alice.key().parse().unwrap();
             let dialled = handshake::initiate(stream, &peers[index], &key, None, Kind::Push, "alice", by);
             let mut session = dialled.ok()?;
-            session.send(&Message::Profile { name: "peer", port: 0 }).unwrap();
+            session.send(&Message::Profile { name: "peer", port: 0, time: 0 }).unwrap();
             Some((answer(&mut session), session))
         })
     };

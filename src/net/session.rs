@@ -17,7 +17,7 @@ use crate::error::{Error, Result, reason};
 use crate::net::deadline::{Deadline, timed_out};
 use crate::net::route::Route;
 use crate::wire::codec::Writer;
-use crate::wire::message::{CHUNK, HEADER, MAX_NAME, MAX_TEXT, Message, PIECE_HEAD, max_body, piece_head};
+use crate::wire::message::{CHUNK, HEADER, MAX_PROFILE, MAX_TEXT, Message, PIECE_HEAD, max_body, piece_head};
 
 /// An idle sender pings this often (DESIGN section 5).
 pub const PING_AFTER: Duration = Duration::from_secs(20);
@@ -36,8 +36,6 @@ const TAG: usize = 16;
 const RECORD: usize = 2 + u16::MAX as usize;
 /// Written out when this much is waiting: a chunk of four records, one system call.
 const FLUSH_AT: usize = CHUNK;
-/// The longest body of the messages that are no content: that of PROFILE.
-const SHORT: usize = 1 + MAX_NAME + 2;
 /// Bytes of read buffer of a connection that only pings.
 const SMALL: usize = 1 << 10;
 /// Bytes of read buffer of a connection with traffic.
@@ -410,7 +408,7 @@ impl Incoming {
         Incoming {
             opener,
             records: 0,
-            most: SHORT,
+            most: MAX_PROFILE,
             raw: vec![0; SMALL],
             start: 0,
             end: 0,
@@ -422,7 +420,7 @@ impl Incoming {
 
     /// Takes bodies of this length at the most, but for short ones, which are always taken.
     pub fn take_bodies(&mut self, most: usize) {
-        self.most = most.max(SHORT);
+        self.most = most.max(MAX_PROFILE);
     }
 
     /// One read from the socket, into a buffer that holds at least the record under way.

@@ -237,7 +237,7 @@ fn serve(shared: &Arc<Shared>, session: Session, kind: Kind, peer: &Peer) -> Res
 
 fn pair(shared: &Arc<Shared>, mut session: Session) -> Result<()> {
     session.write(&Message::Accept)?;
-    session.write(&shared.profile()?.message())?;
+    session.write(&shared.profile()?.answer())?;
     session.set_deadline(Some(Deadline::after(HANDSHAKE)));
     session.flush()?;
     session.read_as("waiting for its goodbye", |message| (message == Message::Bye).then_some(()))

@@ -12,6 +12,7 @@ use crate::store::node_lock;
 use crate::store::peers::{Peer, Peers};
 use crate::store::requests::{self, Request};
 use crate::text;
+use crate::time::now_micros;
 use crate::wire::address::{Address, DEFAULT_PORT};
 use crate::wire::link::Link;
 use crate::wire::message::{Kind, Message, Refusal};
@@ -25,6 +26,8 @@ pub struct Profile {
     pub name: Option<String>,
     /// Where it can be dialled, as far as can be told from where it dialled from.
     pub address: Option<Address>,
+    /// The time on its clock, if it told: microseconds since 1970.
+    pub time: Option<u64>,
 }
 
 impl Profile {
@@ -32,13 +35,14 @@ impl Profile {
     pub fn read(session: &mut Session) -> Result<Profile> {
         let seen_at = session.remote_address();
         session.read_as("waiting to be told who it is", |message| {
-            let Message::Profile { name, port } = message else { return None };
+            let Message::Profile { name, port, time } = message else { return None };
             let address = seen_at.filter(|_| port != 0).map(|mut at| {
                 at.set_port(port);
                 Address::from(at)
             });
             // Without dots, so that no peer can call itself an address.
-            Some(Profile { name: text::suggest_name(&name.replace('.', "-")), address })
+            let name = text::suggest_name(&name.replace('.', "-"));
+            Some(Profile { name, address, time: Some(time).filter(|time| *time != 0) })
         })
     }
 }
@@ -62,9 +66,14 @@ impl OwnProfile {
         Ok(OwnProfile { name: own.home().name()?, port: if own.proxy().is_some() { 0 } else { port } })
     }
 
-    /// The message.
+    /// The message of a dialler, who need not tell the time to whom it has not been accepted by.
     pub fn message(&self) -> Message<'_> {
-        Message::Profile { name: &self.name, port: self.port }
+        Message::Profile { name: &self.name, port: self.port, time: 0 }
+    }
+
+    /// The message that answers it.
+    pub fn answer(&self) -> Message<'_> {
+        Message::Profile { name: &self.name, port: self.port, time: now_micros() }
     }
 }
 
@@ -161,7 +170,7 @@ pub fn join(own: &Own, link: &Link, name: Option<String>) -> Result<Peer> {
     let label = name.clone().unwrap_or_else(|| format!("the node {}", link.key.fingerprint()));
     let target = Target { token: link.token.as_ref(), ..unknown(link.key, &link.addresses, &label) };
     let theirs = meet(own, &target, DEFAULT_PORT)?;
-    save(own.home(), link.key, &link.addresses, name.or(theirs))
+    save(own.home(), link.key, &link.addresses, name.or(theirs.name))
 }
 
 /// Makes a node known whose key the user has compared, or takes on trust. It is saved even if it does not know us yet:
@@ -173,7 +182,7 @@ pub fn first_contact(own: &Own, key: PublicKey, address: &Address) -> Result<(Pe
     let label = address.to_string();
     let addresses = std::slice::from_ref(address);
     let (theirs, refusal) = match meet(own, &unknown(key, addresses, &label), DEFAULT_PORT) {
-        Ok(name) => (name, None),
+        Ok(theirs) => (theirs.name, None),
         Err(refusal @ Error::Refused { .. }) => (None, Some(refusal)),
         Err(error) => return Err(error),
     };
@@ -186,20 +195,20 @@ fn unknown<'a>(key: PublicKey, addresses: &'a [Address], label: &'a str) -> Targ
     Target { key, token: None, seen: None, addresses, label, by: None }
 }
 
-/// Whether the peer is there, proves its key, and takes this node for a peer.
-pub fn greet(own: &Own, peer: &Peer, address: &Address) -> Result<()> {
+/// Whether the peer is there, proves its key, and takes this node for a peer; gives what it says of itself.
+pub fn greet(own: &Own, peer: &Peer, address: &Address) -> Result<Profile> {
     let addresses = std::slice::from_ref(address);
-    meet(own, &Target { seen: None, addresses, ..Target::peer(peer, None) }, 0).map(drop)
+    meet(own, &Target { seen: None, addresses, ..Target::peer(peer, None) }, 0)
 }
 
-/// One pairing session; gives the name that the other node goes by. Who pairs will most likely run a node, if none runs
-/// yet at the `usual` port.
-fn meet(own: &Own, target: &Target, usual: u16) -> Result<Option<String>> {
+/// One pairing session; gives what the other node says of itself. Who pairs will most likely run a node, if none runs yet
+/// at the `usual` port.
+fn meet(own: &Own, target: &Target, usual: u16) -> Result<Profile> {
     let profile = OwnProfile::new(own, usual)?;
     let mut session = dial::dial(own, target, Kind::Pair, &[profile.message()])?;
     let theirs = Profile::read(&mut session)?;
     session.finish(&Message::Bye)?;
-    Ok(theirs.name)
+    Ok(theirs)
 }
 
 /// Makes a peer of a stranger who dialled: the one with this fingerprint or key, or the only one.

@@ -21,6 +21,8 @@ pub const MAX_NUMBER: u64 = (1 << 56) - 1;
 pub const MAX_MANIFEST: usize = 64 << 10;
 /// Longest name in bytes: 32 characters of at most 4.
 pub const MAX_NAME: usize = 128;
+/// The longest body of a PROFILE in bytes, and of all that is not text or data.
+pub const MAX_PROFILE: usize = 1 + MAX_NAME + 2 + 8;
 /// Bytes before a body: type and length.
 pub const HEADER: usize = 5;
 /// Bytes before a PIECE's data.
@@ -131,6 +133,8 @@ pub enum Message<'a> {
         name: &'a str,
         /// The TCP port it listens on; 0 if none.
         port: u16,
+        /// The time on its clock, microseconds since 1970; 0 if it does not tell, as a dialler does not.
+        time: u64,
     },
     /// The receiver's last number, at the start of a flow.
     Held(u64),
@@ -227,7 +231,7 @@ pub fn max_body(kind: u8) -> Result<usize, Malformed> {
     Ok(match kind {
         1 | 3 | 4 | 5 | 21 | 22 => 0,
         2 | 19 | 23 => 1,
-        6 => 1 + MAX_NAME + 2,
+        6 => MAX_PROFILE,
         7 | 9 | 25 | 26 => 8,
         8 => 8 + MAX_TEXT,
         16 => 16 + 4 + 8,
@@ -254,7 +258,8 @@ impl<'a> Message<'a> {
             5 => Message::Pong,
             6 => {
                 let length = fields.u8("name length")? as usize;
-                Message::Profile { name: fields.text(length, "name")?, port: fields.u16("port")? }
+                let name = fields.text(length, "name")?;
+                Message::Profile { name, port: fields.u16("port")?, time: fields.u64("time")? }
             }
             7 => Message::Held(number(&mut fields)?),
             8 => Message::Text { number: number(&mut fields)?, body: fields.rest() },
@@ -316,7 +321,7 @@ impl<'a> Message<'a> {
             Message::Accept | Message::Bye | Message::Ping | Message::Pong => 0,
             Message::End | Message::Stored => 0,
             Message::Refused(_) | Message::Decline(_) | Message::Failed(_) => 1,
-            Message::Profile { name, .. } => 1 + name.len() + 2,
+            Message::Profile { name, .. } => 1 + name.len() + 2 + 8,
             Message::Held(_) | Message::Ack(_) | Message::Start(_) | Message::Stream(_) => 8,
             Message::Take { .. } => 1 + 16,
             Message::Have { .. } => 8 + 4 + 32,
@@ -337,10 +342,11 @@ impl<'a> Message<'a> {
             Message::Refused(refusal) => out.put_u8(refusal as u8),
             Message::Decline(reason) => out.put_u8(reason as u8),
             Message::Failed(failure) => out.put_u8(failure as u8),
-            Message::Profile { name, port } => {
+            Message::Profile { name, port, time } => {
                 out.put_u8(name.len() as u8);
                 out.put(name.as_bytes());
                 out.put_u16(port);
+                out.put_u64(time);
             }
             Message::Held(number) | Message::Ack(number) => out.put_u64(number),
             Message::Start(number) | Message::Stream(number) => out.put_u64(number),
@@ -382,8 +388,8 @@ mod tests {
             Message::Bye,
             Message::Ping,
             Message::Pong,
-            Message::Profile { name: "bob", port: 4628 },
-            Message::Profile { name: "", port: 0 },
+            Message::Profile { name: "bob", port: 4628, time: 1_795_000_000_000_000 },
+            Message::Profile { name: "", port: 0, time: 0 },
             Message::Held(7),
             Message::Text { number: MAX_NUMBER, body: b"hi" },
             Message::Text { number: 1, body: b"" },

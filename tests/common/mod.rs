@@ -4,6 +4,7 @@
 // Each test file uses its part of this.
 #![allow(dead_code)]
 
+pub mod clock;
 pub mod disk;
 pub mod files;
 pub mod gate;

@@ -59,7 +59,7 @@ impl Rogue {
     /// A session that is accepted.
     pub fn session(&self, addr: &str, node: &str, kind: Kind) -> Line {
         let mut line = self.dial(addr, node, kind);
-        line.say(&Message::Profile { name: "mallory", port: 0 });
+        line.say(&Message::Profile { name: "mallory", port: 0, time: 0 });
         if kind == Kind::Pull {
             line.say(&Message::Held(0));
         }
@@ -80,7 +80,7 @@ impl Rogue {
             if let Some((wanted, mut line)) = self.answer(listener.accept().unwrap().0)
                 && wanted == kind as u8
             {
-                assert_eq!(line.read().unwrap().0, Message::Profile { name: "", port: 0 }.kind());
+                assert_eq!(line.read().unwrap().0, Message::Profile { name: "", port: 0, time: 0 }.kind());
                 return line;
             }
         }

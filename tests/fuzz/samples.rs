@@ -72,7 +72,7 @@ fn messages() -> Vec<(&'static str, Message<'static>)> {
         ("bye", Message::Bye),
         ("ping", Message::Ping),
         ("pong", Message::Pong),
-        ("profile", Message::Profile { name: "Zoë", port: 4628 }),
+        ("profile", Message::Profile { name: "Zoë", port: 4628, time: 0 }),
         ("held", Message::Held(7)),
         ("text", Message::Text { number: 1 << 50, body: b"hi" }),
         ("ack", Message::Ack(1 << 50)),

@@ -14,9 +14,13 @@ use crate::net::route::{self, Obstacle};
 use crate::node::pairing;
 use crate::store::home::Own;
 use crate::store::peers::Peers;
+use crate::text;
+use crate::time::now_micros;
 use crate::wire::address::Address;
 use crate::wire::link::Link;
 
+/// Clocks that are set by hand differ by less.
+const APART: Duration = Duration::from_secs(60);
 /// A handshake has three round trips within 10 s.
 const SLOW: Duration = Duration::from_secs(2);
 
@@ -133,9 +137,12 @@ impl Look<'_> {
         if peer.is_blocked() {
             return report.skipped("session", &format!("{} is blocked here", peer.name));
         }
+        let began = Instant::now();
         match pairing::greet(self.own, peer, address) {
-            Ok(()) => {
-                report.ok("session", &format!("{} proves its key, and takes this node as a peer", peer.name))
+            Ok(theirs) => {
+                report
+                    .ok("session", &format!("{} proves its key, and takes this node as a peer", peer.name))?;
+                theirs.time.map_or(Ok(()), |time| clock(report, time, began.elapsed()))
             }
             Err(error) => failed(report, "session", &error),
         }
@@ -149,6 +156,22 @@ fn failed(report: &mut Report, layer: &'static str, error: &Error) -> Result<()>
         error => &error.to_string(),
     };
     report.failed(layer, error.exit_code(), detail, error.hint())
+}
+
+/// What its clock showed within `latest` before now.
+fn clock(report: &mut Report, theirs: u64, latest: Duration) -> Result<()> {
+    let ours = now_micros();
+    let apart = Duration::from_micros(ours.abs_diff(theirs));
+    if apart <= latest {
+        return report.ok("clock", "that of this machine, as far as the connection shows");
+    }
+    let way = if theirs > ours { "ahead of" } else { "behind" };
+    let detail = format!("{} {way} this machine's", text::duration(apart));
+    if apart < APART {
+        return report.ok("clock", &detail);
+    }
+    let hint = "set whichever is wrong: times of invites and of --expire mean something else there";
+    report.warning("clock", &detail, Some(hint.into()))
 }
 
 fn round_trip(report: &mut Report, took: Duration) -> Result<()> {
