@@ -144,11 +144,13 @@ pub(super) struct Found {
 
 /// The first place from `from` on at which a good record starts.
 pub(super) fn next_good(id: &LogId, file: &File, from: u64, length: u64) -> Result<Option<u64>> {
-    let mut bytes = vec![0; 2 * MAX_RECORD];
+    // What came behind `length` since is left for another search: a record in progress then may be whole by now.
+    let rest = length.saturating_sub(from).min(2 * MAX_RECORD as u64);
+    let mut bytes = vec![0; rest as usize];
     let mut base = from;
     while base + OVERHEAD as u64 <= length {
         let got = file::read_at(file, &mut bytes, base).map_err(Error::disk("read", &id.path))?;
-        let at_end = got < bytes.len();
+        let at_end = got < bytes.len() || base + got as u64 >= length;
         // A record that starts in the first half is whole in the window, or never.
         let starts = if at_end { got } else { bytes.len() / 2 };
         for start in 0..starts {
