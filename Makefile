@@ -28,6 +28,7 @@ check:
 # Every fault at every place; the number is that of the histories in tests/crash.rs. Takes long.
 torture:
 	EGOAT_TORTURE=20 $(CARGO) test --release --locked
+	tests/package/check-reproducible
 
 # New inputs go to target/fuzz/corpus. What breaks a property goes to tests/fuzz/artifacts; mended, it is a seed. There is
 # no unsafe code for a sanitizer to watch, and without one any toolchain does. Needs a compiler of C++.
