@@ -84,6 +84,40 @@ fn a_file_uses_only_its_own_folder_and_what_stands_below() {
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
+/// What differs between systems is here, each with a fallback that is std alone.
+const PLATFORMS: &[(&str, &[&str])] = &[
+    // Positioned reads and writes, modes, identity of files, bytes of paths.
+    ("store/file.rs", &["std::os::", "cfg(", "target_os"]),
+    // The terminal once more, for its mode.
+    ("chat/terminal.rs", &["std::os::", "cfg("]),
+    // Programs in a process group of their own, and the signals that end them.
+    ("node/program.rs", &["std::os::", "cfg("]),
+    // Whether directories can be opened.
+    ("store/folder.rs", &["cfg!("]),
+    // The names of variables.
+    ("store/home.rs", &["cfg!("]),
+    // Whether there is df(1).
+    ("store/space.rs", &["cfg!("]),
+    // Characters that cannot be in a name.
+    ("transfer/path.rs", &["cfg!("]),
+];
+
+#[test]
+fn platforms_are_told_apart_in_few_files() {
+    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    for file in sources(&src) {
+        let text = fs::read_to_string(&file).unwrap();
+        // Tests may.
+        let code = text.split("#[cfg(test)]").next().unwrap().split("#[cfg(all(test,").next().unwrap();
+        let name = file.strip_prefix(&src).unwrap().to_str().unwrap().replace('\\', "/");
+        let known =
+            PLATFORMS.iter().find(|(known, _)| *known == name).map_or(&[] as &[_], |(_, words)| words);
+        for word in ["std::os::", "cfg(", "cfg!(", "target_os", "cfg_attr("] {
+            assert_eq!(code.contains(word), known.contains(&word), "{word} in {name}");
+        }
+    }
+}
+
 #[test]
 fn all_forms_of_use_are_seen() {
     let text = "use crate::net::dial;\nlet x = crate::text::clean(y); // crate::cli\nuse crate::{\n    error::{A, B},\n    wire,\n};";

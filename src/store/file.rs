@@ -1,6 +1,7 @@
 //! What std leaves to the platform, and the one way to replace a file: private modes, identity of an open file,
 //! positioned reads and writes, the bytes of a path, atomic replacement. Elsewhere than on Unix the plain fallbacks hold:
-//! the user's profile directory is private there, and files are not replaced while open.
+//! the user's profile directory is private there, and files are not replaced while open. The terminal's mode is the other
+//! thing that std leaves, see `chat::terminal`; tests/layers.rs keeps platforms out of all other files.
 
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, Write};
@@ -8,10 +9,30 @@ use std::path::{Path, PathBuf};
 
 /// Options that create files which only their owner can read.
 pub fn private() -> OpenOptions {
-    let mut options = OpenOptions::new();
+    of_mode(0o600)
+}
+
+/// The same for files that can be run.
+pub fn private_executable() -> OpenOptions {
+    of_mode(0o700)
+}
+
+#[cfg(unix)]
+fn of_mode(mode: u32) -> OpenOptions {
+    std::os::unix::fs::OpenOptionsExt::mode(&mut OpenOptions::new(), mode).clone()
+}
+
+#[cfg(not(unix))]
+fn of_mode(_mode: u32) -> OpenOptions {
+    OpenOptions::new()
+}
+
+/// Creates a directory that only its owner can read.
+pub fn create_dir(dir: &Path) -> io::Result<()> {
     #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options
+    return std::os::unix::fs::DirBuilderExt::mode(&mut fs::DirBuilder::new(), 0o700).create(dir);
+    #[cfg(not(unix))]
+    return fs::create_dir(dir);
 }
 
 /// Creates `dir` and what is missing above it, readable by the owner alone; their names are durable.
@@ -21,11 +42,7 @@ pub fn create_private_dir(dir: &Path) -> io::Result<()> {
     }
     let parent = parent(dir);
     create_private_dir(parent)?;
-    #[allow(unused_mut)]
-    let mut builder = fs::DirBuilder::new();
-    #[cfg(unix)]
-    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    match builder.create(dir) {
+    match create_dir(dir) {
         // Another process was faster.
         Err(cause) if cause.kind() == io::ErrorKind::AlreadyExists && dir.is_dir() => Ok(()),
         created => created.and_then(|()| sync_dir(parent)),
@@ -42,21 +59,33 @@ pub fn parent(path: &Path) -> &Path {
 
 /// Whether others than the owner can read, write or enter what this is of.
 pub fn is_exposed(found: &Metadata) -> bool {
-    for_others(found) != 0
+    mode(found).is_some_and(|mode| mode & 0o077 != 0)
 }
 
 /// Whether others can write to it: into a directory, that is to put other files in the place of those there.
 pub fn is_open_to_change(found: &Metadata) -> bool {
-    for_others(found) & 0o022 != 0
+    mode(found).is_some_and(|mode| mode & 0o022 != 0)
 }
 
-/// The bits of the mode that are not the owner's.
-fn for_others(found: &Metadata) -> u32 {
-    #[cfg(unix)]
-    let mode = std::os::unix::fs::MetadataExt::mode(found);
-    #[cfg(not(unix))]
-    let (mode, _) = (0, found);
-    mode & 0o077
+/// Whether everybody can read the file.
+pub fn is_readable_by_all(data: &Metadata) -> bool {
+    mode(data).is_some_and(|mode| mode & 0o444 == 0o444)
+}
+
+/// Whether its owner can run the file.
+pub fn is_executable(data: &Metadata) -> bool {
+    mode(data).is_some_and(|mode| mode & 0o100 != 0)
+}
+
+/// Who may do what; `None` where files have no such bits.
+#[cfg(unix)]
+fn mode(data: &Metadata) -> Option<u32> {
+    Some(std::os::unix::fs::MetadataExt::mode(data))
+}
+
+#[cfg(not(unix))]
+fn mode(_data: &Metadata) -> Option<u32> {
+    None
 }
 
 /// Whether `path` still leads to the open file, rather than to one that replaced it.
@@ -102,6 +131,16 @@ pub fn path_of(bytes: &[u8]) -> Option<PathBuf> {
     return Some(PathBuf::from(<std::ffi::OsStr as std::os::unix::ffi::OsStrExt>::from_bytes(bytes)));
     #[cfg(not(unix))]
     return std::str::from_utf8(bytes).ok().map(PathBuf::from);
+}
+
+/// A path by which an open directory is found whatever becomes of its name; `None` without such paths, as where /proc is
+/// not mounted.
+pub fn way_to_open(handle: &File) -> Option<PathBuf> {
+    #[cfg(target_os = "linux")]
+    return Some(PathBuf::from(format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(handle))))
+        .filter(|way| way.is_dir());
+    #[cfg(not(target_os = "linux"))]
+    return handle.metadata().ok().and(None);
 }
 
 /// Reads at `offset` without moving a cursor that other threads may use; fewer bytes at the end of the file.

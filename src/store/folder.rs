@@ -32,7 +32,7 @@ impl Folder {
     }
 
     fn of(handle: Option<File>, way: &Path, path: PathBuf) -> io::Result<Folder> {
-        match handle.as_ref().and_then(way_to_open) {
+        match handle.as_ref().and_then(file::way_to_open) {
             Some(way) => Ok(Folder { path, way, is_bound: true, handle }),
             None => Ok(Folder { path, way: fs::canonicalize(way)?, is_bound: false, handle }),
         }
@@ -50,11 +50,7 @@ impl Folder {
 
     /// Makes a directory that only its owner can read.
     pub fn create_folder(&self, name: impl AsRef<Path>) -> io::Result<()> {
-        #[allow(unused_mut)]
-        let mut builder = fs::DirBuilder::new();
-        #[cfg(unix)]
-        std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-        builder.create(self.way_to(name))
+        file::create_dir(&self.way_to(name))
     }
 
     /// Creates a file that is not there.
@@ -157,15 +153,6 @@ fn open_dir(way: &Path) -> io::Result<Option<File>> {
     let handle = if cfg!(unix) { Some(File::open(way)?) } else { None };
     let data = handle.as_ref().map_or_else(|| fs::metadata(way), File::metadata)?;
     if data.is_dir() { Ok(handle) } else { Err(no_directory()) }
-}
-
-/// None without such names, as where /proc is not mounted.
-fn way_to_open(handle: &File) -> Option<PathBuf> {
-    #[cfg(target_os = "linux")]
-    return Some(PathBuf::from(format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(handle))))
-        .filter(|way| way.is_dir());
-    #[cfg(not(target_os = "linux"))]
-    return handle.metadata().ok().and(None);
 }
 
 fn no_directory() -> io::Error {

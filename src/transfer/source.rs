@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use crate::crypto::Hasher;
 use crate::error::{Error, Result, reason};
-use crate::store::file::read_at;
+use crate::store::file;
 use crate::store::source::{MAX_DEPTH, MAX_ENTRIES, modified, refuse};
 use crate::transfer::manifest::{Entry, Manifest, Span};
 use crate::transfer::path::SafePath;
@@ -120,7 +120,7 @@ impl Found {
 
     fn add_file(&mut self, path: PathBuf, name: &str, data: &Metadata) -> Result<()> {
         // A file that cannot be read is to be found before anybody is dialled. What all may read need not be tried.
-        if !is_readable_by_all(data) {
+        if !file::is_readable_by_all(data) {
             File::open(&path).map_err(|cause| refuse(&path, reason(&cause)))?;
         }
         self.push(path, name, data)
@@ -138,27 +138,13 @@ impl Found {
         self.entries.push(Entry {
             path: safe,
             is_dir: data.is_dir(),
-            executable: data.is_file() && is_executable(data),
+            executable: data.is_file() && file::is_executable(data),
             modified: modified(data),
             size: if data.is_dir() { 0 } else { data.len() },
         });
         self.paths.push(path);
         Ok(())
     }
-}
-
-fn is_readable_by_all(data: &Metadata) -> bool {
-    #[cfg(unix)]
-    return std::os::unix::fs::PermissionsExt::mode(&data.permissions()) & 0o444 == 0o444;
-    #[cfg(not(unix))]
-    return data.is_symlink();
-}
-
-fn is_executable(data: &Metadata) -> bool {
-    #[cfg(unix)]
-    return std::os::unix::fs::PermissionsExt::mode(&data.permissions()) & 0o100 != 0;
-    #[cfg(not(unix))]
-    return data.is_symlink();
 }
 
 /// Reads the sources' bytes; one file is open at a time.
@@ -187,7 +173,7 @@ impl SourceReader<'_> {
             self.open = Some((span.entry, file));
         }
         let Some((_, file)) = &self.open else { return Err(refuse(path, "it is not open")) };
-        let got = read_at(file, bytes, span.offset).map_err(|cause| refuse(path, reason(&cause)))?;
+        let got = file::read_at(file, bytes, span.offset).map_err(|cause| refuse(path, reason(&cause)))?;
         // Looked at with the last bytes of each chunk and of the file: what was read before has not changed either,
         // unless somebody sets the time back.
         let end = span.offset + span.length as u64;

@@ -346,13 +346,7 @@ impl Writer<'_> {
 
 /// Creates a file that is not there.
 pub fn create(folder: &Folder, entry: &Entry) -> io::Result<File> {
-    #[allow(unused_mut)]
-    let mut options = fs::OpenOptions::new();
-    #[cfg(unix)]
-    {
-        let mode = if entry.executable { 0o700 } else { 0o600 };
-        std::os::unix::fs::OpenOptionsExt::mode(&mut options, mode);
-    }
+    let mut options = if entry.executable { file::private_executable() } else { file::private() };
     folder.create(entry.path.file_name(), &mut options)
 }
 
