@@ -113,7 +113,7 @@ fn a_link_works_once_but_again_for_the_same_node() {
 fn an_expired_link_says_so_but_not_to_who_used_it_in_time() {
     let (alice, bob) = (Home::new("alice"), Home::new("bob"));
     let _node = alice.serve();
-    let said = bob.fails(&["join", &invite(&alice, &["--ttl", "0s"])], 77);
+    let said = bob.fails(&["join", &invite(&alice, &["--ttl", "1ms"])], 77);
     assert!(said.contains("the invite has expired"), "{said}");
 
     let link = invite(&alice, &[]);
