@@ -45,77 +45,76 @@ pub fn run(
         Ok(home) => home,
         Err(error @ Error::Usage { .. }) => return Err(error),
         Err(error) => {
-            report.failed("home", 74, &error.to_string(), error.hint())?;
+            report.error("home", 74, &error);
             return report.end();
         }
     };
-    permissions(&mut report, &home)?;
-    let has_identity = has_identity(&mut report, &home)?;
-    disk(&mut report, "disk", home.dir(), "move it to a larger disk, or free some space")?;
+    permissions(&mut report, &home);
+    let has_identity = has_identity(&mut report, &home);
+    disk(&mut report, "disk", home.dir(), "move it to a larger disk, or free some space");
     if let Ok(downloads) = home.downloads(None) {
         disk(
             &mut report,
             "downloads",
             &downloads,
             "free some space, or name another folder with --downloads",
-        )?;
+        );
     }
-    peers_and_files(&mut report, &home)?;
-    node(&mut report, &home)?;
-    addresses(&mut report)?;
+    peers_and_files(&mut report, &home);
+    node(&mut report, &home);
+    addresses(&mut report);
     match peer {
         None => {}
-        Some(_) if !has_identity => report.skipped("session", "without an identity nobody can be dialled")?,
+        Some(_) if !has_identity => report.skipped("session", "without an identity nobody can be dialled"),
         Some(given) => contact::check(&mut report, &unlock(home)?, given)?,
     }
     report.end()
 }
 
-fn permissions(report: &mut Report, home: &Home) -> Result<()> {
+fn permissions(report: &mut Report, home: &Home) {
     let dir = home.dir();
     let found = fs::metadata(dir).map_err(Error::disk("read", dir));
     // A file that is there for being locked: when it cannot be opened for writing, nothing can.
     let found = found.and_then(|found| home.lock_records().map(|_| found));
-    let (shown, hint) = (dir.display(), Some(format!("`chmod 700 {}`", dir.display())));
+    let (shown, hint) = (dir.display(), format!("`chmod 700 {}`", dir.display()));
     match found {
-        Err(error) => report.failed("home", 74, &error.to_string(), error.hint()),
+        Err(error) => report.error("home", 74, &error),
         Ok(found) if file::is_open_to_change(&found) => {
-            report.failed("home", 74, &format!("others can change what is in {shown}"), hint)
+            report.failed("home", 74, &format!("others can change what is in {shown}"), Some(&hint))
         }
         // The files in it are the owner's alone, each by itself.
         Ok(found) if file::is_exposed(&found) => {
-            report.warning("home", &format!("others can see what is in {shown}"), hint)
+            report.warning("home", &format!("others can see what is in {shown}"), Some(&hint))
         }
         Ok(_) => report.ok("home", &format!("{shown} is its owner's alone")),
     }
 }
 
 /// Whether there is an identity that can be used, or can be made.
-fn has_identity(report: &mut Report, home: &Home) -> Result<bool> {
+fn has_identity(report: &mut Report, home: &Home) -> bool {
     let path = home.identity_path();
     match identity::load_if_there(&path) {
-        Ok(None) => report.skipped("identity", "there is none yet; it is made on first use")?,
+        Ok(None) => report.skipped("identity", "there is none yet; it is made on first use"),
         Ok(Some(Identity::Open(_))) => {
-            report.ok("identity", &format!("{} is its owner's alone", path.display()))?;
+            report.ok("identity", &format!("{} is its owner's alone", path.display()));
         }
         Ok(Some(Identity::Sealed(_))) => {
-            report
-                .ok("identity", &format!("{} is its owner's alone, and has a passphrase", path.display()))?;
+            report.ok("identity", &format!("{} is its owner's alone, and has a passphrase", path.display()));
         }
         Err(error) => {
-            report.failed("identity", 74, &error.to_string(), error.hint())?;
-            return Ok(false);
+            report.error("identity", 74, &error);
+            return false;
         }
     }
-    Ok(true)
+    true
 }
 
-fn disk(report: &mut Report, layer: &'static str, dir: &Path, hint: &str) -> Result<()> {
+fn disk(report: &mut Report, layer: &'static str, dir: &Path, hint: &str) {
     let Some(free) = space::free_bytes(dir) else {
         return report.skipped(layer, &format!("how much room {} has cannot be found out", dir.display()));
     };
     let detail = format!("{} free for {}", text::size(free), dir.display());
-    let hint = Some(hint.to_owned());
+    let hint = Some(hint);
     match free {
         ..LEAST => report.failed(layer, 74, &detail, hint),
         LEAST..LITTLE => report.warning(layer, &detail, hint),
@@ -124,47 +123,50 @@ fn disk(report: &mut Report, layer: &'static str, dir: &Path, hint: &str) -> Res
 }
 
 /// How many peers are saved, and whether a node could have a connection with each.
-fn peers_and_files(report: &mut Report, home: &Home) -> Result<()> {
+fn peers_and_files(report: &mut Report, home: &Home) {
     let saved = match Peers::load(home) {
-        Err(error) => report.failed("peers", 74, &error.to_string(), error.hint()).map(|()| 0)?,
+        Err(error) => {
+            report.error("peers", 74, &error);
+            0
+        }
         Ok(peers) => {
             let saved = peers.iter().count();
-            report.ok("peers", &format!("{saved} saved in {}", home.peers_path().display()))?;
+            report.ok("peers", &format!("{saved} saved in {}", home.peers_path().display()));
             saved
         }
     };
     let (files, peers) = (limits::open_files(), Limits::default().peers());
     let detail = format!("{files} files may be open, enough for {peers} peers at once");
     if peers < saved.max(FEW) {
-        let hint = "a node that is started behind `ulimit -n 4096` may have more".to_owned();
+        let hint = "a node that is started behind `ulimit -n 4096` may have more";
         return report.warning("files", &detail, Some(hint));
     }
     report.ok("files", &detail)
 }
 
 /// Whether a node runs, and can be dialled at least from here.
-fn node(report: &mut Report, home: &Home) -> Result<()> {
+fn node(report: &mut Report, home: &Home) {
     match node_lock::running(home) {
-        Err(error) => report.warning("node", &error.to_string(), error.hint()),
+        Err(error) => report.warning("node", &error.to_string(), error.hint().as_deref()),
         Ok(Some(NodeInfo { listening, .. })) => {
             let at: Vec<String> = listening.iter().map(|at| format!(" {at}")).collect();
-            report.ok("node", &format!("one runs here, and listens on{}", at.concat()))?;
-            listening.into_iter().try_for_each(|at| listens(report, at))
+            report.ok("node", &format!("one runs here, and listens on{}", at.concat()));
+            listening.into_iter().for_each(|at| listens(report, at));
         }
         Ok(None) => {
-            let hint = "`egoat serve` or `egoat chat` is one; or run `egoat fetch` now and then".to_owned();
-            report.warning("node", "none runs here, so nobody can dial it", Some(hint))?;
+            let hint = "`egoat serve` or `egoat chat` is one; or run `egoat fetch` now and then";
+            report.warning("node", "none runs here, so nobody can dial it", Some(hint));
             let bound = serve::own_listen_addresses(home, &[]).and_then(|wanted| listener::bind(&wanted));
             match bound {
                 Ok(_) => report.ok("listen", "where a node would listen, nobody else does"),
-                Err(error) => report.warning("listen", &error.to_string(), error.hint()),
+                Err(error) => report.warning("listen", &error.to_string(), error.hint().as_deref()),
             }
         }
     }
 }
 
 /// A node that listens on all addresses does so on loopback.
-fn listens(report: &mut Report, at: SocketAddr) -> Result<()> {
+fn listens(report: &mut Report, at: SocketAddr) {
     let ip = match at.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
         IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
@@ -180,27 +182,26 @@ fn listens(report: &mut Report, at: SocketAddr) -> Result<()> {
     match asked {
         Ok(_) => report.ok("listen", &format!("the node answers at {at}")),
         Err(why) => {
-            let hint = "a firewall of this machine may be in the way, or the node is too busy".to_owned();
+            let hint = "a firewall of this machine may be in the way, or the node is too busy";
             report.failed("listen", 69, &why, Some(hint))
         }
     }
 }
 
-fn addresses(report: &mut Report) -> Result<()> {
+fn addresses(report: &mut Report) {
     let own = local::outward_ips();
     if own.is_empty() {
-        let hint = Some("connect it to one; on this machine itself, everything works without".into());
+        let hint = Some("connect it to one; on this machine itself, everything works without");
         return report.warning("address", "there is none but loopback: this machine is in no network", hint);
     }
     for ip in own {
         let (what, hint) = reach(ip);
         let detail = format!("{ip} {what}");
         match hint {
-            None => report.ok("address", &detail)?,
-            hint => report.warning("address", &detail, hint.map(str::to_owned))?,
+            None => report.ok("address", &detail),
+            hint => report.warning("address", &detail, hint),
         }
     }
-    Ok(())
 }
 
 /// What an address of this machine means for those who dial it, and what to do about that.
