@@ -369,7 +369,7 @@ impl Hook {
             ("EGOAT_SIZE", decimal(size)),
             ("EGOAT_TIME", decimal(seq / 1_000_000)),
             ("EGOAT_PATH", path.clone().map(PathBuf::into_os_string)),
-            ("EGOAT_HOME", own.home().named().map(|dir| dir.into())),
+            ("EGOAT_HOME", own.home().named().map(PathBuf::into_os_string)),
         ];
         let began = Instant::now();
         let outcome = self.program.run(&variables, text);

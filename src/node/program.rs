@@ -15,6 +15,8 @@ use crate::text;
 
 /// The number of the descriptor that passphrases come from is in here. Neither is a program's business.
 const SECRET: &str = "EGOAT_PASSPHRASE_FD";
+/// For what std cannot do. It never sees what a peer wrote.
+const SHELL: &str = "/bin/sh";
 /// A shell reads one digit as a descriptor, and more as something else.
 const MOST_SECRET: u32 = 9;
 /// As much can be written to a pipe before anybody reads (POSIX promises no number; every system has a page).
@@ -112,9 +114,9 @@ impl Program {
 
     fn command(&self) -> Command {
         let mut command = match self.secret {
-            // Std cannot keep an open descriptor from a child. This line of shell does, and gets to see nothing else.
+            // Std cannot keep an open descriptor from a child; this line of shell does.
             Some(number @ 3..) => {
-                let mut shell = Command::new("/bin/sh");
+                let mut shell = Command::new(SHELL);
                 shell.args(["-c", &format!("exec \"$0\" {number}<&-"), &self.path]);
                 shell
             }
@@ -165,10 +167,10 @@ fn outcome(status: ExitStatus) -> Outcome {
 fn kill(child: &mut Child) {
     #[cfg(unix)]
     {
-        let group = OsString::from(format!("-{}", child.id()));
-        let mut kill = Command::new("kill");
-        kill.args(["-s", "KILL", "--"]).arg(group).stdin(Stdio::null()).stdout(Stdio::null());
-        let _ = kill.stderr(Stdio::null()).env_remove(SECRET).status();
+        // Every shell has this built in; kill(1) is not everywhere.
+        let mut kill = Command::new(SHELL);
+        kill.args(["-c", "kill -s KILL -- \"-$0\"", &child.id().to_string()]);
+        let _ = kill.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status();
     }
     let _ = child.kill();
     let _ = child.wait();

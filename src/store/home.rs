@@ -61,9 +61,9 @@ impl Home {
         &self.dir
     }
 
-    /// The directory, if it was named rather than found.
-    pub fn named(&self) -> Option<&Path> {
-        self.explicit.then_some(&self.dir)
+    /// The directory from the root, if it was named rather than found: for other programs.
+    pub fn named(&self) -> Option<PathBuf> {
+        self.explicit.then(|| std::path::absolute(&self.dir).unwrap_or_else(|_| self.dir.clone()))
     }
 
     /// Where received files land, without the peer's folder.
