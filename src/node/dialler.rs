@@ -119,7 +119,7 @@ fn pull_once(shared: &Arc<Shared>, contact: &Arc<Contact>, peer: &Peer, backoff:
 pub fn receive_messages(shared: &Arc<Shared>, contact: &Contact, session: &mut Session) -> Result<()> {
     let name = session.label().to_owned();
     let stored = |messages: Vec<Numbered>| {
-        shared.ring_arrival();
+        shared.ring_arrival(&contact.key());
         for (number, text) in messages {
             shared.tell(Event::Received { peer: name.clone(), number, text });
         }

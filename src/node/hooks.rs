@@ -33,8 +33,8 @@ const LIMIT: Duration = Duration::from_secs(60);
 const MOST: usize = 4;
 /// Runs for one peer before another one that waits has its turn.
 const TURN: usize = 16;
-/// Signals that wait; more would say nothing new.
-const SIGNALS: usize = 2 * MOST;
+/// Signals that wait.
+const SIGNALS: usize = 64;
 
 /// What is run.
 #[derive(Default)]
@@ -81,8 +81,8 @@ struct Hook {
 
 /// What wakes the thread.
 enum Signal {
-    /// Something has arrived.
-    Look,
+    /// Something has arrived from this peer.
+    Arrived(PublicKey),
     /// A turn is over.
     Over(Lane, End),
 }
@@ -129,10 +129,10 @@ pub struct Run {
 pub struct Bell(SyncSender<Signal>);
 
 impl Bell {
-    /// Something has arrived.
-    pub fn ring(&self) {
-        // When so many signals wait already, one of them is seen after this.
-        let _ = self.0.try_send(Signal::Look);
+    /// Something has arrived from this peer.
+    pub fn ring(&self, peer: &PublicKey) {
+        // When too many signals wait already, it is seen within a second.
+        let _ = self.0.try_send(Signal::Arrived(*peer));
     }
 }
 
@@ -162,21 +162,23 @@ impl Hooks {
     /// Runs them for as long as the node runs.
     pub fn run(self, shared: &Arc<Shared>) {
         let mut lanes = Lanes::default();
-        lanes.look(shared, &self.hooks);
+        let mut looked: Option<Instant> = None;
         loop {
+            if looked.is_none_or(|looked| looked.elapsed() >= LOOK) {
+                looked = Some(Instant::now());
+                for contact in shared.roster().all() {
+                    lanes.look_at(shared, &self.hooks, contact.key());
+                }
+            }
             while let Some((lane, backoff)) = lanes.next() {
                 self.start(shared, &mut lanes, lane, backoff);
             }
-            let first = self.woken.recv_timeout(lanes.patience()).unwrap_or(Signal::Look);
-            let mut looks = false;
-            for signal in std::iter::once(first).chain(self.woken.try_iter()) {
+            let first = self.woken.recv_timeout(lanes.patience()).ok();
+            for signal in first.into_iter().chain(self.woken.try_iter().take(SIGNALS)) {
                 match signal {
-                    Signal::Look => looks = true,
+                    Signal::Arrived(peer) => lanes.look_at(shared, &self.hooks, peer),
                     Signal::Over(lane, end) => lanes.end(lane, end),
                 }
-            }
-            if looks {
-                lanes.look(shared, &self.hooks);
             }
         }
     }
@@ -208,18 +210,15 @@ struct Lanes {
 }
 
 impl Lanes {
-    /// Looks which histories have grown.
-    fn look(&mut self, shared: &Shared, hooks: &[Arc<Hook>]) {
-        for contact in shared.roster().all() {
-            let peer = contact.key();
-            let length = length(shared.own(), &peer);
-            for hook in hooks {
-                let lane = Lane { what: hook.what, peer };
-                let dry = self.dry.entry(lane).or_insert(Some(0));
-                if dry.is_some_and(|dry| dry != length) {
-                    *dry = None;
-                    self.ready.push_back((lane, Backoff::default()));
-                }
+    /// Looks whether a peer's history has grown.
+    fn look_at(&mut self, shared: &Shared, hooks: &[Arc<Hook>], peer: PublicKey) {
+        let length = length(shared.own(), &peer);
+        for hook in hooks {
+            let lane = Lane { what: hook.what, peer };
+            let dry = self.dry.entry(lane).or_insert(Some(0));
+            if dry.is_some_and(|dry| dry != length) {
+                *dry = None;
+                self.ready.push_back((lane, Backoff::default()));
             }
         }
     }

@@ -421,7 +421,7 @@ fn note(shared: &Shared, session: &Session, received: &[Received]) -> Result<()>
     for Received { path, size } in received {
         shared.tell(Event::File { peer: session.label().to_owned(), path: path.clone(), size: *size });
     }
-    shared.ring_arrival();
+    shared.ring_arrival(&session.peer());
     Ok(())
 }
 

@@ -317,11 +317,11 @@ impl Shared {
         &self.doorbell
     }
 
-    /// Something has arrived and is in a history: front-ends and hooks are to look.
-    pub fn ring_arrival(&self) {
+    /// Something has arrived and is in the history of the peer: front-ends and hooks are to look.
+    pub fn ring_arrival(&self, peer: &PublicKey) {
         self.doorbell.ring_back();
         if let Some(hooks) = &self.hooks {
-            hooks.ring();
+            hooks.ring(peer);
         }
     }
 
