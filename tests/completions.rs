@@ -10,7 +10,7 @@ use std::path::Path;
 use std::process::Command;
 
 use common::tmux::Terminal;
-use common::{EGOAT, Home, finish, help};
+use common::{EGOAT, Home, finish, help, poll_until};
 
 /// The functions that a script uses are replaced by such as tell of it.
 const BASH: &str = r#"
@@ -160,19 +160,24 @@ fn typed_at_a_prompt_a_word_is_completed() {
     let script = finish(by_name(&home, "zsh"), b"", 0).0;
     fs::write(functions.join("_egoat"), script).unwrap();
     let zsh = format!("fpath=({} $fpath); autoload -U compinit; compinit -u", functions.display());
-    for (shell, begin) in [
-        ("bash --norc", "source <(egoat completions bash)"),
-        ("zsh -f", zsh.as_str()),
-        ("fish --no-config", "egoat completions fish | source"),
+    // They read it before their first prompt: what is typed earlier can get lost.
+    for (shell, file, begin) in [
+        ("bash --rcfile ~/begin", "begin", "source <(egoat completions bash); PS1='ready> '"),
+        ("zsh -d", ".zshrc", &format!("{zsh}; PS1='ready> '")),
+        (
+            "fish --no-config --init-command 'source ~/begin'",
+            "begin",
+            "egoat completions fish | source; function fish_prompt; echo -n 'ready> '; end",
+        ),
     ] {
+        fs::write(home.path("shells").join(file), begin).unwrap();
         let Some(terminal) = Terminal::open(100) else { panic!("there is no tmux here") };
         let shown = beside(&home, "sh");
         for (name, value) in shown.get_envs().filter_map(|(name, value)| Some((name, value?))) {
             terminal.type_line(&format!("export {}='{}'", name.display(), value.display()));
         }
         terminal.type_line(&format!("cd '{}'; clear; exec {shell}", home.path("here").display()));
-        terminal.type_line(&format!("{begin}; clear; echo begin''s"));
-        terminal.wait_for("begins");
+        terminal.wait_for("ready>");
         for steps in [
             &[("egoat pe", "egoat peers "), ("sho", "egoat peers show "), ("ca", "egoat peers show carol ")]
                 as &[_],
@@ -193,7 +198,9 @@ fn typed_at_a_prompt_a_word_is_completed() {
             // A letter behind it shows whether there is a blank.
             terminal.tmux(&["send-keys", "-l", "X"]).unwrap();
             terminal.wait_for(&format!("{}X", steps.last().unwrap().1));
-            terminal.tmux(&["send-keys", "C-c"]).unwrap();
+            // Not Ctrl-C, with which what is typed next can get lost, too.
+            terminal.tmux(&["send-keys", "C-u"]).unwrap();
+            poll_until("an empty line", || (!terminal.screen().contains("egoat")).then_some(()));
         }
     }
 }
