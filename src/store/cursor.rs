@@ -77,7 +77,7 @@ impl Cursor {
         }
         let line = |(key, at): (&PublicKey, &Position)| format!("{key} {} {}\n", at.first, at.seq);
         let mut lines: Vec<String> = self.positions.iter().map(line).collect();
-        lines.sort_unstable();
+        lines.sort();
         let text = format!("{FIRST_LINE}\n{}", lines.concat());
         file::replace_named(&self.path, text.as_bytes()).map_err(Error::disk("write", &self.path))?;
         self.is_saved = true;
