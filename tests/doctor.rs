@@ -437,10 +437,11 @@ fn each_kind_of_address_is_explained() {
         ("2600::5", "ok", "can be dialled by everybody"),
         ("fd00::5", "warning", "private (RFC 4193)"),
     ] {
-        // Else it may take a while to be sure that nobody else has it.
+        // A new IPv6 address is no source address before the kernel knows that nobody else has it.
         let flag = if ip.contains(':') { "nodad" } else { "" };
         let seen = look(&format!(
-            "ip addr flush dev lo scope global; ip addr add {ip} dev lo {flag} && ip route replace default dev lo src {ip};"
+            "ip addr flush dev lo scope global; ip addr add {ip} dev lo {flag} \
+             && ip route replace default dev lo src {ip} || exit 9;"
         ));
         let check = seen.expect("address", verdict, &format!("{ip} "));
         assert!(check.detail.contains(words) && check.hint.is_some() == (verdict == "warning"), "{check:?}");
