@@ -73,6 +73,10 @@ impl Faulty {
 
     /// Kills it, should it run. strace ends with what it watches, but not the other way round.
     pub fn stop(&mut self) {
+        // Once it was waited for, its number may be another's.
+        if !matches!(self.process.child.try_wait(), Ok(None)) {
+            return;
+        }
         let strace = self.process.child.id();
         let children = std::fs::read_to_string(format!("/proc/{strace}/task/{strace}/children"));
         for child in children.unwrap_or_default().split_whitespace() {
