@@ -11,6 +11,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::error::{Error, Result, reason};
+use crate::store::external;
 use crate::text;
 
 /// The number of the descriptor that passphrases come from is in here. Neither is a program's business.
@@ -23,9 +24,6 @@ const MOST_SECRET: u32 = 9;
 const AT_ONCE: usize = 4096;
 /// Threads that write to programs which have gone and left their input to others.
 const MOST_WRITERS: usize = 16;
-/// A program that runs is looked at after this long, and less and less often.
-const FIRST_LOOK: Duration = Duration::from_millis(1);
-const LAST_LOOK: Duration = Duration::from_millis(50);
 
 /// A program that can be run.
 pub struct Program {
@@ -138,19 +136,12 @@ impl Program {
     }
 
     fn wait(&self, mut child: Child) -> Outcome {
-        let deadline = Instant::now() + self.limit;
-        let mut pause = FIRST_LOOK;
-        loop {
-            match child.try_wait() {
-                Ok(Some(status)) => return outcome(status),
-                Ok(None) if Instant::now() < deadline => {}
-                _ => {
-                    kill(&mut child);
-                    return Outcome::Failed(format!("took longer than {}", text::duration(self.limit)));
-                }
+        match external::wait_until(Instant::now() + self.limit, &mut child) {
+            Ok(Some(status)) => outcome(status),
+            _ => {
+                kill(&mut child);
+                Outcome::Failed(format!("took longer than {}", text::duration(self.limit)))
             }
-            thread::sleep(pause);
-            pause = (pause * 2).min(LAST_LOOK);
         }
     }
 }

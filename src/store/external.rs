@@ -2,15 +2,16 @@
 //! leaves out which those are.
 
 use std::io::{self, Read, Write};
-use std::process::{ChildStdout, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
 /// The bytes of an answer that are read.
 const MAX_ANSWER: u64 = 64 << 10;
-/// How often is looked whether it has ended, when it has nothing more to say.
-const LOOK: Duration = Duration::from_millis(5);
+/// Whether a program has ended is looked at after this long, and less and less often.
+const FIRST_LOOK: Duration = Duration::from_micros(250);
+const LAST_LOOK: Duration = Duration::from_millis(50);
 
 /// What a program printed on standard output, and how it ended.
 pub struct Ended {
@@ -31,19 +32,29 @@ pub fn run_within(patience: Duration, command: &mut Command, input: &str) -> io:
     let (sender, printed) = mpsc::channel();
     // If there can be no thread, the sender is gone, and nothing was printed.
     let _ = thread::Builder::new().name("program".into()).spawn(move || sender.send(read(stdout)));
-    if let Ok(printed) = printed.recv_timeout(patience) {
+    if let Ok(printed) = printed.recv_timeout(patience)
         // It may go on for long when it prints no more.
-        while Instant::now() < deadline {
-            if let Some(status) = child.try_wait()? {
-                return Ok(Ended { printed, status });
-            }
-            thread::sleep(LOOK);
-        }
+        && let Some(status) = wait_until(deadline, &mut child)?
+    {
+        return Ok(Ended { printed, status });
     }
     let _ = child.kill();
     // What hangs in the kernel does not even die at once; it is not waited for here.
     let _ = thread::Builder::new().name("program".into()).spawn(move || child.wait());
     Err(io::ErrorKind::TimedOut.into())
+}
+
+/// Waits for the end of a program, which std alone can only do for ever; `None` if it goes on by then.
+pub fn wait_until(deadline: Instant, child: &mut Child) -> io::Result<Option<ExitStatus>> {
+    let mut pause = FIRST_LOOK;
+    loop {
+        let status = child.try_wait()?;
+        if status.is_some() || Instant::now() >= deadline {
+            return Ok(status);
+        }
+        thread::sleep(pause);
+        pause = (pause * 2).min(LAST_LOOK);
+    }
 }
 
 fn read(stdout: ChildStdout) -> String {
