@@ -13,6 +13,7 @@ use crate::node::running::{self, FilesFrom, FilesTo, Options};
 use crate::store::home::{Home, Own};
 use crate::text::{self, json::Object};
 use crate::time::now_micros;
+use crate::transfer::tally::Tally;
 use crate::wire::address::Address;
 
 /// The most bytes of one transfer unless the user says otherwise.
@@ -128,14 +129,7 @@ fn print(out: Output, event: Event) -> Result<()> {
             let line = format!("file from {peer}: {} ({})", text::clean_line(&path), text::size(size));
             out.data(&line, || peer_event("file-received", &peer).text("path", &path).number("size", size))
         }
-        Event::TransferBegan { peer, tally, .. } => {
-            let (files, bytes) = (tally.files() as u64, tally.done().1);
-            let line = format!("receiving {} from {peer}{}", tally.title, text::extent(files, bytes));
-            out.data(&line, || {
-                let object = peer_event("receiving", &peer).text("title", &tally.title);
-                object.number("files", files).optional_number("bytes", bytes)
-            })
-        }
+        Event::TransferBegan { peer, tally, .. } => print_began(out, &peer, &tally),
         Event::FilesSent { peer, title, bytes } => out
             .data(&format!("sent {title} ({}) to {peer}", text::size(bytes)), || {
                 peer_event("sent", &peer).text("title", &title).number("bytes", bytes)
@@ -150,6 +144,15 @@ fn print(out: Output, event: Event) -> Result<()> {
         }
         Event::Fatal(error) => Err(error),
     }
+}
+
+fn print_began(out: Output, peer: &str, tally: &Tally) -> Result<()> {
+    let (files, bytes) = (tally.files() as u64, tally.done().1);
+    let line = format!("receiving {} from {peer}{}", tally.title, text::extent(files, bytes));
+    out.data(&line, || {
+        let object = Object::event("receiving").text("peer", peer).text("title", &tally.title);
+        object.number("files", files).optional_number("bytes", bytes)
+    })
 }
 
 fn print_run(out: Output, run: &Run) -> Result<()> {
