@@ -8,13 +8,11 @@ mod common;
 use common::clock::Clock;
 use common::disk::SmallDisk;
 use common::lan::Lan;
-use common::{Dead, Home, Node, by, finish, json_text};
+use common::{Dead, Home, Node, by, finish, json_text, server};
 use std::fs::{self, Permissions};
-use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
-use std::thread;
 
 /// A line of the report.
 #[derive(Debug)]
@@ -115,19 +113,6 @@ fn a_clock_that_is_wrong() {
     drop(node);
 }
 
-/// A server that is no egoat: it reads, says something, and closes.
-fn other(answer: &'static [u8]) -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let addr = listener.local_addr().unwrap().to_string();
-    thread::spawn(move || {
-        for mut stream in listener.incoming().map_while(Result::ok) {
-            let _ = stream.read(&mut [0; 64]);
-            let _ = stream.write_all(answer);
-        }
-    });
-    addr
-}
-
 fn knows(home: &Home, key: &str, addresses: &[&str]) {
     home.run(&[&["peers", "add", "bob", key], addresses].concat());
 }
@@ -217,7 +202,7 @@ fn another_program_there() {
         (b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n", "no key"),
         (b"SSH-2.0", "too short"),
     ] {
-        let seen = look(&alice, &[&other(answer)], 76);
+        let seen = look(&alice, &[&server(answer)], 76);
         assert!(seen.first_failure("protocol").detail.contains(words), "{:?}", seen.checks);
         seen.expect("tcp4", "ok", "");
         seen.lacks(&["rtt", "key", "session"]);
@@ -278,7 +263,7 @@ fn a_peer_that_does_not_take_us() {
 #[test]
 fn one_address_that_works_is_enough() {
     let (alice, bob, node) = acquainted();
-    let (one, two) = (Dead::new(), other(b""));
+    let (one, two) = (Dead::new(), server(b""));
     alice.run(&["peers", "remove", "bob"]);
     knows(&alice, &bob.key(), &[&one.addr, &two, &node.addr]);
     let seen = look(&alice, &["bob"], 0);

@@ -4,7 +4,7 @@
 
 mod common;
 
-use common::{Home, Node, paired};
+use common::{Home, Node, paired, server};
 use std::io::{ErrorKind, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::thread;
@@ -23,19 +23,6 @@ fn answer(node: &Node, bytes: &[u8]) -> Vec<u8> {
         Err(cause) if cause.kind() == ErrorKind::ConnectionReset => answer,
         Err(cause) => panic!("it neither answers nor closes: {cause}"),
     }
-}
-
-/// A server that says `answer` to whoever connects, and closes. Gives its address.
-fn server(answer: &'static [u8]) -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let addr = listener.local_addr().unwrap().to_string();
-    thread::spawn(move || {
-        for mut stream in listener.incoming().map_while(Result::ok) {
-            let _ = stream.read(&mut [0; 4096]);
-            let _ = stream.write_all(answer);
-        }
-    });
-    addr
 }
 
 /// A server that closes when something has come, without reading it.

@@ -26,6 +26,7 @@ use std::ffi::OsStr;
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::SocketAddr;
+use std::net::TcpListener;
 use std::ops::{Deref, DerefMut};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -273,6 +274,19 @@ pub fn paired() -> (Home, Node, Home, Node) {
     let (alice_node, bob_node) = (alice.serve(), bob.serve());
     pair(&alice, &bob);
     (alice, alice_node, bob, bob_node)
+}
+
+/// A server that says `answer` to whoever connects, and closes. Gives its address.
+pub fn server(answer: &'static [u8]) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let addr = listener.local_addr().unwrap().to_string();
+    thread::spawn(move || {
+        for mut stream in listener.incoming().map_while(Result::ok) {
+            let _ = stream.read(&mut [0; 4096]);
+            let _ = stream.write_all(answer);
+        }
+    });
+    addr
 }
 
 /// The command with others in front that run it, such as `nice`.
