@@ -66,7 +66,7 @@ impl OwnProfile {
         Ok(OwnProfile { name: own.home().name()?, port: if own.proxy().is_some() { 0 } else { port } })
     }
 
-    /// The message of a dialler, who need not tell the time to whom it has not been accepted by.
+    /// The message of a dialler. It does not know yet whether it is welcome, so it tells no time.
     pub fn message(&self) -> Message<'_> {
         Message::Profile { name: &self.name, port: self.port, time: 0 }
     }

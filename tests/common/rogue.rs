@@ -80,7 +80,9 @@ impl Rogue {
             if let Some((wanted, mut line)) = self.answer(listener.accept().unwrap().0)
                 && wanted == kind as u8
             {
-                assert_eq!(line.read().unwrap().0, Message::Profile { name: "", port: 0, time: 0 }.kind());
+                let (kind, body) = line.read().unwrap();
+                assert_eq!(kind, Message::Profile { name: "", port: 0, time: 0 }.kind());
+                assert!(body.ends_with(&[0; 8]), "a dialler tells no time");
                 return line;
             }
         }
