@@ -1,11 +1,14 @@
 //! Power cuts: homes on an ext4 of their own, which is shut down without its journal while messages flow. What was
-//! reported delivered is with the receiver then, what was reported queued is there or delivered, each exactly once.
+//! reported delivered is with the receiver then, what was reported queued is there or delivered, each exactly once; and
+//! files that were reported sent are there, whole.
 
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, clippy::print_stdout)]
 
 mod common;
 
+use common::files::sample_of;
+use common::tree::{all_in, as_received, put};
 use common::{Home, Node, Process, Random, count, poll_until};
 use std::collections::HashSet;
 use std::path::Path;
@@ -206,4 +209,34 @@ fn a_power_cut_loses_and_doubles_nothing() {
         [aside(&alice), aside(&bob)],
         nodes.each_mut().map(|node| node.kill9())
     );
+}
+
+/// Few files are synced one by one, many all at once if there is sync(1), large ones as they come.
+#[test]
+fn files_that_were_sent_outlive_a_power_cut() {
+    let Some(receiver) = Disk::new() else {
+        println!("skipped: this needs root, loop devices, mkfs.ext4, mount and python3");
+        return;
+    };
+    let (alice, bob) = (Home::new("alice"), Home::new_in(&receiver.root(), "bob"));
+    let landing = bob.path("downloads/alice");
+    let no_programs: &[&str] = &["env", "PATH=/nowhere"];
+    for (name, files, by) in [("few", 3, &[][..]), ("many", 300, &[]), ("alone", 300, no_programs)] {
+        let tree = alice.path(name);
+        put(&tree.join("empty"), b"");
+        for number in 0..files {
+            put(&tree.join(format!("{}/{number}", number / 40)), &sample_of(number, 5000));
+        }
+        put(&tree.join("large"), &sample_of(99, 1_300_000));
+        let mut node = bob.serve_again_by(by, "127.0.0.1:0");
+        common::pair(&bob, &alice);
+        let mut power = power_cut(&[&receiver], &[node.child.id()]);
+        power.wait_for("ready");
+        alice.run(&["send", "bob", tree.to_str().unwrap()]);
+        power.write(b"\n");
+        assert_eq!(power.end().1, "done\n");
+        node.kill9();
+        assert!(receiver.replace_power(), "{name}: it cannot be mounted again");
+        assert_eq!(all_in(&landing.join(name)), as_received(&tree), "{name}");
+    }
 }

@@ -7,8 +7,8 @@ mod common;
 
 use common::files::{landed_in, names_in, sample, set_time, staged_in};
 use common::route::{Route, fast_dir};
+use common::tree::{all_in, as_received, put};
 use common::{Home, Process};
-use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::os::unix::ffi::OsStrExt;
@@ -16,53 +16,11 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
-
-/// What is below a directory, itself included: modes with all their bits, times in nanoseconds, content of files.
-#[derive(Debug, PartialEq, Eq)]
-struct Found {
-    mode: u32,
-    modified: SystemTime,
-    content: Option<Vec<u8>>,
-}
-
-fn all_in(top: &Path) -> BTreeMap<PathBuf, Found> {
-    let mut found = BTreeMap::new();
-    let mut paths = vec![top.to_owned()];
-    while let Some(path) = paths.pop() {
-        let data = fs::symlink_metadata(&path).unwrap();
-        let content = data.is_file().then(|| fs::read(&path).unwrap());
-        if data.is_dir() {
-            paths.extend(fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().path()));
-        }
-        let one = Found { mode: data.mode(), modified: data.modified().unwrap(), content };
-        found.insert(path.strip_prefix(top).unwrap().to_owned(), one);
-    }
-    found
-}
-
-/// The same as it must arrive: of the modes the user's x bit is kept.
-fn as_received(top: &Path) -> BTreeMap<PathBuf, Found> {
-    let mut found = all_in(top);
-    for one in found.values_mut() {
-        one.mode = match &one.content {
-            None => 0o40700,
-            Some(_) if one.mode & 0o100 != 0 => 0o100700,
-            Some(_) => 0o100600,
-        };
-    }
-    found
-}
+use std::time::{Duration, UNIX_EPOCH};
 
 fn set_mode(path: &Path, mode: u32) {
     fs::set_permissions(path, PermissionsExt::from_mode(mode)).unwrap();
     assert_eq!(fs::metadata(path).unwrap().mode() & 0o7777, mode);
-}
-
-/// A file in directories that are made for it.
-fn put(path: &Path, content: &[u8]) {
-    fs::create_dir_all(path.parent().unwrap()).unwrap();
-    fs::write(path, content).unwrap();
 }
 
 fn text(path: &Path) -> &str {

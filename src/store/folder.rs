@@ -9,6 +9,7 @@
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::process::Stdio;
 use std::time::SystemTime;
 
 use crate::store::file;
@@ -112,6 +113,19 @@ impl Folder {
     /// Makes the names in it durable.
     pub fn sync(&self) -> io::Result<()> {
         self.handle.as_ref().map_or(Ok(()), File::sync_all)
+    }
+
+    /// The number of the mount that it is in, as Linux counts them; `None` elsewhere.
+    pub fn mount(&self) -> Option<String> {
+        let number = self.way.file_name().filter(|_| self.is_bound)?;
+        let info = fs::read_to_string(Path::new("/proc/self/fdinfo").join(number)).ok()?;
+        info.lines().find_map(|line| line.strip_prefix("mnt_id:")).map(|mount| mount.trim().to_owned())
+    }
+
+    /// As the input of a program, which finds this very directory under /dev/stdin. `None` where there is no such name.
+    pub fn as_input(&self) -> Option<Stdio> {
+        let handle = self.handle.as_ref().filter(|_| self.is_bound)?;
+        handle.try_clone().ok().map(Stdio::from)
     }
 
     /// Gives it a time of modification, where that can be done.

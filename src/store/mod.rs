@@ -4,6 +4,7 @@ pub mod attempts;
 pub mod cursor;
 pub mod external;
 pub mod file;
+pub mod flush;
 pub mod folder;
 pub mod history;
 pub mod home;

@@ -15,12 +15,13 @@ use std::io;
 use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::crypto::Hasher;
 use crate::error::{Error, Result};
 use crate::store::file;
+use crate::store::flush;
 use crate::store::folder::{Folder, Walk};
 use crate::transfer::landing::{Landing, Received};
 use crate::transfer::manifest::{Entry, Manifest, Span};
@@ -29,6 +30,12 @@ use crate::wire::message::{CHUNK, PIECE};
 /// Written bytes after which a file is synced in between, so that the last sync is short: the sender waits for it, and
 /// takes a minute of silence for the end.
 const SYNC_EVERY: u64 = 32 << 20;
+
+/// A file of as many bytes is synced as soon as it is whole, while others arrive. Smaller ones are synced at the end.
+const LARGE: u64 = 1 << 20;
+/// As many files and directories are each synced by themselves at the end, more all at once: that waits for whatever else
+/// is written to the same disk.
+const FEW: usize = 32;
 
 /// Chunks of a transfer at the most, 15 TiB: each takes a byte of memory, and a manifest can claim any size.
 pub const MOST_CHUNKS: u64 = 1 << 26;
@@ -40,6 +47,13 @@ const HELD: u8 = 1;
 /// Some connection brings it, or has brought it.
 const TAKEN: u8 = 2;
 
+/// What became of a file.
+const PARTIAL: u8 = 0;
+/// It has its bytes and its time.
+const WHOLE: u8 = 1;
+/// And is on the disk.
+const SYNCED: u8 = 2;
+
 /// Files on their way to their place.
 pub struct Staging {
     manifest: Manifest,
@@ -47,8 +61,8 @@ pub struct Staging {
     map: File,
     map_path: PathBuf,
     chunks: Vec<AtomicU8>,
-    /// Files that were written in one go, and are synced.
-    finished: Vec<AtomicBool>,
+    /// Of each entry, what became of it; nothing, if it is a directory.
+    files: Vec<AtomicU8>,
     /// Files of several chunks that were created; whoever creates one holds the lock.
     created: Mutex<HashSet<usize>>,
 }
@@ -62,7 +76,7 @@ impl Staging {
         let staging = Staging {
             created: Mutex::default(),
             chunks: states.into_iter().map(|state| AtomicU8::new(state.min(HELD))).collect(),
-            finished: manifest.entries().iter().map(|_| AtomicBool::new(false)).collect(),
+            files: manifest.entries().iter().map(|_| AtomicU8::new(PARTIAL)).collect(),
             manifest,
             landing,
             map,
@@ -244,26 +258,31 @@ impl Staging {
 
     /// Syncs every file and gives all their names. `meanwhile` is called now and then.
     pub fn publish(&self, mut meanwhile: impl FnMut() -> Result<()>) -> Result<Vec<Received>> {
-        let mut walk = self.walk();
-        for (index, entry) in self.manifest.entries().iter().enumerate() {
-            if !entry.is_dir && !self.finished[index].load(Ordering::Relaxed) {
-                let finished = self.finish_entry(&mut walk, index, entry);
-                finished.map_err(Error::disk("sync", &self.staged(index)))?;
-                meanwhile()?;
-            }
-        }
-        // From the deepest up: what is made in a directory changes its time.
-        let dirs = self.manifest.entries().iter().enumerate().filter(|(_, entry)| entry.is_dir).rev();
-        for (index, entry) in dirs {
-            let finished = walk.to(entry.path.as_str()).and_then(|dir| finish_dir(dir, entry.modified));
-            finished.map_err(Error::disk("sync", &self.staged(index)))?;
+        self.finish_files(&mut meanwhile)?;
+        self.finish_dirs()?;
+        if self.unsynced().count() <= FEW || !flush::file_system(self.landing.files(), &mut meanwhile)? {
+            self.sync_each(meanwhile)?;
         }
         let received = self.publish_tops()?;
         self.landing.finish(&received)?;
         Ok(received)
     }
 
-    fn finish_entry(&self, walk: &mut Walk, index: usize, entry: &Entry) -> io::Result<()> {
+    /// The files that came in parts, and those of no bytes.
+    fn finish_files(&self, mut meanwhile: impl FnMut() -> Result<()>) -> Result<()> {
+        let mut walk = self.walk();
+        for (index, entry) in self.entries().filter(|(_, entry)| !entry.is_dir) {
+            if self.state_of(index) == PARTIAL {
+                let finished = self.finish_entry(&mut walk, index, entry);
+                let state = finished.map_err(Error::disk("sync", &self.staged(index)))?;
+                self.files[index].store(state, Ordering::Relaxed);
+                meanwhile()?;
+            }
+        }
+        Ok(())
+    }
+
+    fn finish_entry(&self, walk: &mut Walk, index: usize, entry: &Entry) -> io::Result<u8> {
         let file =
             if entry.size == 0 { self.open_entry(walk, index)? } else { self.open_staged(walk, index)? };
         let length = file.metadata()?.len();
@@ -272,10 +291,47 @@ impl Staging {
             file.set_len(entry.size)?;
         }
         if length >= entry.size {
-            finish_file(&file, entry)
+            finish(&file, entry)
         } else {
             Err(io::Error::new(io::ErrorKind::InvalidData, "somebody else has changed it"))
         }
+    }
+
+    /// From the deepest up: what is made in a directory changes its time.
+    fn finish_dirs(&self) -> Result<()> {
+        let mut walk = self.walk();
+        for (index, entry) in self.entries().rev().filter(|(_, entry)| entry.is_dir) {
+            let dir = walk.to(entry.path.as_str()).map_err(Error::disk("open", &self.staged(index)))?;
+            let _ = dir.set_modified(time(entry.modified));
+        }
+        Ok(())
+    }
+
+    fn sync_each(&self, mut meanwhile: impl FnMut() -> Result<()>) -> Result<()> {
+        let mut walk = self.walk();
+        for (index, entry) in self.unsynced() {
+            let synced = if entry.is_dir {
+                walk.to(entry.path.as_str()).and_then(Folder::sync)
+            } else {
+                self.open_staged(&mut walk, index).and_then(|file| file.sync_all())
+            };
+            synced.map_err(Error::disk("sync", &self.staged(index)))?;
+            meanwhile()?;
+        }
+        Ok(())
+    }
+
+    /// The files and directories that are not on the disk yet.
+    fn unsynced(&self) -> impl Iterator<Item = (usize, &Entry)> {
+        self.entries().filter(|(index, _)| self.state_of(*index) != SYNCED)
+    }
+
+    fn entries(&self) -> impl DoubleEndedIterator<Item = (usize, &Entry)> {
+        self.manifest.entries().iter().enumerate()
+    }
+
+    fn state_of(&self, index: usize) -> u8 {
+        self.files[index].load(Ordering::Relaxed)
     }
 
     /// Everything that is at the top of the manifest, in its order.
@@ -326,8 +382,8 @@ impl Writer<'_> {
         open.unsynced += data.len() as u64;
         let entry = &self.staging.manifest.entries()[span.entry];
         if open.next == Some(entry.size) {
-            finish_file(&open.file, entry).map_err(|cause| ("sync", cause))?;
-            self.staging.finished[span.entry].store(true, Ordering::Relaxed);
+            let state = finish(&open.file, entry).map_err(|cause| ("sync", cause))?;
+            self.staging.files[span.entry].store(state, Ordering::Relaxed);
             return Ok(());
         }
         if open.unsynced >= SYNC_EVERY {
@@ -363,7 +419,11 @@ pub fn finish_file(file: &File, entry: &Entry) -> io::Result<()> {
     file.sync_all()
 }
 
-fn finish_dir(dir: &Folder, modified: i64) -> io::Result<()> {
-    let _ = dir.set_modified(time(modified));
-    dir.sync()
+/// The same, but leaves the sync of a small one for later; says what has become of it.
+fn finish(file: &File, entry: &Entry) -> io::Result<u8> {
+    if entry.size >= LARGE {
+        return finish_file(file, entry).map(|()| SYNCED);
+    }
+    let _ = file.set_modified(time(entry.modified));
+    Ok(WHOLE)
 }

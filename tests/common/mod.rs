@@ -19,6 +19,7 @@ pub mod sshd;
 pub mod strace;
 pub mod strangers;
 pub mod tmux;
+pub mod tree;
 
 pub use json::{json_number, json_text};
 
