@@ -57,6 +57,11 @@ pub fn clean_line(text: &str) -> String {
     clean(text).chars().map(|c| if c == '\n' || is_joiner(c) { REPLACEMENT } else { c }).collect()
 }
 
+/// Whether [`clean_line`] leaves `c` as it is.
+pub fn is_clean(c: char) -> bool {
+    !is_hidden(c) && !is_joiner(c)
+}
+
 /// Whether `c` acts on a terminal or on the text around it, or shows nothing at all. LF and TAB count here;
 /// the joiners of [`is_joiner`] do not.
 fn is_hidden(c: char) -> bool {
@@ -259,6 +264,7 @@ mod tests {
             let line = clean_line(&text);
             assert!(!line.chars().any(|c| forbidden(c) || joiner(c) || c == '\n'));
             assert_eq!(clean_line(&line), line);
+            assert_eq!(is_clean(c), line == text, "U+{:04X}", u32::from(c));
             let json = json_string(&text);
             assert!(!json.chars().any(|c| forbidden(c) || joiner(c) || c == '\n'));
             if let Some(name) = name(&c.to_string()) {

@@ -80,6 +80,7 @@ pub fn sha256(data: &[u8]) -> [u8; 32] {
 }
 
 /// BLAKE2b-256 (RFC 7693) of what is given bit by bit: of orion's hashes the fastest, for the contents of files.
+#[derive(Clone)]
 pub struct Hasher(Blake2b);
 
 impl Default for Hasher {

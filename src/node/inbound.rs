@@ -18,7 +18,7 @@ use crate::store::partial::{self, Partial};
 use crate::store::peers::{FilesPolicy, Peer};
 use crate::store::space;
 use crate::text;
-use crate::transfer::landing::{self, Landing, Place, Received};
+use crate::transfer::landing::{Landing, Place, Received};
 use crate::transfer::policy::{Refusal as Unwanted, Rules, Verdict};
 use crate::transfer::receive::{self, Inbound, Offer};
 use crate::transfer::staging::{MOST_CHUNKS, Staging};
@@ -69,12 +69,12 @@ fn take(shared: &Arc<Shared>, session: Session, peer: &Peer, turn: &Arc<Turn>) -
         _ => peer.downloads_dir().unwrap_or_else(|| shared.options().landing(name)),
     };
     // Ahead of the rules: what is there already takes no room, and need not be asked about again.
-    let id_in = |dir: &Path| landing::id(&peer.key, &offer.transfer, &offer.manifest, dir);
-    if !turn.claim(&id_in(&usual)) {
+    let id = offer.id.at(&usual);
+    if !turn.claim(&id) {
         return session.finish(&Message::Bye);
     }
-    if is_done(shared, &id_in(&usual))? {
-        return say_again(shared, session, &id_in(&usual));
+    if is_done(shared, &id)? {
+        return say_again(shared, session, &id);
     }
     let (dir, limit) = match rule(shared, &mut session, peer, &offer, turn, usual)? {
         Ruling::Take { dir, limit } => (dir, limit),
@@ -87,7 +87,7 @@ fn take(shared: &Arc<Shared>, session: Session, peer: &Peer, turn: &Arc<Turn>) -
             )));
         }
     };
-    let id = id_in(&dir);
+    let id = offer.id.at(&dir);
     if !turn.claim(&id) {
         return session.finish(&Message::Bye);
     }
@@ -191,7 +191,7 @@ fn weigh(
     }
     let _alone = turn.weigh();
     // What an earlier try of the same left is counted as if it were not there.
-    let id = landing::id(&peer.key, &offer.transfer, &offer.manifest, dir);
+    let id = offer.id.at(dir);
     let there = space::used_bytes(dir).saturating_sub(space::used_bytes(&partial::staging(dir, &id)));
     let used = there.saturating_add(turn.promised_beside(dir, &id));
     let verdict = rules.judge(offer.bytes(), || used);
@@ -361,7 +361,7 @@ fn take_into_pipe(shared: &Arc<Shared>, mut session: Session, offer: &Offer, mut
     if let Err(error) = stream::wait_for(&mut session, &mut pipe) {
         return Err(failed_pipe(session, error));
     }
-    let id = landing::id(&session.peer(), &offer.transfer, &offer.manifest, Path::new("-"));
+    let id = offer.id.at(Path::new("-"));
     let Some(from) = pipe.begin(id) else {
         return Err(declined_by_pipe(session, Declined::Gone, "something else than it began with"));
     };

@@ -28,7 +28,7 @@ const WIND_UP: Duration = Duration::from_secs(3);
 struct Running {
     number: u64,
     peer: PublicKey,
-    /// What it is, once the offer was read: see `transfer::landing::id`.
+    /// What it is, once the offer was read: see `transfer::landing::Id`.
     id: Option<String>,
     /// Bytes of its manifest.
     manifest: usize,

@@ -37,14 +37,25 @@ pub struct Received {
     pub size: u64,
 }
 
-/// The id of a transfer: the same for the same files from the same peer to the same place. `transfer` is OFFER's.
-pub fn id(peer: &PublicKey, transfer: &[u8; 16], manifest: &Manifest, place: &Path) -> String {
-    let mut hasher = Hasher::default();
-    hasher.update(peer.as_bytes());
-    hasher.update(transfer);
-    manifest.each_encoded(|entry| hasher.update(entry));
-    hasher.update(place.as_os_str().as_encoded_bytes());
-    base32::encode(&hasher.finish()[..16])
+/// The id of a transfer, but for where it lands: egoat-files(5), PARTIAL.
+pub struct Id(Hasher);
+
+impl Id {
+    /// The same for the same files from the same peer. `transfer` is OFFER's.
+    pub fn new(peer: &PublicKey, transfer: &[u8; 16], manifest: &Manifest) -> Id {
+        let mut hasher = Hasher::default();
+        hasher.update(peer.as_bytes());
+        hasher.update(transfer);
+        manifest.each_encoded(|entry| hasher.update(entry));
+        Id(hasher)
+    }
+
+    /// The whole id, another one for each place.
+    pub fn at(&self, place: &Path) -> String {
+        let mut hasher = self.0.clone();
+        hasher.update(place.as_os_str().as_encoded_bytes());
+        base32::encode(&hasher.finish()[..16])
+    }
 }
 
 /// A folder that is locked for one transfer.

@@ -157,17 +157,14 @@ impl fmt::Display for SafePath {
 /// Joiners are refused with the other invisible characters: a name must not differ from another by what
 /// nobody sees, and HFS+ ignored some of them, so that `.g<ZWNJ>it` was `.git` (CVE-2014-9390).
 fn check_characters(text: &str) -> Result<(), Unsafe> {
-    if text.contains('\\') {
-        return Err(Unsafe::Backslash);
-    }
-    if text.contains(':') {
-        return Err(Unsafe::Colon);
-    }
-    if text::clean_line(text) != text {
-        return Err(Unsafe::Control);
-    }
-    if cfg!(windows) && text.contains(['<', '>', '"', '|', '?', '*']) {
-        return Err(Unsafe::Reserved);
+    for character in text.chars() {
+        match character {
+            '\\' => return Err(Unsafe::Backslash),
+            ':' => return Err(Unsafe::Colon),
+            '<' | '>' | '"' | '|' | '?' | '*' if cfg!(windows) => return Err(Unsafe::Reserved),
+            other if text::is_clean(other) => {}
+            _ => return Err(Unsafe::Control),
+        }
     }
     Ok(())
 }
@@ -188,13 +185,15 @@ fn check_component(component: &str) -> Result<(), Unsafe> {
 /// Microsoft's "Naming Files, Paths, and Namespaces", with COM0, LPT0 and the console's two, which it leaves
 /// out.
 fn is_device(component: &str) -> bool {
-    let base = component.split('.').next().unwrap_or(component).trim_end_matches(' ').to_ascii_uppercase();
-    if matches!(base.as_str(), "CON" | "PRN" | "AUX" | "NUL" | "CONIN$" | "CONOUT$") {
+    let base = component.split('.').next().unwrap_or(component).trim_end_matches(' ');
+    let is = |name: &str| base.eq_ignore_ascii_case(name);
+    if ["CON", "PRN", "AUX", "NUL", "CONIN$", "CONOUT$"].into_iter().any(is) {
         return true;
     }
-    let port = base.strip_prefix("COM").or_else(|| base.strip_prefix("LPT"));
-    let mut digits = port.unwrap_or_default().chars();
-    matches!((digits.next(), digits.next()), (Some('0'..='9' | '¹' | '²' | '³'), None))
+    let Some((port, number)) = base.split_at_checked("COM".len()) else { return false };
+    let mut digits = number.chars();
+    ["COM", "LPT"].into_iter().any(|name| port.eq_ignore_ascii_case(name))
+        && matches!((digits.next(), digits.next()), (Some('0'..='9' | '¹' | '²' | '³'), None))
 }
 
 /// What is wrong with a set of paths that are safe each for itself.
@@ -233,18 +232,23 @@ impl std::error::Error for SetError {}
 /// of the largest sets; then a good one is refused.
 pub fn check_set<'a>(entries: impl Iterator<Item = (&'a SafePath, bool)>) -> Result<(), SetError> {
     let key = RandomState::new();
-    let mut nodes: HashMap<u64, Node> = HashMap::new();
+    let mut nodes: HashMap<u64, Node> = HashMap::with_capacity(entries.size_hint().0);
+    let mut folded = Vec::new();
     for (path, is_dir) in entries {
         let mut hasher = key.build_hasher();
-        let mut characters = path.as_str().char_indices();
-        loop {
-            let next = characters.next();
-            if let Some((_, character)) = next.filter(|(_, character)| *character != '/') {
-                hash_folded(character, &mut hasher);
-                continue;
+        let mut end = 0;
+        for component in path.components() {
+            if end > 0 {
+                // No path contains NUL.
+                hasher.write(&[0]);
+                end += "/".len();
             }
-            let spelling = next.map_or(path.as_str(), |(end, _)| &path.as_str()[..end]);
-            let node = Node { spelling, is_dir: is_dir || next.is_some(), is_listed: next.is_none() };
+            fold(component, &mut folded);
+            hasher.write(&folded);
+            end += component.len();
+            let spelling = &path.as_str()[..end];
+            let is_listed = spelling == path.as_str();
+            let node = Node { spelling, is_dir: is_dir || !is_listed, is_listed };
             match nodes.entry(hasher.finish()) {
                 Entry::Vacant(place) => drop(place.insert(node)),
                 Entry::Occupied(mut there) => there.get_mut().meet(&node)?,
@@ -252,11 +256,6 @@ pub fn check_set<'a>(entries: impl Iterator<Item = (&'a SafePath, bool)>) -> Res
             if nodes.len() > MAX_ENTRIES as usize {
                 return Err(SetError::TooMany);
             }
-            if next.is_none() {
-                break;
-            }
-            // No path contains NUL.
-            hasher.write(&[0]);
         }
     }
     Ok(())
@@ -284,13 +283,15 @@ impl Node<'_> {
     }
 }
 
-/// Feeds a character as [`fold_character`] makes it.
-fn hash_folded(character: char, hasher: &mut impl Hasher) {
-    if character.is_ascii() {
-        return hasher.write(&[character.to_ascii_lowercase() as u8]);
+/// Makes `folded` what [`fold_character`] makes of all characters.
+fn fold(component: &str, folded: &mut Vec<u8>) {
+    folded.clear();
+    if component.is_ascii() {
+        folded.extend_from_slice(component.as_bytes());
+        return folded.make_ascii_lowercase();
     }
-    for folded in fold_character(character) {
-        hasher.write(folded.encode_utf8(&mut [0; 4]).as_bytes());
+    for character in component.chars().flat_map(fold_character) {
+        folded.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes());
     }
 }
 

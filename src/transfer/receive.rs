@@ -8,7 +8,7 @@ use std::time::Instant;
 use crate::error::{Error, Result};
 use crate::net::session::{PING_AFTER, Session};
 use crate::store::source::MAX_ENTRIES;
-use crate::transfer::landing::Received;
+use crate::transfer::landing::{Id, Received};
 use crate::transfer::manifest::Manifest;
 use crate::transfer::staging::Staging;
 use crate::transfer::tally::Tally;
@@ -23,12 +23,12 @@ const DURING: &str = "receiving files";
 
 /// What a sender wants to send.
 pub struct Offer {
-    /// Names a stream.
-    pub transfer: [u8; 16],
     /// Its files.
     pub manifest: Manifest,
     /// How long it is is not known: it is one file, a stream.
     pub is_stream: bool,
+    /// What its transfer is called.
+    pub id: Id,
 }
 
 impl Offer {
@@ -105,7 +105,10 @@ fn offered(
             wrong("a stream that is not one file".into())
         }
         Ok(manifest) if !is_stream && manifest.bytes() != bytes => wrong("the sizes do not add up".into()),
-        Ok(manifest) => Ok(Ok(Offer { transfer, manifest, is_stream })),
+        Ok(manifest) => {
+            let id = Id::new(&session.peer(), &transfer, &manifest);
+            Ok(Ok(Offer { manifest, is_stream, id }))
+        }
         Err(what) => wrong(what),
     }
 }
