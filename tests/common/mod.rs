@@ -15,6 +15,7 @@ pub mod logs;
 pub mod proxy;
 pub mod rogue;
 pub mod route;
+pub mod scene;
 pub mod sshd;
 pub mod strace;
 pub mod strangers;
@@ -23,6 +24,7 @@ pub mod tree;
 
 pub use json::{json_number, json_text};
 
+use std::collections::VecDeque;
 use std::ffi::OsStr;
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -40,6 +42,9 @@ pub const EGOAT: &str = env!("CARGO_BIN_EXE_egoat");
 
 /// Long enough for two cores that are busy with other tests.
 pub const PATIENCE: Duration = Duration::from_secs(40);
+
+/// Lines of the output of a process that are kept for when its test fails.
+const HEARD: usize = 40;
 
 /// Looks again and again until there is something to see.
 pub fn poll_until<T>(what: &str, look: impl FnMut() -> Option<T>) -> T {
@@ -235,6 +240,14 @@ impl Home {
     }
 }
 
+impl Drop for Home {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            scene::tell_home(self.dir.path(), |args| self.cmd(args));
+        }
+    }
+}
+
 fn copy_dir(from: &Path, to: &Path) {
     for entry in fs::read_dir(from).unwrap().map(Result::unwrap) {
         let target = to.join(entry.file_name());
@@ -316,7 +329,9 @@ pub fn finish(command: Command, input: &[u8], code: i32) -> (String, String) {
 /// A running command.
 pub struct Process {
     pub child: Child,
+    command: String,
     lines: Receiver<String>,
+    heard: Arc<Mutex<VecDeque<String>>>,
     stderr: Option<JoinHandle<String>>,
     said: Arc<Mutex<Vec<u8>>>,
 }
@@ -331,8 +346,18 @@ impl Process {
         let mut child = command.stdin(stdin).stdout(stdout).stderr(Stdio::piped()).spawn().unwrap();
         let (sender, lines) = mpsc::channel();
         let stdout = child.stdout.take().map(BufReader::new);
+        let heard = Arc::<Mutex<VecDeque<String>>>::default();
+        let hearing = Arc::clone(&heard);
         thread::spawn(move || {
-            stdout?.lines().map_while(Result::ok).try_for_each(|line| sender.send(line).ok())
+            stdout?.lines().map_while(Result::ok).try_for_each(|line| {
+                let mut heard = hearing.lock().unwrap();
+                heard.push_back(line.clone());
+                if heard.len() > HEARD {
+                    heard.pop_front();
+                }
+                drop(heard);
+                sender.send(line).ok()
+            })
         });
         let mut errors = child.stderr.take().unwrap();
         let said = Arc::<Mutex<Vec<u8>>>::default();
@@ -344,7 +369,7 @@ impl Process {
             }
             String::from_utf8_lossy(&saying.lock().unwrap()).into_owned()
         });
-        Process { child, lines, stderr: Some(stderr), said }
+        Process { child, command: format!("{command:?}"), lines, heard, stderr: Some(stderr), said }
     }
 
     /// What it has said on stderr by now.
@@ -368,7 +393,7 @@ impl Process {
             match self.lines.recv_timeout(PATIENCE) {
                 Ok(line) if line.starts_with(prefix) => return line,
                 Ok(_) => {}
-                Err(_) => panic!("no line starts with {prefix:?}; stderr: {}", self.kill9()),
+                Err(_) => panic!("no line starts with {prefix:?}; stderr: {}", self.said()),
             }
         }
     }
@@ -391,7 +416,7 @@ impl Process {
             match self.lines.recv_timeout(PATIENCE) {
                 Ok(line) => stdout += &(line + "\n"),
                 Err(RecvTimeoutError::Disconnected) => break,
-                Err(RecvTimeoutError::Timeout) => panic!("it does not end; stderr: {}", self.kill9()),
+                Err(RecvTimeoutError::Timeout) => panic!("it does not end; stderr: {}", self.said()),
             }
         }
         let status = poll_until("the end of a command", || self.child.try_wait().unwrap());
@@ -412,6 +437,16 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
+        if thread::panicking() {
+            let pid = matches!(self.child.try_wait(), Ok(None)).then(|| self.child.id());
+            let heard: String = self
+                .heard
+                .lock()
+                .iter()
+                .flat_map(|heard| heard.iter().flat_map(|line| [line, "\n"]))
+                .collect();
+            scene::tell_process(&self.command, pid, &heard, &self.said());
+        }
         if self.stderr.is_some() {
             let _ = self.child.kill();
             let _ = self.child.wait();

@@ -67,6 +67,9 @@ impl Terminal {
 
 impl Drop for Terminal {
     fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("== the terminal:\n{}", self.tmux(&["capture-pane", "-p", "-J"]).unwrap_or_default());
+        }
         self.tmux(&["kill-server"]);
     }
 }
