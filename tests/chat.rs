@@ -6,6 +6,7 @@
 mod common;
 
 use common::gate::Gate;
+use common::logs;
 use common::tmux::Terminal;
 use common::{EGOAT, Home, Node, pair, paired, poll_for, poll_until};
 use std::fs;
@@ -85,7 +86,9 @@ impl Chat {
     /// The shell is back, and the terminal is as it was.
     fn is_a_shell_again(&self) {
         self.see_input("$");
-        self.line("[ \"$(stty -g)\" = \"$MODE\" ] && echo mode is 'as before'");
+        // After a kill -9 the shell may be back before the mode is. Enter ends no line then, but Ctrl-J does.
+        self.text("until [ \"$(stty -g)\" = \"$MODE\" ]; do sleep 0.05; done; echo mode is 'as before'");
+        self.keys(&["C-j"]);
         self.see("mode is as before");
     }
 }
@@ -99,6 +102,16 @@ fn with_bob() -> Option<(Chat, Home, Home, Node)> {
     let chat = Chat::open(&alice, USUAL, "")?;
     chat.see_input("bob (here)>");
     Some((chat, alice, bob, node))
+}
+
+/// Waits until the chat has noted what is typed to Bob: that is once nothing was typed for a second.
+fn wait_for_draft(home: &Home, text: &str) {
+    let own = logs::open(home);
+    let (mut notes, bob) = (own.notes().unwrap(), logs::key(&own, "bob"));
+    poll_until("the draft to be noted", || {
+        notes.refresh().unwrap();
+        (notes.draft(&bob) == text).then_some(())
+    });
 }
 
 #[test]
@@ -250,10 +263,7 @@ fn wide_and_joined_characters_are_edited_whole() {
 fn kill_9_loses_nothing_and_leaves_the_terminal_usable() {
     let Some((chat, alice, bob, _node)) = with_bob() else { return };
     chat.text("a draft that stays");
-    // It is noted once nothing was typed for a second.
-    let noted = alice.path("chat.log");
-    let before = fs::metadata(&noted).unwrap().len();
-    poll_until("the draft to be noted", || (fs::metadata(&noted).unwrap().len() > before).then_some(()));
+    wait_for_draft(&alice, "a draft that stays");
     let home = alice.path("").display().to_string();
     let killed =
         std::process::Command::new("pkill").args(["-9", "-f", &format!("^{EGOAT} --home {home}")]).status();
@@ -270,9 +280,7 @@ fn a_lost_terminal_keeps_the_draft() {
     let Some((chat, alice, _bob, _node)) = with_bob() else { return };
     chat.text("before the line went dead");
     chat.see_input("bob (here)> before the line went dead");
-    let noted = alice.path("chat.log");
-    let before = fs::metadata(&noted).unwrap().len();
-    poll_until("the draft to be noted", || (fs::metadata(&noted).unwrap().len() > before).then_some(()));
+    wait_for_draft(&alice, "before the line went dead");
     drop(chat);
     let lock = alice.path("node.lock");
     poll_until("the node to end with its terminal", || {
