@@ -15,7 +15,7 @@ use std::fs::{self, File};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 /// Bytes of one connection after which it hangs.
 const SOME: u64 = 3 << 20;
@@ -438,6 +438,38 @@ fn what_is_cancelled_while_it_is_sent_does_not_arrive() {
 #[test]
 fn what_is_cancelled_while_the_peer_hangs_is_in_nobodys_way() {
     cancelled_while_it_is_sent(Plan::cut(Way::ToNode, SOME, How::Hang));
+}
+
+/// The session has brought its share and waits for a lane, and the peer is as good as gone.
+#[test]
+fn what_is_cancelled_while_a_lane_hangs_is_in_nobodys_way() {
+    let route = Route::new();
+    let file = route.alice.path("large.bin");
+    File::create(&file).unwrap().set_len(64 << 20).unwrap();
+    let mut node = serve(&route.alice);
+    node.wait_for("connected with bob");
+    let connections = || route.proxy.connections().len();
+    poll_until("one that pushes and one that pulls", || (connections() == 2).then_some(()));
+    let mut session = Some(Plan::default());
+    route.proxy.plan(move || session.take().unwrap_or(Plan::cut(Way::ToNode, SOME, How::Hang)));
+    let number = queue(&route.alice, &[file.to_str().unwrap()]);
+    queue(&route.alice, &[&route.alice.file("next", "n")]);
+    let mut last = (0, 0);
+    poll_until("all that the lane does not have", || {
+        let chunks = route.chunks();
+        last = if chunks == last.0 { (chunks, last.1 + 1) } else { (chunks, 0) };
+        (chunks > 0 && last.1 == 100).then_some(())
+    });
+    let bob = route.node.child.id().to_string();
+    let signal = |name: &str| Command::new("kill").args([name, &bob]).status().unwrap();
+    signal("-STOP");
+    let (began, before) = (Instant::now(), connections());
+    route.proxy.plan(Plan::default);
+    route.alice.run(&["outbox", "cancel", &number.to_string()]);
+    poll_until("the next to be tried", || (connections() > before).then_some(()));
+    assert!(began.elapsed() < Duration::from_secs(15), "it was in its way for {:?}", began.elapsed());
+    signal("-CONT");
+    assert_eq!(node.wait_for("sent "), "sent next (1 B) to bob");
 }
 
 #[test]

@@ -19,6 +19,9 @@ use crate::wire::message::{CHUNK, Declined, Failure, Message, PIECE, UNKNOWN};
 /// When a lane is lost, the session says why within this, or has nothing to say.
 const REASON: Duration = Duration::from_secs(5);
 
+/// Who waits for lanes looks this often whether the user has stopped it all.
+const LOOK: Duration = Duration::from_secs(1);
+
 /// The way out of a limit.
 const MORE: &str = "they can allow more: `egoat serve --max-file SIZE`, or `max-file=` in their peers file";
 
@@ -306,7 +309,11 @@ impl<'a> Outbound<'a> {
             if state.failed.is_some() || state.lanes == 0 {
                 return Ok(state.failed.take());
             }
-            drop(self.changed.wait_timeout(state, PING_AFTER));
+            drop(self.changed.wait_timeout(state, LOOK));
+            // A lane that hangs does not see it.
+            if let Err(stop) = self.tally.check_stop() {
+                self.fail(stop);
+            }
             if said.elapsed() >= PING_AFTER {
                 said = Instant::now();
                 session.send(&Message::Ping)?;
