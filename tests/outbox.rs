@@ -12,13 +12,14 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use common::gate::Gate;
 use common::{Home, Node, Process, json_text, pair, paired, poll_until};
 use egoat::crypto::base32;
 use egoat::crypto::keys::{PublicKey, Seed};
 use egoat::crypto::random_array;
+use egoat::store::attempts;
 use egoat::store::home::Own;
 use egoat::store::log::{Kind, Log, LogId};
 use egoat::store::outbox::{Draft, Outbox, Pending, Waiting};
@@ -570,6 +571,25 @@ fn retry_makes_a_node_dial_now() {
     bob_node.wait_for("message from alice: at last");
     assert!(micros() < next, "it waited for the back-off");
     until_empty(&alice);
+}
+
+/// Else who is talked to much while away would not be tried for minutes once it is back.
+#[test]
+fn what_is_said_meanwhile_does_not_put_off_the_next_try() {
+    let (alice, bob, mut bob_node) = one_way();
+    bob_node.kill9();
+    let _alice_node = alice.serve();
+    let (own, key, began) = (own(&alice), key_of(&bob), Instant::now());
+    let note = || own.home().attempts_path(&key).metadata().and_then(|data| data.modified()).ok();
+    for n in 0..8 {
+        let before = note();
+        alice.run(&["say", "bob", &n.to_string()]);
+        poll_until("a try", || (note() != before).then_some(()));
+    }
+    let last = attempts::last(own.home(), &key).unwrap();
+    // Only what was waited out doubles, and with its jitter no pause is four times as long as those before it.
+    let most = 4 * began.elapsed().as_secs() + 2;
+    assert!(last.next - last.tried <= most, "{} s, and {most} s are the most", last.next - last.tried);
 }
 
 #[test]

@@ -618,6 +618,24 @@ fn what_waits_is_tried_at_once_when_the_user_says_so() {
 }
 
 #[test]
+fn what_is_queued_meanwhile_does_not_put_off_the_next_try() {
+    let (Pair { alice, bob, .. }, _bob_node) = Pair::here(&[]);
+    bob.file("downloads", "in the way");
+    let (began, mut node) = (SystemTime::now(), serve(&alice));
+    node.wait_for("connected with bob");
+    let note = alice.path(&format!("outbox/{}.attempts", bob.key()));
+    let tried = || note.metadata().and_then(|data| data.modified()).ok();
+    for n in 0..8 {
+        let before = tried();
+        queue(&alice, &[&alice.file(&n.to_string(), "x")]);
+        poll_until("a try", || tried().filter(|tried| Some(*tried) != before));
+    }
+    // As for messages: see `outbox`.
+    let most = 4 * began.elapsed().unwrap().as_secs() + 2;
+    assert!(next_try(&alice) <= now() + most, "{} s, and {most} s are the most", next_try(&alice) - now());
+}
+
+#[test]
 fn fetch_sends_what_is_queued() {
     let pair = Pair::away();
     let alice = &pair.alice;

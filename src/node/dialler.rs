@@ -45,7 +45,9 @@ pub fn push(shared: &Arc<Shared>, contact: &Arc<Contact>) {
                 shared.trouble(error);
             }
         }
-        contact.wait_for_news(&mut seen, pause);
+        if contact.wait_for_news(&mut seen, pause) {
+            backoff.cut_short();
+        }
         thread::sleep(SHORTEST_PAUSE.saturating_sub(tried.elapsed()));
     }
 }

@@ -168,7 +168,9 @@ pub fn run(shared: &Arc<Shared>, contact: &Contact, _turn: &FilesTurn) {
                 if is_news {
                     shared.trouble(error);
                 }
-                contact.wait_for_news(&mut seen, pause);
+                if contact.wait_for_news(&mut seen, pause) {
+                    backoff.cut_short();
+                }
             }
         }
         thread::sleep(SHORTEST_PAUSE.saturating_sub(tried.elapsed()));
