@@ -7,6 +7,7 @@ mod common;
 use common::{Home, Node, Process, finish, json_text, pair, paired, poll_until};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
+use std::time::{Duration, Instant};
 
 const MIB: usize = 1 << 20;
 const TO_DELIVER: &str = "60s";
@@ -133,6 +134,18 @@ fn what_waits_is_collected_by_a_peer_that_cannot_be_dialled() {
     bob_node.wait_for("message from alice: two");
     say(&bob, "alice", "three");
     alice_node.wait_for("message from bob: three");
+}
+
+/// Who sends and has nothing to send asks every 20 s whether the other end is there; who receives sees that it is gone.
+#[test]
+fn who_is_gone_is_away_at_once() {
+    let (alice, mut alice_node, bob, mut bob_node) = paired();
+    say(&alice, "bob", "one way");
+    say(&bob, "alice", "and the other");
+    let began = Instant::now();
+    bob_node.kill9();
+    alice_node.wait_for("disconnected from bob");
+    assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
 }
 
 #[test]

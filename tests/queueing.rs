@@ -635,6 +635,22 @@ fn what_is_queued_meanwhile_does_not_put_off_the_next_try() {
     assert!(next_try(&alice) <= now() + most, "{} s, and {most} s are the most", next_try(&alice) - now());
 }
 
+/// Files failed for want of room, and messages with the network: that these pass again is news for those.
+#[test]
+fn what_waits_is_tried_at_once_when_the_peer_is_reached() {
+    let route = Route::new();
+    let (alice, bob) = (&route.alice, &route.bob);
+    bob.file("downloads", "in the way");
+    queue(alice, &[&alice.file("a", "a")]);
+    let mut node = serve(alice);
+    node.wait_for("connected with bob");
+    let next = poll_until("a long pause", || Some(next_try(alice)).filter(|next| *next > now() + FAR));
+    fs::remove_file(bob.path("downloads")).unwrap();
+    route.proxy.cut(0);
+    assert_eq!(node.wait_for("sent "), "sent a (1 B) to bob");
+    assert!(now() < next, "it went with the next try");
+}
+
 #[test]
 fn fetch_sends_what_is_queued() {
     let pair = Pair::away();

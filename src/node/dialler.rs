@@ -68,8 +68,7 @@ fn push_once(
     let held = flow::read_held(&mut session)?;
     // It is there: if the connection is lost, it may be back in a moment.
     *backoff = Backoff::default();
-    contact.set_failed(false);
-    attempts::clear(shared.own().home(), &peer.key)?;
+    shared.reached(contact)?;
     send_messages(shared, contact, &mut session, held, seen)
 }
 

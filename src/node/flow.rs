@@ -47,6 +47,8 @@ pub struct Sender<'a> {
     books: Option<Books>,
     /// Whether the receiver was told, by a first PING, that nothing waits for it any more.
     greeted: bool,
+    /// There was news, and the receiver has said nothing since.
+    in_doubt: bool,
     /// Sent, or held, and not yet settled.
     flight: VecDeque<Waiting>,
     in_flight: usize,
@@ -84,7 +86,16 @@ impl<'a> Sender<'a> {
                  deleted; what it lost is not sent again, but `egoat log {peer}` still has it"
             ));
         }
-        Ok(Sender { session, own, held, books: None, greeted: false, flight: VecDeque::new(), in_flight: 0 })
+        Ok(Sender {
+            session,
+            own,
+            held,
+            books: None,
+            greeted: false,
+            in_doubt: false,
+            flight: VecDeque::new(),
+            in_flight: 0,
+        })
     }
 
     /// Sends what waits and what comes to wait, until `idle` says to stop, or `allowed` that the peer is none any more.
@@ -113,10 +124,15 @@ impl<'a> Sender<'a> {
     /// Waits until there may be something to send; says whether to go on.
     fn rest(&mut self, idle: &mut impl FnMut(Duration) -> Idle) -> Result<bool> {
         loop {
-            // At first it pings at once: who came to collect learns by it that this is all.
-            let wait = if self.greeted { PING_AFTER } else { Duration::ZERO };
+            // At first it pings at once: who came to collect learns by it that this is all. It does so as well when what
+            // was news is nothing to send: the peer may have come anew, or be gone.
+            let is_sure = self.greeted && !self.in_doubt;
+            let wait = if is_sure { PING_AFTER } else { Duration::ZERO };
             match idle(wait) {
-                Idle::Look => return Ok(true),
+                Idle::Look => {
+                    self.in_doubt = true;
+                    return Ok(true);
+                }
                 Idle::Stop => return Ok(false),
                 Idle::Ping => self.ping()?,
             }
@@ -172,6 +188,7 @@ impl<'a> Sender<'a> {
             Message::Ack(number) => Some(number),
             _ => None,
         })?;
+        self.in_doubt = false;
         let was_sent = (first..=last).contains(&number);
         if was_sent { Ok(number) } else { Err(self.session.broken("it acknowledges what was not sent")) }
     }
@@ -191,7 +208,7 @@ impl<'a> Sender<'a> {
     }
 
     fn ping(&mut self) -> Result<()> {
-        self.greeted = true;
+        (self.greeted, self.in_doubt) = (true, false);
         self.books = None;
         self.flight = VecDeque::new();
         self.session.release_memory();

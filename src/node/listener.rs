@@ -20,7 +20,6 @@ use crate::node::inbound;
 use crate::node::pairing::{self, Profile, Verdict, Visitor};
 use crate::node::roster::{Contact, Via};
 use crate::node::running::Shared;
-use crate::store::attempts;
 use crate::store::invites;
 use crate::store::peers::Peer;
 use crate::wire::address::{Address, DEFAULT_PORT};
@@ -270,8 +269,7 @@ fn serve_pull(shared: &Arc<Shared>, mut session: Session, peer: &Peer) -> Result
     let Some(_sending) = contact.begin_sending(Via::Pull, Some(session.closer())) else {
         return session.finish(&Message::Refused(Refusal::Busy));
     };
-    contact.set_failed(false);
-    attempts::clear(shared.own().home(), &peer.key)?;
+    shared.reached(&contact)?;
     session.send(&Message::Accept)?;
     let held = flow::read_held(&mut session)?;
     send_messages(shared, &contact, &mut session, held, &mut 0)

@@ -149,9 +149,8 @@ pub fn run(shared: &Arc<Shared>, contact: &Contact, _turn: &FilesTurn) {
             Ok(Some(Step::Nothing)) => return,
             Ok(Some(Step::Sent(tally))) => {
                 if !is_news {
-                    contact.set_failed(false);
                     // A note that stays is of no harm.
-                    let _ = attempts::clear(shared.own().home(), &peer.key);
+                    let _ = shared.reached(contact);
                 }
                 backoff = Backoff::default();
                 let bytes = tally.held() + tally.moved();

@@ -97,15 +97,15 @@ impl Contact {
         }
     }
 
-    /// Wakes the sending thread: the outbox has grown, or the peer has come back.
+    /// Wakes those who send: the outbox has grown, or the peer has come back.
     pub fn ring(&self) {
         self.state().news += 1;
         self.changed.notify_all();
     }
 
-    /// Notes whether the last attempt to reach the peer failed.
-    pub fn set_failed(&self, failed: bool) {
-        self.state().failed = failed;
+    /// Notes whether the last attempt to reach the peer failed; says whether the one before did.
+    pub fn set_failed(&self, failed: bool) -> bool {
+        std::mem::replace(&mut self.state().failed, failed)
     }
 
     /// Whether it failed.
@@ -261,7 +261,11 @@ pub struct Receiving(Arc<Contact>);
 
 impl Drop for Receiving {
     fn drop(&mut self) {
-        self.0.state().receiving -= 1;
+        let mut state = self.0.state();
+        state.receiving -= 1;
+        // The sending thread is to see whether its own connection still stands.
+        state.news += 1;
+        drop(state);
         self.0.changed.notify_all();
     }
 }

@@ -23,6 +23,7 @@ use crate::node::pipe::Pipe;
 use crate::node::queued;
 use crate::node::roster::{Connection, Contact, Roster, Via};
 use crate::node::transfers::Transfers;
+use crate::store::attempts;
 use crate::store::home::Own;
 use crate::store::node_lock::{self, NodeInfo, NodeLock};
 use crate::store::peers::{self, Peer, Peers};
@@ -436,6 +437,17 @@ impl Shared {
         let (there, its) = (Arc::clone(self), Arc::clone(contact));
         // Without a thread it is tried again in a second.
         let _ = self.spawn("files", move || queued::run(&there, &its, &turn));
+    }
+
+    /// The peer was reached: what is noted of failures is over, and whoever waits to try again, for messages or files, tries
+    /// now.
+    pub fn reached(&self, contact: &Contact) -> Result<()> {
+        let had_failed = contact.set_failed(false);
+        attempts::clear(self.own.home(), &contact.key())?;
+        if had_failed {
+            contact.ring();
+        }
+        Ok(())
     }
 
     /// Counts a connection of a peer, and tells when the first comes and the last goes.
