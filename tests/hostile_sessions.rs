@@ -9,13 +9,14 @@ mod common;
 
 use common::files::{CHUNK, landed_in, sample};
 use common::rogue::{Entry, LANE, Line, Rogue, connect, file};
-use common::{Home, Node, poll_until};
+use common::{Home, Node, PATIENCE, poll_until};
 use egoat::wire::message::{Kind, MAX_NUMBER, Message, max_body};
 use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, Sender};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -106,6 +107,7 @@ impl Talk {
                 who.run(&["say", "--wait", "2s", "bob", &text]);
                 assert!(began.elapsed() < WITHIN, "it took {:?}", began.elapsed());
                 sent.push(text);
+                // So often is enough.
                 thread::sleep(Duration::from_millis(50));
             }
             sent
@@ -576,11 +578,22 @@ struct Slow<'a> {
     key: &'a str,
     listener: TcpListener,
     began: Instant,
+    /// Told once it is let in.
+    let_in: Sender<()>,
 }
 
 impl Slow<'_> {
     fn session(&self, kind: Kind) -> Line {
-        self.rogue.session(self.addr, self.key, kind)
+        self.is_in(self.rogue.session(self.addr, self.key, kind))
+    }
+
+    fn accept(&self, kind: Kind) -> Line {
+        self.is_in(self.rogue.accept(&self.listener, kind))
+    }
+
+    fn is_in(&self, line: Line) -> Line {
+        let _ = self.let_in.send(());
+        line
     }
 
     fn taken(&self) -> (Line, [u8; 16]) {
@@ -598,7 +611,7 @@ impl Slow<'_> {
         assert!(is_over && self.began.elapsed() >= least, "{:?}", self.began.elapsed());
     }
 
-    /// The node has closed by then, whatever it had sent before.
+    /// The node has closed by then, whatever it had sent before. It is not looked at earlier: to read would let it go on.
     fn has_ended(&self, by: Duration, mut line: Line) {
         thread::sleep(by.saturating_sub(self.began.elapsed()));
         assert!(line.ends_within(Duration::from_secs(8)));
@@ -608,7 +621,10 @@ impl Slow<'_> {
 type SlowCase = (&'static str, fn(Slow));
 
 const SLOW: [SlowCase; 16] = [
-    ("no name", |slow| slow.ends_after(10, slow.rogue.dial(slow.addr, slow.key, Kind::Push))),
+    ("no name", |slow| {
+        let line = slow.is_in(slow.rogue.dial(slow.addr, slow.key, Kind::Push));
+        slow.ends_after(10, line);
+    }),
     ("no goodbye", |slow| {
         let line = slow.session(Kind::Pair);
         slow.ends_after(10, line);
@@ -659,10 +675,11 @@ const SLOW: [SlowCase; 16] = [
         while line.stream.write_all(&record).is_ok() {
             record = line.seal(&pings);
         }
+        // It is the node that is to end this: as in `has_ended`.
         thread::sleep(LONG.saturating_sub(slow.began.elapsed()));
     }),
     ("dialled with a file, and nobody reads it", |slow| {
-        let mut line = slow.rogue.accept(&slow.listener, Kind::Files);
+        let mut line = slow.accept(Kind::Files);
         while line.read().unwrap().0 != Message::Manifest(&[]).kind() {}
         line.say(&Message::Take { lanes: 0, ticket: [1; 16] });
         // The write that makes no progress is given up long before a minute has passed.
@@ -671,6 +688,7 @@ const SLOW: [SlowCase; 16] = [
     ("a ticket that has expired", |slow| {
         let (mut line, ticket) = slow.taken();
         line.lane(slow.addr, &ticket, 0).unwrap().say(&Message::End);
+        // The ticket lives for 60 s, and the session has to be kept alive as long.
         for _ in 0..3 {
             thread::sleep(Duration::from_millis(20_500));
             line.say(&Message::Ping);
@@ -679,11 +697,11 @@ const SLOW: [SlowCase; 16] = [
         deliver(&mut line, 4);
     }),
     ("dialled, and nothing is said", |slow| {
-        let line = slow.rogue.accept(&slow.listener, Kind::Push);
+        let line = slow.accept(Kind::Push);
         slow.ends_after(60, line);
     }),
     ("dialled, and nobody reads the messages", |slow| {
-        let mut line = slow.rogue.accept(&slow.listener, Kind::Push);
+        let mut line = slow.accept(Kind::Push);
         line.say(&Message::Held(0));
         slow.has_ended(LONG, line);
     }),
@@ -718,10 +736,11 @@ fn a_peer_that_keeps_the_node_waiting_waits_alone() {
     thread::scope(|scope| {
         let mut cases = Vec::new();
         for ((what, case), (rogue, listener)) in SLOW.iter().zip(rogues) {
-            let slow = Slow { rogue, addr, key, listener, began: Instant::now() };
+            let (let_in, is_in) = mpsc::channel();
+            let slow = Slow { rogue, addr, key, listener, began: Instant::now(), let_in };
             cases.push((what, scope.spawn(move || case(slow))));
-            // One after the other is let in; then they wait together.
-            thread::sleep(Duration::from_millis(100));
+            // One after the other is let in; then they wait together. Of one that is not, its own end tells.
+            let _ = is_in.recv_timeout(PATIENCE);
         }
         for (what, case) in cases {
             assert!(case.join().is_ok(), "{what}");
