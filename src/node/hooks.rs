@@ -248,6 +248,10 @@ impl Lanes {
 
     /// How long to wait for a signal.
     fn patience(&self) -> Duration {
+        // Whose pause is over as well waits for one that runs, and its end is a signal.
+        if self.running >= MOST {
+            return LOOK;
+        }
         let next =
             self.paused.iter().map(|(until, ..)| until.saturating_duration_since(Instant::now())).min();
         next.unwrap_or(LOOK).clamp(Duration::from_millis(1), LOOK)
@@ -380,5 +384,22 @@ impl Hook {
             Some(backoff.pause())
         };
         Run { peer: peer.name.clone(), what: self.what, number, path, outcome, took, pause }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pause_that_is_over_is_no_reason_to_spin_while_no_other_can_run() {
+        let lane =
+            Lane { what: For::Message, peer: crate::crypto::keys::StaticKeys::from_secret([1; 32]).public() };
+        let mut lanes = Lanes { running: MOST, ..Lanes::default() };
+        lanes.paused.push((Instant::now(), lane, Backoff::default()));
+        assert!(lanes.next().is_none());
+        assert_eq!(lanes.patience(), LOOK);
+        lanes.running -= 1;
+        assert!(lanes.patience() < LOOK && lanes.next().is_some());
     }
 }
