@@ -93,6 +93,12 @@ impl Chat {
     }
 }
 
+/// Where the node of a home listens.
+fn address(home: &Home) -> String {
+    let lock = fs::read_to_string(home.path("node.lock")).unwrap();
+    lock.lines().find_map(|line| line.strip_prefix("listening ")).unwrap().to_owned()
+}
+
 /// Alice chats with Bob, who serves.
 fn with_bob() -> Option<(Chat, Home, Home, Node)> {
     let (alice, bob) = (Home::new("alice"), Home::new("bob"));
@@ -493,6 +499,32 @@ fn both_sides_see_the_same_safety_number() {
 }
 
 #[test]
+fn a_conversation_with_somebody_new_begins_with_one_line() {
+    let homes = ["alice", "bob", "carol"].map(Home::new);
+    let Some((alice, bob)) = Chat::open(&homes[0], USUAL, "").zip(Chat::open(&homes[1], USUAL, "")) else {
+        return;
+    };
+    let begins_once = |chat: &Chat, name: &str| {
+        chat.see_input(&format!("{name} (here)>"));
+        chat.line("hello");
+        let screen = chat.see("+ me: hello");
+        assert_eq!(screen.matches(&format!("-- {name}\n")).count(), 1, "{screen}");
+    };
+    let link = homes[0].run(&["invite"]).trim_end().to_owned();
+    bob.line(&format!("/join {link}"));
+    begins_once(&alice, "bob");
+    begins_once(&bob, "alice");
+    bob.line(&format!("/join {link}"));
+    bob.see("-- alice was a peer already, and answers");
+    begins_once(&bob, "alice");
+    let Some(carol) = Chat::open(&homes[2], USUAL, "") else { return };
+    let _ = homes[0].cmd(&["say", "--accept-new", &address(&homes[2]), "let me in"]).output().unwrap();
+    carol.see("-- alice wants to be a peer");
+    carol.line("/admit");
+    begins_once(&carol, "alice");
+}
+
+#[test]
 fn a_node_is_added_by_its_address_once_its_fingerprint_is_confirmed() {
     let (alice, bob) = (Home::new("alice"), Home::new("bob"));
     let node = bob.serve();
@@ -514,10 +546,9 @@ fn a_node_is_added_by_its_address_once_its_fingerprint_is_confirmed() {
 fn strangers_are_one_quiet_line() {
     let Some((chat, alice, _bob, _node)) = with_bob() else { return };
     let carol = Home::new("carol");
-    let lock = fs::read_to_string(alice.path("node.lock")).unwrap();
-    let addr = lock.lines().find_map(|line| line.strip_prefix("listening ")).unwrap();
+    let addr = address(&alice);
     for _ in 0..3 {
-        let _ = carol.cmd(&["say", "--accept-new", addr, "let me in"]).output().unwrap();
+        let _ = carol.cmd(&["say", "--accept-new", &addr, "let me in"]).output().unwrap();
     }
     chat.see(&format!("-- carol wants to be a peer: /admit {}", carol.fingerprint()));
     chat.line(&format!("/admit {}", carol.fingerprint()));
@@ -579,11 +610,10 @@ fn offered(chat: &Chat, alice: &Home, bob: &Home, name: &str) -> common::Process
 #[test]
 fn offers_are_taken_where_the_user_wants_or_refused() {
     let Some((chat, alice, bob, _node)) = with_bob() else { return };
-    let lock = fs::read_to_string(alice.path("node.lock")).unwrap();
-    let addr = lock.lines().find_map(|line| line.strip_prefix("listening ")).unwrap();
+    let addr = address(&alice);
     let key = alice.key();
     bob.run(&["peers", "remove", "alice"]);
-    bob.run(&["peers", "add", "alice", &key, addr]);
+    bob.run(&["peers", "add", "alice", &key, &addr]);
     let mut send = offered(&chat, &alice, &bob, "one.txt");
     chat.line("/refuse 1");
     assert_eq!(send.end().0, Some(77));

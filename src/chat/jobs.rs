@@ -12,7 +12,7 @@ use crate::net::dial;
 use crate::node::doorbell::Bell;
 use crate::node::{outbound, pairing};
 use crate::store::home::Own;
-use crate::store::peers::Peer;
+use crate::store::peers::{Peer, Peers};
 use crate::store::source;
 use crate::text;
 use crate::transfer::source::Sources;
@@ -54,7 +54,12 @@ fn start(tell: SyncSender<News>, work: impl FnOnce(&SyncSender<News>) -> Result<
 pub fn join(own: &Own, tell: SyncSender<News>, link: Link) {
     let own = own.clone();
     start(tell, move |tell| {
-        let _ = tell.send(News::Met(pairing::join(&own, &link, None)?, None));
+        let is_known = Peers::load(own.home())?.by_key(&link.key).is_some();
+        let peer = pairing::join(&own, &link, None)?;
+        if is_known {
+            let _ = tell.send(News::Said(format!("{} was a peer already, and answers", peer.name)));
+        }
+        let _ = tell.send(News::Met(peer, None));
         Ok(())
     });
 }

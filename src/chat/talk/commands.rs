@@ -58,7 +58,7 @@ impl Talk {
                 let who = Some(rest).filter(|who| !who.is_empty());
                 let peer = pairing::admit(self.own.home(), who, None)?;
                 self.look_at_peers()?;
-                self.open(&peer)
+                self.turn_to(&peer)
             }
             "/rename" => self.rename(rest),
             "/forget" => self.forget(rest),

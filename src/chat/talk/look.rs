@@ -172,6 +172,13 @@ impl Talk {
         behind.iter().chain(before).find(|peer| self.unread.contains_key(&peer.key)).cloned()
     }
 
+    /// Turns to a peer who has just been met: nobody else may be there, and then that was done when it was seen in the
+    /// peers file.
+    pub(super) fn turn_to(&mut self, peer: &Peer) -> Result<()> {
+        let is_open = self.open.as_ref().is_some_and(|open| open.peer.key == peer.key);
+        if is_open && !self.is_all { Ok(()) } else { self.open(peer) }
+    }
+
     /// Turns to a peer: its last lines, what is unread, what waits, the draft.
     pub(super) fn open(&mut self, peer: &Peer) -> Result<()> {
         self.note_draft()?;
@@ -254,7 +261,7 @@ impl Talk {
         match news {
             News::Met(peer, refusal) => {
                 self.look_at_peers()?;
-                self.open(&peer)?;
+                self.turn_to(&peer)?;
                 if let Some(error) = refusal {
                     self.say_error(&error);
                 }
