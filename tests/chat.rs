@@ -8,7 +8,7 @@ mod common;
 use common::gate::Gate;
 use common::logs;
 use common::tmux::Terminal;
-use common::{EGOAT, Home, Node, pair, paired, poll_for, poll_until};
+use common::{EGOAT, Home, Node, Process, pair, paired, poll_for, poll_until};
 use std::fs;
 
 /// Columns of most terminals here; lines of test output fit.
@@ -397,6 +397,23 @@ fn two_chats_share_a_home() {
     first.start(&alice, "");
     second.see("+ me: to nobody");
     assert_eq!(bob.received(), ["from the second", "to nobody"]);
+}
+
+#[test]
+fn a_file_for_the_serving_node_is_shown_with_where_it_is() {
+    let (alice, bob) = (Home::new("alice"), Home::new("bob"));
+    let here = fs::canonicalize(alice.path("")).unwrap();
+    let mut serve = alice.cmd(&["serve", "--listen", "127.0.0.1:0", "--downloads", "a place"]);
+    serve.current_dir(&here);
+    let mut node = Process::start(serve);
+    node.wait_for("listening on ");
+    pair(&alice, &bob);
+    let Some(chat) = Chat::open(&alice, USUAL, "") else { return };
+    chat.see_input("bob (away)>");
+    bob.run(&["send", "alice", &bob.file("one.txt", "content")]);
+    let path = here.join("a place/bob/one.txt");
+    chat.see(&format!("* bob sent {} (7 B)", path.display()));
+    assert_eq!(fs::read(path).unwrap(), b"content");
 }
 
 /// Alice, who chats, and two who serve.

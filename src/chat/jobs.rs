@@ -108,8 +108,7 @@ pub fn send(own: &Own, tell: SyncSender<News>, peer: Peer, paths: Vec<PathBuf>) 
 }
 
 fn queue(own: &Own, tell: &SyncSender<News>, peer: &Peer, paths: &[PathBuf], title: &str) -> Result<()> {
-    let absolute = |path: &PathBuf| std::path::absolute(path).unwrap_or_else(|_| path.clone());
-    let items = paths.iter().map(|path| source::snapshot(&absolute(path))).collect::<Result<Vec<_>>>()?;
+    let items = paths.iter().map(|path| source::snapshot(path)).collect::<Result<Vec<_>>>()?;
     own.queued_files(&peer.key)?.queue(&items)?;
     Bell::new(own.home())?.ring()?;
     let size = items.iter().map(|item| item.size).sum();

@@ -16,6 +16,7 @@ use crate::node::hooks::Programs;
 use crate::node::limits::Limits;
 use crate::node::pipe::Pipe;
 use crate::node::running::{self, FilesFrom, FilesTo, Options};
+use crate::store::file;
 use crate::store::home::Own;
 use crate::store::invites::{self, Invite};
 use crate::store::peers::Peer;
@@ -43,7 +44,7 @@ pub fn run(own: &Own, out: Output, args: &Receive) -> Result<()> {
     };
     let files_to = match args.into.as_deref() {
         Some(DASH) => FilesTo::Pipe(Pipe::start()?),
-        Some(dir) => FilesTo::Flat(dir.into()),
+        Some(dir) => FilesTo::Flat(file::absolute(dir.into())),
         None => FilesTo::Folders(own.home().downloads(None)?),
     };
     let options = Options {

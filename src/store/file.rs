@@ -57,6 +57,11 @@ pub fn parent(path: &Path) -> &Path {
     }
 }
 
+/// The path from the root, which means the same to processes that run elsewhere.
+pub fn absolute(path: PathBuf) -> PathBuf {
+    std::path::absolute(&path).unwrap_or(path)
+}
+
 /// Whether others than the owner can read, write or enter what this is of.
 pub fn is_exposed(found: &Metadata) -> bool {
     mode(found).is_some_and(|mode| mode & 0o077 != 0)

@@ -63,10 +63,10 @@ impl Home {
 
     /// The directory from the root, if it was named rather than found: for other programs.
     pub fn named(&self) -> Option<PathBuf> {
-        self.explicit.then(|| std::path::absolute(&self.dir).unwrap_or_else(|_| self.dir.clone()))
+        self.explicit.then(|| file::absolute(self.dir.clone()))
     }
 
-    /// Where received files land, without the peer's folder.
+    /// Where received files land, without the peer's folder; from the root, as histories have it.
     pub fn downloads(&self, flag: Option<&str>) -> Result<PathBuf> {
         let named = flag.map(PathBuf::from).or_else(|| variable("EGOAT_DOWNLOADS"));
         let own = || {
@@ -76,7 +76,7 @@ impl Home {
                 Some(user_home()?.join("Downloads/egoat"))
             }
         };
-        named.or_else(own).ok_or_else(|| Error::Usage {
+        named.or_else(own).map(file::absolute).ok_or_else(|| Error::Usage {
             what: "no place for received files: HOME is not set".into(),
             hint: Some("name one with --downloads DIR".into()),
         })
