@@ -8,8 +8,9 @@ mod common;
 use common::gate::Gate;
 use common::logs;
 use common::tmux::Terminal;
-use common::{EGOAT, Home, Node, Process, pair, paired, poll_for, poll_until};
+use common::{EGOAT, Home, Node, Process, logs, pair, paired, poll_for, poll_until};
 use std::fs;
+use std::io::Write;
 
 /// Columns of most terminals here; lines of test output fit.
 const USUAL: usize = 100;
@@ -414,6 +415,48 @@ fn a_file_for_the_serving_node_is_shown_with_where_it_is() {
     let path = here.join("a place/bob/one.txt");
     chat.see(&format!("* bob sent {} (7 B)", path.display()));
     assert_eq!(fs::read(path).unwrap(), b"content");
+}
+
+/// Three messages from Bob, of which the second is damaged on the disk.
+fn damage(alice: &Home, bob: &Home) {
+    logs::receive(&logs::open(alice), "bob", &["one", "two", "six"]);
+    let history = alice.path(&format!("history/{}.log", bob.key()));
+    let mut bytes = fs::read(&history).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    fs::write(&history, bytes).unwrap();
+}
+
+#[test]
+fn damage_is_told_in_the_conversation() {
+    let (alice, bob) = (Home::new("alice"), Home::new("bob"));
+    alice.run(&["peers", "add", "bob", &bob.key()]);
+    damage(&alice, &bob);
+    let Some(chat) = Chat::open(&alice, USUAL, "") else { return };
+    let screen = chat.see("are damaged and were skipped\n");
+    let told: Vec<&str> = screen.lines().filter(|line| line.contains("damaged")).collect();
+    assert!(told.len() == 1 && told[0].starts_with("-- "), "{screen}");
+    assert!(screen.contains("bob: one") && screen.contains("bob: six"), "{screen}");
+    assert!(!chat.terminal.written().contains("egoat: "), "nothing is written past the screen");
+    // Line by line, stderr is for that.
+    let (out, said) = alice.ends_with(&["log"], b"", 0);
+    assert!(out.contains("bob: six") && said.starts_with("egoat: ") && said.contains("damaged"), "{said}");
+}
+
+#[test]
+fn what_the_node_of_the_chat_repairs_is_told_in_the_conversation() {
+    let Some((chat, alice, bob, _node)) = with_bob() else { return };
+    chat.text("half a line");
+    bob.run(&["say", "alice", "before"]);
+    chat.see("bob: before");
+    let history = alice.path(&format!("history/{}.log", bob.key()));
+    fs::OpenOptions::new().append(true).open(&history).unwrap().write_all(b"torn").unwrap();
+    bob.run(&["say", "alice", "behind"]);
+    let screen = chat.see("an unfinished record of 4 bytes at its end was cut off and kept as");
+    assert!(screen.lines().any(|line| line.starts_with("-- /") && line.contains("cut off")), "{screen}");
+    chat.see("bob: behind");
+    chat.see_input("bob (here)> half a line");
+    assert!(!chat.terminal.written().contains("egoat: "), "nothing is written past the screen");
 }
 
 /// Alice, who chats, and two who serve.

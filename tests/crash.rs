@@ -22,8 +22,8 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::LazyLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, LazyLock};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use std::{env, thread};
 
@@ -228,7 +228,8 @@ impl Worker {
             }
             Step::QueueOnce(id) => {
                 let draft = draft(*id);
-                let is_done = || History::find_sent(History::reader(history_id(&self.dir), tell), &draft.key);
+                let is_done =
+                    || History::find_sent(History::reader(history_id(&self.dir), Arc::new(tell)), &draft.key);
                 self.outbox.queue_once(&draft, is_done).unwrap().0
             }
             Step::Receive(ids) => {
@@ -283,8 +284,8 @@ impl Worker {
     }
 
     fn reopen(&mut self) {
-        self.outbox = Outbox::open(outbox_id(&self.dir), tell).unwrap();
-        self.history = History::open(history_id(&self.dir), tell).unwrap();
+        self.outbox = Outbox::open(outbox_id(&self.dir), Arc::new(tell)).unwrap();
+        self.history = History::open(history_id(&self.dir), Arc::new(tell)).unwrap();
     }
 
     fn work(&mut self) {
@@ -345,8 +346,8 @@ fn child() {
         marks,
         random: Random(seed ^ (round << 48)),
         next_id: (round + 1) << 20,
-        outbox: Outbox::open(outbox_id(&dir), tell).unwrap(),
-        history: History::open(history_id(&dir), tell).unwrap(),
+        outbox: Outbox::open(outbox_id(&dir), Arc::new(tell)).unwrap(),
+        history: History::open(history_id(&dir), Arc::new(tell)).unwrap(),
         dir,
     };
     // What the one before was killed at is tried again, as people and peers do.
@@ -956,7 +957,7 @@ struct Events {
 
 fn events(dir: &Path) -> Events {
     let mut events = Events::default();
-    let mut reader = History::reader(history_id(dir), tell);
+    let mut reader = History::reader(history_id(dir), Arc::new(tell));
     while let Some(record) = reader.read().unwrap() {
         match history::decode(record.body).unwrap() {
             Event::Received { number, text } => {
@@ -1008,8 +1009,8 @@ fn check_readable(id: LogId, synced: &[u8], dir: &Path, kind: Kind) {
         }
         all
     };
-    let expected = records(Reader::new(self::id(&path, kind), tell));
-    let found = records(Reader::new(id, tell));
+    let expected = records(Reader::new(self::id(&path, kind), Arc::new(tell)));
+    let found = records(Reader::new(id, Arc::new(tell)));
     assert!(found.starts_with(&expected), "a refused log can be read as far as it was synced");
 }
 
@@ -1028,8 +1029,8 @@ fn check(disk: &Disk, cut: &Cut, model: &Model, dir: &Path) -> bool {
     let has_hole =
         |name: &str| names.get(name).is_some_and(|inode| disk.has_hole(*inode, &disk.content(*inode, cut)));
     told();
-    let outbox = open(Outbox::open(outbox_id(dir), tell), || has_hole(OUTBOX));
-    let history = open(History::open(history_id(dir), tell), || has_hole(HISTORY));
+    let outbox = open(Outbox::open(outbox_id(dir), Arc::new(tell)), || has_hole(OUTBOX));
+    let history = open(History::open(history_id(dir), Arc::new(tell)), || has_hole(HISTORY));
     let (Some(mut outbox), Some(mut history)) = (outbox, history) else {
         for (name, id, kind) in
             [(OUTBOX, outbox_id(dir), Kind::Outbox), (HISTORY, history_id(dir), Kind::History)]
@@ -1051,7 +1052,7 @@ fn check(disk: &Disk, cut: &Cut, model: &Model, dir: &Path) -> bool {
     history.store_received(&[(MINE, draft(MINE).text)]).unwrap();
     history.store_sent([Waiting { number: 1 << 55, draft: draft(MINE) }].iter()).unwrap();
     drop((outbox, history));
-    let outbox = Outbox::open(outbox_id(dir), tell).unwrap();
+    let outbox = Outbox::open(outbox_id(dir), Arc::new(tell)).unwrap();
     let mut expected = pending;
     expected.push(Waiting { number, draft: draft(MINE) });
     assert!(waiting(&outbox) == expected, "the outbox goes on as it was");

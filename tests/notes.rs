@@ -8,6 +8,7 @@ mod common;
 use std::collections::HashMap;
 use std::fs;
 use std::path::Path;
+use std::sync::Arc;
 use std::thread;
 
 use egoat::crypto::keys::{PublicKey, Seed, safety_number};
@@ -23,7 +24,7 @@ fn key(byte: u8) -> PublicKey {
 
 fn open(path: &Path) -> Notes {
     let id = LogId::new(path.to_owned(), Kind::Notes, &key(1), &Seed::from_bytes([1; 32]));
-    Notes::open(id, |_| ()).unwrap()
+    Notes::open(id, Arc::new(|_: &str| ())).unwrap()
 }
 
 fn directory() -> TempDir {

@@ -11,6 +11,7 @@ use std::fs::File;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -86,7 +87,7 @@ fn micros() -> u64 {
 /// The home's owner, to look at logs and fill them without a process.
 fn own(home: &Home) -> Own {
     let found = egoat::store::home::Home::locate(home.path("").to_str()).unwrap();
-    found.unlock(None, || unreachable!("no passphrase"), |_| {}).unwrap()
+    found.unlock(None, || unreachable!("no passphrase"), Arc::new(|_: &str| ())).unwrap()
 }
 
 fn key_of(home: &Home) -> PublicKey {
@@ -768,7 +769,7 @@ fn length(n: u64) -> usize {
 /// A history with a record every few seconds until now, in one of five kinds; gives the times.
 fn write_history(home: &Home, peer: &PublicKey, count: u64, step: u64) -> Vec<u64> {
     let id = LogId::new(own(home).home().history_path(peer), Kind::History, peer, &seed(home));
-    let mut log = Log::open(id, |what| panic!("{what}")).unwrap();
+    let mut log = Log::open(id, Arc::new(|what: &str| panic!("{what}"))).unwrap();
     let start = micros() - (count + 10) * step;
     let mut times = Vec::new();
     for batch in 0..count.div_ceil(100) {
@@ -885,7 +886,11 @@ struct Run {
 fn open(path: &Path) -> Outbox {
     let key = |byte| Seed::from_bytes([byte; 32]);
     let peer = key(2).static_keys().public();
-    Outbox::open(LogId::new(path.to_owned(), Kind::Outbox, &peer, &key(1)), |what| panic!("{what}")).unwrap()
+    Outbox::open(
+        LogId::new(path.to_owned(), Kind::Outbox, &peer, &key(1)),
+        Arc::new(|what: &str| panic!("{what}")),
+    )
+    .unwrap()
 }
 
 fn sender(path: &Path) -> (Outbox, Pending) {

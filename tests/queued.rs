@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use std::fs::{self, OpenOptions};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
+use std::sync::Arc;
 use std::thread;
 
 use common::{Home, json_text};
@@ -47,11 +48,11 @@ fn id(path: &Path) -> LogId {
 }
 
 fn open(path: &Path) -> QueuedFiles {
-    QueuedFiles::open(id(path), tell).unwrap()
+    QueuedFiles::open(id(path), Arc::new(tell)).unwrap()
 }
 
 fn listed(path: &Path) -> Listed {
-    Listed::new(id(path), tell)
+    Listed::new(id(path), Arc::new(tell))
 }
 
 /// An item that is nowhere.
@@ -185,7 +186,7 @@ fn a_damaged_record_is_told_and_harms_no_other() {
     assert_eq!(listed(&path).all().unwrap(), [job(first, &[item("a")], Some(changed()))]);
     let told = told();
     assert!(told.len() == 1 && told[0].contains("damaged and were skipped"), "{told:?}");
-    assert!(QueuedFiles::open(id(&path), tell).is_err(), "nothing is appended behind damage");
+    assert!(QueuedFiles::open(id(&path), Arc::new(tell)).is_err(), "nothing is appended behind damage");
 }
 
 #[test]
@@ -252,7 +253,7 @@ fn it_is_a_log_of_its_own_kind() {
     assert_eq!(fs::read(&path).unwrap()[..10], *b"E-GOATLG\x01\x03");
     let key = |byte| Seed::from_bytes([byte; 32]);
     let outbox = LogId::new(path, Kind::Outbox, &key(2).static_keys().public(), &key(1));
-    assert!(Log::open(outbox, tell).is_err());
+    assert!(Log::open(outbox, Arc::new(tell)).is_err());
 }
 
 #[derive(Clone, Debug)]
@@ -328,7 +329,7 @@ proptest! {
 /// The home's owner, to queue files without a process.
 fn own(home: &Home) -> Own {
     let found = egoat::store::home::Home::locate(home.path("").to_str()).unwrap();
-    found.unlock(None, || unreachable!("no passphrase"), |_| {}).unwrap()
+    found.unlock(None, || unreachable!("no passphrase"), Arc::new(|_: &str| ())).unwrap()
 }
 
 /// Alice knows Bob, who is nowhere.

@@ -9,8 +9,8 @@ use std::cell::RefCell;
 use std::fs::{self, OpenOptions};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::sync::LazyLock;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, LazyLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -60,7 +60,7 @@ fn id(path: &Path, kind: Kind) -> LogId {
 }
 
 fn open(path: &Path) -> egoat::error::Result<Log> {
-    Log::open(id(path, Kind::History), tell)
+    Log::open(id(path, Kind::History), Arc::new(tell))
 }
 
 fn append(log: &mut Log, bodies: &[Vec<u8>]) {
@@ -73,7 +73,7 @@ fn append(log: &mut Log, bodies: &[Vec<u8>]) {
 }
 
 fn reader(path: &Path) -> Reader {
-    Reader::new(id(path, Kind::History), tell)
+    Reader::new(id(path, Kind::History), Arc::new(tell))
 }
 
 fn rest(reader: &mut Reader) -> Vec<Vec<u8>> {
@@ -542,7 +542,7 @@ fn looking_leaves_a_record_in_progress_alone() {
 }
 
 fn history(path: &Path) -> History {
-    History::open(id(path, Kind::History), tell).unwrap()
+    History::open(id(path, Kind::History), Arc::new(tell)).unwrap()
 }
 
 #[test]
@@ -586,7 +586,7 @@ fn queue(outbox: &mut Outbox, text: &[u8]) -> u64 {
 }
 
 fn outbox(path: &Path) -> Outbox {
-    Outbox::open(id(path, Kind::Outbox), tell).unwrap()
+    Outbox::open(id(path, Kind::Outbox), Arc::new(tell)).unwrap()
 }
 
 fn waiting(pending: &mut Pending) -> Vec<(u64, Vec<u8>)> {
@@ -747,7 +747,7 @@ fn a_restored_outbox_gives_what_waits_new_numbers() {
 }
 
 fn open_outbox_log(path: &Path) -> egoat::error::Result<Log> {
-    Log::open(id(path, Kind::Outbox), tell)
+    Log::open(id(path, Kind::Outbox), Arc::new(tell))
 }
 
 /// The clock of a restored home may be behind when the first of two messages is queued, and right at the second.

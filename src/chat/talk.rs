@@ -64,6 +64,8 @@ pub struct Start {
     pub to: Option<Peer>,
     /// What the node tells, if it runs in this process.
     pub events: Option<Receiver<Event>>,
+    /// What the store tells, and the node in this process, that is no error.
+    pub reports: Receiver<String>,
     /// What is run for a message that nobody looks at, in place of a bell.
     pub notify: Option<Program>,
     /// A command that it begins with.
@@ -128,6 +130,7 @@ struct Talk {
     last_transfer: usize,
     strangers: Strangers,
     question: Option<Question>,
+    reports: Receiver<String>,
     /// Lines to be printed above what is typed.
     above: String,
     /// The bell is to sound.
@@ -146,10 +149,11 @@ pub fn run(own: &Own, start: Start) -> Result<()> {
     let (terminal, sizes) = Terminal::enter()?;
     let (signals, woken) = sync_channel(SIGNALS);
     let (jobs, news) = sync_channel(SIGNALS);
-    let mut talk = Talk::new(own, terminal, jobs, start.notify)?;
-    let mut conversation = talk.begin(start.to, start.first)?;
-    listen(own, &signals, sizes, start.events, news)?;
-    let result = talk.run(&woken, &mut conversation);
+    let mut talk = Talk::new(own, terminal, jobs, start.reports, start.notify)?;
+    let result = talk.begin(start.to, start.first).and_then(|mut conversation| {
+        listen(own, &signals, sizes, start.events, news)?;
+        talk.run(&woken, &mut conversation)
+    });
     talk.end(result)
 }
 
@@ -210,7 +214,13 @@ fn read_keys(told: &SyncSender<Signal>) {
 }
 
 impl Talk {
-    fn new(own: &Own, terminal: Terminal, jobs: SyncSender<News>, notify: Option<Program>) -> Result<Talk> {
+    fn new(
+        own: &Own,
+        terminal: Terminal,
+        jobs: SyncSender<News>,
+        reports: Receiver<String>,
+        notify: Option<Program>,
+    ) -> Result<Talk> {
         Ok(Talk {
             own: own.clone(),
             terminal,
@@ -234,6 +244,7 @@ impl Talk {
             last_transfer: 0,
             strangers: Strangers::new(own),
             question: None,
+            reports,
             above: String::new(),
             rings: false,
             edited: None,
@@ -302,6 +313,8 @@ impl Talk {
     /// Leaves the terminal as it was, with the conversation on it.
     fn end(mut self, result: Result<()>) -> Result<()> {
         let noted = self.note_draft();
+        // What there is still to say.
+        let _ = self.draw();
         let waits = self.open.as_ref().map_or(0, |open| open.waiting.messages().len());
         let mut last = self.screen.clear();
         if waits > 0 {
@@ -488,6 +501,17 @@ impl Talk {
         }
     }
 
+    /// Each reader of a damaged log reports it: what is the same is told once.
+    fn tell_reports(&mut self) {
+        let mut told: Vec<String> = Vec::new();
+        for what in self.reports.try_iter() {
+            if !told.contains(&what) {
+                told.push(what);
+            }
+        }
+        told.iter().for_each(|what| self.say(what));
+    }
+
     fn is_here(&self, key: &PublicKey) -> bool {
         self.presence.get(key).is_some_and(|one| one.is_here)
     }
@@ -495,6 +519,7 @@ impl Talk {
     /// Prints what is new and shows what is live, in one write.
     fn draw(&mut self) -> Result<()> {
         self.transfers.retain(|transfer| !transfer.tally.is_over());
+        self.tell_reports();
         let live = Live {
             lines: self.live_lines(),
             prompt: self.prompt(),

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::mpsc::Receiver;
+use std::sync::mpsc::{self, Receiver};
 
 use crate::chat::offers::Offers;
 use crate::chat::talk::{self, Start};
@@ -33,10 +33,14 @@ pub fn run(own: &Own, out: Output, args: &Chat) -> Result<()> {
         None => None,
     };
     let notify = args.notify.as_deref().map(notify::program).transpose()?;
-    let events = start_node(own, args)?;
     if is_interactive {
-        return talk::run(own, Start { to, events, notify, first });
+        let (reports, told) = mpsc::channel();
+        // On stderr it would stand in the middle of what is drawn.
+        let own = own.reporting_to(Arc::new(move |what: &str| drop(reports.send(what.to_owned()))));
+        let events = start_node(&own, args)?;
+        return talk::run(&own, Start { to, events, reports: told, notify, first });
     }
+    let events = start_node(own, args)?;
     if Peers::load(own.home())?.iter().next().is_none() {
         out.note("no peers yet: in another terminal, `egoat invite` makes a link for somebody, `egoat join` takes theirs");
     }

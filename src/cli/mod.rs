@@ -24,6 +24,7 @@ mod via;
 mod who;
 
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use argh::FromArgs;
 
@@ -109,7 +110,7 @@ fn run(line: Egoat) -> Result<()> {
     let home = Home::locate(line.home.as_deref());
     let proxy = proxy(line.proxy)?;
     let passphrases = passphrase::Source::from_environment()?;
-    let unlock = |home: Home| home.unlock(proxy, || passphrases.current(), output::warn);
+    let unlock = |home: Home| home.unlock(proxy, || passphrases.current(), Arc::new(output::warn));
     match command {
         Command::Doctor(args) => doctor::run(out, home, unlock, args.peer.as_deref()),
         command => dispatch(&unlock(home?)?, out, &passphrases, command),

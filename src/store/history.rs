@@ -12,7 +12,7 @@
 //! record alone says what the peer need not send again, and what needs no second entry.
 
 use crate::error::Result;
-use crate::store::log::{Appender, Log, LogId, Reader};
+use crate::store::log::{Appender, Log, LogId, Reader, Report};
 use crate::store::outbox::Waiting;
 use crate::wire::codec::{Malformed, Reader as Fields, Writer};
 
@@ -158,12 +158,12 @@ pub struct History {
 
 impl History {
     /// Opens or creates it.
-    pub fn open(id: LogId, report: fn(&str)) -> Result<History> {
+    pub fn open(id: LogId, report: Report) -> Result<History> {
         Ok(History { log: Log::open(id, report)? })
     }
 
     /// Reads it from the start.
-    pub fn reader(id: LogId, report: fn(&str)) -> Reader {
+    pub fn reader(id: LogId, report: Report) -> Reader {
         Reader::new(id, report)
     }
 

@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 use crate::store::file;
 use crate::store::history::History;
 use crate::store::identity::{self, Identity};
-use crate::store::log::{Kind, LogId, Reader};
+use crate::store::log::{Kind, LogId, Reader, Report};
 use crate::store::notes::Notes;
 use crate::store::outbox::Outbox;
 use crate::store::queued_files::{Listed, QueuedFiles};
@@ -198,7 +198,7 @@ impl Home {
         self,
         proxy: Option<Proxy>,
         ask: impl FnOnce() -> Result<String>,
-        report: fn(&str),
+        report: Report,
     ) -> Result<Own> {
         let path = self.identity_path();
         let seed = match identity::load_or_create(&path)? {
@@ -209,7 +209,8 @@ impl Home {
                 hint: "try again; without it, what is in this home cannot be read".into(),
             })?,
         };
-        Ok(Own(Arc::new(OwnParts { keys: seed.static_keys(), home: self, seed, proxy, report })))
+        let parts = OwnParts { keys: seed.static_keys(), home: self, seed, proxy };
+        Ok(Own { parts: Arc::new(parts), report })
     }
 }
 
@@ -233,88 +234,95 @@ struct OwnParts {
     seed: Seed,
     keys: StaticKeys,
     proxy: Option<Proxy>,
-    report: fn(&str),
 }
 
 /// A home that its owner has opened: the keys, the logs that they seal, and the proxy that this process dials through.
 /// Cheap to clone, shared by all threads.
 #[derive(Clone)]
-pub struct Own(Arc<OwnParts>);
+pub struct Own {
+    parts: Arc<OwnParts>,
+    report: Report,
+}
 
 impl Own {
+    /// The same, with somebody else who is told what is no error.
+    pub fn reporting_to(&self, report: Report) -> Own {
+        Own { parts: Arc::clone(&self.parts), report }
+    }
+
     /// The directory.
     pub fn home(&self) -> &Home {
-        &self.0.home
+        &self.parts.home
     }
 
     /// The static keys of the handshake.
     pub fn keys(&self) -> &StaticKeys {
-        &self.0.keys
+        &self.parts.keys
     }
 
     /// What every connection to a peer goes through.
     pub fn proxy(&self) -> Option<&Proxy> {
-        self.0.proxy.as_ref()
+        self.parts.proxy.as_ref()
     }
 
     /// This node's public key.
     pub fn key(&self) -> PublicKey {
-        self.0.keys.public()
+        self.parts.keys.public()
     }
 
     /// Seals the identity file with a passphrase, or opens it with an empty one.
     pub fn set_passphrase(&self, passphrase: &[u8]) -> Result<()> {
-        let _lock = self.0.home.lock_records()?;
-        identity::set_passphrase(&self.0.home.identity_path(), &self.0.seed, passphrase)
+        let _lock = self.parts.home.lock_records()?;
+        identity::set_passphrase(&self.parts.home.identity_path(), &self.parts.seed, passphrase)
     }
 
     fn log_id(&self, kind: Kind, peer: &PublicKey) -> LogId {
         let path = match kind {
-            Kind::History => self.0.home.history_path(peer),
-            Kind::Outbox => self.0.home.outbox_path(peer),
-            Kind::Files => self.0.home.queued_files_path(peer),
-            Kind::Notes => self.0.home.notes_path(),
+            Kind::History => self.parts.home.history_path(peer),
+            Kind::Outbox => self.parts.home.outbox_path(peer),
+            Kind::Files => self.parts.home.queued_files_path(peer),
+            Kind::Notes => self.parts.home.notes_path(),
         };
-        LogId::new(path, kind, peer, &self.0.seed)
+        LogId::new(path, kind, peer, &self.parts.seed)
     }
 
     /// The history of a peer, for appending.
     pub fn history(&self, peer: &PublicKey) -> Result<History> {
-        History::open(self.log_id(Kind::History, peer), self.0.report)
+        History::open(self.log_id(Kind::History, peer), Arc::clone(&self.report))
     }
 
     /// The history of a peer, for reading from the start; it need not exist.
     pub fn read_history(&self, peer: &PublicKey) -> Reader {
-        History::reader(self.log_id(Kind::History, peer), self.0.report)
+        History::reader(self.log_id(Kind::History, peer), Arc::clone(&self.report))
     }
 
     /// The outbox of a peer.
     pub fn outbox(&self, peer: &PublicKey) -> Result<Outbox> {
-        Outbox::open(self.log_id(Kind::Outbox, peer), self.0.report)
+        Outbox::open(self.log_id(Kind::Outbox, peer), Arc::clone(&self.report))
     }
 
     /// The files that are queued for a peer, for changes.
     pub fn queued_files(&self, peer: &PublicKey) -> Result<QueuedFiles> {
-        QueuedFiles::open(self.log_id(Kind::Files, peer), self.0.report)
+        QueuedFiles::open(self.log_id(Kind::Files, peer), Arc::clone(&self.report))
     }
 
     /// The same, for reading from the start; the log need not exist.
     pub fn read_queued_files(&self, peer: &PublicKey) -> Listed {
-        Listed::new(self.log_id(Kind::Files, peer), self.0.report)
+        Listed::new(self.log_id(Kind::Files, peer), Arc::clone(&self.report))
     }
 
     /// What the chat keeps for next time.
     pub fn notes(&self) -> Result<Notes> {
-        Notes::open(self.log_id(Kind::Notes, &self.key()), self.0.report)
+        Notes::open(self.log_id(Kind::Notes, &self.key()), Arc::clone(&self.report))
     }
 
     /// The last record of each history that a chat has shown.
     pub fn read_marks(&self) -> Result<HashMap<PublicKey, u64>> {
-        Notes::read_marks(Reader::new(self.log_id(Kind::Notes, &self.key()), self.0.report))
+        Notes::read_marks(Reader::new(self.log_id(Kind::Notes, &self.key()), Arc::clone(&self.report)))
     }
 
     /// Tells the user something that is no error.
     pub fn report(&self, what: &str) {
-        (self.0.report)(what);
+        (self.report)(what);
     }
 }

@@ -19,6 +19,7 @@ mod reader;
 mod record;
 
 use std::fs::File;
+use std::sync::Arc;
 
 pub use crate::store::log::reader::{Position, Reader, Record};
 pub use crate::store::log::record::{Kind, LogId, MAX_BODY, MAX_SEQ};
@@ -27,6 +28,9 @@ use crate::error::{Error, Result};
 use crate::store::file;
 use crate::store::log::record::{HEADER, MAX_RECORD, READ, TAG, Window, next_good, record_len};
 use crate::time::now_micros;
+
+/// Who is told what is no error: that something was repaired, skipped or kept aside.
+pub type Report = Arc<dyn Fn(&str) + Send + Sync>;
 
 /// A log in which nothing waits any more is started afresh when it has more bytes than this.
 pub const GROWN: u64 = 1 << 20;
@@ -62,12 +66,12 @@ pub struct Log {
     file: File,
     tail: Tail,
     poisoned: bool,
-    report: fn(&str),
+    report: Report,
 }
 
 impl Log {
     /// Opens the log, creating it if needed; a torn tail is repaired and told to `report`.
-    pub fn open(id: LogId, report: fn(&str)) -> Result<Log> {
+    pub fn open(id: LogId, report: Report) -> Result<Log> {
         let file = open_for_append(&id)?;
         let mut log = Log { id, file, tail: EMPTY, poisoned: false, report };
         drop(log.lock()?);
@@ -105,10 +109,15 @@ impl Log {
         &self.tail.head
     }
 
+    /// A reader of all of it.
+    pub fn reader(&self) -> Reader {
+        Reader::new(self.id.clone(), Arc::clone(&self.report))
+    }
+
     /// A reader of what comes behind all that is known here; `None` when there are too many open files.
     pub fn reader_of_news(&self) -> Option<Reader> {
         let file = self.file.try_clone().ok()?;
-        Some(Reader::behind(self.id.clone(), file, self.tail.end, self.tail.tag, self.report))
+        Some(self.reader().behind(file, self.tail.end, self.tail.tag))
     }
 
     /// Bytes of the good part.

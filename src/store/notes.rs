@@ -14,7 +14,7 @@ use std::collections::HashMap;
 
 use crate::crypto::keys::PublicKey;
 use crate::error::Result;
-use crate::store::log::{Log, LogId, Reader};
+use crate::store::log::{Log, LogId, Reader, Report};
 use crate::wire::codec::{Malformed, Reader as Fields, Writer};
 use crate::wire::message::MAX_TEXT;
 
@@ -39,9 +39,9 @@ pub struct Notes {
 
 impl Notes {
     /// Opens or creates them.
-    pub fn open(id: LogId, report: fn(&str)) -> Result<Notes> {
-        let log = Log::open(id.clone(), report)?;
-        let mut notes = Notes { log, reader: Reader::new(id, report), notes: HashMap::new() };
+    pub fn open(id: LogId, report: Report) -> Result<Notes> {
+        let log = Log::open(id, report)?;
+        let mut notes = Notes { reader: log.reader(), log, notes: HashMap::new() };
         notes.refresh()?;
         Ok(notes)
     }

@@ -13,9 +13,10 @@
 //! `dropped` counts the exceptions in this file.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use crate::error::{Error, Result};
-use crate::store::log::{GROWN, Log, LogId, MAX_SEQ, Reader};
+use crate::store::log::{GROWN, Log, LogId, MAX_SEQ, Reader, Report};
 use crate::time::now_micros;
 use crate::wire::codec::{Malformed, Reader as Fields, Writer};
 use crate::wire::message::MAX_TEXT;
@@ -125,13 +126,12 @@ impl Waiting {
 pub struct Outbox {
     id: LogId,
     log: Log,
-    report: fn(&str),
 }
 
 impl Outbox {
     /// Opens or creates it.
-    pub fn open(id: LogId, report: fn(&str)) -> Result<Outbox> {
-        Ok(Outbox { log: Log::open(id.clone(), report)?, id, report })
+    pub fn open(id: LogId, report: Report) -> Result<Outbox> {
+        Ok(Outbox { log: Log::open(id.clone(), report)?, id })
     }
 
     /// Queues messages; on disk when it returns. Gives the number of the last one.
@@ -158,7 +158,7 @@ impl Outbox {
         draft.check()?;
         let mut log = self.log.lock()?;
         let settled = Numbers::of(log.log()).settled;
-        let mut reader = Reader::new(self.id.clone(), self.report);
+        let mut reader = log.log().reader();
         let (mut known, mut dropped) = (Vec::new(), HashSet::new());
         while let Some(record) = reader.read()? {
             match queued(record.body) {
@@ -189,7 +189,7 @@ impl Outbox {
     pub fn drop_messages(&mut self, wanted: impl Fn(&Waiting) -> bool) -> Result<Vec<Waiting>> {
         let mut log = self.log.lock()?;
         let mut numbers = Numbers::of(log.log());
-        let reader = Reader::new(self.id.clone(), self.report);
+        let reader = log.log().reader();
         let mut pending = Pending::new(reader, log.log().reader_of_news(), numbers);
         let mut dropped = Vec::new();
         while let Some(waiting) = pending.read()? {
@@ -244,7 +244,7 @@ impl Outbox {
     /// Whether the message `number` was taken out. `None` when nothing is known of it here any more.
     pub fn is_dropped(&mut self, number: u64) -> Result<Option<bool>> {
         self.log.refresh()?;
-        let mut reader = Reader::new(self.id.clone(), self.report);
+        let mut reader = self.log.reader();
         let mut is_first = true;
         while let Some(record) = reader.read()? {
             if std::mem::take(&mut is_first) && record.seq > number {
@@ -273,7 +273,7 @@ impl Outbox {
     /// One that was restored from a backup may know higher numbers, but not those that it gave out before it was restored.
     pub fn has_issued(&self, number: u64) -> Result<bool> {
         // Damage is told by those who read what waits.
-        let mut reader = Reader::new(self.id.clone(), |_| ());
+        let mut reader = Reader::new(self.id.clone(), Arc::new(|_: &str| ()));
         while let Some(record) = reader.read()? {
             let Ok((kind, numbers)) = Numbers::read(&mut Fields::new(record.body)) else { continue };
             let is_known = match kind {
@@ -300,7 +300,7 @@ impl Outbox {
         }
         let log = self.log.lock()?;
         // Under the lock, so that nothing is left out and nothing is acknowledged meanwhile.
-        let reader = Reader::new(self.id.clone(), self.report);
+        let reader = log.log().reader();
         let mut waiting = Pending::new(reader, log.log().reader_of_news(), Numbers::of(log.log()));
         // What was settled stays as it is, so that nobody who waits for an old number takes it for delivered.
         let settled = Numbers::of(log.log()).settled;
@@ -323,7 +323,7 @@ impl Outbox {
 
     /// Reads what waits, oldest first, and what was done with since this outbox was last looked at.
     pub fn pending(&self) -> Pending {
-        let reader = Reader::new(self.id.clone(), self.report);
+        let reader = self.log.reader();
         Pending::new(reader, self.log.reader_of_news(), Numbers::of(&self.log))
     }
 }

@@ -17,10 +17,11 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use crate::error::{Error, Result};
 use crate::store::file;
-use crate::store::log::{GROWN, Log, LogId, MAX_BODY, Reader};
+use crate::store::log::{GROWN, Log, LogId, MAX_BODY, Reader, Report};
 use crate::store::source::{Item, snapshot};
 use crate::text;
 use crate::wire::codec::{Malformed, Reader as Fields, Writer};
@@ -112,10 +113,10 @@ pub struct QueuedFiles {
 
 impl QueuedFiles {
     /// Opens or creates it.
-    pub fn open(id: LogId, report: fn(&str)) -> Result<QueuedFiles> {
+    pub fn open(id: LogId, report: Report) -> Result<QueuedFiles> {
         let log = Log::open(id.clone(), report)?;
         // Of damage, those are told who list.
-        Ok(QueuedFiles { log, listed: Listed::new(id, |_| ()) })
+        Ok(QueuedFiles { log, listed: Listed::new(id, Arc::new(|_: &str| ())) })
     }
 
     /// What waits first.
@@ -183,7 +184,7 @@ pub struct Listed {
 
 impl Listed {
     /// Reads the log from its start when it is asked for the first time, and from then on what is new.
-    pub fn new(id: LogId, report: fn(&str)) -> Listed {
+    pub fn new(id: LogId, report: Report) -> Listed {
         Listed { reader: Reader::new(id, report), jobs: BTreeMap::new() }
     }
 

@@ -1,5 +1,7 @@
 //! The logs of a home as a test writes them itself, beside whatever runs on it.
 
+use std::sync::Arc;
+
 use super::Home;
 use egoat::crypto::keys::PublicKey;
 use egoat::store::home::{self, Own};
@@ -9,7 +11,7 @@ use egoat::time::now_micros;
 /// Opens a home that has no passphrase.
 pub fn open(home: &Home) -> Own {
     let opened = home::Home::locate(home.path("").to_str()).unwrap();
-    opened.unlock(None, || panic!("it has no passphrase"), |_| ()).unwrap()
+    opened.unlock(None, || panic!("it has no passphrase"), Arc::new(|_: &str| ())).unwrap()
 }
 
 /// The key of a saved peer.

@@ -2,9 +2,11 @@
 
 use std::fs::File;
 use std::io;
+use std::sync::Arc;
 
 use crate::error::{Error, Result};
 use crate::store::file;
+use crate::store::log::Report;
 use crate::store::log::record::{HEADER, LogId, TAG, Window, next_good};
 
 /// A record as a reader gives it out.
@@ -44,12 +46,12 @@ pub struct Reader {
     first: Option<u64>,
     /// Records up to this number are passed over.
     behind: u64,
-    report: fn(&str),
+    report: Report,
 }
 
 impl Reader {
     /// Starts before the first record; the log need not exist yet.
-    pub fn new(id: LogId, report: fn(&str)) -> Reader {
+    pub fn new(id: LogId, report: Report) -> Reader {
         let window = Window::at(HEADER);
         Reader {
             id,
@@ -65,12 +67,12 @@ impl Reader {
 
     /// Another reader of the same log, before its first record.
     pub fn again(&self) -> Reader {
-        Reader::new(self.id.clone(), self.report)
+        Reader::new(self.id.clone(), Arc::clone(&self.report))
     }
 
     /// Starts in an open file, behind the record that ends at `place` and has this tag.
-    pub(super) fn behind(id: LogId, file: File, place: u64, tag: [u8; TAG], report: fn(&str)) -> Reader {
-        Reader { file: Some(file), window: Window::at(place), previous: Some(tag), ..Reader::new(id, report) }
+    pub(super) fn behind(self, file: File, place: u64, tag: [u8; TAG]) -> Reader {
+        Reader { file: Some(file), window: Window::at(place), previous: Some(tag), ..self }
     }
 
     /// Moves so that about the first record with a number of at least `seq` is next: a few earlier ones may be given

@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::path::Path;
+use std::sync::Arc;
 
 use egoat::crypto::keys::{PublicKey, Seed};
 use egoat::error::Error;
@@ -51,11 +52,11 @@ pub fn log(input: &[u8]) -> Option<Vec<u8>> {
     let path = dir.path().join("one.log");
     fs::write(&path, input).unwrap();
     let id = log_id(&path, Kind::History);
-    let reader = || Reader::new(id.clone(), quiet);
+    let reader = || Reader::new(id.clone(), Arc::new(quiet));
     let records = read_all(reader());
     skipping_leads_to_the_same(&reader, &records);
 
-    match Log::open(id.clone(), quiet) {
+    match Log::open(id.clone(), Arc::new(quiet)) {
         Ok(log) => {
             drop(log);
             nothing_is_lost(input, &path);
@@ -66,7 +67,11 @@ pub fn log(input: &[u8]) -> Option<Vec<u8>> {
     }
     let again = log_id(&dir.path().join("two.log"), Kind::History);
     write_log(&again, &records);
-    assert_eq!(read_all(Reader::new(again, quiet)), records, "what was read cannot be written again");
+    assert_eq!(
+        read_all(Reader::new(again, Arc::new(quiet))),
+        records,
+        "what was read cannot be written again"
+    );
     Some(format!("{records:?}").into_bytes()).filter(|_| !records.is_empty())
 }
 
@@ -102,7 +107,7 @@ fn skipping_leads_to_the_same(reader: &dyn Fn() -> Reader, records: &Records) {
 }
 
 fn write_log(id: &LogId, records: &[(u64, Vec<u8>)]) {
-    let mut log = Log::open(id.clone(), quiet).unwrap();
+    let mut log = Log::open(id.clone(), Arc::new(quiet)).unwrap();
     let mut appender = log.lock().unwrap();
     records.iter().for_each(|(seq, body)| appender.push(*seq, body).unwrap());
     appender.commit(false).unwrap();
@@ -137,12 +142,12 @@ pub fn outbox(input: &[u8]) -> Option<Vec<u8>> {
     let dir = directory();
     let id = log_id(&dir.path().join("one.log"), Kind::Outbox);
     write_log(&id, &bodies(input));
-    let mut outbox = Outbox::open(id, quiet).unwrap();
+    let mut outbox = Outbox::open(id, Arc::new(quiet)).unwrap();
     let found = waiting(&outbox);
     let drafts: Vec<Draft> = found.iter().map(|waiting| waiting.draft.clone()).collect();
     let drafts_of = |outbox: &Outbox| waiting(outbox).into_iter().map(|one| one.draft).collect::<Vec<_>>();
 
-    let mut other = Outbox::open(log_id(&dir.path().join("two.log"), Kind::Outbox), quiet).unwrap();
+    let mut other = Outbox::open(log_id(&dir.path().join("two.log"), Kind::Outbox), Arc::new(quiet)).unwrap();
     // A key that no command line gives is refused, and so is text that no record holds.
     if !drafts.is_empty() && other.queue(&drafts).is_ok() {
         assert_eq!(drafts_of(&other), drafts);
@@ -164,9 +169,9 @@ pub fn queued_files(input: &[u8]) -> Option<Vec<u8>> {
     let dir = directory();
     let id = log_id(&dir.path().join("one.log"), Kind::Files);
     write_log(&id, &bodies(input));
-    let jobs = Listed::new(id, quiet).all().unwrap();
+    let jobs = Listed::new(id, Arc::new(quiet)).all().unwrap();
     let again = log_id(&dir.path().join("two.log"), Kind::Files);
-    let mut queued = QueuedFiles::open(again.clone(), quiet).unwrap();
+    let mut queued = QueuedFiles::open(again.clone(), Arc::new(quiet)).unwrap();
     for job in &jobs {
         assert!(!job.items.is_empty());
         let _ = job.size();
@@ -177,7 +182,7 @@ pub fn queued_files(input: &[u8]) -> Option<Vec<u8>> {
     };
     let shown = format!("{jobs:?}");
     let is_empty = jobs.is_empty();
-    assert_eq!(items(Listed::new(again, quiet).all().unwrap()), items(jobs));
+    assert_eq!(items(Listed::new(again, Arc::new(quiet)).all().unwrap()), items(jobs));
     Some(shown.into_bytes()).filter(|_| !is_empty)
 }
 
