@@ -485,6 +485,8 @@ fn two_chats_share_a_home() {
     first.line("/quit");
     first.is_a_shell_again();
     // Nobody delivers any more, and what is said waits.
+    second.see("-- the node beside this chat has ended: what is said waits until there is one");
+    second.see_input("bob (away)>");
     second.line("to nobody");
     second.see(". me: to nobody");
     first.start(&alice, "");

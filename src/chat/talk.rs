@@ -125,6 +125,8 @@ struct Talk {
     seen: HashMap<PublicKey, u64>,
     unread: HashMap<PublicKey, usize>,
     presence: HashMap<PublicKey, Presence>,
+    /// A node ran when it was last looked at: this one, or one beside it.
+    has_node: bool,
     offers: Offers,
     transfers: Vec<Transfer>,
     last_transfer: usize,
@@ -239,6 +241,7 @@ impl Talk {
             seen: HashMap::new(),
             unread: HashMap::new(),
             presence: HashMap::new(),
+            has_node: false,
             offers: Offers::default(),
             transfers: Vec::new(),
             last_transfer: 0,

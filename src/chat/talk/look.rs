@@ -132,8 +132,12 @@ impl Talk {
 
     pub(super) fn look_at_presence(&mut self) {
         self.presence = presence::load(self.own.home());
-        if !node_lock::running(self.own.home()).is_ok_and(|node| node.is_some()) {
+        let has_node = node_lock::running(self.own.home()).is_ok_and(|node| node.is_some());
+        if !has_node {
             self.presence.values_mut().for_each(|one| one.is_here = false);
+        }
+        if std::mem::replace(&mut self.has_node, has_node) && !has_node {
+            self.say("the node beside this chat has ended: what is said waits until there is one, as by `egoat serve`");
         }
     }
 
