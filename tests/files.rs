@@ -265,13 +265,18 @@ fn a_script_can_send_file_after_file() {
 #[test]
 fn receiving_prints_a_link_then_the_paths_and_ends() {
     let (alice, bob) = (Home::new("alice"), Home::new("bob"));
-    let into = alice.path("into");
-    let args = ["receive", "--listen", "127.0.0.1:0", "--into", into.to_str().unwrap()];
-    let mut receive = Process::start(alice.cmd(&args));
+    let here = fs::canonicalize(alice.path("")).unwrap();
+    let into = here.join("into");
+    let mut command = alice.cmd(&["receive", "--listen", "127.0.0.1:0", "--into", "into"]);
+    command.current_dir(&here);
+    let mut receive = Process::start(command);
     let link = receive.wait_for("egoat:");
     bob.run(&["send", &link, &bob.file("a.txt", "a"), &bob.file("b.txt", "b")]);
     let (code, out, _) = receive.end();
+    // From the root: the history is read by processes that run elsewhere.
     assert_eq!((code, out), (Some(0), format!("{0}/a.txt\n{0}/b.txt\n", into.display())));
+    let log = alice.run(&["log"]);
+    assert!(log.contains(&format!("* bob sent {}/a.txt (1 B)\n", into.display())), "{log}");
     assert_eq!(names_in(&into), ["a.txt", "b.txt"]);
     assert!(alice.run(&["peers"]).starts_with("bob ") && bob.run(&["peers"]).starts_with("alice "));
 }
