@@ -6,12 +6,12 @@
 mod common;
 
 use common::gate::Gate;
-use common::logs;
 use common::tmux::Terminal;
 use common::{EGOAT, Home, Node, Process, logs, pair, paired, poll_for, poll_until};
 use std::fs;
 use std::io::Write;
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 /// Columns of most terminals here; lines of test output fit.
 const USUAL: usize = 100;
@@ -89,7 +89,9 @@ impl Chat {
     fn is_a_shell_again(&self) {
         self.see_input("$");
         // After a kill -9 the shell may be back before the mode is. Enter ends no line then, but Ctrl-J does.
-        self.text("clear; until [ \"$(stty -g)\" = \"$MODE\" ]; do sleep 0.05; done; echo mode is 'as before'");
+        self.text(
+            "clear; until [ \"$(stty -g)\" = \"$MODE\" ]; do sleep 0.05; done; echo mode is 'as before'",
+        );
         self.keys(&["C-j"]);
         self.see("mode is as before");
         let written = self.terminal.written();
@@ -470,6 +472,19 @@ fn a_chat_beside_a_serving_node_is_detached_and_attached_again() {
         chat.see("bob: to whoever looks");
     }
     assert_eq!(bob.received(), ["through the node", "through the node"]);
+}
+
+#[test]
+fn who_is_gone_is_away_at_once() {
+    let Some((chat, _alice, bob, node)) = with_bob() else { return };
+    // Now there are connections both ways.
+    bob.run(&["say", "alice", "goodbye"]);
+    chat.see("bob: goodbye");
+    let began = Instant::now();
+    drop(node);
+    chat.see_input("bob (away)>");
+    // A ping would tell as well, 20 seconds after the one before.
+    assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
 }
 
 #[test]

@@ -81,8 +81,8 @@ mod tests {
     #[cfg(target_os = "linux")]
     fn only_file_systems_that_are_trusted_are_synced_as_a_whole() {
         let dir = tempfile::tempdir().unwrap();
-        let never = || -> Result<(), Infallible> { panic!("a second has passed") };
-        let synced = |dir: &Path| file_system(&Folder::open(dir).unwrap(), never).unwrap();
+        let wait = || Ok::<(), Infallible>(());
+        let synced = |dir: &Path| file_system(&Folder::open(dir).unwrap(), wait).unwrap();
         assert!(synced(dir.path()));
         assert!(!synced(Path::new("/proc")) && !synced(Path::new("/sys")));
     }
