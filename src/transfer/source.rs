@@ -1,8 +1,11 @@
 //! What is sent: files and directories, what they looked like when they were chosen, and their bytes. It leaves out
 //! connections.
 
-use std::fs::{File, Metadata};
+use std::fs::{DirEntry, File, Metadata};
+use std::num::NonZero;
+use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
+use std::thread::{self, ScopedJoinHandle};
 
 use crate::crypto::Hasher;
 use crate::error::{Error, Result, reason};
@@ -11,6 +14,9 @@ use crate::store::source::{MAX_DEPTH, MAX_ENTRIES, modified, refuse};
 use crate::transfer::manifest::{Entry, Manifest, Span};
 use crate::transfer::path::SafePath;
 use crate::wire::message::{CHUNK, PIECE};
+
+/// As many files and directories of a directory are looked at by a thread of their own.
+const WORTH_A_THREAD: usize = 16;
 
 /// Files and directories that can be sent.
 pub struct Sources {
@@ -80,40 +86,63 @@ impl Found {
     }
 
     fn add_top(&mut self, path: PathBuf, name: &str, data: &Metadata) -> Result<()> {
-        if data.is_dir() {
-            return self.add_dir(path, name, data, 1);
-        }
         // A FIFO would block for ever.
-        if !data.is_file() {
+        if !data.is_dir() && !data.is_file() {
             return Err(refuse(&path, "it is neither a regular file nor a directory"));
         }
-        self.add_file(path, name, data)
+        if !data.is_dir() {
+            return self.add_file(path, name, data);
+        }
+        let listed = list(&path)?;
+        self.push(path, name, data)?;
+        self.add_children(&listed, name)
+    }
+
+    /// What lies in a directory that the user named. All cores look at it: mostly it is the system, or a disk, that takes time.
+    fn add_children(&mut self, listed: &[DirEntry], parent: &str) -> Result<()> {
+        let cores = thread::available_parallelism().map_or(1, NonZero::get);
+        let shares = listed.chunks(listed.len().div_ceil(cores).max(WORTH_A_THREAD));
+        let look = |share: &[DirEntry]| {
+            let mut found = Found::default();
+            share.iter().try_for_each(|child| found.add_child(child, parent, 1)).map(|()| found)
+        };
+        thread::scope(|scope| {
+            let begin = |share| (share, thread::Builder::new().spawn_scoped(scope, move || look(share)));
+            let looking: Vec<_> = shares.map(begin).collect();
+            looking.into_iter().try_for_each(|(share, thread)| {
+                let found = match thread.map(ScopedJoinHandle::join) {
+                    Ok(found) => found.unwrap_or_else(|panic| resume_unwind(panic)),
+                    // There can be no more threads.
+                    Err(_) => look(share),
+                };
+                self.append(found?)
+            })
+        })
     }
 
     fn add_dir(&mut self, path: PathBuf, name: &str, data: &Metadata, depth: u32) -> Result<()> {
         if depth > MAX_DEPTH {
             return Err(refuse(&path, format!("it is more than {MAX_DEPTH} directories deep")));
         }
-        // In the order of names, so that the same tree is the same transfer when it is tried again.
-        let listed =
-            std::fs::read_dir(&path).and_then(|entries| entries.collect::<std::io::Result<Vec<_>>>());
-        let mut listed = listed.map_err(|cause| refuse(&path, reason(&cause)))?;
-        listed.sort_by_key(std::fs::DirEntry::file_name);
+        let listed = list(&path)?;
         self.push(path, name, data)?;
-        for child in listed {
-            let path = child.path();
-            // Not followed if it is a link.
-            let data = child.metadata().map_err(|cause| refuse(&path, reason(&cause)))?;
-            let own = child.file_name();
-            let own = own.to_str().ok_or_else(|| refuse(&path, "its name is not UTF-8; rename it"))?;
-            let name = format!("{name}/{own}");
-            if data.is_dir() {
-                self.add_dir(path, &name, &data, depth + 1)?;
-            } else if data.is_file() {
-                self.add_file(path, &name, &data)?;
-            } else {
-                self.skipped.push(path);
-            }
+        listed.iter().try_for_each(|child| self.add_child(child, name, depth))
+    }
+
+    /// What lies in a directory of that name and depth.
+    fn add_child(&mut self, child: &DirEntry, parent: &str, depth: u32) -> Result<()> {
+        let path = child.path();
+        // Not followed if it is a link.
+        let data = child.metadata().map_err(|cause| refuse(&path, reason(&cause)))?;
+        let own = child.file_name();
+        let own = own.to_str().ok_or_else(|| refuse(&path, "its name is not UTF-8; rename it"))?;
+        let name = format!("{parent}/{own}");
+        if data.is_dir() {
+            self.add_dir(path, &name, &data, depth + 1)?;
+        } else if data.is_file() {
+            self.add_file(path, &name, &data)?;
+        } else {
+            self.skipped.push(path);
         }
         Ok(())
     }
@@ -127,12 +156,7 @@ impl Found {
     }
 
     fn push(&mut self, path: PathBuf, name: &str, data: &Metadata) -> Result<()> {
-        if self.entries.len() >= MAX_ENTRIES as usize {
-            return Err(Error::Failed {
-                what: format!("cannot send more than {MAX_ENTRIES} files and directories at once"),
-                hint: Some("pack them: `tar c DIR | egoat send PEER --name DIR.tar -`".into()),
-            });
-        }
+        self.make_room(1)?;
         let safe =
             SafePath::parse(name).map_err(|rule| refuse(&path, format!("its name cannot travel: {rule}")))?;
         self.entries.push(Entry {
@@ -145,6 +169,32 @@ impl Found {
         self.paths.push(path);
         Ok(())
     }
+
+    fn append(&mut self, mut found: Found) -> Result<()> {
+        self.make_room(found.entries.len())?;
+        self.entries.append(&mut found.entries);
+        self.paths.append(&mut found.paths);
+        self.skipped.append(&mut found.skipped);
+        Ok(())
+    }
+
+    fn make_room(&self, more: usize) -> Result<()> {
+        if self.entries.len() + more <= MAX_ENTRIES as usize {
+            return Ok(());
+        }
+        Err(Error::Failed {
+            what: format!("cannot send more than {MAX_ENTRIES} files and directories at once"),
+            hint: Some("pack them: `tar c DIR | egoat send PEER --name DIR.tar -`".into()),
+        })
+    }
+}
+
+/// In the order of names, so that the same tree is the same transfer when it is tried again.
+fn list(dir: &Path) -> Result<Vec<DirEntry>> {
+    let listed = std::fs::read_dir(dir).and_then(Iterator::collect::<std::io::Result<Vec<_>>>);
+    let mut listed = listed.map_err(|cause| refuse(dir, reason(&cause)))?;
+    listed.sort_by_key(DirEntry::file_name);
+    Ok(listed)
 }
 
 /// Reads the sources' bytes; one file is open at a time.
