@@ -110,10 +110,12 @@ impl SafePath {
             return Err(Unsafe::Absolute);
         }
         check_characters(text)?;
-        if text.split('/').count() > MAX_DEPTH {
-            return Err(Unsafe::TooDeep);
+        for (depth, component) in text.split('/').enumerate() {
+            if depth == MAX_DEPTH {
+                return Err(Unsafe::TooDeep);
+            }
+            check_component(component)?;
         }
-        text.split('/').try_for_each(check_component)?;
         if text.get(..STAGING.len()).is_some_and(|start| start.eq_ignore_ascii_case(STAGING)) {
             return Err(Unsafe::Staging);
         }
@@ -185,15 +187,15 @@ fn check_component(component: &str) -> Result<(), Unsafe> {
 /// Microsoft's "Naming Files, Paths, and Namespaces", with COM0, LPT0 and the console's two, which it leaves
 /// out.
 fn is_device(component: &str) -> bool {
+    let is_any = |name: &str, of: &[&str]| of.iter().any(|device| name.eq_ignore_ascii_case(device));
     let base = component.split('.').next().unwrap_or(component).trim_end_matches(' ');
-    let is = |name: &str| base.eq_ignore_ascii_case(name);
-    if ["CON", "PRN", "AUX", "NUL", "CONIN$", "CONOUT$"].into_iter().any(is) {
+    if is_any(base, &["CON", "PRN", "AUX", "NUL", "CONIN$", "CONOUT$"]) {
         return true;
     }
     let Some((port, number)) = base.split_at_checked("COM".len()) else { return false };
     let mut digits = number.chars();
-    ["COM", "LPT"].into_iter().any(|name| port.eq_ignore_ascii_case(name))
-        && matches!((digits.next(), digits.next()), (Some('0'..='9' | '¹' | '²' | '³'), None))
+    matches!((digits.next(), digits.next()), (Some('0'..='9' | '¹' | '²' | '³'), None))
+        && is_any(port, &["COM", "LPT"])
 }
 
 /// What is wrong with a set of paths that are safe each for itself.
@@ -234,10 +236,18 @@ pub fn check_set<'a>(entries: impl Iterator<Item = (&'a SafePath, bool)>) -> Res
     let key = RandomState::new();
     let mut nodes: HashMap<u64, Node> = HashMap::with_capacity(entries.size_hint().0);
     let mut folded = Vec::new();
+    // What lies side by side mostly comes so, and the way to it is looked up once.
+    let mut last = ("", key.build_hasher());
     for (path, is_dir) in entries {
-        let mut hasher = key.build_hasher();
-        let mut end = 0;
-        for component in path.components() {
+        let parent = path.parent();
+        if parent != last.0 {
+            last = ("", key.build_hasher());
+        }
+        let (mut end, mut hasher) = (last.0.len(), last.1.clone());
+        for component in path.as_str()[end..].split('/').filter(|component| !component.is_empty()) {
+            if end == parent.len() {
+                last = (parent, hasher.clone());
+            }
             if end > 0 {
                 // No path contains NUL.
                 hasher.write(&[0]);
