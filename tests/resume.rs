@@ -12,6 +12,8 @@ use common::files::{
 use common::gate::Gate;
 use common::proxy::{How, Plan, Proxy, Way};
 use common::route::{Blow, Route};
+use common::strace::{self, Fault, Faulty};
+use common::tree::{all_in, as_received, put};
 use common::{Home, Process, json_number, json_text, poll_until};
 use std::fs::{self, File};
 use std::os::unix::fs::{FileExt, PermissionsExt};
@@ -515,7 +517,10 @@ fn a_disk_that_fills_up_keeps_what_arrived() {
     let content = sample(MIB - 1);
     let file = route.alice.file("large.bin", &content);
     let said = route.alice.fails(&["send", "bob", &file], 74);
-    assert!(said.contains("its disk is full") && said.contains("what arrived is kept there"), "{said}");
+    assert!(
+        said.contains("its disk is full") && said.contains("what arrived safely is kept there"),
+        "{said}"
+    );
     assert_eq!(landed_in(&route.landing), ["filler"]);
     let held = chunks_in(&route.staging()) * CHUNK;
     assert!(held > 0);
@@ -604,6 +609,32 @@ fn what_has_no_room_is_declined_before_it_is_sent() {
     arrived(&route, "large.bin", &content);
 }
 
+/// The system takes what it could not write for written from then on, and has it in memory still.
+#[test]
+fn what_could_not_be_synced_is_sent_again() {
+    if !strace::works() {
+        return;
+    }
+    let mut route = Route::new();
+    let tree = route.alice.path("tree");
+    for number in 0..1600 {
+        put(&tree.join(number.to_string()), &sample_of(number, 5000));
+    }
+    let tree = tree.to_str().unwrap();
+    let addr = route.node.addr.clone();
+    route.node.kill9();
+    // Each thread counts for itself: by then some chunks are noted.
+    let fault = Fault { call: "fsync", how: "error=EIO", nth: 150, on: Vec::new() };
+    let mut node = Faulty::start(&route.bob, &["serve", "--listen", &addr], &fault);
+    node.wait_for("listening on ");
+    let said = route.alice.fails(&["send", "bob", "--streams", "1", tree], 74);
+    assert!(said.contains("its disk failed") && node.was_hit(), "{said}");
+    node.stop();
+    route.node = route.bob.serve_again_at(&addr);
+    assert_eq!(route.send(&["--streams", "1", tree]).held, 0);
+    assert_eq!(all_in(&route.landing.join("tree")), as_received(Path::new(tree)));
+}
+
 /// A one-off receiver behind a network of its own, and the link to it.
 fn receive(route: &Route, into: &Path) -> (Process, Proxy, String) {
     let args = ["receive", "--listen", "127.0.0.1:0", "--into", into.to_str().unwrap()];
@@ -625,7 +656,7 @@ fn a_one_off_receiver_waits_for_the_rest() {
     let mut plans = [Plan::default(), Plan::cut(Way::ToNode, SOME, How::Cut)].into_iter();
     proxy.plan(move || plans.next().unwrap_or_default());
     let said = route.alice.fails(&["send", &link, "--streams", "1", &file], 69);
-    assert!(said.contains("what arrived is kept there"), "{said}");
+    assert!(said.contains("what arrived safely is kept there"), "{said}");
     let out = route.alice.run(&["--json", "send", &link, "--streams", "1", &file]);
     assert!(json_number(out.lines().last().unwrap(), "held") > 0, "{out}");
     let (code, out, said) = receive.end();

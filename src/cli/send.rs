@@ -105,7 +105,7 @@ fn retry<T>(
             Err(error) => {
                 let is_kept = matches!(error, Error::Lost { .. } | Error::Remote { disk: true, .. });
                 if is_kept && tally.moved() > 0 && tally.total != UNKNOWN {
-                    out.note("what arrived is kept there; the same command goes on from it");
+                    out.note("what arrived safely is kept there; the same command goes on from it");
                 }
                 return Err(error);
             }

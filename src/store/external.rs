@@ -38,15 +38,10 @@ pub fn run_within(patience: Duration, command: &mut Command, input: &str) -> io:
     {
         return Ok(Ended { printed, status });
     }
-    abandon(child);
-    Err(io::ErrorKind::TimedOut.into())
-}
-
-/// Ends a program that nobody waits for any more.
-pub fn abandon(mut child: Child) {
     let _ = child.kill();
     // What hangs in the kernel does not even die at once; it is not waited for here.
     let _ = thread::Builder::new().name("program".into()).spawn(move || child.wait());
+    Err(io::ErrorKind::TimedOut.into())
 }
 
 /// Waits for the end of a program, which std alone can only do for ever; `None` if it goes on by then.

@@ -9,7 +9,6 @@
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
 use std::time::SystemTime;
 
 use crate::store::file;
@@ -110,22 +109,14 @@ impl Folder {
         fs::read_dir(&self.way)?.map(|entry| Ok(entry?.file_name().into())).collect()
     }
 
+    /// It as a file that can be synced, which makes the names in it durable; `None` where directories are not opened.
+    pub fn handle(&self) -> io::Result<Option<File>> {
+        self.handle.as_ref().map(File::try_clone).transpose()
+    }
+
     /// Makes the names in it durable.
     pub fn sync(&self) -> io::Result<()> {
         self.handle.as_ref().map_or(Ok(()), File::sync_all)
-    }
-
-    /// The number of the mount that it is in, as Linux counts them; `None` elsewhere.
-    pub fn mount(&self) -> Option<String> {
-        let number = self.way.file_name().filter(|_| self.is_bound)?;
-        let info = fs::read_to_string(Path::new("/proc/self/fdinfo").join(number)).ok()?;
-        info.lines().find_map(|line| line.strip_prefix("mnt_id:")).map(|mount| mount.trim().to_owned())
-    }
-
-    /// As the input of a program, which finds this very directory under /dev/stdin. `None` where there is no such name.
-    pub fn as_input(&self) -> Option<Stdio> {
-        let handle = self.handle.as_ref().filter(|_| self.is_bound)?;
-        handle.try_clone().ok().map(Stdio::from)
     }
 
     /// Gives it a time of modification, where that can be done.

@@ -15,14 +15,14 @@ use std::io;
 use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::crypto::Hasher;
 use crate::error::{Error, Result};
 use crate::store::file;
-use crate::store::flush;
 use crate::store::folder::{Folder, Walk};
+use crate::store::syncer::{self, Syncer};
 use crate::transfer::landing::{Landing, Received};
 use crate::transfer::manifest::{Entry, Manifest, Span};
 use crate::wire::message::{CHUNK, PIECE};
@@ -30,12 +30,6 @@ use crate::wire::message::{CHUNK, PIECE};
 /// Written bytes after which a file is synced in between, so that the last sync is short: the sender waits for it, and
 /// takes a minute of silence for the end.
 const SYNC_EVERY: u64 = 32 << 20;
-
-/// A file of as many bytes is synced as soon as it is whole, while others arrive. Smaller ones are synced at the end.
-const LARGE: u64 = 1 << 20;
-/// As many files and directories are each synced by themselves at the end, more all at once: that waits for whatever else
-/// is written to the same disk.
-const FEW: usize = 32;
 
 /// Chunks of a transfer at the most, 15 TiB: each takes a byte of memory, and a manifest can claim any size.
 pub const MOST_CHUNKS: u64 = 1 << 26;
@@ -47,13 +41,6 @@ const HELD: u8 = 1;
 /// Some connection brings it, or has brought it.
 const TAKEN: u8 = 2;
 
-/// What became of a file.
-const PARTIAL: u8 = 0;
-/// It has its bytes and its time.
-const WHOLE: u8 = 1;
-/// And is on the disk.
-const SYNCED: u8 = 2;
-
 /// Files on their way to their place.
 pub struct Staging {
     manifest: Manifest,
@@ -61,8 +48,12 @@ pub struct Staging {
     map: File,
     map_path: PathBuf,
     chunks: Vec<AtomicU8>,
-    /// Of each entry, what became of it; nothing, if it is a directory.
-    files: Vec<AtomicU8>,
+    /// Files that were written in one go, and have their time.
+    finished: Vec<AtomicBool>,
+    /// Syncs them, while others arrive.
+    syncer: Syncer,
+    /// That failed.
+    spoiled: AtomicBool,
     /// Files of several chunks that were created; whoever creates one holds the lock.
     created: Mutex<HashSet<usize>>,
 }
@@ -76,7 +67,9 @@ impl Staging {
         let staging = Staging {
             created: Mutex::default(),
             chunks: states.into_iter().map(|state| AtomicU8::new(state.min(HELD))).collect(),
-            files: manifest.entries().iter().map(|_| AtomicU8::new(PARTIAL)).collect(),
+            finished: manifest.entries().iter().map(|_| AtomicBool::new(false)).collect(),
+            syncer: Syncer::default(),
+            spoiled: AtomicBool::new(false),
             manifest,
             landing,
             map,
@@ -95,21 +88,28 @@ impl Staging {
         &self.manifest
     }
 
-    /// All directories, also those that the manifest does not list by themselves.
     fn create_dirs(&self) -> Result<()> {
-        let mut made = HashSet::new();
         let mut walk = self.walk();
-        for entry in self.manifest.entries() {
-            let path = entry.path.as_str();
-            let ends = path.match_indices('/').map(|(end, _)| end).chain(entry.is_dir.then_some(path.len()));
-            for dir in ends.map(|end| &path[..end]) {
-                if made.insert(dir) {
-                    let whole = self.landing.files().path().join(dir);
-                    self.create_dir(&mut walk, dir).map_err(Error::disk("create", &whole))?;
-                }
-            }
+        for (dir, _) in self.dirs() {
+            let whole = self.landing.files().path().join(dir);
+            self.create_dir(&mut walk, dir).map_err(Error::disk("create", &whole))?;
         }
         Ok(())
+    }
+
+    /// All directories, also those that the manifest does not list by themselves, the upper ones first. With each the first
+    /// entry that leads to it.
+    fn dirs(&self) -> Vec<(&str, usize)> {
+        let mut known = HashSet::new();
+        let mut dirs = Vec::new();
+        for (index, entry) in self.manifest.entries().iter().enumerate() {
+            let path = entry.path.as_str();
+            let ends = path.match_indices('/').map(|(end, _)| end).chain(entry.is_dir.then_some(path.len()));
+            dirs.extend(
+                ends.map(|end| &path[..end]).filter(|dir| known.insert(*dir)).map(|dir| (dir, index)),
+            );
+        }
+        dirs
     }
 
     /// Makes a directory, which may be there from an earlier try.
@@ -185,12 +185,6 @@ impl Staging {
         }
     }
 
-    /// How many chunks there are of an earlier try.
-    pub fn held_bytes(&self) -> u64 {
-        let held = (0..self.manifest.chunks()).filter(|index| self.is(*index, HELD));
-        held.map(|index| self.manifest.chunk_len(index) as u64).sum()
-    }
-
     fn is(&self, index: u64, state: u8) -> bool {
         self.chunks[index as usize].load(Ordering::Relaxed) == state
     }
@@ -210,7 +204,11 @@ impl Staging {
 
     /// The chunk is written.
     pub fn note_chunk(&self, index: u64) -> Result<()> {
-        file::write_all_at(&self.map, &[HELD], index).map_err(Error::disk("write", &self.map_path))
+        file::write_all_at(&self.map, &[HELD], index).map_err(Error::disk("write", &self.map_path))?;
+        if self.spoiled.load(Ordering::SeqCst) {
+            self.empty_map();
+        }
+        Ok(())
     }
 
     /// Writes bytes to their places; each connection has its own.
@@ -259,10 +257,8 @@ impl Staging {
     /// Syncs every file and gives all their names. `meanwhile` is called now and then.
     pub fn publish(&self, mut meanwhile: impl FnMut() -> Result<()>) -> Result<Vec<Received>> {
         self.finish_files(&mut meanwhile)?;
-        self.finish_dirs()?;
-        if self.unsynced().count() <= FEW || !flush::file_system(self.landing.files(), &mut meanwhile)? {
-            self.sync_each(meanwhile)?;
-        }
+        self.finish_dirs(&mut meanwhile)?;
+        self.syncer.finish(meanwhile)?.map_err(|failed| self.unsynced(failed))?;
         let received = self.publish_tops()?;
         self.landing.finish(&received)?;
         Ok(received)
@@ -271,18 +267,17 @@ impl Staging {
     /// The files that came in parts, and those of no bytes.
     fn finish_files(&self, mut meanwhile: impl FnMut() -> Result<()>) -> Result<()> {
         let mut walk = self.walk();
-        for (index, entry) in self.entries().filter(|(_, entry)| !entry.is_dir) {
-            if self.state_of(index) == PARTIAL {
-                let finished = self.finish_entry(&mut walk, index, entry);
-                let state = finished.map_err(Error::disk("sync", &self.staged(index)))?;
-                self.files[index].store(state, Ordering::Relaxed);
+        for (index, entry) in self.manifest.entries().iter().enumerate() {
+            if !entry.is_dir && !self.finished[index].load(Ordering::Relaxed) {
+                let opened = self.open_whole(&mut walk, index, entry);
+                self.finish_file(index, opened.map_err(Error::disk("complete", &self.staged(index)))?)?;
                 meanwhile()?;
             }
         }
         Ok(())
     }
 
-    fn finish_entry(&self, walk: &mut Walk, index: usize, entry: &Entry) -> io::Result<u8> {
+    fn open_whole(&self, walk: &mut Walk, index: usize, entry: &Entry) -> io::Result<File> {
         let file =
             if entry.size == 0 { self.open_entry(walk, index)? } else { self.open_staged(walk, index)? };
         let length = file.metadata()?.len();
@@ -291,47 +286,46 @@ impl Staging {
             file.set_len(entry.size)?;
         }
         if length >= entry.size {
-            finish(&file, entry)
+            Ok(file)
         } else {
             Err(io::Error::new(io::ErrorKind::InvalidData, "somebody else has changed it"))
         }
     }
 
-    /// From the deepest up: what is made in a directory changes its time.
-    fn finish_dirs(&self) -> Result<()> {
-        let mut walk = self.walk();
-        for (index, entry) in self.entries().rev().filter(|(_, entry)| entry.is_dir) {
-            let dir = walk.to(entry.path.as_str()).map_err(Error::disk("open", &self.staged(index)))?;
-            let _ = dir.set_modified(time(entry.modified));
-        }
-        Ok(())
+    /// Gives a whole file its time, and has it synced.
+    fn finish_file(&self, index: usize, file: File) -> Result<()> {
+        let _ = file.set_modified(time(self.manifest.entries()[index].modified));
+        self.finished[index].store(true, Ordering::Relaxed);
+        self.syncer.sync(index, file).map_err(|failed| self.unsynced(failed))
     }
 
-    fn sync_each(&self, mut meanwhile: impl FnMut() -> Result<()>) -> Result<()> {
+    /// Gives the directories their times, and has them synced.
+    fn finish_dirs(&self, mut meanwhile: impl FnMut() -> Result<()>) -> Result<()> {
         let mut walk = self.walk();
-        for (index, entry) in self.unsynced() {
-            let synced = if entry.is_dir {
-                walk.to(entry.path.as_str()).and_then(Folder::sync)
-            } else {
-                self.open_staged(&mut walk, index).and_then(|file| file.sync_all())
-            };
-            synced.map_err(Error::disk("sync", &self.staged(index)))?;
+        for (dir, index) in self.dirs().into_iter().rev() {
+            let entry = &self.manifest.entries()[index];
+            let folder = walk.to(dir).map_err(Error::disk("open", &self.staged(index)))?;
+            if entry.path.as_str() == dir {
+                let _ = folder.set_modified(time(entry.modified));
+            }
+            if let Some(handle) = folder.handle().map_err(Error::disk("open", &self.staged(index)))? {
+                self.syncer.sync(index, handle).map_err(|failed| self.unsynced(failed))?;
+            }
             meanwhile()?;
         }
         Ok(())
     }
 
-    /// The files and directories that are not on the disk yet.
-    fn unsynced(&self) -> impl Iterator<Item = (usize, &Entry)> {
-        self.entries().filter(|(index, _)| self.state_of(*index) != SYNCED)
+    /// What the disk has lost may still be in memory, where its hash would prove it: none of it counts for the next try.
+    fn unsynced(&self, (index, cause): syncer::Failed) -> Error {
+        self.spoiled.store(true, Ordering::SeqCst);
+        self.empty_map();
+        Error::Disk { verb: "sync", path: self.staged(index), cause }
     }
 
-    fn entries(&self) -> impl DoubleEndedIterator<Item = (usize, &Entry)> {
-        self.manifest.entries().iter().enumerate()
-    }
-
-    fn state_of(&self, index: usize) -> u8 {
-        self.files[index].load(Ordering::Relaxed)
+    fn empty_map(&self) {
+        // A disk that does not even do this has failed as a whole.
+        let _ = self.map.set_len(0);
     }
 
     /// Everything that is at the top of the manifest, in its order.
@@ -363,31 +357,26 @@ impl Writer<'_> {
         staging.manifest.spans(at, data.len(), |span| {
             let (now, later) = data.split_at(span.length);
             data = later;
-            self.write_span(span, now).map_err(|(verb, cause)| Error::Disk {
-                verb,
-                path: staging.staged(span.entry),
-                cause,
-            })
+            self.write_span(span, now)
         })
     }
 
-    fn write_span(&mut self, span: Span, data: &[u8]) -> std::result::Result<(), (&'static str, io::Error)> {
+    fn write_span(&mut self, span: Span, data: &[u8]) -> Result<()> {
+        let (staging, index) = (self.staging, span.entry);
+        let failed = |verb| move |cause| Error::Disk { verb, path: staging.staged(index), cause };
         let mut open = match self.open.take() {
-            Some(open) if open.entry == span.entry => open,
-            _ => self.open(span.entry).map_err(|cause| ("create", cause))?,
+            Some(open) if open.entry == index => open,
+            _ => self.open(index).map_err(failed("create"))?,
         };
-        file::write_all_at(&open.file, data, span.offset).map_err(|cause| ("write", cause))?;
+        file::write_all_at(&open.file, data, span.offset).map_err(failed("write"))?;
         let end = span.offset + data.len() as u64;
         open.next = open.next.filter(|next| *next == span.offset).map(|_| end);
         open.unsynced += data.len() as u64;
-        let entry = &self.staging.manifest.entries()[span.entry];
-        if open.next == Some(entry.size) {
-            let state = finish(&open.file, entry).map_err(|cause| ("sync", cause))?;
-            self.staging.files[span.entry].store(state, Ordering::Relaxed);
-            return Ok(());
+        if open.next == Some(staging.manifest.entries()[index].size) {
+            return staging.finish_file(index, open.file);
         }
         if open.unsynced >= SYNC_EVERY {
-            open.file.sync_data().map_err(|cause| ("sync", cause))?;
+            open.file.sync_data().map_err(|cause| staging.unsynced((index, cause)))?;
             open.unsynced = 0;
         }
         self.open = Some(open);
@@ -417,13 +406,4 @@ fn time(nanoseconds: i64) -> SystemTime {
 pub fn finish_file(file: &File, entry: &Entry) -> io::Result<()> {
     let _ = file.set_modified(time(entry.modified));
     file.sync_all()
-}
-
-/// The same, but leaves the sync of a small one for later; says what has become of it.
-fn finish(file: &File, entry: &Entry) -> io::Result<u8> {
-    if entry.size >= LARGE {
-        return finish_file(file, entry).map(|()| SYNCED);
-    }
-    let _ = file.set_modified(time(entry.modified));
-    Ok(WHOLE)
 }

@@ -106,7 +106,10 @@ impl Route {
         if !matches!(blow, Blow::Sender) {
             let (code, _, said) = send.end();
             assert!(code == Some(69) && said.contains("connection to bob lost"), "{said}");
-            assert!(said.contains("what arrived is kept there; the same command goes on from it"), "{said}");
+            assert!(
+                said.contains("what arrived safely is kept there; the same command goes on from it"),
+                "{said}"
+            );
         }
         assert!(super::files::landed_in(&self.landing).is_empty());
     }
