@@ -39,8 +39,9 @@ impl Chat {
 
     fn start(&self, home: &Home, args: &str) {
         self.line(&format!(
-            "clear; {EGOAT} --home {} chat --listen 127.0.0.1:0 {args}",
-            home.path("").display()
+            "clear; {EGOAT} --home {} chat --listen {} {args}",
+            home.path("").display(),
+            home.own_port("127.0.0.1:0")
         ));
     }
 

@@ -12,6 +12,7 @@ pub mod help;
 pub mod json;
 pub mod lan;
 pub mod logs;
+pub mod ports;
 pub mod proxy;
 pub mod rogue;
 pub mod route;
@@ -23,6 +24,7 @@ pub mod tmux;
 pub mod tree;
 
 pub use json::{json_number, json_text};
+use ports::Ports;
 
 use std::collections::VecDeque;
 use std::ffi::OsStr;
@@ -105,6 +107,7 @@ impl Random {
 /// A home directory of its own, with an identity.
 pub struct Home {
     dir: tempfile::TempDir,
+    ports: Ports,
 }
 
 impl Home {
@@ -121,7 +124,7 @@ impl Home {
 
     /// A directory that is to become a home.
     pub fn empty_in(dir: &Path) -> Home {
-        Home { dir: tempfile::tempdir_in(dir).unwrap() }
+        Home { dir: tempfile::tempdir_in(dir).unwrap(), ports: Ports::default() }
     }
 
     /// Copies the home as it is now.
@@ -187,9 +190,18 @@ impl Home {
         path
     }
 
+    /// A command on the home. Where it is to listen at port 0 of loopback, that is a port which nobody else gets before the
+    /// home is gone.
     pub fn cmd<S: AsRef<OsStr>>(&self, args: &[S]) -> Command {
         let mut command = Command::new(EGOAT);
-        command.arg("--home").arg(self.dir.path()).args(args).env("TZ", "UTC");
+        command.arg("--home").arg(self.dir.path()).env("TZ", "UTC");
+        for (place, arg) in args.iter().map(AsRef::as_ref).enumerate() {
+            let is_listen = place > 0 && args[place - 1].as_ref() == "--listen";
+            match arg.to_str().filter(|_| is_listen) {
+                Some(listen) => command.arg(self.own_port(listen)),
+                None => command.arg(arg),
+            };
+        }
         for variable in ["EGOAT_HOME", "EGOAT_DOWNLOADS", "EGOAT_PASSPHRASE_FD", "EGOAT_PROXY"] {
             command.env_remove(variable);
         }
@@ -214,6 +226,11 @@ impl Home {
     /// Runs a command that must end with `code`; gives its stdout and stderr.
     pub fn ends_with<S: AsRef<OsStr>>(&self, args: &[S], input: &[u8], code: i32) -> (String, String) {
         finish(self.cmd(args), input, code)
+    }
+
+    /// The address, with a port of the home's own in the place of 0.
+    pub fn own_port(&self, listen: &str) -> String {
+        self.ports.take(listen)
     }
 
     pub fn serve(&self) -> Node {
