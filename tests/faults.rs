@@ -519,9 +519,12 @@ fn a_sender_whose_disk_is_full_says_so_and_goes_on_when_there_is_room() {
     for args in [&["id"][..], &["log"], &["peers"]] {
         undamaged(&couple.alice, args, b"", 0);
     }
-    for args in
-        [&["id", "--name", "other"][..], &["invite"], &["peers", "rename", "bob", "carol"], &["serve"]]
-    {
+    for args in [
+        &["id", "--name", "other"][..],
+        &["invite"],
+        &["peers", "rename", "bob", "carol"],
+        &["serve", "--listen", "127.0.0.1:0"],
+    ] {
         assert!(couple.alice.fails(args, 74).contains(FULL), "{args:?}");
     }
     // With a little room, Bob hears some of it, and Alice has no room to note that.
