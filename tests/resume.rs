@@ -243,7 +243,10 @@ fn a_staged_file_that_became_a_link_is_not_written_through() {
     assert!(said.contains("its disk failed"), "{said}");
     assert_eq!(fs::read_to_string(&elsewhere).unwrap(), "mine");
     assert!(landed_in(&route.landing).is_empty());
-    route.bob.run(&["partial", "remove", "--all"]);
+    // Alice has heard that it failed before it is over there.
+    poll_until("it to be over", || {
+        route.bob.cmd(&["partial", "remove", "--all"]).output().unwrap().status.success().then_some(())
+    });
     route.send(&[&file]);
     arrived(&route, "large.bin", &content);
 }
