@@ -611,7 +611,8 @@ impl Slow<'_> {
         assert!(is_over && self.began.elapsed() >= least, "{:?}", self.began.elapsed());
     }
 
-    /// The node has closed by then, whatever it had sent before. It is not looked at earlier: to read would let it go on.
+    /// The node has closed by then, whatever it had sent before. It is not looked at earlier: to read would let it go
+    /// on.
     fn has_ended(&self, by: Duration, mut line: Line) {
         thread::sleep(by.saturating_sub(self.began.elapsed()));
         assert!(line.ends_within(Duration::from_secs(8)));

@@ -124,8 +124,8 @@ impl<'a> Sender<'a> {
     /// Waits until there may be something to send; says whether to go on.
     fn rest(&mut self, idle: &mut impl FnMut(Duration) -> Idle) -> Result<bool> {
         loop {
-            // At first it pings at once: who came to collect learns by it that this is all. It does so as well when what
-            // was news is nothing to send: the peer may have come anew, or be gone.
+            // At first it pings at once: who came to collect learns by it that this is all. It does so as well when
+            // what was news is nothing to send: the peer may have come anew, or be gone.
             let is_sure = self.greeted && !self.in_doubt;
             let wait = if is_sure { PING_AFTER } else { Duration::ZERO };
             match idle(wait) {

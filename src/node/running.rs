@@ -439,8 +439,8 @@ impl Shared {
         let _ = self.spawn("files", move || queued::run(&there, &its, &turn));
     }
 
-    /// The peer was reached: what is noted of failures is over, and whoever waits to try again, for messages or files, tries
-    /// now.
+    /// The peer was reached: what is noted of failures is over, and whoever waits to try again, for messages or
+    /// files, tries now.
     pub fn reached(&self, contact: &Contact) -> Result<()> {
         let had_failed = contact.set_failed(false);
         attempts::clear(self.own.home(), &contact.key())?;

@@ -190,8 +190,8 @@ impl Home {
         path
     }
 
-    /// A command on the home. Where it is to listen at port 0 of loopback, that is a port which nobody else gets before the
-    /// home is gone.
+    /// A command on the home. Where it is to listen at port 0 of loopback, that is a port which nobody else gets
+    /// before the home is gone.
     pub fn cmd<S: AsRef<OsStr>>(&self, args: &[S]) -> Command {
         let mut command = Command::new(EGOAT);
         command.arg("--home").arg(self.dir.path()).env("TZ", "UTC");

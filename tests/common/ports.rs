@@ -1,5 +1,6 @@
-//! Ports of loopback that stay a test's own while its node is away. The system gives a free port to whoever asks: a node or a
-//! server of another test would be found there, dialled again and again, and be in the way of the node that comes back.
+//! Ports of loopback that stay a test's own while its node is away. The system gives a free port to whoever asks: a
+//! node or a server of another test would be found there, dialled again and again, and be in the way of the node that
+//! comes back.
 
 use std::net::SocketAddr;
 use std::sync::Mutex;
@@ -13,8 +14,8 @@ pub struct Ports {
 }
 
 impl Ports {
-    /// An address to listen on, for one of loopback with port 0. It is bound here too, of both families and without listening,
-    /// so that the system gives it to nobody else; that both can be is Linux's way.
+    /// An address to listen on, for one of loopback with port 0. It is bound here too, of both families and without
+    /// listening, so that the system gives it to nobody else; that both can be is Linux's way.
     pub fn take(&self, listen: &str) -> String {
         let asks = ["127.0.0.1:0", "[::1]:0"].contains(&listen);
         if !cfg!(target_os = "linux") || !asks {

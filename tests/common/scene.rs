@@ -1,5 +1,5 @@
-//! What is told when a test fails, before its processes die and its homes go: what they printed, what each of their threads
-//! waits for, and which files there are. It must not panic itself, so what cannot be seen is left out.
+//! What is told when a test fails, before its processes die and its homes go: what they printed, what each of their
+//! threads waits for, and which files there are. It must not panic itself, so what cannot be seen is left out.
 
 // It is for whoever reads why a test failed.
 #![allow(clippy::print_stderr)]
@@ -25,7 +25,7 @@ fn entries(dir: &Path) -> Vec<PathBuf> {
     paths
 }
 
-/// Of each thread of a process and of those that it has started: its name, its state, and the system call that it is in.
+/// Of each thread of a process and of those that it has started: its name, its state, and the call that it is in.
 fn threads(pid: u32) -> String {
     let mut told = String::new();
     for thread in entries(Path::new(&format!("/proc/{pid}/task"))) {
