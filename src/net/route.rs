@@ -19,7 +19,7 @@ use crate::wire::proxy::Login;
 pub const CONNECT: Duration = Duration::from_secs(5);
 /// A proxy connects within this: Tor may have to build a circuit first, and an onion service's is of six relays.
 const PROXIED: Duration = Duration::from_secs(30);
-/// The second of a host's addresses is tried at least this long.
+/// An address is tried at least this long, if it is tried at all.
 const LAST_CHANCE: Duration = Duration::from_millis(500);
 
 /// How long a connection may take.
@@ -138,12 +138,18 @@ fn open(address: &Address, deadline: Deadline) -> io::Result<TcpStream> {
     first_of(&resolve(address, deadline.left()?)?, deadline)
 }
 
-/// A TCP connection to the first of the addresses that takes one; each gets its share of the time.
+/// A TCP connection to the first of the addresses that takes one. Each gets its share of the time that is left, so that one
+/// from which nothing comes, as where IPv6 is broken, leaves enough for the others.
 pub fn first_of(found: &[SocketAddr], deadline: Deadline) -> io::Result<TcpStream> {
     let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
-    for socket_address in found {
-        match TcpStream::connect_timeout(socket_address, deadline.left().unwrap_or(LAST_CHANCE).min(CONNECT))
-        {
+    for (number, address) in found.iter().enumerate() {
+        let left = deadline.left().unwrap_or_default();
+        // To resolve the name may have taken all of it.
+        if left.is_zero() && number > 0 {
+            break;
+        }
+        let share = left / (found.len() - number) as u32;
+        match TcpStream::connect_timeout(address, share.clamp(LAST_CHANCE, CONNECT)) {
             Ok(stream) => return Ok(stream),
             Err(cause) => last = cause,
         }
@@ -174,4 +180,30 @@ pub fn resolve(address: &Address, wait: Duration) -> io::Result<Vec<SocketAddr>>
 /// resolve. With a proxy none does.
 pub fn is_unknown_name(own: &Own, address: &Address) -> bool {
     address.ip().is_none() && (own.proxy().is_some() || resolve(address, CONNECT).is_err())
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use std::net::{Ipv4Addr, TcpListener};
+
+    /// Linux answers nothing to a listener's next caller when so many wait as it lets wait.
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn an_address_from_which_nothing_comes_leaves_time_for_the_next() {
+        let full = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+        full.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into()).unwrap();
+        full.listen(0).unwrap();
+        let silent = full.local_addr().unwrap().as_socket().unwrap();
+        let mut waiting = Vec::new();
+        while let Ok(caller) = TcpStream::connect_timeout(&silent, Duration::from_millis(200)) {
+            waiting.push(caller);
+        }
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let deadline = Deadline::after(Duration::from_secs(3));
+        let stream = first_of(&[silent, listener.local_addr().unwrap()], deadline).unwrap();
+        assert_eq!(stream.peer_addr().unwrap(), listener.local_addr().unwrap());
+        assert!(deadline.left().is_ok(), "the first took all of the time");
+    }
 }

@@ -159,15 +159,16 @@ pub fn send_pipe(
 ) -> Result<Option<Address>> {
     let mut session = dial(own, peer)?;
     let address = session.route().map(Route::address);
-    match send::offer_stream(&mut session, transfer, manifest, tally)? {
+    let session = match send::offer_stream(&mut session, transfer, manifest, tally)? {
         Some(from) => stream::send(session, spool, from, tally)?,
         None => {
             let all = spool.length().ok_or_else(|| session.broken("it has all of a stream that goes on"))?;
             tally.hold(all);
             session
         }
-    }
-    .finish(&Message::Bye)?;
+    };
+    // All is done, whether the peer hears this or not.
+    let _ = session.finish(&Message::Bye);
     Ok(address)
 }
 
