@@ -7,7 +7,7 @@
 
 mod common;
 
-use common::files::{CHUNK, PIECE, landed_in, names_in, sample, staged_in};
+use common::files::{CHUNK, MIB, PIECE, landed_in, names_in, sample, staged_in};
 use common::rogue::{Entry, Line, Rogue, dir, file};
 use common::route::fast_dir;
 use common::{Home, PATIENCE, Process, Random};
@@ -884,4 +884,36 @@ fn what_a_peer_calls_itself_is_shown_clean_and_names_no_other_folder() {
     assert_eq!(requests.chars().find(|c| c.is_control() && *c != '\n'), None, "{requests:?}");
     assert_eq!(field.outside().keys().filter(|path| !path.starts_with(field.at("downloads"))).count(), 6);
     field.said();
+}
+
+/// The names are noted until the sender has heard that all is in place, which it never says.
+#[test]
+fn names_without_end_that_wait_for_a_goodbye_are_in_the_way_of_nobody() {
+    let mut field = Field::new();
+    let entries: Vec<Entry> = (0..6000).map(|n| file(format!("{n:05}{}", "x".repeat(200)), 0)).collect();
+    let offer = || {
+        let mut line = field.files();
+        line.offer(&entries);
+        line
+    };
+    let mut line = offer();
+    line.expect_take();
+    line.say(&Message::Start(0));
+    line.say(&Message::End);
+    line.expect(&Message::Stored);
+    drop(line);
+    let note =
+        fs::metadata(field.bob.path("partial").join(&names_in(&field.bob.path("partial"))[0])).unwrap();
+    assert!(note.len() > MIB as u64);
+    assert_eq!(field.bob.run(&["partial"]), "", "it is not a part of anything");
+    field.bob.run(&["partial", "remove", "--all"]);
+
+    // It is found when the same comes again, and goes with the goodbye.
+    let mut line = offer();
+    line.expect(&Message::Stored);
+    line.say(&Message::Bye);
+    assert!(line.read().is_none());
+    assert!(names_in(&field.bob.path("partial")).is_empty());
+    assert_eq!(names_in(&field.landing()).len(), entries.len());
+    field.is_unharmed("names without end");
 }

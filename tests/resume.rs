@@ -477,6 +477,28 @@ fn a_part_is_kept_for_two_weeks() {
 }
 
 #[test]
+fn a_note_that_is_damaged_is_in_the_way_of_no_other() {
+    let route = Route::new();
+    leave_part(&route, "good", DAY);
+    let noted = |id: &str| route.bob.path("partial").join(id);
+    for (id, content) in [("empty", vec![]), ("bytes", vec![0xff; 99]), ("long", vec![b'a'; 65 * MIB])] {
+        for (id, age) in [(format!("{id}-new"), 13 * DAY), (format!("{id}-old"), 15 * DAY)] {
+            fs::write(noted(&id), &content).unwrap();
+            set_time(&noted(&id), SystemTime::now() - age);
+        }
+    }
+    fs::create_dir(noted("directory")).unwrap();
+    let listed = route.bob.run(&["--json", "partial"]);
+    assert_eq!(listed.lines().map(|line| json_text(line, "id")).collect::<Vec<_>>(), ["good"]);
+    let left = ["bytes-new", "directory", "empty-new", "good", "long-new"];
+    assert_eq!(names_in(&route.bob.path("partial")), left, "the old ones are gone");
+
+    route.send(&[&route.alice.file("a.txt", "a")]);
+    assert_eq!(route.bob.run(&["partial", "remove", "--all"]).lines().count(), 1);
+    assert_eq!(names_in(&route.landing), ["a.txt"]);
+}
+
+#[test]
 fn a_peer_has_no_more_than_sixteen_parts() {
     let mut route = Route::new();
     let (file, content) = large(&route);

@@ -21,7 +21,7 @@ pub fn run(own: &Own, out: Output, args: Args) -> Result<()> {
 /// Those that wait for their rest; of what is done only the sender's goodbye is missing.
 fn waiting(own: &Own) -> Result<Vec<Partial>> {
     let mut all = partial::all(own.home())?;
-    all.retain(|partial| partial.done.is_empty());
+    all.retain(|partial| !partial.is_done);
     Ok(all)
 }
 

@@ -100,7 +100,7 @@ fn take(shared: &Arc<Shared>, session: Session, peer: &Peer, turn: &Arc<Turn>) -
         bytes: offer.bytes().unwrap_or(UNKNOWN),
         title: offer.manifest.title(),
         dir,
-        done: Vec::new(),
+        is_done: false,
     };
     land(shared, session, offer, turn, note, limit)
 }
@@ -264,10 +264,10 @@ fn no_room(offer: &Offer, note: &Partial) -> Option<Declined> {
 
 /// All of it came to its name before, and is still there, but the sender has not heard of it.
 fn is_done(shared: &Shared, id: &str) -> Result<bool> {
-    let note = Partial::load(shared.own().home(), id)?;
-    Ok(note.is_some_and(|note| {
-        !note.done.is_empty() && note.done.iter().all(|path| std::fs::symlink_metadata(path).is_ok())
-    }))
+    let home = shared.own().home();
+    let Some(note) = Partial::load(home, id)?.filter(|note| note.is_done) else { return Ok(false) };
+    let done = note.done(home)?;
+    Ok(!done.is_empty() && done.iter().all(|path| std::fs::symlink_metadata(path).is_ok()))
 }
 
 fn take_files(

@@ -240,17 +240,25 @@ fn put_in_place(mut file: File, temporary: &Path, path: &Path, bytes: &[u8]) -> 
     sync_dir(parent(path))
 }
 
-/// The text of a small file, `None` if there is none; more than `limit` bytes are an error, not an allocation.
-pub fn read_text(path: &Path, limit: u64) -> io::Result<Option<String>> {
+/// The first `most` bytes of a file, or all of it; `None` if it is not there.
+pub fn read_start(path: &Path, most: u64) -> io::Result<Option<Vec<u8>>> {
     let file = match File::open(path) {
         Ok(file) => file,
         Err(cause) if cause.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(cause) => return Err(cause),
     };
-    let mut text = String::new();
-    let read = io::Read::read_to_string(&mut io::Read::take(file, limit + 1), &mut text)?;
-    if read as u64 > limit {
+    let mut bytes = Vec::new();
+    io::Read::read_to_end(&mut io::Read::take(file, most), &mut bytes)?;
+    Ok(Some(bytes))
+}
+
+/// The text of a small file, `None` if there is none; more than `limit` bytes are an error, not an allocation.
+pub fn read_text(path: &Path, limit: u64) -> io::Result<Option<String>> {
+    let Some(bytes) = read_start(path, limit + 1)? else { return Ok(None) };
+    if bytes.len() as u64 > limit {
         return Err(io::Error::new(io::ErrorKind::InvalidData, format!("it is longer than {limit} bytes")));
     }
+    let mut text = String::new();
+    io::Read::read_to_string(&mut bytes.as_slice(), &mut text)?;
     Ok(Some(text))
 }

@@ -5,10 +5,10 @@
 //! ```text
 //! PEER-KEY BYTES TITLE...
 //! DIR
-//! [PATH of what has come to its name]...
+//! [NAME in DIR of what has come to it]...
 //! ```
 //!
-//! Paths have `%` and all bytes but the graphic ones of ASCII written as `%` and two hexadecimal digits.
+//! DIR and NAME have `%` and all bytes but the graphic ones of ASCII written as `%` and two hexadecimal digits.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -26,7 +26,11 @@ use crate::wire::message::UNKNOWN;
 pub const MAX_AGE: Duration = Duration::from_secs(14 * 24 * 3600);
 /// Parts that one peer may leave here; the oldest makes room.
 const MOST_PER_PEER: usize = 16;
-const MAX_LEN: u64 = 1 << 20;
+/// More than the first two lines of a note ever have.
+const MAX_HEAD: u64 = 64 << 10;
+/// More than any note ever has: names of 16 MiB, as a manifest has them at the most, take three times as much when every
+/// byte of them is written with `%`, and 100,000 of them may each get a number and the end of a line besides.
+const MAX_LEN: u64 = 64 << 20;
 
 /// The start of a staging folder's name; the id follows. No peer may give a name that begins so.
 pub const STAGING: &str = ".egoat-";
@@ -66,8 +70,8 @@ pub struct Partial {
     pub title: String,
     /// Where it is to land.
     pub dir: PathBuf,
-    /// What has come to its name, once all has. Then it waits for the sender to hear of it.
-    pub done: Vec<PathBuf>,
+    /// All of it has come to its name; then it waits for the sender to hear of it.
+    pub is_done: bool,
 }
 
 impl Partial {
@@ -81,17 +85,13 @@ impl Partial {
         self.staging().join(MAP)
     }
 
-    fn text(&self) -> String {
-        let mut text = format!("{} {} {}\n{}\n", self.peer, self.bytes, self.title, escape(&self.dir));
-        for path in &self.done {
-            text.push_str(&escape(path));
-            text.push('\n');
-        }
-        text
+    fn head(&self) -> String {
+        format!("{} {} {}\n{}\n", self.peer, self.bytes, self.title, escape(&self.dir))
     }
 
+    /// Of a note, or the start of one that has the first two lines and some of the third, if there is one.
     fn parse(id: &str, text: &str) -> Option<Partial> {
-        let mut lines = text.lines();
+        let mut lines = text.splitn(3, '\n');
         let mut fields = lines.next()?.splitn(3, ' ');
         Some(Partial {
             id: id.to_owned(),
@@ -99,12 +99,26 @@ impl Partial {
             bytes: fields.next()?.parse().ok()?,
             title: fields.next()?.to_owned(),
             dir: unescape(lines.next()?)?,
-            done: lines.map(unescape).collect::<Option<_>>()?,
+            is_done: !lines.next()?.is_empty(),
         })
     }
 
     /// Writes it to the home, at once but not durably: what a power cut loses is the list of leftovers, no data.
     pub fn save(&self, home: &Home) -> Result<()> {
+        self.write(home, &self.head())
+    }
+
+    /// The same, when all of it has come to its name.
+    pub fn save_done<'a>(&self, home: &Home, paths: impl Iterator<Item = &'a Path>) -> Result<()> {
+        let mut text = self.head();
+        for path in paths {
+            text.push_str(&escape(path.strip_prefix(&self.dir).unwrap_or(path)));
+            text.push('\n');
+        }
+        self.write(home, &text)
+    }
+
+    fn write(&self, home: &Home, text: &str) -> Result<()> {
         let dir = home.partial_dir();
         file::create_private_dir(&dir).map_err(Error::disk("create", &dir))?;
         let path = dir.join(&self.id);
@@ -115,16 +129,28 @@ impl Partial {
             .create(true)
             .truncate(true)
             .open(&new)
-            .and_then(|mut file| file.write_all(self.text().as_bytes()))
+            .and_then(|mut file| file.write_all(text.as_bytes()))
             .and_then(|()| fs::rename(&new, &path));
         written.map_err(Error::disk("write", &path))
     }
 
-    /// The one of this id.
+    /// The one of this id. A note that is damaged counts as none.
     pub fn load(home: &Home, id: &str) -> Result<Option<Partial>> {
         let path = home.partial_dir().join(id);
-        let text = file::read_text(&path, MAX_LEN).map_err(Error::disk("read", &path))?;
-        Ok(text.and_then(|text| Partial::parse(id, &text)))
+        // A peer may have had many names noted. They are not for whoever looks at all notes.
+        let head = file::read_start(&path, MAX_HEAD).map_err(Error::disk("read", &path))?;
+        Ok(head.and_then(|head| Partial::parse(id, std::str::from_utf8(&head).ok()?)))
+    }
+
+    /// What has come to its name, once all has; nothing if the note of it is damaged.
+    pub fn done(&self, home: &Home) -> Result<Vec<PathBuf>> {
+        let path = home.partial_dir().join(&self.id);
+        let text = match file::read_text(&path, MAX_LEN) {
+            Err(cause) if cause.kind() == io::ErrorKind::InvalidData => String::new(),
+            read => read.map_err(Error::disk("read", &path))?.unwrap_or_default(),
+        };
+        let names: Option<Vec<PathBuf>> = text.lines().skip(2).map(unescape).collect();
+        Ok(names.unwrap_or_default().into_iter().map(|name| self.dir.join(name)).collect())
     }
 
     /// Locks its data, making the folder if it is not there; `None` while another process or thread works on it.
@@ -182,10 +208,15 @@ impl Partial {
     }
 
     fn last_change(&self, home: &Home) -> Option<SystemTime> {
-        let noted = fs::metadata(home.partial_dir().join(&self.id)).and_then(|data| data.modified()).ok()?;
+        let noted = noted(home, &self.id)?;
         let map = fs::metadata(self.map_path()).and_then(|data| data.modified()).ok();
         Some(map.map_or(noted, |map| map.max(noted)))
     }
+}
+
+/// When the note was written.
+fn noted(home: &Home, id: &str) -> Option<SystemTime> {
+    fs::metadata(home.partial_dir().join(id)).and_then(|data| data.modified()).ok()
 }
 
 /// The folder with the data of the transfer `id` to `dir`.
@@ -193,43 +224,48 @@ pub fn staging(dir: &Path, id: &str) -> PathBuf {
     dir.join(format!("{STAGING}{id}"))
 }
 
-/// All that have begun, the oldest first.
+/// All that have begun, the oldest first. A note that cannot be read is left out: it is in the way of no other.
 pub fn all(home: &Home) -> Result<Vec<Partial>> {
+    let mut found: Vec<Partial> =
+        ids(home)?.iter().filter_map(|id| Partial::load(home, id).ok().flatten()).collect();
+    found.sort_by_key(|partial| partial.last_change(home));
+    Ok(found)
+}
+
+/// The names of all notes, whatever is in them.
+fn ids(home: &Home) -> Result<Vec<String>> {
     let dir = home.partial_dir();
     let entries = match fs::read_dir(&dir) {
         Ok(entries) => entries,
         Err(cause) if cause.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         Err(cause) => return Err(Error::disk("read", &dir)(cause)),
     };
-    let mut found = Vec::new();
-    for entry in entries.flatten() {
-        // Spools and temporary files have a dot in their names.
-        if let Some(id) = entry.file_name().to_str().filter(|name| !name.contains('.'))
-            && let Some(partial) = Partial::load(home, id)?
-        {
-            found.push(partial);
-        }
-    }
-    found.sort_by_key(|partial| partial.last_change(home));
-    Ok(found)
+    let names = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok());
+    // Spools and temporary files have a dot in their names.
+    Ok(names.filter(|name| !name.contains('.')).collect())
 }
 
 /// Removes what is too old, and makes room for the one that `begins`, which may have begun before. What cannot be
 /// removed is in the way of nobody.
 pub fn sweep(home: &Home, begins: Option<&Partial>) -> Result<()> {
-    let mut others = all(home)?;
-    others.retain(|partial| begins.is_none_or(|new| new.id != partial.id));
     let now = SystemTime::now();
-    let is_old = |partial: &Partial| {
-        let age = partial.last_change(home).and_then(|last| now.duration_since(last).ok());
-        age.is_some_and(|age| age > MAX_AGE)
+    let is_old = |last: Option<SystemTime>| {
+        last.and_then(|last| now.duration_since(last).ok()).is_some_and(|age| age > MAX_AGE)
     };
+    let mut others = all(home)?;
+    for id in ids(home)? {
+        if is_old(noted(home, &id)) && !others.iter().any(|partial| partial.id == id) {
+            // It is damaged, and says of no data where they are.
+            let _ = fs::remove_file(home.partial_dir().join(id));
+        }
+    }
+    others.retain(|partial| begins.is_none_or(|new| new.id != partial.id));
     let is_of_peer = |partial: &Partial| begins.is_some_and(|new| new.peer == partial.peer);
     let of_peer = others.iter().filter(|partial| is_of_peer(partial)).count();
     let mut excess = of_peer.saturating_sub(MOST_PER_PEER - 1);
     for partial in &others {
         let is_excess = excess > 0 && is_of_peer(partial);
-        if (is_excess || is_old(partial)) && partial.remove(home).unwrap_or(false) {
+        if (is_excess || is_old(partial.last_change(home))) && partial.remove(home).unwrap_or(false) {
             excess -= usize::from(is_excess);
         }
     }
@@ -265,6 +301,7 @@ fn unescape(text: &str) -> Option<PathBuf> {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
     use crate::crypto::keys::Seed;
@@ -276,24 +313,35 @@ mod tests {
             bytes: 7,
             title: "3 files of mine".into(),
             dir: PathBuf::from("/tmp/a b%\n\u{e9}"),
-            done: vec![PathBuf::from("/x/y"), PathBuf::from("/x/ z")],
+            is_done: false,
         }
     }
 
     #[test]
     fn what_is_written_is_read_back() {
-        let partial = sample();
-        assert_eq!(Partial::parse("abc", &partial.text()), Some(partial));
+        let dir = tempfile::tempdir().unwrap();
+        let (home, partial) = (Home::locate(dir.path().to_str()).unwrap(), sample());
+        partial.save(&home).unwrap();
+        assert_eq!(Partial::load(&home, "abc").unwrap(), Some(partial.clone()));
+        // Many names, each as long as can be, with three bytes for one.
+        let paths: Vec<PathBuf> =
+            (0..10_000).map(|n| partial.dir.join(format!("{n}{}", "\u{e9}".repeat(125)))).collect();
+        partial.save_done(&home, paths.iter().map(PathBuf::as_path)).unwrap();
+        assert_eq!(Partial::load(&home, "abc").unwrap(), Some(Partial { is_done: true, ..partial.clone() }));
+        assert!(partial.done(&home).unwrap() == paths);
     }
 
     #[test]
     fn every_cut_is_refused_or_whole_lines() {
-        let text = sample().text();
-        let whole = |cut: &str| cut.is_empty() || cut.lines().count() >= 2;
+        let text = sample().head() + "a\nb\n";
+        let head = sample().head().len();
         for end in 0..text.len() {
-            if Partial::parse("abc", &text[..end]).is_some() {
-                assert!(whole(&text[..end]), "cut at {end}");
-            }
+            let parsed = Partial::parse("abc", &text[..end]);
+            assert_eq!(
+                parsed.map(|partial| partial.is_done),
+                (end >= head).then_some(end > head),
+                "cut at {end}"
+            );
         }
         assert!(unescape("a%2").is_none() && unescape("a%zz").is_none());
     }

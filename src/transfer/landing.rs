@@ -123,8 +123,7 @@ impl Landing {
     /// Everything has its name. That is noted until the sender has heard of it, and the folder goes.
     pub fn finish(&self, received: &[Received]) -> Result<()> {
         self.staged.place.sync().map_err(Error::disk("sync", &self.place.dir))?;
-        let done = received.iter().map(|one| one.path.clone()).collect();
-        Partial { done, ..self.note.clone() }.save(&self.home)?;
+        self.note.save_done(&self.home, received.iter().map(|one| one.path.as_path()))?;
         // What cannot be removed is in a hidden folder, and harms nobody.
         let _ = fs::remove_dir_all(self.note.staging());
         Ok(())
