@@ -884,3 +884,30 @@ fn an_empty_log_is_synced_by_whoever_finds_it() {
     couple.say();
     couple.agree();
 }
+
+/// The note of a transfer cannot be read, or none of the others.
+#[test]
+fn notes_that_cannot_be_read_decline_what_is_offered_as_the_disk_that_they_are_on() {
+    let couple = Couple::new();
+    let (file, notes) = (couple.alice.file("a.txt", "a"), couple.bob.path("partial"));
+    let is_declined = || {
+        let said = couple.alice.fails(&["send", "bob", &file], 74);
+        assert!(said.contains("it cannot write where files land"), "{said}");
+    };
+    fs::write(&notes, "a file in the place of a directory").unwrap();
+    let node = couple.serve();
+    is_declined();
+    drop(node);
+    fs::remove_file(&notes).unwrap();
+    fs::create_dir(&notes).unwrap();
+    if strace::works() {
+        let fault = Fault { call: "openat", how: "error=EIO", nth: 1, on: vec![notes] };
+        let mut node = Faulty::start(&couple.bob, &["serve", "--listen", "127.0.0.1:0"], &fault);
+        couple.tell_where(&node.wait_for("listening on ")["listening on ".len()..]);
+        is_declined();
+        assert!(node.was_hit());
+    }
+    let _node = couple.serve();
+    couple.alice.run(&["send", "bob", &file]);
+    assert_eq!(names_in(&couple.bob.path("downloads/alice")), ["a.txt"]);
+}

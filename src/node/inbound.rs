@@ -59,7 +59,7 @@ enum Ruling {
 }
 
 fn take(shared: &Arc<Shared>, session: Session, peer: &Peer, turn: &Arc<Turn>) -> Result<()> {
-    let (mut session, offer) = receive::read_offer(session, |bytes| turn.may_keep(bytes))?;
+    let (session, offer) = receive::read_offer(session, |bytes| turn.may_keep(bytes))?;
     let name = &peer.name;
     if let FilesTo::Pipe(pipe) = &shared.options().files_to {
         return take_into_pipe(shared, session, &offer, pipe);
@@ -69,13 +69,8 @@ fn take(shared: &Arc<Shared>, session: Session, peer: &Peer, turn: &Arc<Turn>) -
         _ => peer.downloads_dir().unwrap_or_else(|| shared.options().landing(name)),
     };
     // Ahead of the rules: what is there already takes no room, and need not be asked about again.
-    let id = offer.id.at(&usual);
-    if !turn.claim(&id) {
-        return session.finish(&Message::Bye);
-    }
-    if is_done(shared, &id)? {
-        return say_again(shared, session, &id);
-    }
+    let new = claim(shared, session, turn, &offer.id.at(&usual))?;
+    let Some(mut session) = new else { return Ok(()) };
     let (dir, limit) = match rule(shared, &mut session, peer, &offer, turn, usual)? {
         Ruling::Take { dir, limit } => (dir, limit),
         Ruling::Decline(reason) => {
@@ -88,12 +83,7 @@ fn take(shared: &Arc<Shared>, session: Session, peer: &Peer, turn: &Arc<Turn>) -
         }
     };
     let id = offer.id.at(&dir);
-    if !turn.claim(&id) {
-        return session.finish(&Message::Bye);
-    }
-    if is_done(shared, &id)? {
-        return say_again(shared, session, &id);
-    }
+    let Some(session) = claim(shared, session, turn, &id)? else { return Ok(()) };
     let note = Partial {
         id,
         peer: peer.key,
@@ -103,6 +93,18 @@ fn take(shared: &Arc<Shared>, session: Session, peer: &Peer, turn: &Arc<Turn>) -
         is_done: false,
     };
     land(shared, session, offer, turn, note, limit)
+}
+
+/// Says what comes in. `None` when all is said: another connection brings it, or it came with an earlier try.
+fn claim(shared: &Shared, session: Session, turn: &Arc<Turn>, id: &str) -> Result<Option<Session>> {
+    if !turn.claim(id) {
+        return session.finish(&Message::Bye).map(|()| None);
+    }
+    match is_done(shared, id) {
+        Ok(false) => Ok(Some(session)),
+        Ok(true) => say_again(shared, session, id).map(|()| None),
+        Err(error) => Err(declined_by_disk(session, error)),
+    }
 }
 
 /// Takes what the rules let in, if there is room for it.
@@ -115,7 +117,9 @@ fn land(
     limit: u64,
 ) -> Result<()> {
     let home = shared.own().home();
-    partial::sweep(home, Some(&note))?;
+    if let Err(error) = partial::sweep(home, Some(&note)) {
+        return Err(declined_by_disk(session, error));
+    }
     if let Some(reason) = no_room(&offer, &note) {
         let what = format!("{} offered {}, for which there is no room", session.label(), note.title);
         session.finish(&Message::Decline(reason))?;
