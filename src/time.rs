@@ -21,7 +21,12 @@ const MICROS: u64 = 1_000_000;
 
 /// The time now in microseconds since 1970 (UTC); 0 on a clock that is set before it.
 pub fn now_micros() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    micros(SystemTime::now())
+}
+
+/// The same of another time.
+pub fn micros(time: SystemTime) -> u64 {
+    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
 }
 

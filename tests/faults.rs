@@ -11,7 +11,7 @@ mod common;
 use common::disk::SmallDisk;
 use common::files::{MIB, names_in, sample, staged_in};
 use common::strace::{self, Fault, Faulty, KILL};
-use common::{Home, Node, Process};
+use common::{Home, Node, Process, json_text, poll_until};
 use std::fs::{self, File};
 use std::io::Write;
 use std::os::unix::process::ExitStatusExt;
@@ -910,4 +910,52 @@ fn notes_that_cannot_be_read_decline_what_is_offered_as_the_disk_that_they_are_o
     let _node = couple.serve();
     couple.alice.run(&["send", "bob", &file]);
     assert_eq!(names_in(&couple.bob.path("downloads/alice")), ["a.txt"]);
+}
+
+/// The node is killed when all is in place: before that is in the history, and when it just is.
+#[test]
+fn what_is_in_place_is_in_the_history_once_whenever_the_node_was_killed() {
+    if !strace::works() {
+        return;
+    }
+    for (call, is_noted) in [("pwrite64", false), ("fdatasync", true)] {
+        let mut couple = Couple::new();
+        let node = couple.serve();
+        couple.say();
+        drop(node);
+        let hook = couple.bob.script("hook", "echo \"$EGOAT_PATH\" >>\"$0.ran\"");
+        let serve = ["serve", "--listen", "127.0.0.1:0", "--on-file", &hook];
+        fs::create_dir(couple.alice.path("tree")).unwrap();
+        couple.alice.file("tree/c.txt", "c");
+        let mut send = vec!["send".to_owned(), "bob".to_owned()];
+        send.extend(["a.txt", "b.txt"].map(|name| couple.alice.file(name, name)));
+        send.push(couple.alice.path("tree").to_str().unwrap().to_owned());
+
+        let fault = Fault { call, how: KILL, nth: 1, on: vec![couple.bobs_history()] };
+        let mut node = Faulty::start(&couple.bob, &serve, &fault);
+        couple.tell_where(&node.wait_for("listening on ")["listening on ".len()..]);
+        couple.alice.fails(&send, 69);
+        poll_until("it to be killed", || node.was_hit().then_some(()));
+        drop(node);
+        let landing = couple.bob.path("downloads/alice");
+        assert_eq!(names_in(&landing), ["a.txt", "b.txt", "tree"]);
+
+        let mut node = Process::start(couple.bob.cmd(&serve));
+        couple.tell_where(&node.wait_for("listening on ")["listening on ".len()..]);
+        couple.alice.run(&send);
+        assert_eq!(names_in(&landing), ["a.txt", "b.txt", "tree"]);
+        let paths = ["a.txt", "b.txt", "tree"].map(|name| landing.join(name).to_str().unwrap().to_owned());
+        let log = couple.bob.run(&["--json", "log"]);
+        let files = log.lines().filter(|line| line.contains("\"event\":\"file-received\""));
+        assert_eq!(files.map(|line| json_text(line, "path")).collect::<Vec<_>>(), paths, "{call}");
+        let ran = couple.bob.path("hook.ran");
+        poll_until("the hook", || {
+            let ran = fs::read_to_string(&ran).unwrap_or_default();
+            paths.iter().all(|path| ran.lines().any(|line| line == path)).then_some(())
+        });
+        if !is_noted {
+            paths.iter().for_each(|path| assert!(node.wait_for("file from alice").contains(path.as_str())));
+        }
+        assert!(names_in(&couple.bob.path("partial")).is_empty());
+    }
 }

@@ -1,6 +1,8 @@
 //! Files that a peer sends to this node: whether they are taken, where they land, and what is told of them. It leaves
 //! out the bytes: see `transfer`.
 
+use std::collections::HashSet;
+use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -14,10 +16,12 @@ use crate::node::event::{Decision, Event};
 use crate::node::pipe::Pipe;
 use crate::node::running::{FilesTo, Shared};
 use crate::node::transfers::{Incoming, Lane, Turn};
+use crate::store::history::History;
 use crate::store::partial::{self, Partial};
 use crate::store::peers::{FilesPolicy, Peer};
 use crate::store::space;
 use crate::text;
+use crate::time;
 use crate::transfer::landing::{Landing, Place, Received};
 use crate::transfer::policy::{Refusal as Unwanted, Rules, Verdict};
 use crate::transfer::receive::{self, Inbound, Offer};
@@ -69,7 +73,7 @@ fn take(shared: &Arc<Shared>, session: Session, peer: &Peer, turn: &Arc<Turn>) -
         _ => peer.downloads_dir().unwrap_or_else(|| shared.options().landing(name)),
     };
     // Ahead of the rules: what is there already takes no room, and need not be asked about again.
-    let new = claim(shared, session, turn, &offer.id.at(&usual))?;
+    let new = claim(shared, session, turn, &offer, &offer.id.at(&usual))?;
     let Some(mut session) = new else { return Ok(()) };
     let (dir, limit) = match rule(shared, &mut session, peer, &offer, turn, usual)? {
         Ruling::Take { dir, limit } => (dir, limit),
@@ -83,7 +87,7 @@ fn take(shared: &Arc<Shared>, session: Session, peer: &Peer, turn: &Arc<Turn>) -
         }
     };
     let id = offer.id.at(&dir);
-    let Some(session) = claim(shared, session, turn, &id)? else { return Ok(()) };
+    let Some(session) = claim(shared, session, turn, &offer, &id)? else { return Ok(()) };
     let note = Partial {
         id,
         peer: peer.key,
@@ -96,13 +100,19 @@ fn take(shared: &Arc<Shared>, session: Session, peer: &Peer, turn: &Arc<Turn>) -
 }
 
 /// Says what comes in. `None` when all is said: another connection brings it, or it came with an earlier try.
-fn claim(shared: &Shared, session: Session, turn: &Arc<Turn>, id: &str) -> Result<Option<Session>> {
+fn claim(
+    shared: &Shared,
+    session: Session,
+    turn: &Arc<Turn>,
+    offer: &Offer,
+    id: &str,
+) -> Result<Option<Session>> {
     if !turn.claim(id) {
         return session.finish(&Message::Bye).map(|()| None);
     }
-    match is_done(shared, id) {
-        Ok(false) => Ok(Some(session)),
-        Ok(true) => say_again(shared, session, id).map(|()| None),
+    match done_before(shared, id) {
+        Ok(None) => Ok(Some(session)),
+        Ok(Some((note, paths))) => say_again(shared, session, offer, &note, paths).map(|()| None),
         Err(error) => Err(declined_by_disk(session, error)),
     }
 }
@@ -266,12 +276,14 @@ fn no_room(offer: &Offer, note: &Partial) -> Option<Declined> {
     (bytes > free.saturating_add(held)).then_some(Declined::Full)
 }
 
-/// All of it came to its name before, and is still there, but the sender has not heard of it.
-fn is_done(shared: &Shared, id: &str) -> Result<bool> {
+/// All of it came to its name before, and is still there, but the sender has not heard of it. Gives the note, and where
+/// it is.
+fn done_before(shared: &Shared, id: &str) -> Result<Option<(Partial, Vec<PathBuf>)>> {
     let home = shared.own().home();
-    let Some(note) = Partial::load(home, id)?.filter(|note| note.is_done) else { return Ok(false) };
-    let done = note.done(home)?;
-    Ok(!done.is_empty() && done.iter().all(|path| std::fs::symlink_metadata(path).is_ok()))
+    let Some(note) = Partial::load(home, id)?.filter(|note| note.is_done) else { return Ok(None) };
+    let paths = note.done(home)?;
+    let is_there = !paths.is_empty() && paths.iter().all(|path| fs::symlink_metadata(path).is_ok());
+    Ok(is_there.then_some((note, paths)))
 }
 
 fn take_files(
@@ -445,13 +457,34 @@ fn say_stored(shared: &Shared, mut session: Session, forget: impl FnOnce() -> Re
     Ok(())
 }
 
-/// The same of what came with an earlier try.
-fn say_again(shared: &Shared, session: Session, id: &str) -> Result<()> {
+/// The same of what came with an earlier try, which may have ended before it was in the history.
+fn say_again(
+    shared: &Shared,
+    session: Session,
+    offer: &Offer,
+    done: &Partial,
+    paths: Vec<PathBuf>,
+) -> Result<()> {
     let home = shared.own().home();
-    say_stored(shared, session, || {
-        // With what may be left of its folder.
-        Partial::load(home, id)?.map_or(Ok(()), |note| note.remove(home).map(drop))
-    })
+    let known = known_since(shared, &session, done)?;
+    let tops = offer.manifest.tops().into_iter().map(|(_, _, size)| size);
+    let all = paths.into_iter().zip(tops).map(|(path, size)| Received {
+        size: if offer.is_stream { fs::metadata(&path).map_or(0, |data| data.len()) } else { size },
+        path,
+    });
+    let new: Vec<Received> = all.filter(|one| !known.contains(one.path.to_string_lossy().as_ref())).collect();
+    if !new.is_empty() {
+        note(shared, &session, &new)?;
+    }
+    // With what may be left of its folder.
+    say_stored(shared, session, || done.remove(home).map(drop))
+}
+
+/// Files that are in the history since all of a transfer was noted to be in place.
+fn known_since(shared: &Shared, session: &Session, done: &Partial) -> Result<HashSet<String>> {
+    let own = shared.own();
+    let since = done.noted(own.home()).map_or(0, time::micros);
+    History::files_since(own.read_history(&session.peer()), since)
 }
 
 /// Runs a lane to its end.

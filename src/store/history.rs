@@ -11,6 +11,8 @@
 //! `received` and `sent` are the highest message numbers of either direction up to and with this record, so the last
 //! record alone says what the peer need not send again, and what needs no second entry.
 
+use std::collections::HashSet;
+
 use crate::error::Result;
 use crate::store::log::{Appender, Log, LogId, Reader, Report};
 use crate::store::outbox::Waiting;
@@ -248,6 +250,20 @@ impl History {
             }
         }
         Ok(false)
+    }
+
+    /// The files that came from the peer, of records with a number of at least `since`.
+    pub fn files_since(mut reader: Reader, since: u64) -> Result<HashSet<String>> {
+        reader.skip_to(since)?;
+        let mut paths = HashSet::new();
+        while let Some(record) = reader.read()? {
+            if record.seq >= since
+                && let Ok(Event::FileReceived { path, .. }) = decode(record.body)
+            {
+                paths.insert(String::from_utf8_lossy(path).into_owned());
+            }
+        }
+        Ok(paths)
     }
 
     /// What `reader` still has: how many messages and files came from the peer, and the number of the last record. It stops

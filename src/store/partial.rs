@@ -207,14 +207,18 @@ impl Partial {
         }
     }
 
+    /// When the note was written.
+    pub fn noted(&self, home: &Home) -> Option<SystemTime> {
+        noted(home, &self.id)
+    }
+
     fn last_change(&self, home: &Home) -> Option<SystemTime> {
-        let noted = noted(home, &self.id)?;
+        let noted = self.noted(home)?;
         let map = fs::metadata(self.map_path()).and_then(|data| data.modified()).ok();
         Some(map.map_or(noted, |map| map.max(noted)))
     }
 }
 
-/// When the note was written.
 fn noted(home: &Home, id: &str) -> Option<SystemTime> {
     fs::metadata(home.partial_dir().join(id)).and_then(|data| data.modified()).ok()
 }
