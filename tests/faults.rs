@@ -11,7 +11,7 @@ mod common;
 use common::disk::SmallDisk;
 use common::files::{MIB, names_in, sample, staged_in};
 use common::strace::{self, Fault, Faulty, KILL};
-use common::{Home, Node, Process, json_text, poll_until};
+use common::{Home, Node, Process, json_number, json_text, poll_until};
 use std::fs::{self, File};
 use std::io::Write;
 use std::os::unix::process::ExitStatusExt;
@@ -958,4 +958,68 @@ fn what_is_in_place_is_in_the_history_once_whenever_the_node_was_killed() {
         }
         assert!(names_in(&couple.bob.path("partial")).is_empty());
     }
+}
+
+/// The node is killed before each rename and each removal, and when all is renamed.
+#[test]
+fn directories_come_once_whenever_the_node_was_killed() {
+    if !strace::works() {
+        return;
+    }
+    let around = (1..=6).flat_map(|nth| [(RENAME, nth), ("unlink,unlinkat", nth)]);
+    let mut hits = 0;
+    // The first fsync of the place is for the folder in it.
+    // Then somebody may take one of them away.
+    let around = around.chain([("fsync", 2)]).map(|(call, nth)| (call, nth, true));
+    for (call, nth, is_whole) in around.chain([("fsync", 2, false)]) {
+        let place = Place(call, nth);
+        let couple = Couple::new();
+        let landing = couple.bob.path("downloads/alice");
+        fs::create_dir_all(landing.join("one")).unwrap();
+        fs::write(landing.join("one/mine"), "mine").unwrap();
+        let mut send = vec!["send".to_owned(), "bob".to_owned(), couple.alice.file("a.txt", "a")];
+        for dir in ["one", "two", "three"] {
+            fs::create_dir(couple.alice.path(dir)).unwrap();
+            couple.alice.file(&format!("{dir}/file"), dir);
+            send.push(couple.alice.path(dir).to_str().unwrap().to_owned());
+        }
+        let on = if call == "fsync" { vec![landing.clone()] } else { Vec::new() };
+        let fault = Fault { call, how: KILL, nth, on };
+        let mut node = Faulty::start(&couple.bob, &["serve", "--listen", "127.0.0.1:0"], &fault);
+        if let Some(line) = node.next_line() {
+            couple.tell_where(&line["listening on ".len()..]);
+            let (code, ..) = Process::start(couple.alice.cmd(&send)).end();
+            assert!(matches!(code, Some(0 | 69)), "{code:?}");
+            if code == Some(0) {
+                // There are not as many.
+                assert_ne!(call, "fsync");
+                continue;
+            }
+        }
+        poll_until("it to be killed", || node.was_hit().then_some(()));
+        hits += 1;
+        drop(node);
+        let _node = couple.serve();
+        if call == "fsync" && !is_whole {
+            fs::remove_dir_all(landing.join("two")).unwrap();
+            couple.alice.run(&send);
+            assert_eq!(fs::read_to_string(landing.join("two/file")).unwrap(), "two");
+            assert!(staged_in(&landing).is_empty());
+            continue;
+        }
+        let sent = couple.alice.run(&[&["--json".to_owned()], &send[..]].concat());
+        if call == "fsync" {
+            assert_eq!(json_number(&sent, "held"), json_number(&sent, "bytes"), "{sent}");
+        }
+        assert_eq!(names_in(&landing), ["a.txt", "one", "one (1)", "three", "two"]);
+        for (dir, content) in [("one (1)", "one"), ("two", "two"), ("three", "three")] {
+            assert_eq!(names_in(&landing.join(dir)), ["file"]);
+            assert_eq!(fs::read_to_string(landing.join(dir).join("file")).unwrap(), content);
+        }
+        assert_eq!(names_in(&landing.join("one")), ["mine"]);
+        let log = couple.bob.run(&["--json", "log"]);
+        assert_eq!(log.lines().filter(|line| line.contains("file-received")).count(), 4, "{log}");
+        drop(place);
+    }
+    eprintln!("{hits} faults");
 }

@@ -110,7 +110,7 @@ fn claim(
     if !turn.claim(id) {
         return session.finish(&Message::Bye).map(|()| None);
     }
-    match done_before(shared, id) {
+    match done_before(shared, offer, id) {
         Ok(None) => Ok(Some(session)),
         Ok(Some((note, paths))) => say_again(shared, session, offer, &note, paths).map(|()| None),
         Err(error) => Err(declined_by_disk(session, error)),
@@ -278,9 +278,12 @@ fn no_room(offer: &Offer, note: &Partial) -> Option<Declined> {
 
 /// All of it came to its name before, and is still there, but the sender has not heard of it. Gives the note, and where
 /// it is.
-fn done_before(shared: &Shared, id: &str) -> Result<Option<(Partial, Vec<PathBuf>)>> {
+fn done_before(shared: &Shared, offer: &Offer, id: &str) -> Result<Option<(Partial, Vec<PathBuf>)>> {
     let home = shared.own().home();
-    let Some(note) = Partial::load(home, id)?.filter(|note| note.is_done) else { return Ok(None) };
+    let Some(note) = Partial::load(home, id)? else { return Ok(None) };
+    if !note.is_done && !Landing::resume(home, &note, &offer.manifest)? {
+        return Ok(None);
+    }
     let paths = note.done(home)?;
     let is_there = !paths.is_empty() && paths.iter().all(|path| fs::symlink_metadata(path).is_ok());
     Ok(is_there.then_some((note, paths)))

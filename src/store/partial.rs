@@ -10,8 +10,9 @@
 //!
 //! DIR and NAME have `%` and all bytes but the graphic ones of ASCII written as `%` and two hexadecimal digits.
 
+use std::collections::HashMap;
 use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io::{self, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -38,6 +39,8 @@ pub const STAGING: &str = ".egoat-";
 const LOCK: &str = "lock";
 /// The file in it with a byte for each chunk, 1 for those that are there.
 const MAP: &str = "map";
+/// The file in it with the names that directories get: a line for each, the one that it has in there and the one it gets.
+const NAMES: &str = "names";
 
 /// The folder with the data of a transfer, locked and held open.
 pub struct Staged {
@@ -54,6 +57,33 @@ impl Staged {
     /// Its map of chunks.
     pub fn open_map(&self) -> io::Result<File> {
         self.folder.open_or_create(MAP)
+    }
+
+    /// Notes which name a directory is about to get: once it has it, nothing in here tells of it any more.
+    pub fn note_name(&self, name: &str, wanted: &str) -> io::Result<()> {
+        let mut file = self.folder.open_or_create(NAMES)?;
+        file.seek(SeekFrom::End(0))?;
+        file.write_all(format!("{} {}\n", escape(name.as_ref()), escape(wanted.as_ref())).as_bytes())
+    }
+
+    /// What was noted so, the last name of each; nothing if that is damaged.
+    pub fn names(&self) -> io::Result<HashMap<PathBuf, PathBuf>> {
+        let text = match file::read_text(&self.folder.way_to(NAMES), 2 * MAX_LEN) {
+            Err(cause) if cause.kind() == io::ErrorKind::InvalidData => None,
+            read => read?,
+        };
+        let pair =
+            |line: &str| line.split_once(' ').and_then(|(name, to)| Some((unescape(name)?, unescape(to)?)));
+        Ok(text.unwrap_or_default().lines().filter_map(pair).collect())
+    }
+
+    /// What is in here is not all of it any more. On the disk when it returns: else what comes in next could be taken for
+    /// the whole.
+    pub fn forget_names(&self) -> io::Result<()> {
+        match fs::remove_file(self.folder.way_to(NAMES)) {
+            Err(cause) if cause.kind() == io::ErrorKind::NotFound => Ok(()),
+            removed => removed.and_then(|()| self.folder.sync()),
+        }
     }
 }
 
@@ -78,6 +108,11 @@ impl Partial {
     /// The folder with its data.
     pub fn staging(&self) -> PathBuf {
         staging(&self.dir, &self.id)
+    }
+
+    /// Whether an earlier try may have ended while it gave names to directories.
+    pub fn has_names(&self) -> bool {
+        fs::symlink_metadata(self.staging().join(NAMES)).is_ok()
     }
 
     /// The map of its chunks.

@@ -75,8 +75,43 @@ impl Landing {
         note.save(home)?;
         let dir = note.staging();
         let Some(staged) = note.lock().map_err(Error::disk("create", &dir))? else { return Ok(None) };
-        let files = open_files(&staged).map_err(Error::disk("create", &dir.join(FILES)))?;
-        Ok(Some(Landing { home: home.clone(), place, note, staged, files }))
+        staged.forget_names().map_err(Error::disk("write", &dir))?;
+        Landing::of(home, place, note, staged).map(Some)
+    }
+
+    fn of(home: &Home, place: Place, note: Partial, staged: Staged) -> Result<Landing> {
+        let files = open_files(&staged).map_err(Error::disk("create", &note.staging().join(FILES)))?;
+        Ok(Landing { home: home.clone(), place, note, staged, files })
+    }
+
+    /// Brings an earlier try to its end that had begun to give directories their names: all was whole by then. Says
+    /// whether everything has its name now.
+    pub fn resume(home: &Home, note: &Partial, manifest: &Manifest) -> Result<bool> {
+        if !note.has_names() {
+            return Ok(false);
+        }
+        let dir = note.staging();
+        let Some(staged) = note.lock().map_err(Error::disk("lock", &dir))? else { return Ok(false) };
+        let named = staged.names().map_err(Error::disk("read", &dir))?;
+        let place = Place { dir: note.dir.clone(), overwrite: false };
+        let landing = Landing::of(home, place, note.clone(), staged)?;
+        let mut received = Vec::new();
+        for (name, is_dir, size) in manifest.tops() {
+            let path = match named.get(Path::new(name)).map(|name| note.dir.join(name)) {
+                _ if named.is_empty() => return Ok(false),
+                _ if landing.has(name) => landing.publish(name, is_dir)?,
+                Some(path) if fs::symlink_metadata(&path).is_ok() => path,
+                // Somebody has taken it away.
+                _ => return Ok(false),
+            };
+            received.push(Received { path, size });
+        }
+        landing.finish(&received).map(|()| true)
+    }
+
+    /// Whether a file or directory still has the name that it was offered with.
+    fn has(&self, name: &str) -> bool {
+        fs::symlink_metadata(self.files.way_to(name)).is_ok()
     }
 
     /// The folder for files under the names that they were offered with.
@@ -106,9 +141,9 @@ impl Landing {
         }
         let staged = self.files.way_to(name);
         for number in 0..10_000 {
-            let name = if number == 0 { name.to_owned() } else { numbered(name, number) };
-            let (path, way) = (self.place.dir.join(&name), place.way_to(&name));
-            let moved = if is_dir { move_dir(&staged, &way) } else { move_file(&staged, &way) };
+            let wanted = if number == 0 { name.to_owned() } else { numbered(name, number) };
+            let (path, way) = (self.place.dir.join(&wanted), place.way_to(&wanted));
+            let moved = if is_dir { self.move_dir(name, &wanted, &way) } else { move_file(&staged, &way) };
             match moved {
                 Ok(()) => return Ok(path),
                 // An earlier try came as far as this, and ended before it could note so.
@@ -118,6 +153,15 @@ impl Landing {
             }
         }
         Err(Error::failed(format!("{} has 10,000 files called {name}", self.place.dir.display())))
+    }
+
+    /// Renaming fails when there is a directory with something in it.
+    fn move_dir(&self, name: &str, wanted: &str, way: &Path) -> io::Result<()> {
+        if fs::symlink_metadata(way).is_ok() {
+            return Err(io::ErrorKind::AlreadyExists.into());
+        }
+        self.staged.note_name(name, wanted)?;
+        fs::rename(self.files.way_to(name), way)
     }
 
     /// Everything has its name. That is noted until the sender has heard of it, and the folder goes.
@@ -157,14 +201,6 @@ fn move_file(staged: &Path, path: &Path) -> io::Result<()> {
         Err(_) if fs::symlink_metadata(path).is_err() => fs::rename(staged, path),
         linked => linked,
     }
-}
-
-/// Renaming fails when there is a directory with something in it.
-fn move_dir(staged: &Path, path: &Path) -> io::Result<()> {
-    if fs::symlink_metadata(path).is_ok() {
-        return Err(io::ErrorKind::AlreadyExists.into());
-    }
-    fs::rename(staged, path)
 }
 
 /// Puts a file in the place of another, and the files of a directory among those of another, which keeps its own. No
