@@ -534,6 +534,10 @@ fn through_tor(lines: &[&str]) {
     );
     assert!(finish(join, link.as_bytes(), 0).0.starts_with("paired with alice"));
     drop(node);
-    let mut node = stage.start("bob", &format!("{}\nwait", serve_too.trim_start_matches("bob$ ")));
-    node.0.wait_for("listening on 127.0.0.1:4628");
+    let serve_too = format!("{}\nwait", serve_too.trim_start_matches("bob$ "));
+    let (_node, line) = poll_until("the old port to be free", || {
+        let mut node = stage.start("bob", &serve_too);
+        node.0.next_line().map(|line| (node, line))
+    });
+    assert_eq!(line, "listening on 127.0.0.1:4628");
 }

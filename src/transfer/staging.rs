@@ -4,6 +4,7 @@
 //! ```text
 //! PLACE/.egoat-ID/lock     locked by whoever works on it
 //! PLACE/.egoat-ID/map      a byte for each chunk: 1 if it was written
+//! PLACE/.egoat-ID/names    what directories are to be called, while they get their names
 //! PLACE/.egoat-ID/files/   the files and directories under the names that they were offered with
 //! ```
 //!
