@@ -678,6 +678,30 @@ fn fetch_does_not_dial_whom_the_user_has_blocked() {
     assert_eq!(received(&bob), [""; 0]);
 }
 
+#[test]
+fn whoever_is_blocked_is_not_dialled_by_any_name() {
+    let (alice, bob, node) = one_way();
+    own(&alice).outbox(&key_of(&bob)).unwrap().queue(&[Draft::new(b"hm")]).unwrap();
+    // Not by `peers set`, which empties the outbox.
+    let peers = std::fs::read_to_string(alice.path("peers")).unwrap();
+    let peers = format!("{} blocked\n", peers.trim_end());
+    std::fs::write(alice.path("peers"), &peers).unwrap();
+    let link = format!("egoat:{}@{}", bob.key(), node.addr);
+    let invite = bob.run(&["invite", "--addr", &node.addr]);
+    let elsewhere = node.addr.replace("127.0.0.1", "localhost");
+    let file = alice.file("file", "content");
+    for peer in ["bob", &link, invite.trim(), &node.addr, &elsewhere] {
+        for args in [&["say", peer, "hi"][..], &["send", peer, &file], &["say", "--accept-new", peer, "hi"]] {
+            let said = alice.fails(args, 1);
+            assert!(said.contains("bob is blocked here") && said.contains("hint: "), "{args:?}: {said}");
+        }
+    }
+    let said = alice.fails(&["outbox", "retry", "bob"], 1);
+    assert!(said.contains("bob is blocked here"), "{said}");
+    assert_eq!(std::fs::read_to_string(alice.path("peers")).unwrap(), peers);
+    assert_eq!(received(&bob), [""; 0]);
+}
+
 /// Two at once: each message is stored once, and the one that is replaced says so.
 #[test]
 fn fetches_at_once_store_each_message_once() {

@@ -228,7 +228,11 @@ fn queue_again(own: &Own, out: Output, peer: &Peer) -> Result<()> {
 /// By the node that runs, or by this process. A peer who is blocked is not dialled.
 fn retry(own: &Own, out: Output, name: Option<&str>) -> Result<()> {
     let peers = match name {
-        Some(name) => vec![who::saved(own, name)?],
+        Some(name) => {
+            let peer = who::saved(own, name)?;
+            who::ensure_not_blocked(&peer)?;
+            vec![peer]
+        }
         None => correspondents(own)?.into_iter().filter(|peer| !peer.is_blocked()).collect(),
     };
     let mut failures = Failures::default();
