@@ -344,6 +344,23 @@ fn it_begins_with_what_arrives_and_goes_on_with_what_came_without_it() {
 }
 
 #[test]
+fn who_comes_back_has_said_nothing_new() {
+    let alice = alice_with(&["bob"]);
+    let own = logs::open(&alice);
+    let key = logs::key(&own, "bob").to_string();
+    logs::receive(&own, "bob", &logs::numbered(0, 7));
+    alice.run(&["peers", "remove", "bob"]);
+    let program = script(&alice, "text=$(cat); echo \"$text\" >>$EGOAT_HOME/told");
+    let mut node = serve(&alice, "--on-message", &program);
+    alice.run(&["peers", "add", "bob", &key]);
+    logs::receive(&own, "bob", &["new"]);
+    assert_eq!(wait_for_lines(&alice, 1), ["new"]);
+    node.wait_for("hook for");
+    node.kill9();
+    assert_eq!(told(&alice), "new\n");
+}
+
+#[test]
 fn no_secret_reaches_a_program() {
     let alice = alice_with(&["bob"]);
     let own = logs::open(&alice);

@@ -25,7 +25,7 @@ use crate::store::file;
 use crate::store::history::{self, Event as Entry};
 use crate::store::home::Own;
 use crate::store::log::Reader;
-use crate::store::peers::{Peer, Peers};
+use crate::store::peers::Peer;
 
 /// A program that takes longer is ended.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -280,11 +280,12 @@ impl Hook {
             error => error,
         })?;
         if cursor.is_new() {
-            for peer in Peers::load(own.home())?.iter() {
-                let mut reader = own.read_history(&peer.key);
+            // Not the peers alone: who comes back has a history as well.
+            for peer in own.home().correspondents()? {
+                let mut reader = own.read_history(&peer);
                 reader.skip_to_last(1)?;
                 while let Some(seq) = reader.read()?.map(|record| record.seq) {
-                    reader.position(seq)?.into_iter().for_each(|last| cursor.move_to(peer.key, last));
+                    reader.position(seq)?.into_iter().for_each(|last| cursor.move_to(peer, last));
                 }
             }
             cursor.save()?;

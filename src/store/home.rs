@@ -9,6 +9,7 @@ use std::sync::Arc;
 use crate::crypto::keys::{PublicKey, Seed, StaticKeys};
 use crate::error::{Error, Result};
 use crate::store::file;
+use crate::store::folder::Folder;
 use crate::store::history::History;
 use crate::store::identity::{self, Identity};
 use crate::store::log::{Kind, LogId, Reader, Report};
@@ -120,6 +121,15 @@ impl Home {
     pub fn history_path(&self, peer: &PublicKey) -> PathBuf {
         self.dir.join("history").join(format!("{peer}.log"))
     }
+
+    /// Those who have a history here, also those who are no peers any more.
+    pub fn correspondents(&self) -> Result<Vec<PublicKey>> {
+        let dir = self.dir.join("history");
+        let names = Folder::open(&dir).and_then(|folder| folder.names());
+        let key = |name: &PathBuf| name.to_str()?.strip_suffix(".log")?.parse().ok();
+        Ok(names.map_err(Error::disk("read", &dir))?.iter().filter_map(key).collect())
+    }
+
     /// The outbox of a peer.
     pub fn outbox_path(&self, peer: &PublicKey) -> PathBuf {
         self.dir.join("outbox").join(format!("{peer}.log"))
