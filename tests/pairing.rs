@@ -5,6 +5,8 @@
 mod common;
 
 use common::{EGOAT, Home, Process, json_text, pair, paired, poll_until};
+use egoat::crypto::base32;
+use egoat::time::now_micros;
 use std::process::Command;
 
 fn invite(home: &Home, args: &[&str]) -> String {
@@ -124,6 +126,51 @@ fn an_expired_link_says_so_but_not_to_who_used_it_in_time() {
     std::fs::write(alice.path("invites"), past.collect::<String>()).unwrap();
     assert!(Home::new("carol").fails(&["join", &link], 77).contains("another node has used this invite"));
     bob.run(&["join", &link]);
+}
+
+/// TOKEN EXPIRES [NAME], see egoat-files(5).
+fn invites(count: usize, expires: u64) -> String {
+    let token = |index: usize| base32::encode(&(index as u128).to_le_bytes());
+    (0..count).map(|index| format!("{} {}\n", token(index), expires + index as u64)).collect()
+}
+
+#[test]
+fn many_expired_links_leave_room_for_good_ones() {
+    let alice = Home::new("alice");
+    let before = invites(27_500, now_micros() / 1_000_000 - 30_000);
+    std::fs::write(alice.path("invites"), &before).unwrap();
+    assert!(before.len() > (1 << 20) - 10_000);
+    for _ in 0..2 {
+        invite(&alice, &[]);
+    }
+    let after = std::fs::read_to_string(alice.path("invites")).unwrap();
+    let lines: Vec<&str> = after.lines().collect();
+    assert_eq!(lines.len(), 5000 + 2);
+    // The oldest have gone.
+    assert!(before.ends_with(&(lines[..5000].join("\n") + "\n")));
+}
+
+#[test]
+fn nothing_is_written_that_could_not_be_read() {
+    let alice = Home::new("alice");
+    let good = invites(27_590, now_micros() / 1_000_000 + 3600);
+    std::fs::write(alice.path("invites"), &good).unwrap();
+    let mut room = ((1 << 20) - good.len()) / 38;
+    assert!(room < 10);
+    while room > 0 {
+        invite(&alice, &[]);
+        room -= 1;
+    }
+    let full = std::fs::read_to_string(alice.path("invites")).unwrap();
+    let said = alice.fails(&["invite"], 74);
+    assert!(said.contains("cannot replace") && said.contains("longer than 1048576 bytes"), "{said}");
+    assert_eq!(std::fs::read_to_string(alice.path("invites")).unwrap(), full);
+
+    let comment = "#".repeat((4 << 20) - 10) + "\n";
+    std::fs::write(alice.path("peers"), &comment).unwrap();
+    let said = alice.fails(&["peers", "add", "bob", &Home::new("bob").key()], 74);
+    assert!(said.contains("cannot replace") && said.contains("longer than 4194304 bytes"), "{said}");
+    assert_eq!(alice.run(&["peers"]), "");
 }
 
 #[test]

@@ -222,6 +222,18 @@ pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     put_in_place(file, &temporary, path, bytes)
 }
 
+/// The same for the text of a small file that [`read_text`] reads with this limit: what would be longer is an error, and
+/// the old file stays.
+pub fn replace_text(path: &Path, text: &str, limit: u64) -> io::Result<()> {
+    if text.len() as u64 > limit {
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            format!("it would be longer than {limit} bytes"),
+        ));
+    }
+    replace(path, text.as_bytes())
+}
+
 /// The same for a file that the user has named: what stands beside it is not ours, but for `FILE.new`, which a crash may
 /// have left, or somebody else have put there to lead elsewhere.
 pub fn replace_named(path: &Path, bytes: &[u8]) -> io::Result<()> {

@@ -17,6 +17,8 @@ use crate::time::now_micros;
 
 /// How long an expired invite is remembered, to say "expired" rather than nothing: 30 days in seconds.
 const REMEMBERED: u64 = 30 * 24 * 3600;
+/// How many expired invites are remembered at the most, so that those that are good have room.
+const MOST_EXPIRED: usize = 5000;
 /// Thousands of invites; a larger file is not one that this program wrote.
 const MAX_LEN: u64 = 1 << 20;
 
@@ -92,8 +94,11 @@ fn edit(home: &Home, change: impl FnOnce(&mut Vec<Invite>)) -> Result<()> {
     let _lock = home.lock_records()?;
     let mut invites = load(home)?;
     invites.retain(|invite| invite.expires.saturating_add(REMEMBERED) > now_seconds());
+    invites.sort_by_key(|invite| invite.expires);
+    let expired = invites.iter().filter(|invite| invite.is_expired()).count();
+    invites.drain(..expired.saturating_sub(MOST_EXPIRED));
     change(&mut invites);
     let text: String = invites.iter().map(|invite| invite.line() + "\n").collect();
     let path = home.invites_path();
-    file::replace(&path, text.as_bytes()).map_err(Error::disk("replace", &path))
+    file::replace_text(&path, &text, MAX_LEN).map_err(Error::disk("replace", &path))
 }

@@ -258,7 +258,7 @@ impl Peers {
         let after = peers.text();
         if after != before {
             let path = home.peers_path();
-            file::replace(&path, after.as_bytes()).map_err(Error::disk("replace", &path))?;
+            file::replace_text(&path, &after, MAX_LEN).map_err(Error::disk("replace", &path))?;
         }
         Ok(result)
     }
