@@ -138,6 +138,29 @@ fn a_typed_passphrase_is_not_shown() {
 }
 
 #[test]
+fn a_passphrase_that_is_given_up_leaves_the_terminal_as_it_was() {
+    let home = Home::new("alice");
+    home.key();
+    let identity = fs::read(home.path("identity")).unwrap();
+    let dir = home.path("").to_str().unwrap().to_owned();
+    for keys in [&["C-c"][..], &["h", "C-c"], &["C-z", "h", "Enter"], &["C-\\", "Enter"]] {
+        let Some(terminal) = Terminal::open(200) else { return };
+        let mode = |when: &str| {
+            terminal.type_line(&format!("echo {when}:$?:$(stty -g)"));
+            let screen = terminal.wait_for(&format!("\n{when}:"));
+            screen.lines().find_map(|line| line.strip_prefix(when).map(str::to_owned)).unwrap()
+        };
+        let before = mode("before");
+        terminal.type_line(&format!("'{EGOAT}' --home '{dir}' id --passphrase"));
+        terminal.wait_for("egoat: new passphrase (empty for none):");
+        terminal.tmux(&[&["send-keys"], keys].concat()).unwrap();
+        // It reads no further: this is for the shell.
+        assert_eq!(mode("after"), before.replacen(":0:", ":130:", 1), "{keys:?}");
+    }
+    assert_eq!(fs::read(home.path("identity")).unwrap(), identity);
+}
+
+#[test]
 fn a_home_that_cannot_be_made_is_a_disk_error() {
     let mut command = Command::new(EGOAT);
     command.args(["--home", "/dev/null/home", "id"]);

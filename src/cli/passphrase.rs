@@ -10,6 +10,10 @@ use crate::error::{Error, Result, reason};
 
 /// Longest passphrase in bytes.
 const MAX_LEN: usize = 1024;
+/// No echo, and Ctrl-C ends a line rather than this process, which could not put the echo back then.
+const SILENT: [&str; 4] = ["-echo", "-isig", "eol", "^C"];
+/// Ctrl-C, Ctrl-Z and Ctrl-\: none is meant to be part of a passphrase.
+const GIVEN_UP: [char; 3] = ['\x03', '\x1a', '\x1c'];
 
 /// Where passphrases come from.
 pub enum Source {
@@ -46,17 +50,18 @@ impl Source {
 
     fn ask(&self, question: &str) -> Result<String> {
         match self {
-            Source::Descriptor(file) => read_line(file),
+            Source::Descriptor(file) => read_line(file, b""),
             Source::Terminal => from_terminal(question),
         }
     }
 }
 
-/// One line, byte by byte: what is behind it belongs to the next question.
-fn read_line(mut from: impl Read) -> Result<String> {
+/// One line, byte by byte: what is behind it belongs to the next question. One of `ends` ends it as well, and
+/// stands in it.
+fn read_line(mut from: impl Read, ends: &[u8]) -> Result<String> {
     let mut line = Vec::new();
     let mut byte = [0];
-    while line.len() <= MAX_LEN {
+    while line.len() <= MAX_LEN && !line.last().is_some_and(|last| ends.contains(last)) {
         match from.read(&mut byte) {
             Ok(0) => break,
             Ok(_) if byte[0] == b'\n' => break,
@@ -74,21 +79,32 @@ fn read_line(mut from: impl Read) -> Result<String> {
 }
 
 /// Echo is off until this is dropped.
-struct Silence<'a>(&'a File);
+struct Silence<'a> {
+    terminal: &'a File,
+    saved: String,
+}
 
 impl Silence<'_> {
-    fn stty(&self, setting: &str) -> bool {
-        let Ok(terminal) = self.0.try_clone() else { return false };
-        let ran = Command::new("stty").arg(setting).stdin(terminal).stderr(Stdio::null()).status();
-        ran.is_ok_and(|status| status.success())
+    fn begin(terminal: &File) -> Option<Silence<'_>> {
+        let saved = stty(terminal, &["-g"])?;
+        let silence = Silence { terminal, saved };
+        stty(terminal, &SILENT)?;
+        Some(silence)
     }
 }
 
 impl Drop for Silence<'_> {
     fn drop(&mut self) {
-        self.stty("echo");
-        let _ = (&mut &*self.0).write_all(b"\n");
+        let _ = stty(self.terminal, &[&self.saved]);
+        let _ = (&mut &*self.terminal).write_all(b"\n");
     }
+}
+
+/// What stty(1) printed; `None` if it failed.
+fn stty(terminal: &File, arguments: &[&str]) -> Option<String> {
+    let terminal = terminal.try_clone().ok()?;
+    let ran = Command::new("stty").args(arguments).stdin(terminal).stderr(Stdio::null()).output().ok()?;
+    ran.status.success().then(|| String::from_utf8_lossy(&ran.stdout).trim().to_owned())
 }
 
 fn from_terminal(question: &str) -> Result<String> {
@@ -98,10 +114,17 @@ fn from_terminal(question: &str) -> Result<String> {
     };
     let terminal = File::options().read(true).write(true).open("/dev/tty").map_err(|_| none())?;
     // Before the question: what is typed the moment it appears must not show.
-    let silence = Silence(&terminal);
-    if !silence.stty("-echo") {
-        return Err(Error::failed("cannot turn the terminal's echo off, so no passphrase is asked for"));
-    }
+    let silence = Silence::begin(&terminal)
+        .ok_or_else(|| Error::failed("cannot turn the terminal's echo off, so no passphrase is asked for"))?;
     (&mut &terminal).write_all(format!("egoat: {question} ").as_bytes()).map_err(|_| none())?;
-    read_line(&terminal)
+    let line = read_line(&terminal, b"\x03")?;
+    drop(silence);
+    if line.contains(GIVEN_UP) { Err(interrupt()) } else { Ok(line) }
+}
+
+/// Ends the job as the terminal does for Ctrl-C, so that a loop of the shell around it ends as well. The error is for where
+/// that is ignored.
+fn interrupt() -> Error {
+    let _ = Command::new("sh").args(["-c", "kill -INT 0"]).stdin(Stdio::null()).status();
+    Error::failed("no passphrase was given")
 }
