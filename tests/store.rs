@@ -687,6 +687,22 @@ fn no_lock_is_kept_on_an_outbox_that_started_afresh() {
     assert_eq!(waiting(&mut pending).pop(), Some((next, b"two".to_vec())));
 }
 
+#[test]
+fn no_lock_is_kept_on_an_outbox_that_cannot_be_opened_again() {
+    let dir = directory();
+    let path = dir.path().join("a.log");
+    let mut writer = outbox(&path);
+    let old = fs::File::open(&path).unwrap();
+    fs::remove_file(&path).unwrap();
+    fs::create_dir(&path).unwrap();
+    assert!(writer.queue(&[Draft::new(b"lost")]).is_err());
+    assert!(old.try_lock().is_ok());
+    old.unlock().unwrap();
+    fs::remove_dir(&path).unwrap();
+    queue(&mut writer, b"one");
+    assert!(outbox(&path).has_pending().unwrap());
+}
+
 /// Writers that wait for the lock of a log get it when it has lost its name already.
 #[test]
 fn nothing_queued_is_lost_while_the_outbox_starts_afresh() {

@@ -89,9 +89,10 @@ impl Log {
                 Ok(true) => break,
                 // It was started afresh or moved away while we waited for the lock.
                 _ => {
-                    let new = open_for_append(&self.id)?;
-                    // A reader of news may keep the old file open, and others wait for its lock.
-                    let _ = std::mem::replace(&mut self.file, new).unlock();
+                    // A reader of news may keep the old file open, or there is no new one to be had; others wait for its
+                    // lock.
+                    let _ = self.file.unlock();
+                    self.file = open_for_append(&self.id)?;
                     self.tail = EMPTY;
                 }
             }
