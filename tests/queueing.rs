@@ -102,6 +102,27 @@ fn path(home: &Home, name: &str) -> String {
 }
 
 #[test]
+#[cfg(target_os = "linux")]
+fn a_node_keeps_nothing_of_who_is_no_peer_any_more() {
+    let (pair, mut bob_node) = Pair::here(&[]);
+    let alice = &pair.alice;
+    let mut node = serve(alice);
+    node.wait_for("connected with bob");
+    bob_node.kill9();
+    node.wait_for("disconnected from bob");
+    queue(alice, &[&alice.file("file", "content")]);
+    let (fds, key) = (format!("/proc/{}/fd", node.child.id()), pair.bob.key());
+    let is_open = || {
+        let mut open = fs::read_dir(&fds).unwrap().filter_map(|fd| fs::read_link(fd.unwrap().path()).ok());
+        open.any(|path| path.to_string_lossy().ends_with(&format!("{key}.files.log")))
+    };
+    let is_noted = || fs::read_to_string(alice.path("presence")).unwrap().contains(&key);
+    poll_until("the log to be open", || (is_open() && is_noted()).then_some(()));
+    alice.run(&["peers", "remove", "bob"]);
+    poll_until("the log to be closed", || (!is_open() && !is_noted()).then_some(()));
+}
+
+#[test]
 fn what_is_queued_goes_out_when_the_peer_comes() {
     let pair = Pair::away();
     let (alice, bob) = (&pair.alice, &pair.bob);

@@ -212,6 +212,7 @@ fn supervise(shared: &Arc<Shared>) {
         }
         let again = std::mem::take(&mut *shared.undialled());
         shared.start_dialling(again);
+        followed.forget_others(&shared.roster);
         for contact in shared.roster.all() {
             followed.look_at(shared, &contact);
         }
@@ -242,6 +243,13 @@ struct Followed {
 }
 
 impl Followed {
+    /// Forgets those who are no contacts any more; the logs that were read for them are closed.
+    fn forget_others(&mut self, roster: &Roster) {
+        self.lengths.retain(|key, _| roster.get(key).is_some());
+        self.files.retain(|key, _| roster.get(key).is_some());
+        self.blocked.retain(|key| roster.get(key).is_some());
+    }
+
     /// Wakes who sends to a contact when there is something to send or to try again.
     fn look_at(&mut self, shared: &Arc<Shared>, contact: &Arc<Contact>) {
         let (home, key) = (shared.own.home(), contact.key());
@@ -274,7 +282,9 @@ impl Followed {
 
 /// Tells front-ends who is here, when that has changed.
 fn note_presence(shared: &Shared, present: &mut HashMap<PublicKey, Presence>) {
-    let mut has_changed = false;
+    let known = present.len();
+    present.retain(|key, _| shared.roster.get(key).is_some());
+    let mut has_changed = present.len() != known;
     for contact in shared.roster.all() {
         let Some(now) = contact.presence() else { continue };
         let before = present.insert(contact.key(), now);
