@@ -384,6 +384,18 @@ fn a_file_that_is_something_else_is_left_alone() {
     assert!(fs::symlink_metadata(&path).unwrap().is_symlink());
     assert_ne!(fs::read_to_string(&real).unwrap(), good);
     assert_eq!(fs::read_to_string(&victim).unwrap(), "mine");
+    // Also one that leads to what is not there yet, by way of another.
+    fs::remove_file(&path).unwrap();
+    symlink("second", &path).unwrap();
+    symlink(reading.home.path("new.cursor"), reading.home.path("second")).unwrap();
+    assert_eq!(reading.log(&["--limit", "1"]), ["b2"]);
+    assert!(fs::symlink_metadata(&path).unwrap().is_symlink());
+    assert!(fs::symlink_metadata(reading.home.path("new.cursor")).unwrap().is_file());
+    assert_eq!(reading.log(&[]), [""; 0]);
+    // One that leads to itself leads nowhere.
+    fs::remove_file(&path).unwrap();
+    symlink("my.cursor", &path).unwrap();
+    reading.home.fails(&["log", "--cursor", &reading.cursor()], 74);
     // Where nothing can be written, it is said.
     let error = reading.home.fails(&["log", "--cursor", "/nowhere/cursor"], 74);
     assert!(error.contains("cannot write /nowhere/cursor"), "{error}");

@@ -22,6 +22,8 @@ use crate::text;
 const FIRST_LINE: &str = "E-Goat cursor 1";
 /// Most bytes that are read: some 90 for each peer.
 const MAX_LEN: u64 = 4 << 20;
+/// Symbolic links from one to the next that are followed, as Linux does.
+const MOST_LINKS: usize = 40;
 
 /// A position in each history.
 pub struct Cursor {
@@ -36,7 +38,7 @@ impl Cursor {
     /// Reads the file. One that is not there yet is made when it is saved; one that is something else is an error.
     pub fn open(path: &Path) -> Result<Cursor> {
         // A symbolic link stays, and leads to the file that is replaced.
-        let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+        let path = end_of_links(path);
         let other = || Error::Usage {
             what: format!("{} is there, and is no cursor", text::clean_line(&path.to_string_lossy())),
             hint: Some("nothing was changed; name a file that is not there yet, and it is made".into()),
@@ -83,6 +85,16 @@ impl Cursor {
         self.is_saved = true;
         Ok(())
     }
+}
+
+/// Where a name leads, also when nothing is there yet.
+fn end_of_links(path: &Path) -> PathBuf {
+    let mut path = path.to_owned();
+    for _ in 0..MOST_LINKS {
+        let Ok(target) = fs::read_link(&path) else { break };
+        path = file::parent(&path).join(target);
+    }
+    path
 }
 
 /// What stands behind the first line's words.
