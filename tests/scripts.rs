@@ -99,6 +99,31 @@ fn failures_say_nothing_on_stdout_and_have_their_status() {
     }
 }
 
+/// It is stdin or stdout for some commands; for the others, a word like any.
+#[test]
+fn a_lone_dash_is_a_word() {
+    let (alice, bob) = (Home::new("alice"), Home::new("bob"));
+    let node = bob.serve();
+    pair(&bob, &alice);
+    alice.run(&["say", "bob", "x", "-", "y"]);
+    alice.run(&["say", "bob", "-"]);
+    alice.run(&["say", "--id", "-", "bob", "-", "--wait", "30s"]);
+    assert_eq!(bob.received(), ["x - y", "-", "-"]);
+    assert_eq!(alice.run(&["log", "--grep", "-"]).lines().count(), 3);
+    assert!(alice.run(&["--json", "log"]).lines().all(|line| !line.contains("u0000")));
+    drop(node);
+    for args in [&["peers", "show", "-"][..], &["peers", "rename", "-", "x"], &["log", "-"]] {
+        assert!(alice.fails(args, 2).contains("is called -\n"), "{args:?}");
+    }
+    assert!(alice.fails(&["peers", "rename", "bob", "-"], 2).contains("- is no name"));
+    assert!(alice.fails(&["fetch", "-"], 2).contains("unrecognized argument: -\n"));
+    assert!(alice.fails(&["say", "bob", "-", "--wait"], 2).contains("no value provided for option '--wait'"));
+    let mut command = Command::new(EGOAT);
+    command.args(["--home", "-", "id"]).current_dir(alice.path(""));
+    finish(command, b"", 0);
+    assert!(alice.path("-").join("identity").is_file());
+}
+
 #[test]
 fn a_home_that_cannot_be_is_a_disk_error() {
     let home = Home::new("alice");

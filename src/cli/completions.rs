@@ -3,7 +3,7 @@
 
 use crate::cli::args;
 use crate::cli::grammar::Place;
-use crate::cli::{DASH, output};
+use crate::cli::output;
 use crate::error::{Error, Result};
 use crate::store::home::{Home, user_home};
 use crate::store::peers::Peers;
@@ -21,7 +21,7 @@ const OF_THE_SHELL: [(&str, &str); 3] = [("file", ":files"), ("dir", ":dirs"), (
 pub fn run(args: &args::Completions) -> Result<()> {
     let script = SCRIPTS.iter().find(|(shell, _)| *shell == args.shell);
     let (_, script) = script.ok_or_else(|| Error::usage("there are completions for bash, zsh and fish"))?;
-    let words: Vec<&str> = args.words.iter().map(|word| if word == DASH { "-" } else { word }).collect();
+    let words: Vec<&str> = args.words.iter().map(String::as_str).collect();
     let Some((last, before)) = words.split_last() else { return output::print(script.trim_end()) };
     for (word, about) in candidates(last, before) {
         // One line each, without what a shell's own syntax of such lists would have to quote.

@@ -105,7 +105,9 @@ pub struct Place<'a> {
     given: Vec<String>,
     /// The name of the value that must come next.
     value: Option<String>,
-    arguments: usize,
+    /// All words but the arguments.
+    others: Vec<&'a str>,
+    arguments: Vec<&'a str>,
     options_ended: bool,
 }
 
@@ -120,23 +122,41 @@ impl<'a> Place<'a> {
             astray: None,
             given: Vec::new(),
             value: None,
-            arguments: 0,
+            others: Vec::new(),
+            arguments: Vec::new(),
             options_ended: false,
         };
         words.iter().for_each(|word| place.pass(word));
         place
     }
 
+    /// The same words with the arguments last, behind `--`: argh takes a lone `-` for an option elsewhere.
+    pub fn sorted(&self) -> Vec<&'a str> {
+        if self.arguments.is_empty() || self.value.is_some() {
+            // Without its value an option is an error, and `--` is none.
+            return self.others.clone();
+        }
+        [&self.others[..], &["--"], &self.arguments].concat()
+    }
+
     fn pass(&mut self, word: &'a str) {
         if self.value.take().is_some() {
+            self.others.push(word);
             if self.given.last().is_some_and(|option| option == "--home") {
                 self.home = Some(word);
             }
-        } else if self.options_ended || !word.starts_with('-') {
+        } else if self.options_ended || !word.starts_with('-') || word == "-" {
             self.pass_word(word);
         } else if word == "--" {
             self.options_ended = true;
-        } else if word == "-h" || word == "--help" {
+        } else {
+            self.others.push(word);
+            self.pass_option(word);
+        }
+    }
+
+    fn pass_option(&mut self, word: &'a str) {
+        if word == "-h" || word == "--help" {
             self.is_help = true;
         } else if let Some(option) = self.level.option(word) {
             self.given.push(option.name.clone());
@@ -148,15 +168,20 @@ impl<'a> Place<'a> {
 
     fn pass_word(&mut self, word: &'a str) {
         if self.path.is_empty() && word == HELP {
+            self.others.push(word);
             self.is_help = true;
         } else if self.level.commands.iter().any(|command| command.name == word) {
+            self.others.push(word);
             self.path.push(word);
             self.level = Level::of(&self.path);
             self.given.clear();
-        } else if self.level.argument(self.arguments).is_none() {
+            // Each command has its own.
+            self.options_ended = false;
+        } else if self.level.argument(self.arguments.len()).is_none() {
+            self.others.push(word);
             self.astray.get_or_insert(word);
         } else {
-            self.arguments += 1;
+            self.arguments.push(word);
         }
     }
 
@@ -164,7 +189,10 @@ impl<'a> Place<'a> {
     pub fn next(&self) -> Option<(&str, &str)> {
         match (&self.value, self.given.last()) {
             (Some(value), Some(option)) => Some((value, &self.level.option(option)?.about)),
-            _ => self.level.argument(self.arguments).map(|entry| (entry.name.as_str(), entry.about.as_str())),
+            _ => self
+                .level
+                .argument(self.arguments.len())
+                .map(|entry| (entry.name.as_str(), entry.about.as_str())),
         }
     }
 

@@ -36,9 +36,8 @@ use crate::store::home::{Home, Own};
 use crate::text;
 use crate::wire::proxy::{BadProxy, Proxy};
 
-/// Stands for a lone `-` while argh parses: it takes everything that starts with a dash for an option. No argument of a
-/// process can hold a NUL, so nothing else is ever this.
-const DASH: &str = "\0-";
+/// Stdin or stdout, in the place of a file or a link.
+const DASH: &str = "-";
 
 /// Parses the arguments and runs the command.
 pub fn main() -> ExitCode {
@@ -68,7 +67,7 @@ fn parse() -> Result<Option<Egoat>> {
                 text::clean_line(&bad.to_string_lossy())
             ))
         })?;
-        arguments.push(if argument == "-" { DASH.to_owned() } else { argument });
+        arguments.push(argument);
     }
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     // argh knows no `egoat help say`, and takes `egoat -h say` for something else.
@@ -79,7 +78,7 @@ fn parse() -> Result<Option<Egoat>> {
             Some(word) => Err(usage(&format!("unrecognized argument: {word}"))),
         };
     }
-    match Egoat::from_args(&["egoat"], &arguments) {
+    match Egoat::from_args(&["egoat"], &place.sorted()) {
         Ok(line) if line.version => {
             output::print(concat!("egoat ", env!("CARGO_PKG_VERSION"))).map(|()| None)
         }
@@ -90,7 +89,7 @@ fn parse() -> Result<Option<Egoat>> {
 
 fn usage(what: &str) -> Error {
     Error::Usage {
-        what: lower_first(&words(&what.replace(DASH, "-"))),
+        what: lower_first(&words(what)),
         hint: Some("`egoat --help` lists the commands, `egoat COMMAND --help` the options of one".into()),
     }
 }
