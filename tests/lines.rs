@@ -133,6 +133,29 @@ fn a_changed_key_ends_it() {
     assert_eq!(say.end().0, Some(77));
 }
 
+/// What cannot be delivered must not be waited for.
+#[test]
+fn a_changed_key_ends_it_while_it_waits_for_room() {
+    let homes = ["alice", "bob", "carol"].map(|name| Home::new_in(&common::route::fast_dir(), name));
+    let [alice, bob, carol] = &homes;
+    let bob_node = bob.serve();
+    pair(bob, alice);
+    let addr = bob_node.addr.clone();
+    drop(bob_node);
+    let mut say = start(alice);
+    let mut stdin = say.child.stdin.take().unwrap();
+    let outbox = alice.path("outbox").join(format!("{}.log", bob.key()));
+    thread::spawn(move || {
+        let line = [&[b'x'; (1 << 20) - 1][..], b"\n"].concat();
+        // Until nobody reads any more; stdin stays open as long.
+        while stdin.write_all(&line).is_ok() {}
+    });
+    let length = || std::fs::metadata(&outbox).map_or(0, |data| data.len());
+    poll_until("64 MiB to wait", || (length() > 64 << 20).then_some(()));
+    let _node = carol.serve_again_at(&addr);
+    assert_eq!(say.end().0, Some(77));
+}
+
 #[test]
 fn lines_come_from_stdin_alone() {
     let (alice, _alice_node, _bob, _bob_node) = paired();

@@ -75,16 +75,20 @@ fn read_all(outbox: &mut Outbox, args: &Say, progress: &Progress, bell: &SyncSen
             let number = outbox.queue(&drafts)?;
             waiting.push_back((number, drafts.iter().map(|draft| draft.text.len()).sum()));
             progress.queued.store(number, SeqCst);
-            // One that has not heard the ring before will see this number too; one that is gone has failed.
-            if matches!(bell.try_send(()), Err(TrySendError::Disconnected(()))) {
+            if !is_heard(bell) {
                 return Ok(());
             }
         }
-        if is_end {
+        if is_end || !wait_for_room(outbox, &mut waiting, bell)? {
             return Ok(());
         }
-        wait_for_room(outbox, &mut waiting)?;
     }
+}
+
+/// Rings for the deliverer. One that has not heard the ring before will look for all that is queued, too; one that is gone
+/// has failed.
+fn is_heard(bell: &SyncSender<()>) -> bool {
+    !matches!(bell.try_send(()), Err(TrySendError::Disconnected(())))
 }
 
 /// The whole lines of `bytes`, behind what `line` has of one; what is left of the last stays there, unless this is the
@@ -115,7 +119,12 @@ fn split(line: &mut Vec<u8>, bytes: &[u8], is_end: bool, expires: u64) -> Vec<Dr
     drafts
 }
 
-fn wait_for_room(outbox: &mut Outbox, waiting: &mut VecDeque<(u64, usize)>) -> Result<()> {
+/// Waits until less is waiting; says whether it is any use to read on.
+fn wait_for_room(
+    outbox: &mut Outbox,
+    waiting: &mut VecDeque<(u64, usize)>,
+    bell: &SyncSender<()>,
+) -> Result<bool> {
     loop {
         while let Some((number, _)) = waiting.front()
             && outbox.is_settled(*number)?
@@ -123,7 +132,10 @@ fn wait_for_room(outbox: &mut Outbox, waiting: &mut VecDeque<(u64, usize)>) -> R
             waiting.pop_front();
         }
         if waiting.iter().map(|(_, bytes)| bytes).sum::<usize>() <= MOST {
-            return Ok(());
+            return Ok(true);
+        }
+        if !is_heard(bell) {
+            return Ok(false);
         }
         thread::sleep(LOOK);
     }
