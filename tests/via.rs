@@ -5,7 +5,8 @@
 mod common;
 
 use common::sshd::{HOST, Sshd};
-use common::{EGOAT, Home, json_text};
+use common::{EGOAT, Home, by, finish, json_text};
+use std::fs;
 use std::net::TcpListener;
 
 /// The command that a login would be: egoat on another home.
@@ -88,4 +89,21 @@ fn greetings_are_passed_over_and_anything_else_is_an_error() {
     alice.fails(&["join", "--via", " "], 2);
     alice.fails(&["join", "--via", &greeting, "-"], 2);
     assert!(alice.run(&["join", "--via", &greeting]).contains("paired with bob"));
+}
+
+#[test]
+fn no_secret_reaches_the_command() {
+    let (alice, bob) = (Home::new("alice"), Home::new("bob"));
+    let _node = bob.serve();
+    let secret = alice.file("secret", "correct horse\n");
+    let (env, fds) = (alice.path("env"), alice.path("fds"));
+    let body =
+        format!("env >{}; ls -l /proc/self/fd >{}; exec {} \"$@\"", env.display(), fds.display(), on(&bob));
+    let spy = alice.script("spy", &body);
+    let shell = format!("exec 3<'{secret}'; export EGOAT_PASSPHRASE_FD=3; exec \"$@\"");
+    let command = by(&["sh", "-c", &shell, "sh"], &alice.cmd(&["join", "--via", &spy]));
+    assert!(finish(command, b"", 0).0.contains("paired with bob"));
+    let [env, fds] = [env, fds].map(|path| fs::read_to_string(path).unwrap());
+    assert!(env.contains("PATH=") && !env.contains("PASSPHRASE"), "{env}");
+    assert!(!fds.contains("secret"), "{fds}");
 }

@@ -129,6 +129,7 @@ impl Actor {
             .args(arguments)
             .stdin(Stdio::null())
             .env_remove("EGOAT_DOWNLOADS")
+            .env_remove("EGOAT_PASSPHRASE_FD")
             .env_remove("EGOAT_PROXY");
         Ok(command)
     }

@@ -2,13 +2,12 @@
 //! `ssh host egoat`; it prints a link, or is given one. What pairs is the usual handshake between the two nodes, whichever
 //! can dial the other; the login only carries the link, in place of a person who reads it aloud.
 
-use std::process::Command;
 use std::time::Duration;
 
 use crate::cli::id;
 use crate::error::{Error, Result, reason};
 use crate::node::pairing;
-use crate::store::external::{self, Ended};
+use crate::store::external::{self, Ended, Starter};
 use crate::store::home::Own;
 use crate::store::peers::{Peer, Peers};
 use crate::store::{invites, node_lock};
@@ -67,7 +66,7 @@ impl There<'_> {
     fn run(&self, arguments: &[&str], input: &str) -> Result<String> {
         let mut words = self.0.split_whitespace();
         let program = words.next().ok_or_else(|| Error::usage("--via names no command"))?;
-        let mut command = Command::new(program);
+        let mut command = Starter::new()?.command(program);
         command.args(words).args(arguments);
         let ended = external::run_within(PATIENCE, &mut command, input);
         let Ended { printed, status } = ended.map_err(|cause| self.failed(reason(&cause)))?;

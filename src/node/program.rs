@@ -11,15 +11,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::error::{Error, Result, reason};
-use crate::store::external;
+use crate::store::external::{self, SHELL, Starter};
 use crate::text;
 
-/// The number of the descriptor that passphrases come from is in here. Neither is a program's business.
-const SECRET: &str = "EGOAT_PASSPHRASE_FD";
-/// For what std cannot do. It never sees what a peer wrote.
-const SHELL: &str = "/bin/sh";
-/// A shell reads one digit as a descriptor, and more as something else.
-const MOST_SECRET: u32 = 9;
 /// As much can be written to a pipe before anybody reads (POSIX promises no number; every system has a page).
 const AT_ONCE: usize = 4096;
 /// Threads that write to programs which have gone and left their input to others.
@@ -31,7 +25,7 @@ pub struct Program {
     limit: Duration,
     /// What it prints goes to our standard error, rather than nowhere.
     is_heard: bool,
-    secret: Option<u32>,
+    starter: Starter,
     /// As many references as there are threads that write, and one.
     writers: Arc<()>,
 }
@@ -61,13 +55,8 @@ impl Program {
                 hint: Some("it is one path, without arguments; what takes some goes into a script".into()),
             });
         }
-        let secret = std::env::var(SECRET).ok().and_then(|number| number.parse().ok());
-        if secret.is_some_and(|number| number > MOST_SECRET) {
-            return Err(Error::usage(format!(
-                "{SECRET} is to be at most {MOST_SECRET} where programs are run, so that they do not get it"
-            )));
-        }
-        Ok(Program { path: path.into(), limit, is_heard, secret, writers: Arc::default() })
+        let starter = Starter::new()?;
+        Ok(Program { path: path.into(), limit, is_heard, starter, writers: Arc::default() })
     }
 
     /// Runs it and waits for its end: with these variables, or without them, and with this on its standard input.
@@ -88,7 +77,9 @@ impl Program {
             // Before it is started: should we be killed, it has all of it or does not run.
             writer.write_all(&input)?;
         }
-        let mut command = self.command();
+        let mut command = self.starter.command(&self.path);
+        #[cfg(unix)]
+        std::os::unix::process::CommandExt::process_group(&mut command, 0);
         for (name, value) in variables {
             match value {
                 Some(value) => command.env(name, value),
@@ -108,22 +99,6 @@ impl Program {
             self.write(writer, input);
         }
         Ok(child)
-    }
-
-    fn command(&self) -> Command {
-        let mut command = match self.secret {
-            // Std cannot keep an open descriptor from a child; this line of shell does.
-            Some(number @ 3..) => {
-                let mut shell = Command::new(SHELL);
-                shell.args(["-c", &format!("exec \"$0\" {number}<&-"), &self.path]);
-                shell
-            }
-            _ => Command::new(&self.path),
-        };
-        command.env_remove(SECRET);
-        #[cfg(unix)]
-        std::os::unix::process::CommandExt::process_group(&mut command, 0);
-        command
     }
 
     /// In a thread of its own, since the program may never read, which is no error. It ends with the last who could.

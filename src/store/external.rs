@@ -7,11 +7,52 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::error::{Error, Result};
+
+/// The number of the descriptor that passphrases come from is in here. Neither is another program's business.
+const SECRET: &str = "EGOAT_PASSPHRASE_FD";
+/// For what std cannot do. It never sees what a peer wrote.
+pub const SHELL: &str = "/bin/sh";
+/// A shell reads one digit as a descriptor, and more as something else.
+const MOST_SECRET: u32 = 9;
 /// The bytes of an answer that are read.
 const MAX_ANSWER: u64 = 64 << 10;
 /// Whether a program has ended is looked at after this long, and less and less often.
 const FIRST_LOOK: Duration = Duration::from_micros(250);
 const LAST_LOOK: Duration = Duration::from_millis(50);
+
+/// How to start programs so that none gets our passphrases.
+pub struct Starter {
+    secret: Option<u32>,
+}
+
+impl Starter {
+    /// As our environment is. A descriptor that cannot be kept from them is an error now.
+    pub fn new() -> Result<Starter> {
+        let secret = std::env::var(SECRET).ok().and_then(|number| number.parse().ok());
+        if secret.is_some_and(|number| number > MOST_SECRET) {
+            return Err(Error::usage(format!(
+                "{SECRET} is to be at most {MOST_SECRET} where programs are run, so that they do not get it"
+            )));
+        }
+        Ok(Starter { secret })
+    }
+
+    /// A command that runs the program; arguments can be added.
+    pub fn command(&self, program: &str) -> Command {
+        let mut command = match self.secret {
+            // Std cannot keep an open descriptor from a child; this line of shell does.
+            Some(number @ 3..) => {
+                let mut shell = Command::new(SHELL);
+                shell.args(["-c", &format!("exec \"$0\" \"$@\" {number}<&-"), program]);
+                shell
+            }
+            _ => Command::new(program),
+        };
+        command.env_remove(SECRET);
+        command
+    }
+}
 
 /// What a program printed on standard output, and how it ended.
 pub struct Ended {
