@@ -345,6 +345,26 @@ fn waiting_for_what_is_dropped_fails() {
     }
 }
 
+/// There is nothing left to dial for, so the peer need not come first.
+#[test]
+fn waiting_for_what_is_cancelled_ends_at_once() {
+    for with_node in [false, true] {
+        let (alice, _bob, mut bob_node) = one_way();
+        bob_node.kill9();
+        let _alice_node = with_node.then(|| alice.serve());
+        let mut others = Process::start(alice.cmd(&["say", "--wait", "24h", "bob", "other"]));
+        let mut process = Process::start(alice.cmd(&["say", "--wait", "24h", "bob", "cancelled"]));
+        let id = poll_until("it to be queued", || ids(&alice).get("cancelled").cloned());
+        let other = poll_until("the other to be queued", || ids(&alice).get("other").cloned());
+        for (id, process) in [(other, &mut others), (id, &mut process)] {
+            assert!(process.is_running());
+            alice.run(&["outbox", "cancel", &id]);
+            let (code, _, said) = process.end();
+            assert!(code == Some(1) && said.contains("the message was cancelled"), "{code:?} {said}");
+        }
+    }
+}
+
 /// More than a megabyte waited, so that the outbox starts afresh and forgets what it dropped.
 #[test]
 fn waiting_for_what_is_dropped_fails_when_the_outbox_starts_afresh() {

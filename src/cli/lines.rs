@@ -56,7 +56,7 @@ pub fn run(own: &Own, out: Output, args: &Say, peer: &Peer, wait: Option<Duratio
     if number == 0 {
         return Err(Error::usage("there is nothing to say"));
     }
-    let outcome = delivery::deliver(own, peer, &mut outbox, number, wait)?;
+    let outcome = delivery::deliver_up_to(own, peer, &mut outbox, number, wait)?;
     report(out, peer, number, outcome, wait.is_some())
 }
 
@@ -146,7 +146,7 @@ fn deliver_all(own: &Own, peer: &Peer, progress: &Progress, rings: &Receiver<()>
     let mut outbox = own.outbox(&peer.key)?;
     while rings.recv().is_ok() {
         while !progress.is_over.load(SeqCst) && !outbox.is_settled(progress.queued.load(SeqCst))? {
-            delivery::deliver(own, peer, &mut outbox, progress.queued.load(SeqCst), Some(TRY))?;
+            delivery::deliver_up_to(own, peer, &mut outbox, progress.queued.load(SeqCst), Some(TRY))?;
         }
     }
     Ok(())

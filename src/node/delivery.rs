@@ -40,7 +40,7 @@ pub enum Outcome {
     Dropped,
 }
 
-/// Sees the message `number` to the peer. Waits as long as `wait`, or makes one try.
+/// Sees the message `number` to the peer, unless it is dropped. Waits as long as `wait`, or makes one try.
 pub fn deliver(
     own: &Own,
     peer: &Peer,
@@ -48,11 +48,40 @@ pub fn deliver(
     number: u64,
     wait: Option<Duration>,
 ) -> Result<Outcome> {
+    let mut seen = 0;
+    deliver_until(own, peer, outbox, number, wait, |outbox| {
+        let dropped = outbox.count_dropped()?;
+        // To find out which takes a look at the whole file.
+        let is_dropped = dropped != seen && outbox.is_dropped(number)? == Some(true);
+        seen = dropped;
+        Ok(is_dropped || outbox.is_settled(number)?)
+    })
+}
+
+/// The same with all messages before it, which are to arrive even if it is dropped.
+pub fn deliver_up_to(
+    own: &Own,
+    peer: &Peer,
+    outbox: &mut Outbox,
+    number: u64,
+    wait: Option<Duration>,
+) -> Result<Outcome> {
+    deliver_until(own, peer, outbox, number, wait, |outbox| outbox.is_settled(number))
+}
+
+fn deliver_until(
+    own: &Own,
+    peer: &Peer,
+    outbox: &mut Outbox,
+    number: u64,
+    wait: Option<Duration>,
+    mut is_done: impl FnMut(&mut Outbox) -> Result<bool>,
+) -> Result<Outcome> {
     let bell = Bell::new(own.home())?;
     let started = Instant::now();
     let deadline = wait.map_or_else(|| one_try(own), Deadline::after);
     let mut why = "it was not reached yet".to_owned();
-    while !outbox.is_settled(number)? {
+    while !is_done(outbox)? {
         let Some(left) = deadline.remaining() else {
             return unless_dropped(own, peer, outbox, number, Outcome::Queued(why));
         };

@@ -262,6 +262,12 @@ impl Outbox {
         Ok(Some(false))
     }
 
+    /// How many messages of this file were taken out. While there are no more, [`Outbox::is_dropped`] says the same.
+    pub fn count_dropped(&mut self) -> Result<u32> {
+        self.log.refresh()?;
+        Ok(Numbers::of(&self.log).dropped)
+    }
+
     /// Whether something waits, as far as the log says now; what is dropped may count until the next contact.
     pub fn has_pending(&mut self) -> Result<bool> {
         self.log.refresh()?;
