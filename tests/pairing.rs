@@ -87,6 +87,23 @@ fn both_sides_choose_what_to_call_the_other() {
 }
 
 #[test]
+fn whom_to_join_is_renamed_if_it_is_saved_already() {
+    let (alice, bob, carol) = (Home::new("alice"), Home::new("bob"), Home::new("carol"));
+    let _node = alice.serve();
+    pair(&alice, &bob);
+    let join = |name: &str| bob.ends_with(&["join", "--as", name, &invite(&alice, &[])], b"", 0);
+    let (said, notes) = join("alicia");
+    assert!(said.starts_with("paired with alicia, ") && notes.is_empty(), "{said} {notes}");
+    assert!(bob.run(&["peers"]).starts_with("alicia "));
+    bob.run(&["peers", "add", "carol", &carol.key()]);
+    let (said, notes) = join("carol");
+    assert!(said.starts_with("paired with alicia, "), "{said}");
+    assert!(notes.contains("another peer is called carol already, so this one is called alicia"), "{notes}");
+    assert!(bob.run(&["peers", "show", "carol"]).contains(&carol.key()));
+    assert!(join("alicia").1.is_empty());
+}
+
+#[test]
 fn two_peers_of_one_name_are_told_apart() {
     let (alice, bob, other) = (Home::new("alice"), Home::new("bob"), Home::new("bob"));
     let _node = alice.serve();

@@ -7,9 +7,10 @@ use crate::cli::args::{Invite, Join};
 use crate::cli::output::{self, Output};
 use crate::cli::{DASH, id, via, who};
 use crate::error::{Error, Result};
+use crate::node::doorbell::Bell;
 use crate::node::pairing;
 use crate::store::home::Own;
-use crate::store::peers::Peer;
+use crate::store::peers::{Peer, Peers};
 use crate::store::{invites, node_lock};
 use crate::text::{self, json::Object};
 use crate::wire::address::Address;
@@ -47,7 +48,7 @@ pub fn join(own: &Own, out: Output, args: &Join) -> Result<()> {
         if args.link.is_some() {
             return Err(Error::usage("either a link or --via"));
         }
-        let peer = via::pair(own, command, name)?;
+        let peer = call(own, out, via::pair(own, command, name.clone())?, name)?;
         out.note(&format!("this node's fingerprint, as {} has it: {}", peer.name, own.key().fingerprint()));
         return tell(out, &peer);
     }
@@ -65,7 +66,22 @@ pub fn join(own: &Own, out: Output, args: &Join) -> Result<()> {
             }
         },
     };
-    tell(out, &pairing::join(own, &who::link(&given)?, name)?)
+    let peer = pairing::join(own, &who::link(&given)?, name.clone())?;
+    tell(out, &call(own, out, peer, name)?)
+}
+
+/// Gives the peer the wanted name, which it has not got yet if it was saved before, or if another peer has it.
+fn call(own: &Own, out: Output, mut peer: Peer, wanted: Option<String>) -> Result<Peer> {
+    let Some(name) = wanted.filter(|name| *name != peer.name) else { return Ok(peer) };
+    if Peers::load(own.home())?.by_name(&name).is_some() {
+        out.note(&format!("another peer is called {name} already, so this one is called {}", peer.name));
+        return Ok(peer);
+    }
+    pairing::rename(own.home(), &peer.key, &name)?;
+    // A node that runs is to know of it now.
+    Bell::new(own.home())?.ring()?;
+    peer.name = name;
+    Ok(peer)
 }
 
 fn tell(out: Output, peer: &Peer) -> Result<()> {
