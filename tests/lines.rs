@@ -158,10 +158,14 @@ fn a_changed_key_ends_it_while_it_waits_for_room() {
 
 #[test]
 fn lines_come_from_stdin_alone() {
-    let (alice, _alice_node, _bob, _bob_node) = paired();
+    let (alice, _alice_node, bob, _bob_node) = paired();
     alice.run(&["peers", "rename", "bob", "robert"]);
     for args in [&["say", "--lines", "robert", "text"][..], &["say", "--lines", "--id", "x", "robert"]] {
         assert!(alice.fails(args, 2).contains("--lines reads its messages from stdin"));
     }
+    // Nobody is dialled for it, or paired with.
+    let link = bob.run(&["-q", "invite"]);
+    assert!(alice.fails(&["say", "--lines", link.trim_end(), "text"], 2).contains("--lines reads"));
+    assert!(Home::new("carol").run(&["join", link.trim_end()]).contains("paired with bob"));
     assert!(alice.fails(&["say", "--lines", "robert"], 2).contains("there is nothing to say"));
 }

@@ -37,9 +37,6 @@ struct Progress {
 
 /// Says every line until the end of stdin, then waits for the last one as a single message is waited for.
 pub fn run(own: &Own, out: Output, args: &Say, peer: &Peer, wait: Option<Duration>) -> Result<()> {
-    if args.id.is_some() || !args.text.is_empty() {
-        return Err(Error::usage("--lines reads its messages from stdin, and they have no --id"));
-    }
     let mut outbox = own.outbox(&peer.key)?;
     let progress = Progress::default();
     let (bell, rings) = sync_channel(1);

@@ -18,6 +18,9 @@ use crate::wire::message::MAX_TEXT;
 pub fn run(own: &Own, out: Output, args: &Say) -> Result<()> {
     let wait = args.wait.as_deref().map(who::duration).transpose()?;
     if args.lines {
+        if args.id.is_some() || !args.text.is_empty() {
+            return Err(Error::usage("--lines reads its messages from stdin, and they have no --id"));
+        }
         let found = who::find(own, out, &args.peer, args.accept_new)?;
         return lines::run(own, out, args, &found.peer, wait);
     }
