@@ -43,6 +43,7 @@ fn failures_say_nothing_on_stdout_and_have_their_status() {
         (69, &["chat", "--listen", "127.0.0.1:0", &closed]),
         (2, &["serve", "--max-file", "x"]),
         (2, &["serve", "--listen", "x:y"]),
+        (2, &["serve", "--listen", "0"]),
         (2, &["serve", "--on-message", "/nonexistent"]),
         (1, &["serve", "--listen", "192.0.2.1:4628"]),
         (2, &["say"]),

@@ -31,10 +31,11 @@ pub fn listen_addresses(given: &[String]) -> Result<Vec<Listen>> {
 
 /// What to tell of an address that is none.
 pub fn bad_listen(text: &str) -> Error {
-    Error::Usage {
-        what: format!("{} is no address to listen on", text::clean_line(text)),
-        hint: Some("an address is HOST:PORT, [IPV6]:PORT or HOST; port 0 takes a free one".into()),
-    }
+    let hint = match text.parse::<u16>() {
+        Ok(port) => format!("a port stands behind a host: [::]:{port} is on all addresses"),
+        Err(_) => "an address is HOST:PORT, [IPV6]:PORT or HOST; port 0 takes a free one".into(),
+    };
+    Error::Usage { what: format!("{} is no address to listen on", text::clean_line(text)), hint: Some(hint) }
 }
 
 /// The size that an option gives.

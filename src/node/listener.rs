@@ -40,8 +40,12 @@ pub struct Listen {
 }
 
 impl Listen {
-    /// `HOST:PORT`, `[V6]:PORT` or `HOST`; `None` for anything else.
+    /// `HOST:PORT`, `[V6]:PORT` or `HOST`; `None` for anything else. A bare number is most likely meant for a port, and is
+    /// not taken for the IPv4 address that it could be.
     pub fn parse(text: &str) -> Option<Listen> {
+        if text.parse::<u32>().is_ok() {
+            return None;
+        }
         if let Ok(address) = text.parse::<Address>() {
             return Some(Listen { host: address.host().to_owned(), port: address.port() });
         }
