@@ -325,6 +325,7 @@ fn peers_are_shown_renamed_and_added_by_key() {
     assert!(alice.fails(&["peers", "add", "dora", "abc"], 2).contains("this is no key"));
     assert!(alice.fails(&["peers", "rename", "bob", "carol"], 1).contains("called carol already"));
     assert!(alice.fails(&["peers", "rename", "bob", "a b"], 2).contains("is no name"));
+    alice.run(&["peers", "rename", "bob", "bob"]);
     alice.run(&["peers", "rename", "bob", "robert"]);
     assert!(alice.fails(&["peers", "show", "bob"], 2).contains("is called bob"));
     assert!(alice.run(&["peers", "show", "robert"]).contains(&bob.key()));

@@ -238,10 +238,12 @@ pub fn admit(home: &Home, who: Option<&str>, name: Option<String>) -> Result<Pee
     Ok(peer)
 }
 
-/// Gives a peer another name.
+/// Gives a peer another name, or the one that it has.
 pub fn rename(home: &Home, key: &PublicKey, new: &str) -> Result<()> {
     Peers::edit(home, |peers| {
-        ensure_free(peers, new)?;
+        if peers.by_name(new).is_none_or(|peer| peer.key != *key) {
+            ensure_free(peers, new)?;
+        }
         peers.by_key_mut(key).into_iter().for_each(|peer| peer.name = new.to_owned());
         Ok(())
     })
