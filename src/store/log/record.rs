@@ -13,8 +13,8 @@ use crate::wire::message::{MAX_NUMBER, MAX_TEXT};
 
 /// Longest body in bytes: a text message and the fields before it.
 pub const MAX_BODY: usize = MAX_TEXT + 1024;
-/// Highest number of a record: messages have the numbers of their records in the outbox. A search for records need not try to open bytes whose number is
-/// above it, or zero as in blocks that were never written.
+/// Highest number of a record: messages have the numbers of their records in the outbox. A search for records need not try
+/// to open bytes whose number is above it, or zero as in blocks that were never written.
 pub const MAX_SEQ: u64 = MAX_NUMBER;
 const MAGIC: [u8; 8] = *b"E-GOATLG";
 const VERSION: u8 = 1;
