@@ -17,7 +17,7 @@ FUZZ_TARGETS = $(notdir $(basename $(wildcard tests/fuzz/targets/*.rs)))
 # The same sources give the same bytes wherever they lie: no path of this machine gets into the program. And few functions
 # are copied to where they are called: that saves a seventh of the program, and costs no time that can be measured.
 # cargo takes flags with blanks in them only so, with 037 between.
-FLAGS = printf '%s\037' $$RUSTFLAGS '-Cllvm-args=-inline-threshold=20 -inlinehint-threshold=150' \
+FLAGS = printf '%s\037' $$RUSTFLAGS '-Cllvm-args=-inline-threshold=5 -inlinehint-threshold=100' \
         '--remap-path-prefix=$(CURDIR)=egoat'; \
     printf '%s' "--remap-path-prefix=$${CARGO_HOME:-$$HOME/.cargo}=cargo"
 

@@ -79,7 +79,7 @@ impl Cursor {
         }
         let line = |(key, at): (&PublicKey, &Position)| format!("{key} {} {}\n", at.first, at.seq);
         let mut lines: Vec<String> = self.positions.iter().map(line).collect();
-        lines.sort();
+        lines.sort_unstable();
         let text = format!("{FIRST_LINE}\n{}", lines.concat());
         file::replace_named(&self.path, text.as_bytes()).map_err(Error::disk("write", &self.path))?;
         self.is_saved = true;

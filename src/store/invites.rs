@@ -94,7 +94,7 @@ fn edit(home: &Home, change: impl FnOnce(&mut Vec<Invite>)) -> Result<()> {
     let _lock = home.lock_records()?;
     let mut invites = load(home)?;
     invites.retain(|invite| invite.expires.saturating_add(REMEMBERED) > now_seconds());
-    invites.sort_by_key(|invite| invite.expires);
+    invites.sort_unstable_by_key(|invite| invite.expires);
     let expired = invites.iter().filter(|invite| invite.is_expired()).count();
     invites.drain(..expired.saturating_sub(MOST_EXPIRED));
     change(&mut invites);

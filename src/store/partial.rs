@@ -267,7 +267,7 @@ pub fn staging(dir: &Path, id: &str) -> PathBuf {
 pub fn all(home: &Home) -> Result<Vec<Partial>> {
     let mut found: Vec<Partial> =
         ids(home)?.iter().filter_map(|id| Partial::load(home, id).ok().flatten()).collect();
-    found.sort_by_key(|partial| partial.last_change(home));
+    found.sort_unstable_by_key(|partial| partial.last_change(home));
     Ok(found)
 }
 

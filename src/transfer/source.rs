@@ -193,7 +193,7 @@ impl Found {
 fn list(dir: &Path) -> Result<Vec<DirEntry>> {
     let listed = std::fs::read_dir(dir).and_then(Iterator::collect::<std::io::Result<Vec<_>>>);
     let mut listed = listed.map_err(|cause| refuse(dir, reason(&cause)))?;
-    listed.sort_by_key(DirEntry::file_name);
+    listed.sort_unstable_by_key(DirEntry::file_name);
     Ok(listed)
 }
 
