@@ -5,13 +5,13 @@
 use std::ffi::OsString;
 use std::io::{self, PipeWriter, Write};
 use std::path::Path;
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, ExitStatus, Stdio};
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::error::{Error, Result, reason};
-use crate::store::external::{self, SHELL, Starter};
+use crate::store::external::{self, Starter};
 use crate::text;
 
 /// As much can be written to a pipe before anybody reads (POSIX promises no number; every system has a page).
@@ -134,7 +134,7 @@ fn kill(child: &mut Child) {
     #[cfg(unix)]
     {
         // Every shell has this built in; kill(1) is not everywhere.
-        let mut kill = Command::new(SHELL);
+        let mut kill = std::process::Command::new(external::SHELL);
         kill.args(["-c", "kill -s KILL -- \"-$0\"", &child.id().to_string()]);
         let _ = kill.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status();
     }
