@@ -631,6 +631,20 @@ fn no_bit_of_a_mode_is_the_senders_but_one() {
     assert!(node.is_running());
 }
 
+/// Another implementation may list a directory behind what is in it.
+#[test]
+fn a_directory_that_is_listed_late_gets_its_time() {
+    let field = Field::new();
+    let mut line = field.files();
+    line.offer(&[file("late/below/x", 4), dir("late/below"), dir("late")]);
+    line.deliver(b"text");
+    line.expect_end();
+    for path in ["late", "late/below", "late/below/x"] {
+        let data = fs::metadata(field.landing().join(path)).unwrap();
+        assert_eq!((data.mtime(), data.mtime_nsec()), (1, 0), "{path}");
+    }
+}
+
 /// What is wrong with a transfer of three chunks and five bytes, and how it goes.
 type Wrong = (&'static str, fn(&mut Line));
 

@@ -10,7 +10,7 @@
 //!
 //! The map is no promise: what it claims is proven by hash before the sender leaves it out. So it needs no sync.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fs::{self, File};
 use std::io;
 use std::ops::Range;
@@ -53,7 +53,7 @@ pub struct Staging {
     finished: Vec<AtomicBool>,
     /// Syncs them, while others arrive.
     syncer: Syncer,
-    /// That failed.
+    /// A sync failed.
     spoiled: AtomicBool,
     /// Files of several chunks that were created; whoever creates one holds the lock.
     created: Mutex<HashSet<usize>>,
@@ -98,17 +98,23 @@ impl Staging {
         Ok(())
     }
 
-    /// All directories, also those that the manifest does not list by themselves, the upper ones first. With each the first
-    /// entry that leads to it.
+    /// All directories, also those that the manifest does not list by themselves, the upper ones first. With each its own
+    /// entry, or one that leads to it.
     fn dirs(&self) -> Vec<(&str, usize)> {
-        let mut known = HashSet::new();
+        let mut places = HashMap::new();
         let mut dirs = Vec::new();
         for (index, entry) in self.manifest.entries().iter().enumerate() {
             let path = entry.path.as_str();
             let ends = path.match_indices('/').map(|(end, _)| end).chain(entry.is_dir.then_some(path.len()));
-            dirs.extend(
-                ends.map(|end| &path[..end]).filter(|dir| known.insert(*dir)).map(|dir| (dir, index)),
-            );
+            for dir in ends.map(|end| &path[..end]) {
+                let place = *places.entry(dir).or_insert(dirs.len());
+                if place == dirs.len() {
+                    dirs.push((dir, index));
+                } else if dir == path {
+                    // What lies in it was listed before it.
+                    dirs[place].1 = index;
+                }
+            }
         }
         dirs
     }
@@ -295,7 +301,7 @@ impl Staging {
 
     /// Gives a whole file its time, and has it synced.
     fn finish_file(&self, index: usize, file: File) -> Result<()> {
-        let _ = file.set_modified(time(self.manifest.entries()[index].modified));
+        set_time(&file, &self.manifest.entries()[index]);
         self.finished[index].store(true, Ordering::Relaxed);
         self.syncer.sync(index, file).map_err(|failed| self.unsynced(failed))
     }
@@ -403,8 +409,7 @@ fn time(nanoseconds: i64) -> SystemTime {
     time.unwrap_or_else(SystemTime::now)
 }
 
-/// Gives a file its time, and syncs it.
-pub fn finish_file(file: &File, entry: &Entry) -> io::Result<()> {
+/// Gives a file its time, where that can be done.
+pub fn set_time(file: &File, entry: &Entry) {
     let _ = file.set_modified(time(entry.modified));
-    file.sync_all()
 }

@@ -19,7 +19,7 @@ use crate::transfer::landing::{Landing, Received};
 use crate::transfer::manifest::Entry;
 use crate::transfer::send;
 use crate::transfer::source::SourceReader;
-use crate::transfer::staging::{create, finish_file};
+use crate::transfer::staging::{create, set_time};
 use crate::transfer::tally::Tally;
 use crate::wire::message::{Message, PIECE};
 
@@ -474,7 +474,8 @@ impl FileSink {
 
     /// Gives the file its name.
     pub fn publish(&self, size: u64) -> Result<Received> {
-        finish_file(&self.file, &self.entry).map_err(Error::disk("sync", &self.path))?;
+        set_time(&self.file, &self.entry);
+        self.file.sync_all().map_err(Error::disk("sync", &self.path))?;
         let received = Received { path: self.landing.publish(self.entry.path.file_name(), false)?, size };
         self.landing.finish(std::slice::from_ref(&received))?;
         Ok(received)
