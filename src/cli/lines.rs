@@ -13,7 +13,7 @@ use crate::cli::args::Say;
 use crate::cli::output::Output;
 use crate::cli::say::{self, report};
 use crate::error::{Error, Result};
-use crate::node::delivery;
+use crate::node::delivery::{self, Goal};
 use crate::store::home::Own;
 use crate::store::outbox::{Draft, Outbox};
 use crate::store::peers::Peer;
@@ -53,7 +53,7 @@ pub fn run(own: &Own, out: Output, args: &Say, peer: &Peer, wait: Option<Duratio
     if number == 0 {
         return Err(Error::usage("there is nothing to say"));
     }
-    let outcome = delivery::deliver_up_to(own, peer, &mut outbox, number, wait)?;
+    let outcome = delivery::deliver(own, peer, &mut outbox, Goal::UpTo(number), wait)?;
     report(out, peer, number, outcome, wait.is_some())
 }
 
@@ -143,7 +143,7 @@ fn deliver_all(own: &Own, peer: &Peer, progress: &Progress, rings: &Receiver<()>
     let mut outbox = own.outbox(&peer.key)?;
     while rings.recv().is_ok() {
         while !progress.is_over.load(SeqCst) && !outbox.is_settled(progress.queued.load(SeqCst))? {
-            delivery::deliver_up_to(own, peer, &mut outbox, progress.queued.load(SeqCst), Some(TRY))?;
+            delivery::deliver(own, peer, &mut outbox, Goal::UpTo(progress.queued.load(SeqCst)), Some(TRY))?;
         }
     }
     Ok(())

@@ -6,7 +6,7 @@ use crate::cli::args::Say;
 use crate::cli::output::Output;
 use crate::cli::{lines, who};
 use crate::error::{Error, Result};
-use crate::node::delivery::{self, Outcome};
+use crate::node::delivery::{self, Goal, Outcome};
 use crate::store::history::History;
 use crate::store::home::Own;
 use crate::store::outbox::Draft;
@@ -51,7 +51,7 @@ pub fn run(own: &Own, out: Output, args: &Say) -> Result<()> {
     let outcome = match found.refusal {
         _ if is_delivered => Outcome::Delivered,
         Some(refusal) if wait.is_none() => Outcome::Queued(refusal.to_string()),
-        _ => delivery::deliver(own, peer, &mut outbox, number, wait)?,
+        _ => delivery::deliver(own, peer, &mut outbox, Goal::Only(number), wait)?,
     };
     report(out, peer, number, outcome, wait.is_some())
 }

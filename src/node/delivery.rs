@@ -40,48 +40,33 @@ pub enum Outcome {
     Dropped,
 }
 
-/// Sees the message `number` to the peer, unless it is dropped. Waits as long as `wait`, or makes one try.
+/// What is to come to the peer.
+#[derive(Clone, Copy)]
+pub enum Goal {
+    /// One message, unless it is dropped.
+    Only(u64),
+    /// All messages up to this one, also if it is dropped itself.
+    UpTo(u64),
+}
+
+/// Sees messages to the peer. Waits as long as `wait`, or makes one try.
 pub fn deliver(
     own: &Own,
     peer: &Peer,
     outbox: &mut Outbox,
-    number: u64,
+    goal: Goal,
     wait: Option<Duration>,
 ) -> Result<Outcome> {
-    let mut seen = 0;
-    deliver_until(own, peer, outbox, number, wait, |outbox| {
-        let dropped = outbox.count_dropped()?;
-        // To find out which takes a look at the whole file.
-        let is_dropped = dropped != seen && outbox.is_dropped(number)? == Some(true);
-        seen = dropped;
-        Ok(is_dropped || outbox.is_settled(number)?)
-    })
-}
-
-/// The same with all messages before it, which are to arrive even if it is dropped.
-pub fn deliver_up_to(
-    own: &Own,
-    peer: &Peer,
-    outbox: &mut Outbox,
-    number: u64,
-    wait: Option<Duration>,
-) -> Result<Outcome> {
-    deliver_until(own, peer, outbox, number, wait, |outbox| outbox.is_settled(number))
-}
-
-fn deliver_until(
-    own: &Own,
-    peer: &Peer,
-    outbox: &mut Outbox,
-    number: u64,
-    wait: Option<Duration>,
-    mut is_done: impl FnMut(&mut Outbox) -> Result<bool>,
-) -> Result<Outcome> {
+    let (Goal::Only(number) | Goal::UpTo(number)) = goal;
     let bell = Bell::new(own.home())?;
     let started = Instant::now();
     let deadline = wait.map_or_else(|| one_try(own), Deadline::after);
     let mut why = "it was not reached yet".to_owned();
-    while !is_done(outbox)? {
+    let mut seen = 0;
+    while !outbox.is_settled(number)? {
+        if matches!(goal, Goal::Only(_)) && is_newly_dropped(outbox, number, &mut seen)? {
+            break;
+        }
         let Some(left) = deadline.remaining() else {
             return unless_dropped(own, peer, outbox, number, Outcome::Queued(why));
         };
@@ -115,6 +100,12 @@ fn deliver_until(
         }
     }
     unless_dropped(own, peer, outbox, number, Outcome::Delivered)
+}
+
+/// Whether it is among those that were dropped since there were `seen` of them: to find out takes a look at the whole file.
+fn is_newly_dropped(outbox: &mut Outbox, number: u64, seen: &mut u32) -> Result<bool> {
+    let dropped = outbox.count_dropped()?;
+    Ok(std::mem::replace(seen, dropped) != dropped && outbox.is_dropped(number)? == Some(true))
 }
 
 /// What is dropped is settled as well, but it is not delivered.
