@@ -270,7 +270,5 @@ pub fn read_text(path: &Path, limit: u64) -> io::Result<Option<String>> {
     if bytes.len() as u64 > limit {
         return Err(io::Error::new(io::ErrorKind::InvalidData, format!("it is longer than {limit} bytes")));
     }
-    let mut text = String::new();
-    io::Read::read_to_string(&mut bytes.as_slice(), &mut text)?;
-    Ok(Some(text))
+    io::read_to_string(bytes.as_slice()).map(Some)
 }

@@ -265,10 +265,20 @@ pub fn staging(dir: &Path, id: &str) -> PathBuf {
 
 /// All that have begun, the oldest first. A note that cannot be read is left out: it is in the way of no other.
 pub fn all(home: &Home) -> Result<Vec<Partial>> {
-    let mut found: Vec<Partial> =
-        ids(home)?.iter().filter_map(|id| Partial::load(home, id).ok().flatten()).collect();
+    look_at_all(home).map(|(found, _)| found)
+}
+
+/// The same, and the ids of those that cannot be read.
+fn look_at_all(home: &Home) -> Result<(Vec<Partial>, Vec<String>)> {
+    let (mut found, mut damaged) = (Vec::new(), Vec::new());
+    for id in ids(home)? {
+        match Partial::load(home, &id) {
+            Ok(Some(partial)) => found.push(partial),
+            _ => damaged.push(id),
+        }
+    }
     found.sort_unstable_by_key(|partial| partial.last_change(home));
-    Ok(found)
+    Ok((found, damaged))
 }
 
 /// The names of all notes, whatever is in them.
@@ -291,12 +301,10 @@ pub fn sweep(home: &Home, begins: Option<&Partial>) -> Result<()> {
     let is_old = |last: Option<SystemTime>| {
         last.and_then(|last| now.duration_since(last).ok()).is_some_and(|age| age > MAX_AGE)
     };
-    let mut others = all(home)?;
-    for id in ids(home)? {
-        if is_old(noted(home, &id)) && !others.iter().any(|partial| partial.id == id) {
-            // It is damaged, and says of no data where they are.
-            let _ = fs::remove_file(home.partial_dir().join(id));
-        }
+    let (mut others, damaged) = look_at_all(home)?;
+    for id in damaged.iter().filter(|id| is_old(noted(home, id))) {
+        // It says of no data where they are.
+        let _ = fs::remove_file(home.partial_dir().join(id));
     }
     others.retain(|partial| begins.is_none_or(|new| new.id != partial.id));
     let is_of_peer = |partial: &Partial| begins.is_some_and(|new| new.peer == partial.peer);

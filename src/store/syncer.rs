@@ -62,24 +62,20 @@ impl Syncer {
             state = shared.done.wait(state).unwrap_or_else(|poisoned| poisoned.into_inner());
         }
         state.failure()?;
-        state.waiting.push_back((number, file));
-        if state.idle > 0 {
-            shared.work.notify_one();
-        } else if state.threads < MOST {
+        if state.idle == 0 && state.threads < MOST {
             let worker = Arc::clone(shared);
             let builder = thread::Builder::new().name("sync".into()).stack_size(STACK);
             if builder.spawn(move || worker.run()).is_ok() {
                 state.threads += 1;
             }
         }
-        // Where there can be no thread at all.
         if state.threads == 0 {
-            let waiting = std::mem::take(&mut state.waiting);
+            // There can be none.
             drop(state);
-            return waiting
-                .iter()
-                .try_for_each(|(number, file)| file.sync_all().map_err(|cause| (*number, cause)));
+            return shared.sync_now(&file).map_err(|cause| (number, cause));
         }
+        state.waiting.push_back((number, file));
+        shared.work.notify_one();
         Ok(())
     }
 

@@ -93,12 +93,14 @@ impl Landing {
         let dir = note.staging();
         let Some(staged) = note.lock().map_err(Error::disk("lock", &dir))? else { return Ok(false) };
         let named = staged.names().map_err(Error::disk("read", &dir))?;
+        if named.is_empty() {
+            return Ok(false);
+        }
         let place = Place { dir: note.dir.clone(), overwrite: false };
         let landing = Landing::of(home, place, note.clone(), staged)?;
         let mut received = Vec::new();
         for (name, is_dir, size) in manifest.tops() {
             let path = match named.get(Path::new(name)).map(|name| note.dir.join(name)) {
-                _ if named.is_empty() => return Ok(false),
                 _ if landing.has(name) => landing.publish(name, is_dir)?,
                 Some(path) if fs::symlink_metadata(&path).is_ok() => path,
                 // Somebody has taken it away.

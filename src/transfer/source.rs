@@ -86,16 +86,16 @@ impl Found {
     }
 
     fn add_top(&mut self, path: PathBuf, name: &str, data: &Metadata) -> Result<()> {
+        if data.is_dir() {
+            let listed = list(&path)?;
+            self.push(path, name, data)?;
+            return self.add_children(&listed, name);
+        }
         // A FIFO would block for ever.
-        if !data.is_dir() && !data.is_file() {
+        if !data.is_file() {
             return Err(refuse(&path, "it is neither a regular file nor a directory"));
         }
-        if !data.is_dir() {
-            return self.add_file(path, name, data);
-        }
-        let listed = list(&path)?;
-        self.push(path, name, data)?;
-        self.add_children(&listed, name)
+        self.add_file(path, name, data)
     }
 
     /// What lies in a directory that the user named. All cores look at it: mostly it is the system, or a disk, that takes time.
