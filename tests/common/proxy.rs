@@ -8,6 +8,7 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 use std::time::Duration;
 
+use super::PATIENCE;
 use super::Random;
 
 /// How long the other direction goes on while one stalls, and how long a dialler is listened to for late bytes.
@@ -152,7 +153,11 @@ impl Proxy {
 
 impl State {
     fn join(self: &Arc<Self>, dialler: TcpStream) {
-        let Ok(node) = TcpStream::connect(&self.node) else { return };
+        let Ok(node) = TcpStream::connect(&self.node) else {
+            // A router takes what is said before it closes: else it would depend on the moment whether that is a reset.
+            let _ = dialler.set_read_timeout(Some(PATIENCE)).and_then(|()| (&dialler).read(&mut [0; 4096]));
+            return;
+        };
         // Under the lock of the connections, so that none is made with an old plan and not seen.
         let mut connections = self.connections.lock().unwrap();
         let plan = (self.plans.lock().unwrap())();
