@@ -305,10 +305,10 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
-/// The system's words for `cause` in our style: lower case, without "(os error 28)".
+/// The system's words for `cause` in our style: lower case, without "(os error 28)" and the full stop that Windows has.
 pub fn reason(cause: &io::Error) -> String {
     let text = cause.to_string();
-    lower_first(text.split(" (os error").next().unwrap_or(&text))
+    lower_first(text.split(" (os error").next().unwrap_or(&text).trim_end_matches('.'))
 }
 
 /// Messages of the system and of libraries begin with a capital, ours do not.

@@ -96,6 +96,8 @@ const PLATFORMS: &[(&str, &[&str])] = &[
     ("store/folder.rs", &["cfg!("]),
     // The names of variables.
     ("store/home.rs", &["cfg!("]),
+    // Whether others can read what is locked.
+    ("store/lock.rs", &["cfg!("]),
     // Whether there is df(1).
     ("store/space.rs", &["cfg!("]),
     // Characters that cannot be in a name.

@@ -672,6 +672,26 @@ fn an_outbox_that_has_grown_starts_afresh_under_open_handles() {
     assert_eq!(told(), [""; 0]);
 }
 
+/// As where a file that is open cannot be replaced, or the disk is full.
+#[test]
+fn an_outbox_that_cannot_start_afresh_goes_on_as_it_is() {
+    let dir = directory();
+    let path = dir.path().join("a.log");
+    fs::create_dir(dir.path().join("a.new")).unwrap();
+    let mut outbox = outbox(&path);
+    for _ in 0..2 {
+        let number = queue(&mut outbox, &vec![1; 1 << 20]);
+        outbox.settle(number).unwrap();
+        assert!(outbox.is_settled(number).unwrap() && !outbox.has_pending().unwrap());
+    }
+    assert!(fs::metadata(&path).unwrap().len() > 2 << 20);
+    assert_eq!(told().len(), 2);
+    fs::remove_dir(dir.path().join("a.new")).unwrap();
+    let number = queue(&mut outbox, b"");
+    outbox.settle(number).unwrap();
+    assert!(fs::metadata(&path).unwrap().len() < 200);
+}
+
 /// Others may wait for the lock of the old file.
 #[test]
 fn no_lock_is_kept_on_an_outbox_that_started_afresh() {

@@ -1,7 +1,7 @@
 //! What std leaves to the platform, and the one way to replace a file: private modes, identity of an open file,
-//! positioned reads and writes, the bytes of a path, atomic replacement. Elsewhere than on Unix the plain fallbacks hold:
-//! the user's profile directory is private there, and files are not replaced while open. The terminal's mode is the other
-//! thing that std leaves, see `chat::terminal`; tests/layers.rs keeps platforms out of all other files.
+//! positioned reads and writes, the bytes of a path, atomic replacement. Elsewhere than on Unix plainer means do: the
+//! user's profile directory is private there. Locks are in `store::lock`, the terminal's mode in `chat::terminal`;
+//! tests/layers.rs keeps platforms out of all other files.
 
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, Write};
@@ -95,7 +95,19 @@ fn mode(_data: &Metadata) -> Option<u32> {
 
 /// Whether `path` still leads to the open file, rather than to one that replaced it.
 pub fn is_at(file: &File, path: &Path) -> io::Result<bool> {
-    is_same(file, &fs::metadata(path)?)
+    #[cfg(unix)]
+    return is_same(file, &fs::metadata(path)?);
+    // std shows no identity of files there. One that replaced the other has another length or time; looked at twice, since
+    // the file may grow meanwhile.
+    #[cfg(not(unix))]
+    loop {
+        let state = |data: Metadata| Ok::<_, io::Error>((data.len(), data.modified()?));
+        let before = state(file.metadata()?)?;
+        let named = state(fs::metadata(path)?)?;
+        if state(file.metadata()?)? == before {
+            return Ok(named == before);
+        }
+    }
 }
 
 /// Whether the open file is the one that `named` is of; where that cannot be told, it is.

@@ -26,6 +26,7 @@ pub use crate::store::log::record::{Kind, LogId, MAX_BODY, MAX_SEQ};
 
 use crate::error::{Error, Result};
 use crate::store::file;
+use crate::store::lock::Lockable;
 use crate::store::log::record::{HEADER, MAX_RECORD, READ, TAG, Window, next_good, record_len};
 use crate::time::now_micros;
 
@@ -63,7 +64,7 @@ impl Tail {
 /// A log open for appending.
 pub struct Log {
     id: LogId,
-    file: File,
+    file: Lockable,
     tail: Tail,
     poisoned: bool,
     report: Report,
@@ -146,9 +147,10 @@ impl Log {
     }
 
     /// Puts `records` in the place of everything there is: a new file that takes the old one's name. Each record is its
-    /// number and body. The caller holds the lock through `appender`.
+    /// number and body. The caller holds the lock through `appender`, which is of no use then, unless this fails: the log
+    /// stays as it was, or is as it was to be.
     pub fn start_afresh(
-        appender: Appender,
+        appender: &mut Appender,
         records: &mut dyn Iterator<Item = Result<(u64, Vec<u8>)>>,
     ) -> Result<()> {
         let id = &appender.log.id;
@@ -161,7 +163,7 @@ impl Log {
             .open(&temporary)
             .map_err(disk("create"))?;
         // Held until the name is durable: what others append to the new file must not be lost with it.
-        new.lock().map_err(disk("lock"))?;
+        appender.log.file.lock_successor(&new).map_err(disk("lock"))?;
         let mut bytes = id.header().to_vec();
         let (mut tag, mut written) = ([0; TAG], 0);
         for record in records {
@@ -178,6 +180,23 @@ impl Log {
         appender.log.keep_damaged()?;
         std::fs::rename(&temporary, &id.path).map_err(disk("rename"))?;
         file::sync_dir(file::parent(&id.path)).map_err(Error::disk("sync", file::parent(&id.path)))
+    }
+
+    /// The same to save room. Says whether it was done: a log that cannot be replaced now, as on a full disk, or where
+    /// nobody may have it open for that, goes on as it is.
+    pub fn shorten(
+        appender: &mut Appender,
+        records: &mut dyn Iterator<Item = Result<(u64, Vec<u8>)>>,
+    ) -> bool {
+        let done = Log::start_afresh(appender, records);
+        if let Err(cause) = &done {
+            let log = &appender.log;
+            (log.report)(&format!(
+                "{}: it grows on, since it was not shortened: {cause}",
+                log.id.path.display()
+            ));
+        }
+        done.is_ok()
     }
 
     /// Gives a log that has damage a second name: it is about to lose its own, and nothing is deleted because it could
@@ -354,14 +373,8 @@ impl Drop for Appender<'_> {
     }
 }
 
-fn open_for_append(id: &LogId) -> Result<File> {
-    file::private()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .open(&id.path)
-        .map_err(Error::disk("open", &id.path))
+fn open_for_append(id: &LogId) -> Result<Lockable> {
+    Lockable::open(&id.path).map_err(Error::disk("open", &id.path))
 }
 
 /// Bytes at the front of `records` that are written at once: whole records within [`PROVEN`], or a longer one alone. A

@@ -9,6 +9,7 @@ pub mod history;
 pub mod home;
 pub mod identity;
 pub mod invites;
+pub mod lock;
 pub mod log;
 pub mod node_lock;
 pub mod notes;

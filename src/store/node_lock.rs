@@ -16,10 +16,11 @@ use crate::crypto::keys::PublicKey;
 use crate::error::{Error, Result};
 use crate::store::file;
 use crate::store::home::Home;
+use crate::store::lock::Lockable;
 
 /// Held while a node runs.
 pub struct NodeLock {
-    file: File,
+    file: Lockable,
 }
 
 /// What a running node says about itself.
@@ -68,7 +69,7 @@ impl Drop for NodeLock {
 /// The right to deliver to one peer while no node runs: shared with deliveries to others, and in the way of a node only
 /// for as long as it is held.
 pub struct DeliveryLock {
-    _node: File,
+    _node: Lockable,
     _peer: File,
 }
 
@@ -132,13 +133,7 @@ pub fn running(home: &Home) -> Result<Option<NodeInfo>> {
     Ok(Some(info))
 }
 
-fn open(home: &Home) -> Result<File> {
+fn open(home: &Home) -> Result<Lockable> {
     let path = home.node_lock_path();
-    file::private()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .open(&path)
-        .map_err(Error::disk("open", &path))
+    Lockable::open(&path).map_err(Error::disk("open", &path))
 }

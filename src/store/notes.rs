@@ -105,13 +105,13 @@ impl Notes {
                 let read = note.read.map(|seq| self::body(READ, peer, &seq.to_be_bytes()));
                 [Some(self::body(DRAFT, peer, note.draft.as_bytes())), read].into_iter().flatten()
             });
-            return Log::start_afresh(
-                log,
-                &mut std::iter::from_fn(|| {
-                    seq += 1;
-                    bodies.next().map(|body| Ok((seq, body)))
-                }),
-            );
+            let mut records = std::iter::from_fn(|| {
+                seq += 1;
+                bodies.next().map(|body| Ok((seq, body)))
+            });
+            if Log::shorten(&mut log, &mut records) {
+                return Ok(());
+            }
         }
         let seq = log.next_seq();
         log.push(seq, &body)?;

@@ -215,11 +215,13 @@ impl Outbox {
         if numbers.settled <= before.settled {
             return Ok(());
         }
-        if numbers.settled == numbers.queued && log.log().len() > GROWN {
-            let first = (log.next_seq(), Numbers { dropped: 0, ..numbers }.body(AFRESH, &[]));
-            return Log::start_afresh(log, &mut std::iter::once(Ok(first)));
-        }
         let seq = log.next_seq();
+        if numbers.settled == numbers.queued && log.log().len() > GROWN {
+            let first = (seq, Numbers { dropped: 0, ..numbers }.body(AFRESH, &[]));
+            if Log::shorten(&mut log, &mut std::iter::once(Ok(first))) {
+                return Ok(());
+            }
+        }
         log.push(seq, &numbers.body(SETTLED, &[]))?;
         log.commit(false)
     }
@@ -304,7 +306,7 @@ impl Outbox {
                 "the peer says that it holds message {held}, which no clock gives"
             )));
         }
-        let log = self.log.lock()?;
+        let mut log = self.log.lock()?;
         // Under the lock, so that nothing is left out and nothing is acknowledged meanwhile.
         let reader = log.log().reader();
         let mut waiting = Pending::new(reader, log.log().reader_of_news(), Numbers::of(log.log()));
@@ -318,7 +320,7 @@ impl Outbox {
             let numbers = Numbers { queued: number, settled, dropped: 0 };
             Some(next.map(|waiting| (number, numbers.body(QUEUED, &waiting.draft.encode()))))
         });
-        Log::start_afresh(log, &mut std::iter::once(Ok(first)).chain(&mut renumbered))
+        Log::start_afresh(&mut log, &mut std::iter::once(Ok(first)).chain(&mut renumbered))
     }
 
     /// Waits until what was read so far is on the disk: who queues keeps the lock until it is. A message that goes out

@@ -167,11 +167,13 @@ impl QueuedFiles {
         let stays = matches!(outcome, Outcome::Stopped(_));
         let seq = log.next_seq();
         if !stays && self.listed.jobs.len() == 1 && log.log().len() > GROWN {
-            Log::start_afresh(log, &mut std::iter::once(Ok((seq, new_body(AFRESH, 0)))))?;
-        } else {
-            log.push(seq, &body)?;
-            log.commit(true)?;
+            let first = (seq, new_body(AFRESH, 0));
+            if Log::shorten(&mut log, &mut std::iter::once(Ok(first))) {
+                return Ok(true);
+            }
         }
+        log.push(seq, &body)?;
+        log.commit(true)?;
         Ok(true)
     }
 }
