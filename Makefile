@@ -1,5 +1,5 @@
-# all, check, torture, fuzz, bench, deb, rpm, check-deb, check-reproducible, install, uninstall, clean. Installing compiles
-# nothing: run `make` first.
+# all, check, torture, fuzz, bench, deb, rpm, check-deb, check-reproducible, check-systems, install, uninstall, clean.
+# Installing compiles nothing: run `make` first.
 
 PREFIX = /usr/local
 BINDIR = $(PREFIX)/bin
@@ -68,6 +68,10 @@ check-deb: deb
 check-reproducible:
 	tests/package/check-reproducible
 
+# Needs rustup, musl-tools, gcc-i686-linux-gnu, gcc-s390x-linux-gnu, qemu-user-static, gcc-mingw-w64-x86-64, wine.
+check-systems:
+	tests/package/check-systems
+
 install:
 	install -d $(DESTDIR)$(BINDIR) $(DESTDIR)$(MANDIR)/man1 $(DESTDIR)$(MANDIR)/man5 $(DESTDIR)$(MANDIR)/man7 \
 	    $(DESTDIR)$(BASHDIR) $(DESTDIR)$(ZSHDIR) $(DESTDIR)$(FISHDIR) \
@@ -91,4 +95,4 @@ uninstall:
 clean:
 	$(CARGO) clean
 
-.PHONY: all check torture fuzz bench deb rpm check-deb check-reproducible install uninstall clean
+.PHONY: all check torture fuzz bench deb rpm check-deb check-reproducible check-systems install uninstall clean

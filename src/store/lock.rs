@@ -1,6 +1,6 @@
 //! A file that has a lock, and something in it besides. On Unix the lock is the file's own and keeps nobody from reading.
 //! Windows lets others neither read nor write what is locked, so there an empty file beside it, `NAME.guard`, is locked in
-//! its place (egoat-files(5), LOCKS ELSEWHERE). Files that are there for their lock alone need none of this.
+//! its place (egoat-files(5), LOGS, Locks). Files that are there for their lock alone need none of this.
 
 use std::fs::{File, TryLockError};
 use std::io;
