@@ -7,7 +7,8 @@
 
 mod common;
 
-use common::files::sample_of;
+use common::files::{names_in, sample_of};
+use common::strace::{self, Fault, Faulty, KILL};
 use common::tree::{all_in, as_received, put};
 use common::{Home, Node, Process, Random, count, poll_until};
 use std::collections::HashSet;
@@ -238,4 +239,43 @@ fn files_that_were_sent_outlive_a_power_cut() {
         assert!(receiver.replace_power(), "{name}: it cannot be mounted again");
         assert_eq!(all_in(&landing.join(name)), as_received(&tree), "{name}");
     }
+}
+
+/// The node dies between giving a directory its name and telling so, and the power goes off soon after: what the disk has
+/// of the names by then says that all was whole.
+#[test]
+fn no_directory_is_there_twice_after_a_power_cut() {
+    let Some(receiver) = Disk::new().filter(|_| strace::works()) else {
+        println!("skipped: this needs root, loop devices, mkfs.ext4, mount, python3 and strace");
+        return;
+    };
+    let (alice, bob) = (Home::new("alice"), Home::new_in(&receiver.root(), "bob"));
+    let landing = bob.path("downloads/alice");
+    let tree = alice.path("tree");
+    put(&tree.join("file"), b"whole");
+    let node = bob.serve();
+    common::pair(&bob, &alice);
+    let addr = node.addr.clone();
+    drop(node);
+    std::fs::create_dir_all(&landing).unwrap();
+    // First for the folder in which it waits.
+    let fault = Fault { call: "fsync", how: KILL, nth: 2, on: vec![landing.clone()] };
+    let mut node = Faulty::start(&bob, &["serve", "--listen", &addr], &fault);
+    node.wait_for("listening on ");
+    alice.fails(&["send", "bob", tree.to_str().unwrap()], 69);
+    poll_until("the fault", || node.was_hit().then_some(()));
+    assert!(landing.join("tree/file").exists(), "it has its name");
+    // Any sync has the journal written: that of a rename, but not of what has no place on the disk yet.
+    std::fs::File::create(receiver.root().join("other")).unwrap().sync_all().unwrap();
+    let mut power = power_cut(&[&receiver], &[]);
+    power.write(b"\n");
+    assert_eq!(power.end().1, "ready\ndone\n");
+    node.stop();
+    assert!(receiver.replace_power(), "it cannot be mounted again");
+    assert!(landing.join("tree/file").exists(), "its name was in the journal");
+    let _node = bob.serve();
+    common::pair(&bob, &alice);
+    alice.run(&["send", "bob", tree.to_str().unwrap()]);
+    assert_eq!(names_in(&landing), ["tree"]);
+    assert_eq!(all_in(&landing.join("tree")), as_received(&tree));
 }

@@ -59,11 +59,14 @@ impl Staged {
         self.folder.open_or_create(MAP)
     }
 
-    /// Notes which name a directory is about to get: once it has it, nothing in here tells of it any more.
+    /// Notes which name a directory is about to get: once it has it, nothing in here tells of it any more. On the disk when
+    /// it returns, since the new name may be there any moment after it is given.
     pub fn note_name(&self, name: &str, wanted: &str) -> io::Result<()> {
         let mut file = self.folder.open_or_create(NAMES)?;
         file.seek(SeekFrom::End(0))?;
-        file.write_all(format!("{} {}\n", escape(name.as_ref()), escape(wanted.as_ref())).as_bytes())
+        file.write_all(format!("{} {}\n", escape(name.as_ref()), escape(wanted.as_ref())).as_bytes())?;
+        file.sync_data()?;
+        self.folder.sync()
     }
 
     /// What was noted so, the last name of each; nothing if that is damaged.
@@ -138,7 +141,7 @@ impl Partial {
         })
     }
 
-    /// Writes it to the home, at once but not durably: what a power cut loses is the list of leftovers, no data.
+    /// Writes it to the home, at once but not durably: a power cut that loses it loses the list of leftovers, no data.
     pub fn save(&self, home: &Home) -> Result<()> {
         self.write(home, &self.head())
     }
@@ -151,6 +154,14 @@ impl Partial {
             text.push('\n');
         }
         self.write(home, &text)
+    }
+
+    /// Makes the note durable: without it, nobody looks for names that were noted.
+    pub fn sync(&self, home: &Home) -> io::Result<()> {
+        let dir = home.partial_dir();
+        // Windows syncs no file that is open for reading alone.
+        File::options().write(true).open(dir.join(&self.id))?.sync_data()?;
+        file::sync_dir(&dir)
     }
 
     fn write(&self, home: &Home, text: &str) -> Result<()> {

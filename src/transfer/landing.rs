@@ -162,6 +162,7 @@ impl Landing {
         if fs::symlink_metadata(way).is_ok() {
             return Err(io::ErrorKind::AlreadyExists.into());
         }
+        self.note.sync(&self.home)?;
         self.staged.note_name(name, wanted)?;
         fs::rename(self.files.way_to(name), way)
     }

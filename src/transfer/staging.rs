@@ -265,8 +265,8 @@ impl Staging {
     pub fn publish(&self, mut meanwhile: impl FnMut() -> Result<()>) -> Result<Vec<Received>> {
         self.finish_files(&mut meanwhile)?;
         self.finish_dirs(&mut meanwhile)?;
-        self.syncer.finish(meanwhile)?.map_err(|failed| self.unsynced(failed))?;
-        let received = self.publish_tops()?;
+        self.syncer.finish(&mut meanwhile)?.map_err(|failed| self.unsynced(failed))?;
+        let received = self.publish_tops(&mut meanwhile)?;
         self.landing.finish(&received)?;
         Ok(received)
     }
@@ -336,9 +336,12 @@ impl Staging {
     }
 
     /// Everything that is at the top of the manifest, in its order.
-    fn publish_tops(&self) -> Result<Vec<Received>> {
-        let publish = |(name, is_dir, size)| Ok(Received { path: self.landing.publish(name, is_dir)?, size });
-        self.manifest.tops().into_iter().map(publish).collect()
+    fn publish_tops(&self, mut meanwhile: impl FnMut() -> Result<()>) -> Result<Vec<Received>> {
+        let mut publish = |(name, is_dir, size)| {
+            meanwhile()?;
+            Ok(Received { path: self.landing.publish(name, is_dir)?, size })
+        };
+        self.manifest.tops().into_iter().map(&mut publish).collect()
     }
 }
 
