@@ -716,10 +716,14 @@ fn whoever_is_blocked_is_not_dialled_by_any_name() {
             assert!(said.contains("bob is blocked here") && said.contains("hint: "), "{args:?}: {said}");
         }
     }
-    let said = alice.fails(&["outbox", "retry", "bob"], 1);
-    assert!(said.contains("bob is blocked here"), "{said}");
+    for args in [["outbox", "retry", "bob"].as_slice(), &["join", &link], &["join", invite.trim()]] {
+        let said = alice.fails(args, 1);
+        assert!(said.contains("bob is blocked here"), "{said}");
+    }
     assert_eq!(std::fs::read_to_string(alice.path("peers")).unwrap(), peers);
     assert_eq!(received(&bob), [""; 0]);
+    alice.run(&["peers", "set", "bob", "blocked="]);
+    alice.run(&["join", invite.trim()]);
 }
 
 /// Two at once: each message is stored once, and the one that is replaced says so.

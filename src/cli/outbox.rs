@@ -10,6 +10,7 @@ use crate::cli::who;
 use crate::error::{Error, Result};
 use crate::node::delivery::{self, Fetched};
 use crate::node::doorbell::Bell;
+use crate::node::pairing;
 use crate::store::attempts::{self, Attempt};
 use crate::store::history::{Dropped, Event};
 use crate::store::home::Own;
@@ -230,7 +231,7 @@ fn retry(own: &Own, out: Output, name: Option<&str>) -> Result<()> {
     let peers = match name {
         Some(name) => {
             let peer = who::saved(own, name)?;
-            who::ensure_not_blocked(&peer)?;
+            pairing::ensure_not_blocked(&peer)?;
             vec![peer]
         }
         None => correspondents(own)?.into_iter().filter(|peer| !peer.is_blocked()).collect(),

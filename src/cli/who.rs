@@ -96,26 +96,15 @@ pub fn meant(own: &Own, peers: &Peers, given: &str) -> Result<Meant> {
 pub fn find(own: &Own, out: Output, given: &str, accept_new: bool) -> Result<Found> {
     let peers = Peers::load(own.home())?;
     match meant(own, &peers, given)? {
-        Meant::Saved(peer) => ensure_not_blocked(&peer).map(|()| Found { peer, refusal: None }),
+        Meant::Saved(peer) => pairing::ensure_not_blocked(&peer).map(|()| Found { peer, refusal: None }),
         Meant::Link(link) => by_link(own, out, &peers, &link),
         Meant::At(at) => by_address(own, out, &peers, &at, accept_new),
     }
 }
 
-/// An error when the user has blocked the peer: then it is not dialled.
-pub fn ensure_not_blocked(peer: &Peer) -> Result<()> {
-    if peer.is_blocked() {
-        return Err(Error::Failed {
-            what: format!("{} is blocked here", peer.name),
-            hint: Some(format!("`egoat peers set {} blocked=` lets them in again", peer.name)),
-        });
-    }
-    Ok(())
-}
-
 fn by_link(own: &Own, out: Output, peers: &Peers, link: &Link) -> Result<Found> {
     let known = peers.by_key(&link.key);
-    known.map_or(Ok(()), ensure_not_blocked)?;
+    known.map_or(Ok(()), pairing::ensure_not_blocked)?;
     // An invite is used up even by a known peer; a plain link to one may say where it is now.
     if known.is_some() && link.token.is_none() {
         let peer = pairing::save(own.home(), link.key, &link.addresses, None)?;
@@ -132,7 +121,7 @@ fn by_address(own: &Own, out: Output, peers: &Peers, at: &Address, accept_new: b
     let key = dial::ask_key(own, at)?;
     let fingerprint = key.fingerprint();
     let known = peers.by_key(&key);
-    known.map_or(Ok(()), ensure_not_blocked)?;
+    known.map_or(Ok(()), pairing::ensure_not_blocked)?;
     if known.is_none() && !accept_new && key != own.key() {
         let question = format!(
             "{at} is not known yet; its fingerprint is {fingerprint}\n    is that the right one? [yes/no]"

@@ -162,11 +162,23 @@ pub fn judge(
     })
 }
 
+/// An error when the user has blocked the peer: then it is not dialled.
+pub fn ensure_not_blocked(peer: &Peer) -> Result<()> {
+    if peer.is_blocked() {
+        return Err(Error::Failed {
+            what: format!("{} is blocked here", peer.name),
+            hint: Some(format!("`egoat peers set {} blocked=` lets them in again", peer.name)),
+        });
+    }
+    Ok(())
+}
+
 /// Pairs with the node of `link`; `name` is what it will be called here, else what it calls itself.
 pub fn join(own: &Own, link: &Link, name: Option<String>) -> Result<Peer> {
     if link.key == own.key() {
         return Err(Error::usage("this link is this node's own"));
     }
+    Peers::load(own.home())?.by_key(&link.key).map_or(Ok(()), ensure_not_blocked)?;
     let label = name.clone().unwrap_or_else(|| format!("the node {}", link.key.fingerprint()));
     let target = Target { token: link.token.as_ref(), ..unknown(link.key, &link.addresses, &label) };
     let theirs = meet(own, &target, DEFAULT_PORT)?;
