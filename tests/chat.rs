@@ -553,6 +553,26 @@ fn damage_is_told_in_the_conversation() {
     assert!(out.contains("bob: six") && said.starts_with("egoat: ") && said.contains("damaged"), "{said}");
 }
 
+/// The outbox is in nobody's way but its own.
+#[test]
+fn an_outbox_that_is_damaged_ends_no_chat() {
+    let Some((chat, alice, [bob, _carol], _nodes)) = with_two() else { return };
+    chat.line("/quit");
+    chat.is_a_shell_again();
+    let outbox = alice.path(&format!("outbox/{}.log", bob.key()));
+    fs::write(&outbox, [b"not a log".as_slice(), &[1; 300]].concat()).unwrap();
+    chat.start(&alice, "bob");
+    chat.see("it does not start as a log of this version and kind");
+    chat.see_input("bob (here)>");
+    chat.line("kept");
+    chat.see_input("bob (here)> kept");
+    chat.keys(&["C-u"]);
+    chat.line("/to carol");
+    chat.see_input("carol (here)>");
+    chat.line("hello");
+    chat.see("+ me: hello");
+}
+
 #[test]
 fn what_the_node_of_the_chat_repairs_is_told_in_the_conversation() {
     let Some((chat, alice, bob, _node)) = with_bob() else { return };

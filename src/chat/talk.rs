@@ -446,22 +446,22 @@ impl Talk {
     }
 
     fn send_message(&mut self, text: &str) -> Result<()> {
-        let Some(open) = &mut self.open else {
+        let Some(open) = &self.open else {
             self.say("to whom? /to NAME, or /invite somebody first");
             return Ok(());
         };
-        match self.own.outbox(&open.peer.key)?.queue(&[Draft::new(text.as_bytes())]) {
+        let draft = Draft::new(text.as_bytes());
+        match self.own.outbox(&open.peer.key).and_then(|mut outbox| outbox.queue(&[draft])) {
             Ok(_) => {
-                open.waiting.look()?;
+                self.look_at_waiting();
                 self.bell.ring().map(drop)
             }
-            // Too long, most likely: it is not lost.
-            Err(error @ Error::Usage { .. }) => {
+            // It is too long, or cannot be stored: it is not lost.
+            Err(error) => {
                 self.editor.set(text);
                 self.say_error(&error);
                 Ok(())
             }
-            Err(error) => Err(error),
         }
     }
 

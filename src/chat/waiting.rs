@@ -12,9 +12,10 @@ use crate::text;
 const KEPT: usize = 400;
 
 /// The messages that wait, oldest first.
+#[derive(Default)]
 pub struct Waiting {
-    outbox: Outbox,
-    pending: Pending,
+    /// None when it could not be read; then nothing is known to wait.
+    log: Option<(Outbox, Pending)>,
     /// Number and first line.
     messages: VecDeque<(u64, String)>,
 }
@@ -24,23 +25,25 @@ impl Waiting {
     pub fn new(own: &Own, peer: &PublicKey) -> Result<Waiting> {
         let outbox = own.outbox(peer)?;
         let pending = outbox.pending();
-        let mut waiting = Waiting { outbox, pending, messages: VecDeque::new() };
+        let mut waiting = Waiting { log: Some((outbox, pending)), messages: VecDeque::new() };
         waiting.look()?;
         Ok(waiting)
     }
 
-    /// Looks at what has come, and what is done with.
+    /// Looks at what has come, and what is done with. After an error it looks no more.
     pub fn look(&mut self) -> Result<()> {
-        while let Some(message) = self.pending.read()? {
+        let Some((mut outbox, mut pending)) = self.log.take() else { return Ok(()) };
+        while let Some(message) = pending.read()? {
             if self.messages.iter().all(|(number, _)| *number != message.number) {
                 self.messages.push_back((message.number, first_line(&message.draft.text)));
             }
         }
         while let Some((number, _)) = self.messages.front()
-            && self.outbox.is_settled(*number)?
+            && outbox.is_settled(*number)?
         {
             self.messages.pop_front();
         }
+        self.log = Some((outbox, pending));
         Ok(())
     }
 

@@ -98,7 +98,8 @@ impl Draft {
         }
         if self.text.len() > MAX_TEXT {
             return Err(Error::Usage {
-                what: format!("the message has {} bytes, and {MAX_TEXT} is the limit", self.text.len()),
+                // Who reads it may have stopped a little behind the limit.
+                what: format!("the message has more than {MAX_TEXT} bytes"),
                 hint: Some("send it as a file: `egoat send PEER FILE`".into()),
             });
         }

@@ -32,14 +32,19 @@ impl Talk {
         self.look_at_presence();
         conversation.look()?;
         while conversation.next_event(|peer, seq, event| self.event(peer, seq, &event))? {}
-        if let Some(open) = &mut self.open {
-            open.waiting.look()?;
-        }
+        self.look_at_waiting();
         self.note_read()?;
         if let Some(told) = self.strangers.look(&self.own) {
             self.say(&told);
         }
         Ok(())
+    }
+
+    /// What waits may be damaged on the disk, and there are others to talk to.
+    pub(super) fn look_at_waiting(&mut self) {
+        if let Some(Err(error)) = self.open.as_mut().map(|open| open.waiting.look()) {
+            self.say_error(&error);
+        }
     }
 
     /// Notes how far was shown what is shown.
@@ -192,7 +197,10 @@ impl Talk {
         let unread = self.unread.remove(&peer.key).unwrap_or(0);
         let read = if unread > 0 { self.notes.read(&peer.key) } else { None };
         self.show_last(Some(peer), (unread + LEAD).clamp(USUAL, MOST), read)?;
-        let waiting = Waiting::new(&self.own, &peer.key)?;
+        let waiting = Waiting::new(&self.own, &peer.key).unwrap_or_else(|error| {
+            self.say_error(&error);
+            Waiting::default()
+        });
         // What was typed before anybody was there to talk to is for whom it was typed.
         let keeps = self.open.is_none() && !self.editor.text().is_empty();
         self.open = Some(Open { peer: peer.clone(), waiting });
