@@ -6,6 +6,7 @@ use std::collections::VecDeque;
 use std::io::BufRead;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
@@ -33,22 +34,30 @@ struct Progress {
     queued: AtomicU64,
     /// No more comes.
     is_over: AtomicBool,
+    /// Held while lines are queued: the process does not end in the middle of that.
+    queueing: Mutex<()>,
 }
 
 /// Says every line until the end of stdin, then waits for the last one as a single message is waited for.
 pub fn run(own: &Own, out: Output, args: &Say, peer: &Peer, wait: Option<Duration>) -> Result<()> {
     let mut outbox = own.outbox(&peer.key)?;
-    let progress = Progress::default();
+    let progress = Arc::new(Progress::default());
     let (bell, rings) = sync_channel(1);
-    thread::scope(|scope| {
-        let progress = &progress;
-        let deliverer = scope.spawn(move || deliver_all(own, peer, progress, &rings));
-        let read = read_all(&mut outbox, args, progress, &bell);
-        progress.is_over.store(true, SeqCst);
-        drop(bell);
-        let delivered = deliverer.join().unwrap_or_else(|_| Err(Error::failed("the delivery broke down")));
-        read.and(delivered)
-    })?;
+    let reader = {
+        let (mut outbox, expire, progress) =
+            (own.outbox(&peer.key)?, args.expire.clone(), Arc::clone(&progress));
+        thread::spawn(move || {
+            let read = read_all(&mut outbox, expire.as_deref(), &progress, &bell);
+            progress.is_over.store(true, SeqCst);
+            read
+        })
+    };
+    if let Err(error) = deliver_all(own, peer, &mut outbox, &progress, &rings) {
+        // The reader may wait for a line that never comes, so nobody waits for the reader.
+        std::mem::forget(progress.queueing.lock());
+        return Err(error);
+    }
+    reader.join().unwrap_or_else(|_| Err(Error::failed("the reading of stdin broke down")))?;
     let number = progress.queued.load(SeqCst);
     if number == 0 {
         return Err(Error::usage("there is nothing to say"));
@@ -58,7 +67,12 @@ pub fn run(own: &Own, out: Output, args: &Say, peer: &Peer, wait: Option<Duratio
 }
 
 /// Queues lines as they come, all that are there at once.
-fn read_all(outbox: &mut Outbox, args: &Say, progress: &Progress, bell: &SyncSender<()>) -> Result<()> {
+fn read_all(
+    outbox: &mut Outbox,
+    expire: Option<&str>,
+    progress: &Progress,
+    bell: &SyncSender<()>,
+) -> Result<()> {
     let mut stdin = std::io::stdin().lock();
     let mut line = Vec::new();
     // The last number of each batch that waits, and its bytes.
@@ -66,10 +80,13 @@ fn read_all(outbox: &mut Outbox, args: &Say, progress: &Progress, bell: &SyncSen
     loop {
         let bytes = stdin.fill_buf().map_err(|cause| Error::failed(format!("cannot read stdin: {cause}")))?;
         let (read, is_end) = (bytes.len(), bytes.is_empty());
-        let drafts = split(&mut line, bytes, is_end, say::expires(args)?);
+        let drafts = split(&mut line, bytes, is_end, say::expires(expire)?);
         stdin.consume(read);
         if !drafts.is_empty() {
-            let number = outbox.queue(&drafts)?;
+            let number = {
+                let _queueing = progress.queueing.lock();
+                outbox.queue(&drafts)?
+            };
             waiting.push_back((number, drafts.iter().map(|draft| draft.text.len()).sum()));
             progress.queued.store(number, SeqCst);
             if !is_heard(bell) {
@@ -139,11 +156,16 @@ fn wait_for_room(
 }
 
 /// Sees to it that what was queued is delivered, through the node or without one, until nothing more comes.
-fn deliver_all(own: &Own, peer: &Peer, progress: &Progress, rings: &Receiver<()>) -> Result<()> {
-    let mut outbox = own.outbox(&peer.key)?;
+fn deliver_all(
+    own: &Own,
+    peer: &Peer,
+    outbox: &mut Outbox,
+    progress: &Progress,
+    rings: &Receiver<()>,
+) -> Result<()> {
     while rings.recv().is_ok() {
         while !progress.is_over.load(SeqCst) && !outbox.is_settled(progress.queued.load(SeqCst))? {
-            delivery::deliver(own, peer, &mut outbox, Goal::UpTo(progress.queued.load(SeqCst)), Some(TRY))?;
+            delivery::deliver(own, peer, outbox, Goal::UpTo(progress.queued.load(SeqCst)), Some(TRY))?;
         }
     }
     Ok(())

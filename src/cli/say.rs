@@ -31,7 +31,8 @@ pub fn run(own: &Own, out: Output, args: &Say) -> Result<()> {
     let found = who::find(own, out, &args.peer, args.accept_new)?;
     let peer = &found.peer;
     let mut outbox = own.outbox(&peer.key)?;
-    let draft = Draft { text, key: args.id.clone().unwrap_or_default(), expires: expires(args)? };
+    let draft =
+        Draft { text, key: args.id.clone().unwrap_or_default(), expires: expires(args.expire.as_deref())? };
     let mut is_delivered = false;
     let number = match draft.key.is_empty() {
         true => outbox.queue(&[draft])?,
@@ -79,8 +80,8 @@ pub fn report(out: Output, peer: &Peer, number: u64, outcome: Outcome, has_waite
 }
 
 /// When a message that is said now is of no use any more, in µs of Unix time; 0 for never.
-pub fn expires(args: &Say) -> Result<u64> {
-    let Some(given) = args.expire.as_deref() else { return Ok(0) };
+pub fn expires(after: Option<&str>) -> Result<u64> {
+    let Some(given) = after else { return Ok(0) };
     let wait = u64::try_from(who::duration(given)?.as_micros()).unwrap_or(u64::MAX);
     Ok(now_micros().saturating_add(wait))
 }
