@@ -3,14 +3,15 @@
 //! shown, and others are served as before. It leaves out what a harmful receiver does: see `hostile_receivers`.
 
 #![cfg(unix)]
-#![allow(clippy::unwrap_used)]
+// Whoever runs the tests is told what was left out.
+#![allow(clippy::unwrap_used, clippy::print_stderr)]
 
 mod common;
 
 use common::files::{CHUNK, MIB, PIECE, landed_in, names_in, sample, staged_in};
 use common::rogue::{Entry, Line, Rogue, dir, file};
 use common::route::fast_dir;
-use common::{Home, PATIENCE, Process, Random};
+use common::{Home, PATIENCE, Process, Random, by};
 use egoat::wire::link::Link;
 use egoat::wire::message::{Declined, Failure, Kind, Message, UNKNOWN};
 use std::collections::BTreeMap;
@@ -57,6 +58,11 @@ impl Field {
     }
 
     fn with(args: &[&str]) -> Field {
+        Field::by(&[], args)
+    }
+
+    /// With a node that is run by another command, see [`by`].
+    fn by(words: &[&str], args: &[&str]) -> Field {
         let sandbox = tempfile::tempdir_in(fast_dir()).unwrap();
         let at = |name: &str| sandbox.path().join(name);
         for dir in ["downloads", "elsewhere/sub", ".ssh"] {
@@ -70,7 +76,7 @@ impl Field {
         bob.run(&["peers", "add", "carol", &carol.key()]);
         let downloads = at("downloads");
         let usual = ["serve", "--listen", "127.0.0.1:0", "--downloads", downloads.to_str().unwrap()];
-        let mut command = bob.cmd(&[&usual, args].concat());
+        let mut command = by(words, &bob.cmd(&[&usual, args].concat()));
         command.current_dir(at("elsewhere"));
         let mut node = Process::start(command);
         let addr = node.wait_for("listening on ")["listening on ".len()..].to_owned();
@@ -566,9 +572,8 @@ fn race(field: &Field, content: &[u8], round: i64) -> bool {
     line.expect_end().contains(&Message::Stored.kind())
 }
 
-#[test]
-fn rsync_cve_2024_12747_a_link_raced_into_the_staging_folder_leads_nowhere() {
-    let mut field = Field::new();
+/// Links come and go where files of Mallory arrive.
+fn run_a_race(field: &Field) {
     let (stop, landing, elsewhere) = (AtomicBool::new(false), field.landing(), field.at("elsewhere"));
     let content = sample(LARGE + 2 * SMALL * 9000);
     let mut ends = [0, 0];
@@ -581,7 +586,7 @@ fn rsync_cve_2024_12747_a_link_raced_into_the_staging_folder_leads_nowhere() {
             if !goes_on(&ends) {
                 break;
             }
-            ends[usize::from(race(&field, &content, round))] += 1;
+            ends[usize::from(race(field, &content, round))] += 1;
             // What is left of this round is not to draw the other off the next one.
             staged_in(&landing).iter().for_each(|staging| drop(fs::remove_dir_all(staging)));
         }
@@ -589,7 +594,37 @@ fn rsync_cve_2024_12747_a_link_raced_into_the_staging_folder_leads_nowhere() {
     });
     // Some were in the way of a link, and others were not.
     assert!(ends.iter().all(|count| *count > 0), "{ends:?}");
+}
+
+#[test]
+fn rsync_cve_2024_12747_a_link_raced_into_the_staging_folder_leads_nowhere() {
+    let mut field = Field::new();
+    run_a_race(&field);
     field.is_unharmed("a race");
+    field.said();
+}
+
+/// As on systems that have no name for an open directory. What has content does not get elsewhere, and what was there
+/// stays.
+#[test]
+fn without_proc_a_raced_link_has_nothing_but_empty_files_and_directories_made() {
+    let hidden = ["unshare", "-rm", "sh", "-c", "mount -t tmpfs none /proc && exec \"$0\" \"$@\""];
+    let works = by(&hidden, &Command::new("true")).output().is_ok_and(|ran| ran.status.success());
+    if !works {
+        eprintln!("skipped: `unshare -rm` and mount(8) do not work here");
+        return;
+    }
+    let field = Field::by(&hidden, &[]);
+    run_a_race(&field);
+    let after = field.outside();
+    assert!(field.before.keys().all(|path| after.contains_key(path)), "{after:#?}");
+    for (path, found) in &after {
+        match field.before.get(path) {
+            // A directory has another time when something was made in it.
+            Some(before) => assert!(found == before || path.is_dir(), "{path:?}: {found}"),
+            None => assert!(found.ends_with(" []"), "{path:?}: {found}"),
+        }
+    }
     field.said();
 }
 

@@ -3,8 +3,8 @@
 //! what is in it, and how deep it lies.
 //!
 //! std has no openat(2). Linux has a name for every open directory, /proc/self/fd/N, that leads to it and nowhere else.
-//! Where there is none, a file that was created is looked at once more before it is used: then a race can leave an empty
-//! file elsewhere, and no more.
+//! Where there is none, what was opened or made is looked at again before it is used, several times, by a path without
+//! links: a race can leave an empty file or directory elsewhere, and for more it has to be won each time.
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
@@ -12,6 +12,10 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use crate::store::file;
+
+/// How often it is looked whether a name leads where it did. Whoever gains by a link has it there for each look at what is
+/// behind the name, and away for each look at the way there, within some microseconds.
+const LOOKS: usize = 3;
 
 /// An open directory.
 pub struct Folder {
@@ -28,14 +32,11 @@ pub struct Folder {
 impl Folder {
     /// Opens a directory that the user has chosen, or a link to one.
     pub fn open(path: &Path) -> io::Result<Folder> {
-        Folder::of(open_dir(path)?, path, path.to_owned())
-    }
-
-    fn of(handle: Option<File>, way: &Path, path: PathBuf) -> io::Result<Folder> {
-        match handle.as_ref().and_then(file::way_to_open) {
-            Some(way) => Ok(Folder { path, way, is_bound: true, handle }),
-            None => Ok(Folder { path, way: fs::canonicalize(way)?, is_bound: false, handle }),
-        }
+        let handle = open_dir(path)?;
+        let bound = handle.as_ref().and_then(file::way_to_open);
+        let is_bound = bound.is_some();
+        let way = bound.map_or_else(|| fs::canonicalize(path), Ok)?;
+        Ok(Folder { path: path.to_owned(), way, is_bound, handle })
     }
 
     /// Opens a directory in this one, and no link to one.
@@ -45,12 +46,37 @@ impl Folder {
         let handle = if named.is_dir() { open_dir(&way)? } else { return Err(no_directory()) };
         // What was opened is what had the name, so no link led there.
         let is_it = handle.as_ref().map_or(Ok(true), |handle| file::is_same(handle, &named))?;
-        if is_it { Folder::of(handle, &way, path) } else { Err(no_directory()) }
+        if !is_it {
+            return Err(no_directory());
+        }
+        if self.is_bound {
+            let way = handle.as_ref().and_then(file::way_to_open).ok_or_else(no_directory)?;
+            return Ok(Folder { path, way, is_bound: true, handle });
+        }
+        let folder = Folder { path, way: fs::canonicalize(way)?, is_bound: false, handle };
+        // This one's own name may have led elsewhere meanwhile.
+        if folder.way.parent() == Some(&self.way) && folder.is_here()? {
+            Ok(folder)
+        } else {
+            Err(no_directory())
+        }
     }
 
     /// Makes a directory that only its owner can read.
     pub fn create_folder(&self, name: impl AsRef<Path>) -> io::Result<()> {
-        file::create_dir(&self.way_to(name))
+        file::create_dir(&self.way_to(name))?;
+        self.ensure_here()
+    }
+
+    /// Removes a file, or a link.
+    pub fn remove_file(&self, name: impl AsRef<Path>) -> io::Result<()> {
+        self.ensure_here()?;
+        fs::remove_file(self.way_to(name))
+    }
+
+    /// An error when its name leads elsewhere now, where that matters: before names in it are used for more than to look.
+    pub fn ensure_here(&self) -> io::Result<()> {
+        if self.is_here()? { Ok(()) } else { Err(no_directory()) }
     }
 
     /// Creates a file that is not there.
@@ -66,7 +92,11 @@ impl Folder {
             return Err(no_file());
         }
         let file = OpenOptions::new().read(true).write(true).open(self.way_to(&name))?;
-        if file::is_same(&file, &named)? && self.is_here()? { Ok(file) } else { Err(no_file()) }
+        if file::is_same(&file, &named)? && (self.is_bound || self.has(&file, name)?) {
+            Ok(file)
+        } else {
+            Err(no_file())
+        }
     }
 
     /// Opens a private file, or makes it.
@@ -79,19 +109,30 @@ impl Folder {
 
     /// Whether the file is the one of this name in here.
     pub fn has(&self, file: &File, name: impl AsRef<Path>) -> io::Result<bool> {
-        match fs::symlink_metadata(self.way_to(name)) {
-            Ok(named) => Ok(named.is_file() && file::is_same(file, &named)? && self.is_here()?),
+        let way = self.way_to(name);
+        self.holds(|| match fs::symlink_metadata(&way) {
+            Ok(named) => Ok(named.is_file() && file::is_same(file, &named)?),
             Err(cause) if cause.kind() == io::ErrorKind::NotFound => Ok(false),
             Err(cause) => Err(cause),
-        }
+        })
     }
 
     fn is_here(&self) -> io::Result<bool> {
-        if self.is_bound {
-            return Ok(true);
+        self.holds(|| {
+            let is_it = |handle| fs::metadata(&self.way).and_then(|named| file::is_same(handle, &named));
+            self.handle.as_ref().filter(|_| !self.is_bound).map_or(Ok(true), is_it)
+        })
+    }
+
+    /// Whether `look` says so, and the way leads here for certain.
+    fn holds(&self, look: impl Fn() -> io::Result<bool>) -> io::Result<bool> {
+        for _ in 0..if self.is_bound { 1 } else { LOOKS } {
+            let is_free_of_links = || Ok::<_, io::Error>(fs::canonicalize(&self.way)? == self.way);
+            if !look()? || !(self.is_bound || is_free_of_links()?) {
+                return Ok(false);
+            }
         }
-        let is_it = |handle| fs::metadata(&self.way).and_then(|named| file::is_same(handle, &named));
-        Ok(fs::canonicalize(&self.way)? == self.way && self.handle.as_ref().map_or(Ok(true), is_it)?)
+        Ok(true)
     }
 
     /// What leads to a name in it, for calls that follow no link at their end: to rename, link or remove.
@@ -186,13 +227,6 @@ mod tests {
         (dir, folders)
     }
 
-    fn unbound(folder: Folder, by: &Folder) -> Folder {
-        if by.is_bound {
-            return folder;
-        }
-        Folder { way: fs::canonicalize(folder.path()).unwrap(), is_bound: false, ..folder }
-    }
-
     fn create(folder: &Folder, name: &str) -> io::Result<File> {
         folder.create(name, &mut file::private())
     }
@@ -202,7 +236,7 @@ mod tests {
         let (dir, folders) = opened();
         let at = |name: &str| dir.path().join(name);
         for top in &folders {
-            let a = unbound(top.folder("a").unwrap(), top);
+            let a = top.folder("a").unwrap();
             let is_certain = a.is_bound;
             drop(create(&a, "before").unwrap());
             fs::rename(at("a"), at("aside")).unwrap();
@@ -224,6 +258,29 @@ mod tests {
             fs::remove_dir_all(at("a")).unwrap();
             fs::create_dir_all(at("a/b")).unwrap();
         }
+    }
+
+    #[test]
+    fn what_is_below_a_link_that_took_its_place_is_not_touched() {
+        let (dir, folders) = opened();
+        let at = |name: &str| dir.path().join(name);
+        fs::create_dir(at("elsewhere/b")).unwrap();
+        fs::write(at("elsewhere/file"), "mine").unwrap();
+        for top in &folders {
+            let a = top.folder("a").unwrap();
+            fs::rename(at("a"), at("aside")).unwrap();
+            symlink("elsewhere", at("a")).unwrap();
+            assert_eq!(a.folder("b").is_ok(), a.is_bound);
+            assert_eq!(a.create_folder("new").is_ok(), a.is_bound);
+            assert_eq!(a.ensure_here().is_ok(), a.is_bound);
+            assert!(a.remove_file("file").is_err());
+            assert_eq!(at("elsewhere/new").exists(), !a.is_bound, "the most that there can be");
+            fs::remove_file(at("a")).unwrap();
+            fs::rename(at("aside"), at("a")).unwrap();
+            let _ = fs::remove_dir(at("a/new"));
+            a.folder("b").unwrap();
+        }
+        assert_eq!(fs::read(at("elsewhere/file")).unwrap(), b"mine");
     }
 
     #[test]

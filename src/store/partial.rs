@@ -83,7 +83,7 @@ impl Staged {
     /// What is in here is not all of it any more. On the disk when it returns: else what comes in next could be taken for
     /// the whole.
     pub fn forget_names(&self) -> io::Result<()> {
-        match fs::remove_file(self.folder.way_to(NAMES)) {
+        match self.folder.remove_file(NAMES) {
             Err(cause) if cause.kind() == io::ErrorKind::NotFound => Ok(()),
             removed => removed.and_then(|()| self.folder.sync()),
         }

@@ -136,6 +136,8 @@ impl Landing {
     /// Gives a file or directory its name, or the first free `name (1)`.
     pub fn publish(&self, name: &str, is_dir: bool) -> Result<PathBuf> {
         let place = &self.staged.place;
+        let are_here = self.files.ensure_here().and_then(|()| place.ensure_here());
+        are_here.map_err(Error::disk("open", &self.place.dir))?;
         if self.place.overwrite {
             let wanted = self.place.dir.join(name);
             replace(&self.files, place, name.as_ref()).map_err(Error::disk("replace", &wanted))?;

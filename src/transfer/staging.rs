@@ -11,7 +11,7 @@
 //! The map is no promise: what it claims is proven by hash before the sender leaves it out. So it needs no sync.
 
 use std::collections::{HashMap, HashSet};
-use std::fs::{self, File};
+use std::fs::File;
 use std::io;
 use std::ops::Range;
 use std::path::PathBuf;
@@ -240,7 +240,7 @@ impl Staging {
             return match create(folder, entry) {
                 // Its chunk was under way when the earlier try ended.
                 Err(cause) if cause.kind() == io::ErrorKind::AlreadyExists && self.landing.is_resumed() => {
-                    fs::remove_file(folder.way_to(entry.path.file_name()))?;
+                    folder.remove_file(entry.path.file_name())?;
                     create(folder, entry)
                 }
                 created => created,
