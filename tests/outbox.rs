@@ -16,7 +16,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use common::gate::Gate;
-use common::{Home, Node, Process, json_text, pair, paired, poll_until};
+use common::{Dead, Home, Node, Process, by, json_text, pair, paired, poll_until};
 use egoat::crypto::base32;
 use egoat::crypto::keys::{PublicKey, Seed};
 use egoat::crypto::random_array;
@@ -793,6 +793,53 @@ fn a_node_starts_when_a_say_that_delivers_is_gone() {
     node.wait_for("listening on ");
     gate.open();
     node.wait_for("delivered 1 to bob");
+    assert_eq!(received(&bob), ["one"]);
+}
+
+/// Whoever waits for a peer that is away pauses between two tries, and takes no node's place.
+#[test]
+fn a_node_starts_while_a_say_waits() {
+    let (alice, bob) = (Home::new("alice"), Home::new("bob"));
+    let dead = Dead::new();
+    alice.run(&["peers", "add", "bob", &bob.key(), &dead.addr]);
+    let mut say = Process::start(alice.cmd(&["say", "--wait", "1h", "bob", "one"]));
+    poll_until("a try", || attempts::last(own(&alice).home(), &key_of(&bob)));
+    let mut node = Process::start(alice.cmd(&["serve", "--listen", "127.0.0.1:0"]));
+    node.wait_for("listening on ");
+    assert!(say.is_running());
+    say.kill9();
+}
+
+/// A log that cannot be made for want of a descriptor is no disk that fails.
+#[test]
+fn too_many_open_files_end_no_node() {
+    let (bob, mut has_delivered) = (Home::new("bob"), [false; 2]);
+    let bob_node = bob.serve();
+    for limit in 10..30 {
+        let alice = Home::new("alice");
+        pair(&bob, &alice);
+        let run = format!("ulimit -n {limit}; exec \"$0\" \"$@\"");
+        let serve = alice.cmd(&["serve", "--listen", "127.0.0.1:0"]);
+        let mut node = Process::start(by(&["sh", "-c", &run], &serve));
+        if node.next_line().is_some() {
+            alice.ends_with(&["say", "bob", "hi"], b"", 0);
+            has_delivered[usize::from(!alice.run(&["outbox"]).contains("hi"))] = true;
+            assert!(node.is_running(), "with {limit}: {}", node.kill9());
+        }
+    }
+    drop(bob_node);
+    assert_eq!(has_delivered, [true; 2], "some limits are too low, and others are not");
+}
+
+/// As where a program that is no node has the address at which a peer was seen last.
+#[test]
+fn an_address_that_says_nothing_leaves_time_for_the_next() {
+    let (alice, bob, _bob_node) = one_way();
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let peers = std::fs::read_to_string(alice.path("peers")).unwrap();
+    let seen = silent.local_addr().unwrap();
+    std::fs::write(alice.path("peers"), format!("{} seen={seen}\n", peers.trim_end())).unwrap();
+    alice.run(&["say", "bob", "one"]);
     assert_eq!(received(&bob), ["one"]);
 }
 

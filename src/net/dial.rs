@@ -26,6 +26,7 @@ const BUSY: [Duration; 4] = [
 ];
 
 /// Whom to dial.
+#[derive(Clone)]
 pub struct Target<'a> {
     /// The pinned key.
     pub key: PublicKey,
@@ -65,8 +66,13 @@ impl<'a> Target<'a> {
 pub fn dial(own: &Own, target: &Target, kind: Kind, opening: &[Message]) -> Result<Session> {
     let mut network = Vec::new();
     let mut telling = None;
-    for address in target.seen.iter().chain(target.addresses) {
-        match try_address(own, target, address, kind) {
+    let addresses = target.seen.iter().chain(target.addresses);
+    let count = addresses.clone().count();
+    for (number, address) in addresses.enumerate() {
+        // Each gets its share of the time that is left: one that takes us and says nothing leaves enough for the others.
+        let share =
+            target.by.map(|by| Deadline::after(by.remaining().unwrap_or_default() / (count - number) as u32));
+        match try_address(own, &Target { by: share, ..target.clone() }, address, kind) {
             Ok(session) => return accepted(session, target, opening),
             Err(Attempt::Network(why)) => network.push(format!("{address}: {why}")),
             Err(Attempt::Telling(error)) => telling = telling.or(Some(error)),

@@ -25,6 +25,8 @@ const A_MOMENT: Duration = Duration::from_secs(1);
 const ONE_TRY: Duration = Duration::from_secs(10);
 /// The same where a proxy has to reach it, which may have to find a way first.
 const ONE_PROXIED_TRY: Duration = Duration::from_secs(40);
+/// A connection lasts this long at most, for a node that starts waits for it; with more to send there is another one.
+const TURN: Duration = Duration::from_secs(20);
 /// Between two tries with `--wait`.
 const PAUSE: Duration = Duration::from_secs(1);
 /// Another process is delivering to the peer: what it does is looked at this often.
@@ -83,12 +85,17 @@ pub fn deliver(
             bell.wait(left.min(LOOK));
             continue;
         }
-        let Some(_lock) = DeliveryLock::take(own.home(), &peer.key)? else {
+        let Some(lock) = DeliveryLock::take(own.home(), &peer.key)? else {
             bell.wait(left.min(POLL));
             continue;
         };
-        match deliver_once(own, peer, outbox, deadline, wait.is_some()) {
-            Ok(_) => {}
+        let turn = Deadline::after(TURN);
+        let end = if wait.is_some() { turn.min(deadline) } else { turn };
+        let result = deliver_once(own, peer, outbox, (deadline, end), &mut 0);
+        // Not through the pause: a node may want to start.
+        drop(lock);
+        match result {
+            Ok(()) => {}
             Err(error @ (Error::Disk { .. } | Error::Corrupt { .. } | Error::ChangedKey { .. })) => {
                 return Err(error);
             }
@@ -166,10 +173,19 @@ fn push_messages(own: &Own, peer: &Peer) -> Result<usize> {
     if !outbox.has_pending()? {
         return Ok(0);
     }
-    let Some(_lock) = DeliveryLock::take(own.home(), &peer.key)? else {
-        return Err(Error::failed(format!("another egoat is delivering to {}", peer.name)));
-    };
-    deliver_once(own, peer, &mut outbox, one_try(own), false)
+    let mut delivered = 0;
+    loop {
+        let Some(_lock) = DeliveryLock::take(own.home(), &peer.key)? else {
+            return Err(Error::failed(format!("another egoat is delivering to {}", peer.name)));
+        };
+        let before = delivered;
+        match deliver_once(own, peer, &mut outbox, (one_try(own), Deadline::after(TURN)), &mut delivered) {
+            Ok(()) => return Ok(delivered),
+            // Its time was over, and there is more.
+            Err(Error::Lost { .. }) if delivered > before => {}
+            Err(error) => return Err(error),
+        }
+    }
 }
 
 /// Takes back all that waits for a peer who is blocked; says how many messages and jobs.
@@ -187,11 +203,17 @@ pub fn drop_queue(own: &Own, key: &PublicKey) -> Result<usize> {
     Ok(count)
 }
 
-/// Dials the peer and sends what waits; says how many messages.
-fn deliver_once(own: &Own, peer: &Peer, outbox: &mut Outbox, by: Deadline, strict: bool) -> Result<usize> {
-    let result = dial_and_send(own, peer, outbox, by, strict);
+/// Dials the peer before `by`, sends what waits until the `end`, and counts the messages that came there.
+fn deliver_once(
+    own: &Own,
+    peer: &Peer,
+    outbox: &mut Outbox,
+    (by, end): (Deadline, Deadline),
+    delivered: &mut usize,
+) -> Result<()> {
+    let result = dial_and_send(own, peer, outbox, (by, end), delivered);
     match &result {
-        Ok(_) => attempts::clear(own.home(), &peer.key)?,
+        Ok(()) => attempts::clear(own.home(), &peer.key)?,
         // A connection that breaks when all is done is no failure to speak of.
         Err(error) if outbox.has_pending()? => {
             attempts::note(own.home(), &peer.key, &error.to_string(), Duration::ZERO);
@@ -201,14 +223,18 @@ fn deliver_once(own: &Own, peer: &Peer, outbox: &mut Outbox, by: Deadline, stric
     result
 }
 
-fn dial_and_send(own: &Own, peer: &Peer, outbox: &mut Outbox, by: Deadline, strict: bool) -> Result<usize> {
+fn dial_and_send(
+    own: &Own,
+    peer: &Peer,
+    outbox: &mut Outbox,
+    (by, end): (Deadline, Deadline),
+    delivered: &mut usize,
+) -> Result<()> {
     // Port 0: whoever only says something is not reachable afterwards.
     let profile = OwnProfile::at_port(own, 0)?;
-    let target = Target::peer(peer, Some(by));
+    let target = Target::peer(peer, Some(by.min(end)));
     let mut session = dial::dial(own, &target, Kind::Push, &[profile.message()])?;
-    if strict {
-        session.set_deadline(Some(by));
-    }
+    session.set_deadline(Some(end));
     let held = flow::read_held(&mut session)?;
     // Asked when nothing is left to send. What came in between is sent too; what cannot be read must not keep us here.
     let mut looked = false;
@@ -219,7 +245,5 @@ fn dial_and_send(own: &Own, peer: &Peer, outbox: &mut Outbox, by: Deadline, stri
         }
         _ => Idle::Stop,
     };
-    let mut delivered = 0;
-    Sender::new(&mut session, own, held)?.run(|| true, idle, |count, _| delivered += count)?;
-    Ok(delivered)
+    Sender::new(&mut session, own, held)?.run(|| true, idle, |count, _| *delivered += count)
 }

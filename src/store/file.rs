@@ -218,12 +218,17 @@ fn copy_rest(file: &File, from: u64, mut copy: File) -> io::Result<u64> {
     Ok(done)
 }
 
+/// A directory that can be synced; None where the system opens no directories, but there is one.
+pub fn open_dir(dir: &Path) -> io::Result<Option<File>> {
+    let handle = if cfg!(unix) { Some(File::open(dir)?) } else { None };
+    let data = handle.as_ref().map_or_else(|| fs::metadata(dir), File::metadata)?;
+    let none = || io::Error::new(io::ErrorKind::NotADirectory, "it is no directory any more");
+    if data.is_dir() { Ok(handle) } else { Err(none()) }
+}
+
 /// Makes names in `dir` durable: a file whose directory was not synced may be gone after a power cut.
 pub fn sync_dir(dir: &Path) -> io::Result<()> {
-    #[cfg(unix)]
-    return File::open(dir)?.sync_all();
-    #[cfg(not(unix))]
-    return fs::metadata(dir).map(|_| ());
+    open_dir(dir)?.map_or(Ok(()), |dir| dir.sync_all())
 }
 
 /// Replaces the file at `path` so that at every instant, even of a power cut, either the old or the new one is there.

@@ -32,7 +32,7 @@ pub struct Folder {
 impl Folder {
     /// Opens a directory that the user has chosen, or a link to one.
     pub fn open(path: &Path) -> io::Result<Folder> {
-        let handle = open_dir(path)?;
+        let handle = file::open_dir(path)?;
         let bound = handle.as_ref().and_then(file::way_to_open);
         let is_bound = bound.is_some();
         let way = bound.map_or_else(|| fs::canonicalize(path), Ok)?;
@@ -43,7 +43,7 @@ impl Folder {
     pub fn folder(&self, name: impl AsRef<Path>) -> io::Result<Folder> {
         let (way, path) = (self.way_to(&name), self.path.join(name));
         let named = fs::symlink_metadata(&way)?;
-        let handle = if named.is_dir() { open_dir(&way)? } else { return Err(no_directory()) };
+        let handle = if named.is_dir() { file::open_dir(&way)? } else { return Err(no_directory()) };
         // What was opened is what had the name, so no link led there.
         let is_it = handle.as_ref().map_or(Ok(true), |handle| file::is_same(handle, &named))?;
         if !is_it {
@@ -192,13 +192,6 @@ impl<'a> Walk<'a> {
         self.at = at.map(|folder| (dir.to_owned(), folder));
         Ok(self.at.as_ref().map_or(self.top, |(_, folder)| folder))
     }
-}
-
-/// None where the system does not open directories, but there is one.
-fn open_dir(way: &Path) -> io::Result<Option<File>> {
-    let handle = if cfg!(unix) { Some(File::open(way)?) } else { None };
-    let data = handle.as_ref().map_or_else(|| fs::metadata(way), File::metadata)?;
-    if data.is_dir() { Ok(handle) } else { Err(no_directory()) }
 }
 
 fn no_directory() -> io::Error {

@@ -235,7 +235,10 @@ impl Log {
             return Err(self.id.corrupt("it does not start as a log of this version and kind".into()));
         }
         // The name first: who finds a header takes it that the file has its name for good.
-        file::sync_dir(file::parent(path)).map_err(Error::disk("sync", file::parent(path)))?;
+        let dir = file::parent(path);
+        // Too many open files are no failure to write, which would be the end of a node.
+        let names = file::open_dir(dir).map_err(Error::disk("open", dir))?;
+        names.map_or(Ok(()), |names| names.sync_all()).map_err(Error::disk("sync", dir))?;
         // Also when it is whole: whoever wrote it may have died before it was durable.
         if !whole {
             file::write_all_at(&self.file, &header, 0).map_err(Error::disk("write", path))?;
