@@ -6,8 +6,12 @@ mod common;
 
 use common::{EGOAT, Home, Process, json_text, pair, paired, poll_until};
 use egoat::crypto::base32;
+use egoat::node::pairing::{self, Profile, Verdict, Visitor};
+use egoat::store::invites;
 use egoat::time::now_micros;
+use egoat::wire::message::Refusal;
 use std::process::Command;
+use std::time::Duration;
 
 fn invite(home: &Home, args: &[&str]) -> String {
     home.run(&[&["invite"], args].concat()).trim_end().to_owned()
@@ -309,6 +313,34 @@ fn a_node_does_not_pair_with_itself() {
     assert!(alice.fails(&["join", &invite(&alice, &[])], 2).contains("own"));
     assert!(alice.fails(&["say", "--accept-new", &node.addr, "hi"], 2).contains("is this one"));
     assert!(alice.fails(&["peers", "add", "me", &alice.key()], 2).contains("own key"));
+}
+
+/// It was found before its peer was removed, and the removal has the lock first.
+#[test]
+fn an_invite_that_is_withdrawn_meanwhile_brings_nobody_back() {
+    let alice = Home::new("alice");
+    let home = egoat::store::home::Home::locate(alice.path("").to_str()).unwrap();
+    let invite = invites::issue(&home, Duration::from_secs(60), None).unwrap();
+    let profile = Profile { name: None, address: None, time: None };
+    let visitor =
+        Visitor { key: Home::new("bob").key().parse().unwrap(), profile: &profile, invite: Some(&invite) };
+    invites::withdraw(&home, &invites::id_text(&invite.token.invite_id())).unwrap();
+    let verdict = pairing::judge(&home, &visitor, false, || true).unwrap();
+    assert!(matches!(verdict, Verdict::Refused { refusal: Refusal::Unknown, noted: true }));
+}
+
+/// Connections last for weeks, and another may have the old name by then.
+#[test]
+fn a_name_that_is_given_holds_for_connections_that_are_there() {
+    let (alice, mut alice_node, bob, _bob_node) = paired();
+    alice_node.wait_for("connected with bob");
+    alice.run(&["peers", "rename", "bob", "robert"]);
+    poll_until("the new name to be used", || {
+        bob.run(&["say", "alice", "hm"]);
+        alice_node.wait_for("message from ").starts_with("message from robert: ").then_some(())
+    });
+    alice.run(&["say", "robert", "hm"]);
+    alice_node.wait_for("delivered 1 to robert");
 }
 
 #[test]

@@ -457,6 +457,22 @@ fn what_is_cancelled_while_it_is_sent_does_not_arrive() {
 }
 
 #[test]
+fn what_is_under_way_to_a_peer_who_is_removed_does_not_arrive() {
+    let Large { route, mut node, .. } = Large::under_way(Plan { segment: 256, ..Plan::default() });
+    route.alice.run(&["peers", "remove", "bob"]);
+    node.wait_for("disconnected from bob");
+    // The connection with the file ends within a second.
+    let mut last = (0, 0);
+    poll_until("nothing to come any more", || {
+        let chunks = route.chunks();
+        last = if chunks == last.0 { (chunks, last.1 + 1) } else { (chunks, 0) };
+        (last.1 == 200).then_some(())
+    });
+    assert!(landed_in(&route.landing).is_empty());
+    assert_eq!(node.kill9(), "", "that is no trouble");
+}
+
+#[test]
 fn what_is_cancelled_while_the_peer_hangs_is_in_nobodys_way() {
     cancelled_while_it_is_sent(Plan::cut(Way::ToNode, SOME, How::Hang));
 }

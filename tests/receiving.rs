@@ -49,6 +49,21 @@ fn files_below(dir: &Path) -> Vec<PathBuf> {
     names.flat_map(|path| if path.is_dir() { files_below(&path) } else { vec![path] }).collect()
 }
 
+/// A stream has no end by which it would be noticed.
+#[test]
+fn who_is_blocked_or_removed_sends_no_more() {
+    for doing in [&["peers", "set", "alice", "blocked"][..], &["peers", "remove", "alice"]] {
+        let route = Route::new();
+        let mut send = Process::start(route.alice.cmd(&["send", "--name", "s", "bob", "-"]));
+        send.write(&[b'x'; 4 << 20]);
+        poll_until("some of it", || (!staged_in(&route.landing).is_empty()).then_some(()));
+        route.bob.run(doing);
+        poll_until("it to end, with its input open", || (!send.is_running()).then_some(()));
+        assert_ne!(send.end().0, Some(0));
+        assert!(!route.landing.join("s").exists());
+    }
+}
+
 const MORE: &str =
     "egoat: hint: they can allow more: `egoat serve --max-file SIZE`, or `max-file=` in their peers file";
 

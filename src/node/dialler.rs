@@ -80,7 +80,7 @@ pub fn send_messages(
     held: u64,
     seen: &mut u64,
 ) -> Result<()> {
-    let name = session.label().to_owned();
+    let label = session.label().to_owned();
     let allowed = || contact.is_welcome();
     let idle = |wait| match contact.wait_for_news(seen, wait) {
         _ if !contact.is_welcome() => Idle::Stop,
@@ -89,7 +89,7 @@ pub fn send_messages(
     };
     let delivered = |count, number| {
         shared.doorbell().ring_back();
-        shared.tell(Event::Delivered { peer: name.clone(), count, number });
+        shared.tell(Event::Delivered { peer: contact.name(&label), count, number });
     };
     let sender = Sender::new(session, shared.own(), held);
     shared.logged(sender.and_then(|sender| sender.run(allowed, idle, delivered)))
@@ -118,11 +118,11 @@ fn pull_once(shared: &Arc<Shared>, contact: &Arc<Contact>, peer: &Peer, backoff:
 
 /// Receives from the contact until the connection ends; the same for a push that came and a pull that we dialled.
 pub fn receive_messages(shared: &Arc<Shared>, contact: &Contact, session: &mut Session) -> Result<()> {
-    let name = session.label().to_owned();
+    let label = session.label().to_owned();
     let stored = |messages: Vec<Numbered>| {
         shared.ring_arrival(&contact.key());
         for (number, text) in messages {
-            shared.tell(Event::Received { peer: name.clone(), number, text });
+            shared.tell(Event::Received { peer: contact.name(&label), number, text });
         }
     };
     shared.logged(flow::receive(session, shared.own(), false, || contact.is_welcome(), stored))

@@ -106,6 +106,11 @@ pub struct Visitor<'a> {
     pub invite: Option<&'a Invite>,
 }
 
+/// Whether the invite is gone since it was found: its peer was removed, and is not to come back by it.
+fn is_withdrawn(home: &Home, invite: Option<&Invite>) -> Result<bool> {
+    invite.map_or(Ok(false), |invite| Ok(invites::find(home, &invite.token.invite_id())?.is_none()))
+}
+
 /// Decides about a proven dialler. A peer is let in; the bearer of a good invite becomes a peer in the same write that
 /// consumes the invite; a stranger becomes one if `accept_new`, else it is noted, if one more `may_note`.
 pub fn judge(
@@ -128,6 +133,7 @@ pub fn judge(
         let added = match peers.by_key(&key) {
             Some(peer) if peer.is_blocked() => return Ok(Some(refused(Refusal::Blocked))),
             Some(_) => false,
+            None if is_withdrawn(home, invite)? => return Ok(None),
             None if invite.is_none() && !accept_new => return Ok(None),
             None if invite.is_none() && peers.iter().count() >= MOST_ON_TRUST => {
                 return Ok(Some(refused(Refusal::Busy)));

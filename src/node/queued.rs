@@ -36,8 +36,13 @@ pub enum Step {
     Cancelled,
 }
 
-/// Sends what waits first, if anything does. Errors are those that another try may not have.
-pub fn send_next(own: &Own, peer: &Peer, queue: &mut QueuedFiles) -> Result<Step> {
+/// Sends what waits first, if anything does, for as long as the peer is welcome. Errors are those that another try may not have.
+pub fn send_next(
+    own: &Own,
+    peer: &Peer,
+    queue: &mut QueuedFiles,
+    is_welcome: impl Fn() -> bool + Sync,
+) -> Result<Step> {
     let Some(job) = queue.first_waiting()? else { return Ok(Step::Nothing) };
     let sources = sources(&job);
     // Looked at after they were chosen: whatever had changed by then shows now, and whatever changes later when it is read.
@@ -56,11 +61,11 @@ pub fn send_next(own: &Own, peer: &Peer, queue: &mut QueuedFiles) -> Result<Step
         queue.settle(job.number, &Outcome::Sent).map(drop)
     };
     let mut listed = own.read_queued_files(&peer.key);
-    let is_cancelled = || !listed.is_waiting(job.number).unwrap_or(true);
+    let is_cancelled = || !is_welcome() || !listed.is_waiting(job.number).unwrap_or(true);
     let sent = outbound::send_unless(is_cancelled, session, &sources, &tally, note);
     match sent {
         Ok(()) => Ok(Step::Sent(tally)),
-        Err(_) if !queue.is_waiting(job.number)? => Ok(Step::Cancelled),
+        Err(_) if !is_welcome() || !queue.is_waiting(job.number)? => Ok(Step::Cancelled),
         Err(error @ Error::Source { .. }) => {
             let stop = job.change().unwrap_or_else(|| unreadable(&job, &error));
             stopped(peer, queue, &job, stop)
@@ -119,7 +124,7 @@ pub fn send_all(own: &Own, peer: &Peer, troubles: &mut Vec<Error>) -> Result<usi
     let mut queue = own.queued_files(&peer.key)?;
     let mut sent = 0;
     loop {
-        match send_next(own, peer, &mut queue) {
+        match send_next(own, peer, &mut queue, || true) {
             Ok(Step::Nothing) => return Ok(sent),
             Ok(Step::Sent(_)) => {
                 attempts::clear(own.home(), &peer.key)?;
@@ -144,7 +149,7 @@ pub fn run(shared: &Arc<Shared>, contact: &Contact, _turn: &FilesTurn) {
     while let Some(peer) = contact.peer().filter(|peer| !peer.is_blocked()) {
         let tried = Instant::now();
         let is_news = backoff.is_new();
-        match step(shared, &peer, &mut open) {
+        match step(shared, contact, &peer, &mut open) {
             Ok(None) => drop(contact.wait_for_news(&mut seen, LOOK)),
             Ok(Some(Step::Nothing)) => return,
             Ok(Some(Step::Sent(tally))) => {
@@ -177,12 +182,17 @@ pub fn run(shared: &Arc<Shared>, contact: &Contact, _turn: &FilesTurn) {
 }
 
 /// One job. The queue stays open, so that it is read from its start only once. `None` while another process has it.
-fn step(shared: &Shared, peer: &Peer, open: &mut Option<(FilesLock, QueuedFiles)>) -> Result<Option<Step>> {
+fn step(
+    shared: &Shared,
+    contact: &Contact,
+    peer: &Peer,
+    open: &mut Option<(FilesLock, QueuedFiles)>,
+) -> Result<Option<Step>> {
     let own = shared.own();
     if open.is_none() {
         let Some(lock) = FilesLock::take(own.home(), &peer.key)? else { return Ok(None) };
         *open = Some((lock, shared.logged(own.queued_files(&peer.key))?));
     }
     let Some((_, queue)) = open else { return Ok(None) };
-    shared.logged(send_next(own, peer, queue)).map(Some)
+    shared.logged(send_next(own, peer, queue, || contact.is_welcome())).map(Some)
 }

@@ -128,6 +128,11 @@ impl Contact {
         self.state().peer.clone()
     }
 
+    /// What it is called now; what it was `called` when its connection began, if it has been removed since.
+    pub fn name(&self, called: &str) -> String {
+        self.state().peer.as_ref().map_or(called, |peer| &peer.name).to_owned()
+    }
+
     /// Claims the sending of queued files to this peer.
     pub fn begin_files(self: &Arc<Self>) -> Option<FilesTurn> {
         let before = std::mem::replace(&mut self.state().files, true);

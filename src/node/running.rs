@@ -212,6 +212,7 @@ fn supervise(shared: &Arc<Shared>) {
         }
         let again = std::mem::take(&mut *shared.undialled());
         shared.start_dialling(again);
+        shared.transfers.close_unless(|peer| shared.roster.get(peer).is_some_and(|one| one.is_welcome()));
         followed.forget_others(&shared.roster);
         for contact in shared.roster.all() {
             followed.look_at(shared, &contact);
@@ -467,9 +468,9 @@ impl Shared {
         name: &str,
         peer_dialled: bool,
     ) -> Option<Connection> {
-        let (events, peer) = (self.events.clone(), name.to_owned());
+        let (events, its, called) = (self.events.clone(), Arc::clone(contact), name.to_owned());
         let told = move |here| {
-            let peer = peer.clone();
+            let peer = its.name(&called);
             let _ = events.send(if here { Event::Connected { peer } } else { Event::Disconnected { peer } });
         };
         contact.connect(peer_dialled, Box::new(told))

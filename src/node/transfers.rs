@@ -130,6 +130,11 @@ impl Transfers {
         Some(Turn { transfers: Arc::clone(self), number })
     }
 
+    /// Ends the transfers of those who are not welcome any more.
+    pub fn close_unless(&self, is_welcome: impl Fn(&PublicKey) -> bool) {
+        close(self.state().running.iter().filter(|one| !is_welcome(&one.peer)));
+    }
+
     /// Lets lanes into a transfer; gives how many, and the ticket.
     pub fn let_in(&self, session: &Session, transfer: &Arc<Incoming>) -> (u8, [u8; 16]) {
         let mut state = self.state();
