@@ -372,6 +372,29 @@ fn who_comes_again_takes_over_from_a_connection_that_is_half_dead() {
     assert!(code == Some(69) && said.contains("connection to bob lost"), "{said}");
 }
 
+/// As when cron starts it once more. Neither takes the other's connection, which moves.
+#[test]
+fn who_sends_the_same_meanwhile_waits_for_the_first() {
+    let route = Route::new();
+    let content = sample(17 * MIB);
+    let file = route.alice.file("large.bin", &content);
+    let started = route.chunks();
+    route.proxy.plan(|| Plan { segment: 512, ..Plan::default() });
+    let args = ["--wait", "60s", "--streams", "1", &file];
+    let mut first = route.start(&args);
+    poll_until("it to be under way", || (route.chunks() > started + 2).then_some(()));
+    let mut second = route.start(&args);
+    for send in [&mut first, &mut second] {
+        let (code, _, said) = send.end();
+        assert_eq!(code, Some(0), "{said}");
+    }
+    assert!(!first.said().contains("lost"), "{}", first.said());
+    // Whoever sends twice has it there twice.
+    for name in ["large.bin", "large (1).bin"] {
+        assert!(fs::read(route.landing.join(name)).unwrap() == content, "{name}");
+    }
+}
+
 #[test]
 fn what_arrived_in_part_is_listed_and_removed() {
     let mut route = Route::new();

@@ -66,7 +66,7 @@ fn take(shared: &Arc<Shared>, session: Session, peer: &Peer, turn: &Arc<Turn>) -
     let (session, offer) = receive::read_offer(session, |bytes| turn.may_keep(bytes))?;
     let name = &peer.name;
     if let FilesTo::Pipe(pipe) = &shared.options().files_to {
-        return take_into_pipe(shared, session, &offer, pipe);
+        return take_into_pipe(shared, session, &offer, pipe, turn);
     }
     let usual = match &shared.options().files_to {
         FilesTo::Flat(dir) => dir.clone(),
@@ -296,7 +296,7 @@ fn take_files(
     landing: Landing,
     turn: &Arc<Turn>,
 ) -> Result<()> {
-    let running = begin(shared, &session, &offer);
+    let running = begin(shared, &session, &offer, turn);
     let tally = Arc::clone(&running.0);
     let staging = match Staging::new(landing, offer.manifest) {
         Ok(staging) => staging,
@@ -338,7 +338,7 @@ fn take_stream(
     limit: u64,
     turn: &Turn,
 ) -> Result<()> {
-    let running = begin(shared, &session, offer);
+    let running = begin(shared, &session, offer, turn);
     let [entry] = offer.manifest.entries() else { return Err(session.broken("a stream of several files")) };
     let (mut sink, from) = match FileSink::new(landing, entry) {
         Ok(made) => made,
@@ -371,11 +371,17 @@ fn take_stream(
     }
 }
 
-fn take_into_pipe(shared: &Arc<Shared>, mut session: Session, offer: &Offer, mut pipe: &Pipe) -> Result<()> {
+fn take_into_pipe(
+    shared: &Arc<Shared>,
+    mut session: Session,
+    offer: &Offer,
+    mut pipe: &Pipe,
+    turn: &Turn,
+) -> Result<()> {
     if offer.manifest.entries().len() != 1 || offer.manifest.files() != 1 {
         return Err(declined_by_pipe(session, Declined::OneFile, "more than one file"));
     }
-    let running = begin(shared, &session, offer);
+    let running = begin(shared, &session, offer, turn);
     // What came before the last connection was lost may still be on its way to the reader.
     if let Err(error) = stream::wait_for(&mut session, &mut pipe) {
         return Err(failed_pipe(session, error));
@@ -424,8 +430,9 @@ impl Drop for Running {
 }
 
 /// Tells that a transfer comes in.
-fn begin(shared: &Shared, session: &Session, offer: &Offer) -> Running {
+fn begin(shared: &Shared, session: &Session, offer: &Offer, turn: &Turn) -> Running {
     let tally = Arc::new(Tally::new(&offer.manifest, offer.is_stream));
+    turn.follow(&tally);
     let (peer, address) = (session.label().to_owned(), session.remote_address());
     shared.tell(Event::TransferBegan { peer, address, tally: Arc::clone(&tally) });
     Running(tally)

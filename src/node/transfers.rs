@@ -13,6 +13,7 @@ use crate::net::lane::Parent;
 use crate::net::session::Session;
 use crate::store::{partial, space};
 use crate::transfer::receive::{Inbound, MAX_MANIFESTS};
+use crate::transfer::tally::Tally;
 
 /// Transfers of one peer at a time (DESIGN section 5: its connections).
 const MOST_PER_PEER: usize = 4;
@@ -34,6 +35,8 @@ struct Running {
     manifest: usize,
     /// Ends its session.
     closer: Arc<TcpStream>,
+    /// What has come, once it has begun to come.
+    tally: Option<Arc<Tally>>,
     /// What was promised to it, until that is there.
     promise: Option<Promise>,
 }
@@ -125,6 +128,7 @@ impl Transfers {
             id: None,
             manifest: 0,
             closer: session.closer(),
+            tally: None,
             promise: None,
         });
         Some(Turn { transfers: Arc::clone(self), number })
@@ -207,19 +211,38 @@ impl Turn {
         of_peer.map(|one| one.manifest).sum::<usize>() <= MAX_MANIFESTS
     }
 
-    /// Says what comes in. The same, on a connection that must be dead by now, is ended and waited for; `false` when it
-    /// does not end.
+    /// Says what comes in. The same on another connection is ended and waited for if nothing moves there: that one must be
+    /// dead by now. `false` when it does not end, or when something moves: two senders of the same would end each other
+    /// for ever.
     pub fn claim(&self, id: &str) -> bool {
-        let waited = self.transfers.wait(|state| {
-            let same = |one: &&Running| one.id.as_deref() == Some(id) && one.number != self.number;
-            close(state.running.iter().filter(same));
-            !state.running.iter().any(|one| same(&one))
+        let same = |one: &&Running| one.id.as_deref() == Some(id) && one.number != self.number;
+        let moved = || {
+            let state = self.transfers.state();
+            let tallies = state.running.iter().filter(same).filter_map(|one| one.tally.as_ref());
+            tallies.map(|tally| tally.checked() + tally.held() + tally.moved()).reduce(|sum, one| sum + one)
+        };
+        let is_free = |state: &mut State| !state.running.iter().any(|one| same(&one));
+        // Twice, for it may have been cut off in between.
+        let is_alive = (0..2).all(|_| {
+            let before = moved();
+            before.is_some() && self.transfers.wait(is_free).is_none() && moved() != before
         });
-        let Some(mut state) = waited else { return false };
+        if is_alive {
+            return false;
+        }
+        close(self.transfers.state().running.iter().filter(same));
+        let Some(mut state) = self.transfers.wait(is_free) else { return false };
         for one in state.running.iter_mut().filter(|one| one.number == self.number) {
             one.id = Some(id.to_owned());
         }
         true
+    }
+
+    /// It begins to come.
+    pub fn follow(&self, tally: &Arc<Tally>) {
+        for one in self.transfers.state().running.iter_mut().filter(|one| one.number == self.number) {
+            one.tally = Some(Arc::clone(tally));
+        }
     }
 
     /// No other offer is weighed against a quota before this is dropped.
