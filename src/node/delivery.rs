@@ -27,6 +27,8 @@ const ONE_TRY: Duration = Duration::from_secs(10);
 const ONE_PROXIED_TRY: Duration = Duration::from_secs(40);
 /// A connection lasts this long at most, for a node that starts waits for it; with more to send there is another one.
 const TURN: Duration = Duration::from_secs(20);
+/// What waits at a peer is collected for as long at most: a peer who goes on talking must not keep `fetch` from the others.
+const COLLECTING: Duration = Duration::from_secs(600);
 /// Between two tries with `--wait`.
 const PAUSE: Duration = Duration::from_secs(1);
 /// Another process is delivering to the peer: what it does is looked at this often.
@@ -155,7 +157,9 @@ pub fn fetch(own: &Own, peer: &Peer) -> Result<Fetched> {
     let opening = [profile.message(), Message::Held(held)];
     let by = one_try(own);
     let mut session = dial::dial(own, &Target::peer(peer, Some(by)), Kind::Pull, &opening)?;
-    flow::receive(&mut session, own, true, || true, |messages| fetched.received += messages.len())?;
+    let end = Deadline::after(COLLECTING);
+    let goes_on = || end.remaining().is_some();
+    flow::receive(&mut session, own, true, goes_on, |messages| fetched.received += messages.len())?;
     drop(session);
     fetched.files = queued::send_all(own, peer, &mut fetched.troubles)?;
     Ok(fetched)

@@ -32,8 +32,8 @@ use crate::store::queued_files::Listed;
 
 /// Stack of a thread in bytes (DESIGN section 5).
 pub const STACK: usize = 256 << 10;
-/// Events that wait to be told; more hold up what they come from, rather than fill the memory.
-const EVENTS: usize = 256;
+/// Events that wait to be told; more hold up what they come from, rather than fill the memory. Each may have a message.
+const EVENTS: usize = 64;
 /// The machine's own addresses are compared this often.
 const NETWORK: Duration = Duration::from_secs(5);
 /// Those who were turned away are told of this often at most.
