@@ -99,11 +99,13 @@ impl Stage {
     fn step<T>(&self, what: &str, act: impl FnOnce() -> Result<T>) -> Result<T> {
         let started = Instant::now();
         let result = act()?;
-        let took = started.elapsed();
+        self.tell(what, started.elapsed()).map(|()| result)
+    }
+
+    fn tell(&self, what: &str, took: Duration) -> Result<()> {
         self.out.data(&format!("{:>8}  {what}", text::duration(took)), || {
             Object::event("step").text("what", what).number("microseconds", took.as_micros() as u64)
-        })?;
-        Ok(result)
+        })
     }
 }
 
