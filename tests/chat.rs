@@ -724,12 +724,87 @@ fn a_node_is_added_by_its_address_once_its_fingerprint_is_confirmed() {
     chat.line("no");
     chat.see("then nothing was saved");
     chat.line(&format!("/add {}", node.addr));
-    chat.see_input("yes or no>");
+    chat.see_input(&format!("{}: yes or no>", node.addr));
     chat.line("yes");
     chat.see("it does not know this node yet");
     bob.run(&["peers", "accept"]);
     chat.line("hello");
     poll_until("the message to arrive", || (bob.received() == ["hello"]).then_some(()));
+}
+
+#[test]
+fn a_line_that_was_begun_is_for_whom_it_was_begun() {
+    let Some((chat, alice, bob, _node)) = with_bob() else { return };
+    let (carol, dave) = (Home::new("carol"), Home::new("dave"));
+    let nodes = [carol.serve(), dave.serve()];
+    let [join, add] = [&nodes[0], &nodes[1]].map(|node| Gate::before(&node.addr, 0));
+    let link = carol.run(&["invite"]);
+    let (key, _) = link.split_once('@').unwrap();
+    chat.line(&format!("/join {key}@{}", join.addr));
+    chat.line(&format!("/add {}", add.addr));
+    chat.text("for bob ");
+    chat.see_input("bob (here)> for bob");
+    join.open();
+    chat.see("-- /to carol talks to them");
+    add.open();
+    chat.see(&format!("-- {} answers: whether it is the right one is asked behind this line", add.addr));
+    chat.text("alone");
+    chat.keys(&["Enter"]);
+    chat.see_input(&format!("{}: yes or no>", add.addr));
+    poll_until("the line to arrive", || (bob.received() == ["for bob alone"]).then_some(()));
+    // Nor is a draft an answer, and it is there again behind the question.
+    chat.keys(&["C-c"]);
+    chat.see_input("bob (here)>");
+    chat.text("no answer");
+    wait_for_draft(&alice, "no answer");
+    chat.keys(&["M-2"]);
+    chat.see_input("carol (here)>");
+    chat.line(&format!("/add {}", nodes[1].addr));
+    chat.see_input(&format!("{}: yes or no>", nodes[1].addr));
+    chat.keys(&["M-1"]);
+    chat.see_input(&format!("{}: yes or no>", nodes[1].addr));
+    chat.keys(&["C-c"]);
+    chat.see_input("bob (here)> no answer");
+}
+
+#[test]
+fn questions_are_asked_one_after_another() {
+    let [alice, bob, carol] = ["alice", "bob", "carol"].map(Home::new);
+    let nodes = [bob.serve(), carol.serve()];
+    let [first, second] = [&nodes[0], &nodes[1]].map(|node| Gate::before(&node.addr, 0));
+    let Some(chat) = Chat::open(&alice, USUAL, "") else { return };
+    for gate in [&first, &second] {
+        chat.line(&format!("/add {}", gate.addr));
+    }
+    second.open();
+    chat.see_input(&format!("{}: yes or no>", second.addr));
+    first.open();
+    chat.see(&format!("-- {} answers", first.addr));
+    chat.line("yes");
+    chat.see_input(&format!("{}: yes or no>", first.addr));
+    chat.line("no");
+    chat.see_input("127.0.0.1 (away)>");
+}
+
+#[test]
+fn what_was_typed_to_a_peer_that_is_removed_is_for_nobody_else() {
+    let Some((chat, alice, [bob, carol], _nodes)) = with_two() else { return };
+    chat.text("for bob");
+    chat.see_input("bob (here)> for bob");
+    alice.run(&["peers", "remove", "bob"]);
+    chat.see("-- what was being typed is kept, should this peer come back");
+    chat.see_input("egoat>");
+    chat.line(" alone");
+    chat.see("-- to whom?");
+    alice.run(&["peers", "rename", "carol", "caroline"]);
+    chat.see_input("egoat>  alone");
+    chat.keys(&["C-u", "M-1"]);
+    chat.see_input("caroline (here)>");
+    alice.run(&["peers", "add", "bob", &bob.key()]);
+    chat.see("-- paired with bob");
+    chat.line("/to bob");
+    chat.see(")> for bob");
+    assert!(carol.received().is_empty());
 }
 
 #[test]

@@ -426,6 +426,18 @@ fn a_chat_with_all_needs_to_know_to_whom() {
 }
 
 #[test]
+fn after_a_mistyped_to_nothing_is_sent_to_the_peer_before() {
+    let (alice, bob) = (Home::new("alice"), Home::new("bob"));
+    let _node = alice.serve();
+    alice.run(&["peers", "add", "bob", &bob.key()]);
+    let input = b"/to bob\nfor bob\n/to typo\nlost\nlost, too\n/to bob\nfor bob again\n";
+    let (_, said) = alice.ends_with(&["chat"], input, 0);
+    assert_eq!(said.matches("this line was not sent: to whom?").count(), 2, "{said}");
+    let waiting = alice.run(&["outbox"]);
+    assert!(waiting.contains("for bob again") && !waiting.contains("lost"), "{waiting}");
+}
+
+#[test]
 fn a_chat_without_a_node_is_the_node() {
     let (alice, bob) = (Home::new("alice"), Home::new("bob"));
     let mut bob_node = bob.serve();

@@ -103,6 +103,11 @@ impl Keyboard {
         self.paste.is_none() && !self.waiting.is_empty()
     }
 
+    /// Whether the end of a paste is still to come.
+    pub fn is_pasting(&self) -> bool {
+        self.paste.is_some()
+    }
+
     /// Nothing more came for a moment: what waits is all there is.
     pub fn give_up(&mut self) -> Option<Key> {
         let waiting = std::mem::take(&mut self.waiting);

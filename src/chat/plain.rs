@@ -87,6 +87,7 @@ fn read_lines(own: &Own, mut to: Option<Peer>, offers: &Offers, input: &Input, t
     let bell = Bell::new(own.home())?;
     let mut stdin = std::io::stdin().lock();
     let mut line = Vec::new();
+    let mut is_lost = false;
     loop {
         line.clear();
         // One byte more than a message may have, so that a longer line is refused and not cut.
@@ -106,8 +107,12 @@ fn read_lines(own: &Own, mut to: Option<Peer>, offers: &Offers, input: &Input, t
             let name = String::from_utf8_lossy(name).trim().to_owned();
             let found = Peers::load(own.home())?.by_name(&name).cloned();
             match found {
-                Some(peer) => to = Some(peer),
-                None => tell("no peer is called that; `egoat peers` lists them"),
+                Some(peer) => (to, is_lost) = (Some(peer), false),
+                // What follows was for somebody else than those before.
+                None => {
+                    is_lost = true;
+                    tell("no peer is called that; `egoat peers` lists them");
+                }
             }
             continue;
         }
@@ -120,8 +125,13 @@ fn read_lines(own: &Own, mut to: Option<Peer>, offers: &Offers, input: &Input, t
         if line.is_empty() {
             continue;
         }
-        let Some(peer) = to.clone().map_or_else(|| only_peer(own), |peer| Ok(Some(peer)))? else {
-            tell("to whom? type /to NAME first");
+        let peer = match &to {
+            _ if is_lost => None,
+            None => only_peer(own)?,
+            to => to.clone(),
+        };
+        let Some(peer) = peer else {
+            tell("this line was not sent: to whom? type /to NAME first");
             continue;
         };
         match own.outbox(&peer.key)?.queue(&[Draft::new(&line)]) {

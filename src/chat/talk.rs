@@ -5,7 +5,7 @@
 mod commands;
 mod look;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::io::Read;
 use std::process::ChildStdout;
 use std::sync::Arc;
@@ -97,9 +97,8 @@ struct Transfer {
     tally: Arc<Tally>,
 }
 
-/// A question that the next line answers.
+/// A question that a line answers: whether the node at an address has this key.
 struct Question {
-    prompt: String,
     at: Address,
     key: PublicKey,
 }
@@ -131,7 +130,10 @@ struct Talk {
     transfers: Vec<Transfer>,
     last_transfer: usize,
     strangers: Strangers,
+    /// The next line answers it.
     question: Option<Question>,
+    /// Further ones.
+    questions: VecDeque<Question>,
     reports: Receiver<String>,
     /// Lines to be printed above what is typed.
     above: String,
@@ -247,6 +249,7 @@ impl Talk {
             last_transfer: 0,
             strangers: Strangers::new(own),
             question: None,
+            questions: VecDeque::new(),
             reports,
             above: String::new(),
             rings: false,
@@ -301,6 +304,7 @@ impl Talk {
             if self.edited.is_some_and(|edited| edited.elapsed() > PAUSE) {
                 self.note_draft()?;
             }
+            self.ask();
             self.draw()?;
         }
         let deadline = Instant::now() + LAST_WORDS;
@@ -384,7 +388,7 @@ impl Talk {
                 self.is_leaving = true;
                 Ok(())
             }
-            Action::Interrupt if self.question.take().is_some() => Ok(()),
+            Action::Interrupt if self.end_question().is_some() => Ok(()),
             Action::Interrupt if interrupted.is_some_and(|before| before.elapsed() < TWICE) => {
                 self.is_leaving = true;
                 Ok(())
@@ -428,7 +432,7 @@ impl Talk {
         let is_typed = self.editor.is_typed();
         let line = self.editor.take();
         self.note_draft()?;
-        if let Some(question) = self.question.take() {
+        if let Some(question) = self.end_question() {
             return self.answer(question, &line);
         }
         match command::parse(&line, is_typed) {
@@ -447,6 +451,7 @@ impl Talk {
 
     fn send_message(&mut self, text: &str) -> Result<()> {
         let Some(open) = &self.open else {
+            self.editor.set(text);
             self.say("to whom? /to NAME, or /invite somebody first");
             return Ok(());
         };
@@ -463,6 +468,32 @@ impl Talk {
                 Ok(())
             }
         }
+    }
+
+    /// Nothing is being typed, and nothing is asked.
+    fn is_idle(&self) -> bool {
+        let is_empty = self.editor.text().is_empty() && self.editor.query().is_none();
+        is_empty && !self.keyboard.is_pasting() && self.question.is_none()
+    }
+
+    /// Asks what there is to ask, which is no good in the middle of a line.
+    fn ask(&mut self) {
+        if self.is_idle()
+            && let Some(question) = self.questions.pop_front()
+        {
+            let fingerprint = question.key.fingerprint();
+            self.say(&format!("the fingerprint of {} is {fingerprint}; is that the right one?", question.at));
+            self.question = Some(question);
+        }
+    }
+
+    /// What is typed is for the peer again, of whom there may be a draft by now.
+    fn end_question(&mut self) -> Option<Question> {
+        let question = self.question.take()?;
+        if let Some(open) = &self.open {
+            self.editor.set(self.notes.draft(&open.peer.key));
+        }
+        Some(question)
     }
 
     /// Completes what stands before the cursor; if there are several ways and nothing more in common, they are listed.
@@ -556,7 +587,7 @@ impl Talk {
     /// What stands before the line: how many messages wait to be read, who is talked to, whether they are here.
     fn prompt(&self) -> String {
         if let Some(question) = &self.question {
-            return question.prompt.clone();
+            return format!("{}: yes or no> ", question.at);
         }
         if let Some(query) = self.editor.query() {
             return format!("search {}: ", text::clean_line(query));

@@ -203,9 +203,6 @@ impl Talk {
 
     /// The user has looked at a fingerprint.
     pub(super) fn answer(&mut self, question: Question, line: &str) -> Result<()> {
-        if let Some(open) = &self.open {
-            self.editor.set(self.notes.draft(&open.peer.key));
-        }
         if !matches!(line.trim(), "yes" | "y") {
             self.say("then nothing was saved");
             return Ok(());

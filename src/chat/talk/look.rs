@@ -123,13 +123,17 @@ impl Talk {
             self.notes.set_read(&peer.key, 0)?;
         }
         self.peers = peers;
+        // What is being typed may be for one who is gone.
+        let is_free = known.is_empty() || self.is_idle();
         match &mut self.open {
             Some(open) => match self.peers.iter().find(|peer| peer.key == open.peer.key) {
                 Some(peer) => open.peer = peer.clone(),
-                None => self.open = None,
+                None => return self.close(),
             },
             // With a single peer there is no question to whom.
-            None if self.has_begun && self.peers.len() == 1 => return self.open(&self.peers[0].clone()),
+            None if has_begun && is_free && self.peers.len() == 1 => {
+                return self.open(&self.peers[0].clone());
+            }
             None => {}
         }
         Ok(())
@@ -182,10 +186,28 @@ impl Talk {
     }
 
     /// Turns to a peer who has just been met: nobody else may be there, and then that was done when it was seen in the
-    /// peers file.
+    /// peers file. A line that was begun is for whom it was begun.
     pub(super) fn turn_to(&mut self, peer: &Peer) -> Result<()> {
         let is_open = self.open.as_ref().is_some_and(|open| open.peer.key == peer.key);
-        if is_open && !self.is_all { Ok(()) } else { self.open(peer) }
+        if is_open && !self.is_all {
+            return Ok(());
+        }
+        if self.peers.len() == 1 || self.is_idle() {
+            return self.open(peer);
+        }
+        self.say(&format!("/to {} talks to them", peer.name));
+        Ok(())
+    }
+
+    /// Turns away from a peer who is one no more: what was typed to it is for nobody else.
+    fn close(&mut self) -> Result<()> {
+        self.note_draft()?;
+        self.open = None;
+        if self.question.is_none() && !self.editor.text().is_empty() {
+            self.editor.set("");
+            self.say("what was being typed is kept, should this peer come back");
+        }
+        Ok(())
     }
 
     /// Turns to a peer: its last lines, what is unread, what waits, the draft.
@@ -205,7 +227,7 @@ impl Talk {
         let keeps = self.open.is_none() && !self.editor.text().is_empty();
         self.open = Some(Open { peer: peer.clone(), waiting });
         self.notes.refresh()?;
-        if !keeps {
+        if !keeps && self.question.is_none() {
             self.editor.set(self.notes.draft(&peer.key));
         }
         self.note_read()
@@ -279,11 +301,10 @@ impl Talk {
                 }
             }
             News::Asked(at, key) => {
-                let fingerprint = key.fingerprint();
-                self.say(&format!("the fingerprint of {at} is {fingerprint}; is that the right one?"));
-                self.note_draft()?;
-                self.editor.set("");
-                self.question = Some(Question { prompt: "yes or no> ".into(), at, key });
+                if !self.is_idle() {
+                    self.say(&format!("{at} answers: whether it is the right one is asked behind this line"));
+                }
+                self.questions.push_back(Question { at, key });
             }
             News::Sending(peer, tally) => self.add_transfer(peer, true, tally),
             News::Sent(peer, tally) => {
