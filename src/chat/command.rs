@@ -4,6 +4,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use crate::text;
+
 /// What a command takes, and so what completes it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Takes {
@@ -182,7 +184,9 @@ fn paths(begun: &str) -> Vec<String> {
         .filter_map(|entry| {
             let entry = entry.ok()?;
             let found = entry.file_name().into_string().ok()?;
-            let is_shown = found.starts_with(name) && (!found.starts_with('.') || name.starts_with('.'));
+            let is_hidden = found.starts_with('.') && !name.starts_with('.');
+            // What goes into the line goes to the terminal.
+            let is_shown = found.starts_with(name) && !is_hidden && found.chars().all(text::is_clean);
             let end = if entry.path().is_dir() { "/" } else { " " };
             is_shown.then(|| escape(&inside.join(&found).to_string_lossy()) + end)
         })
@@ -264,6 +268,10 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         for name in ["a b.txt", "a\"c", ".hidden"] {
             fs::write(dir.path().join(name), "").unwrap();
+        }
+        // Not every system has such names.
+        for name in ["a\x1b]0;owned\x07", "a\nb", "a\u{202e}b"] {
+            let _ = fs::write(dir.path().join(name), "");
         }
         fs::create_dir(dir.path().join("sub")).unwrap();
         let root = dir.path().to_str().unwrap();
