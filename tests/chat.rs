@@ -808,6 +808,24 @@ fn what_was_typed_to_a_peer_that_is_removed_is_for_nobody_else() {
 }
 
 #[test]
+fn nothing_goes_to_whom_the_user_has_blocked() {
+    let Some((chat, alice, bob, _node)) = with_bob() else { return };
+    alice.run(&["peers", "set", "bob", "blocked"]);
+    let path = alice.file("notes.txt", "some notes");
+    chat.line(&format!("/send {path}"));
+    chat.see("-- bob is blocked here");
+    chat.line("hello");
+    chat.see_input("bob (away)> hello");
+    chat.keys(&["C-u"]);
+    chat.line("/quit");
+    chat.is_a_shell_again();
+    let (_, said) = alice.ends_with(&["chat"], b"line by line\n", 0);
+    assert!(said.contains("this line was not sent: bob is blocked here"), "{said}");
+    assert!(alice.run(&["outbox"]).is_empty() && bob.received().is_empty());
+    assert!(!bob.path("downloads/alice").exists());
+}
+
+#[test]
 fn strangers_are_one_quiet_line() {
     let Some((chat, alice, _bob, _node)) = with_bob() else { return };
     let carol = Home::new("carol");

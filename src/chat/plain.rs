@@ -11,6 +11,7 @@ use crate::chat::line::Line;
 use crate::chat::offers::Offers;
 use crate::error::{Error, Result};
 use crate::node::doorbell::{Bell, LOOK};
+use crate::node::pairing;
 use crate::store::home::Own;
 use crate::store::outbox::Draft;
 use crate::store::peers::{Peer, Peers};
@@ -125,14 +126,12 @@ fn read_lines(own: &Own, mut to: Option<Peer>, offers: &Offers, input: &Input, t
         if line.is_empty() {
             continue;
         }
-        let peer = match &to {
-            _ if is_lost => None,
-            None => only_peer(own)?,
-            to => to.clone(),
-        };
-        let Some(peer) = peer else {
-            tell("this line was not sent: to whom? type /to NAME first");
-            continue;
+        let peer = match recipient(own, to.as_ref(), is_lost) {
+            Ok(peer) => peer,
+            Err(error) => {
+                tell(&format!("this line was not sent: {error}"));
+                continue;
+            }
         };
         match own.outbox(&peer.key)?.queue(&[Draft::new(&line)]) {
             Ok(number) => {
@@ -162,9 +161,16 @@ fn skip_line(input: &mut impl BufRead) -> Result<()> {
     }
 }
 
-/// With a single peer there is no question to whom.
-fn only_peer(own: &Own) -> Result<Option<Peer>> {
+/// Who is meant, as the peers file has it now. With a single peer there is no question to whom.
+fn recipient(own: &Own, to: Option<&Peer>, is_lost: bool) -> Result<Peer> {
     let peers = Peers::load(own.home())?;
     let mut all = peers.iter();
-    Ok(all.next().filter(|_| all.next().is_none()).cloned())
+    let peer = match to {
+        _ if is_lost => None,
+        Some(to) => peers.by_key(&to.key),
+        None => all.next().filter(|_| all.next().is_none()),
+    };
+    let peer = peer.ok_or_else(|| Error::usage("to whom? type /to NAME first"))?;
+    pairing::ensure_not_blocked(peer)?;
+    Ok(peer.clone())
 }

@@ -30,6 +30,7 @@ use crate::crypto::keys::PublicKey;
 use crate::error::{Error, Result};
 use crate::node::doorbell::{Bell, LOOK};
 use crate::node::event::Event;
+use crate::node::pairing;
 use crate::node::program::Program;
 use crate::store::home::Own;
 use crate::store::notes::Notes;
@@ -429,6 +430,8 @@ impl Talk {
     }
 
     fn submit(&mut self) -> Result<()> {
+        // Who is gone or blocked gets nothing more.
+        self.look_at_peers()?;
         let is_typed = self.editor.is_typed();
         let line = self.editor.take();
         self.note_draft()?;
@@ -456,12 +459,14 @@ impl Talk {
             return Ok(());
         };
         let draft = Draft::new(text.as_bytes());
-        match self.own.outbox(&open.peer.key).and_then(|mut outbox| outbox.queue(&[draft])) {
+        let queued = pairing::ensure_not_blocked(&open.peer)
+            .and_then(|()| self.own.outbox(&open.peer.key)?.queue(&[draft]));
+        match queued {
             Ok(_) => {
                 self.look_at_waiting();
                 self.bell.ring().map(drop)
             }
-            // It is too long, or cannot be stored: it is not lost.
+            // The peer is blocked, or it is too long, or cannot be stored: it is not lost.
             Err(error) => {
                 self.editor.set(text);
                 self.say_error(&error);

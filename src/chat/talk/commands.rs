@@ -268,6 +268,7 @@ impl Talk {
         if paths.is_empty() {
             return Err(Error::usage("which files? /send PATH..."));
         }
+        pairing::ensure_not_blocked(&open.peer)?;
         jobs::send(&self.own, self.jobs.clone(), open.peer.clone(), paths);
         Ok(())
     }
