@@ -826,6 +826,31 @@ fn nothing_goes_to_whom_the_user_has_blocked() {
 }
 
 #[test]
+fn a_typing_error_in_the_peers_file_ends_no_chat() {
+    let Some((chat, alice, bob, _node)) = with_bob() else { return };
+    let peers = fs::read_to_string(alice.path("peers")).unwrap();
+    let broken = format!("{peers}carol who?\n");
+    fs::write(alice.path("peers"), &broken).unwrap();
+    chat.see("-- hint: correct it there");
+    bob.run(&["say", "alice", "still there?"]);
+    chat.see("bob: still there?");
+    chat.line("still here");
+    chat.see("+ me: still here");
+    chat.line("/quit");
+    chat.is_a_shell_again();
+    fs::write(alice.path("peers"), &peers).unwrap();
+    let mut plain = Process::start(alice.cmd(&["chat", "--listen", &alice.own_port("127.0.0.1:0")]));
+    plain.write(b"/to bob\none\n");
+    poll_until("one", || bob.received().contains(&"one".to_owned()).then_some(()));
+    fs::write(alice.path("peers"), &broken).unwrap();
+    plain.write(b"two\n/to bob\nthree\n");
+    poll_until("two", || bob.received().contains(&"two".to_owned()).then_some(()));
+    let (code, _, said) = plain.end();
+    assert!(code == Some(0) && said.contains("this line was not sent: "), "{code:?} {said}");
+    assert_eq!(bob.received(), ["still here", "one", "two"]);
+}
+
+#[test]
 fn strangers_are_one_quiet_line() {
     let Some((chat, alice, _bob, _node)) = with_bob() else { return };
     let carol = Home::new("carol");

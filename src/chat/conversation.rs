@@ -62,7 +62,7 @@ impl Conversation {
     pub fn new(own: &Own, only: Option<&Peer>, begin: Begin) -> Result<Conversation> {
         let mut conversation =
             Conversation { own: own.clone(), begin, only: only.cloned(), streams: Vec::new() };
-        conversation.look()?;
+        conversation.look_at(conversation.peers()?)?;
         if !matches!(conversation.begin, Begin::Behind(_)) {
             conversation.begin = Begin::Start;
         }
@@ -71,10 +71,18 @@ impl Conversation {
 
     /// Looks again at everything: [`Conversation::next`] gives what has come since.
     pub fn look(&mut self) -> Result<()> {
-        let peers: Vec<Peer> = match &self.only {
-            Some(peer) => vec![peer.clone()],
-            None => Peers::load(self.own.home())?.iter().cloned().collect(),
-        };
+        // With a typing error in the peers file, what was read before holds.
+        self.look_at(self.peers().unwrap_or_default())
+    }
+
+    fn peers(&self) -> Result<Vec<Peer>> {
+        match &self.only {
+            Some(peer) => Ok(vec![peer.clone()]),
+            None => Ok(Peers::load(self.own.home())?.iter().cloned().collect()),
+        }
+    }
+
+    fn look_at(&mut self, peers: Vec<Peer>) -> Result<()> {
         for peer in peers {
             match self.streams.iter_mut().find(|stream| stream.peer.key == peer.key) {
                 // It may have a new name.

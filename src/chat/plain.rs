@@ -106,14 +106,13 @@ fn read_lines(own: &Own, mut to: Option<Peer>, offers: &Offers, input: &Input, t
         }
         if let Some(name) = line.strip_prefix(b"/to ") {
             let name = String::from_utf8_lossy(name).trim().to_owned();
-            let found = Peers::load(own.home())?.by_name(&name).cloned();
+            let found = Peers::load(own.home()).map(|peers| peers.by_name(&name).cloned());
+            // What follows a name that is nobody's is for somebody else than what came before.
+            is_lost = !matches!(found, Ok(Some(_)));
             match found {
-                Some(peer) => (to, is_lost) = (Some(peer), false),
-                // What follows was for somebody else than those before.
-                None => {
-                    is_lost = true;
-                    tell("no peer is called that; `egoat peers` lists them");
-                }
+                Ok(Some(peer)) => to = Some(peer),
+                Ok(None) => tell("no peer is called that; `egoat peers` lists them"),
+                Err(error) => tell(&error.to_string()),
             }
             continue;
         }
@@ -163,7 +162,11 @@ fn skip_line(input: &mut impl BufRead) -> Result<()> {
 
 /// Who is meant, as the peers file has it now. With a single peer there is no question to whom.
 fn recipient(own: &Own, to: Option<&Peer>, is_lost: bool) -> Result<Peer> {
-    let peers = Peers::load(own.home())?;
+    let peers = match (Peers::load(own.home()), to) {
+        // With a typing error in the file, what was read before holds.
+        (Err(_), Some(to)) if !is_lost => return pairing::ensure_not_blocked(to).map(|()| to.clone()),
+        (peers, _) => peers?,
+    };
     let mut all = peers.iter();
     let peer = match to {
         _ if is_lost => None,
