@@ -278,6 +278,28 @@ fn a_paste_is_one_message_and_no_command() {
 }
 
 #[test]
+fn what_was_pasted_is_no_command_the_next_time_either() {
+    let Some((chat, alice, bob, _node)) = with_bob() else { return };
+    chat.paste("/rename hacked");
+    wait_for_draft(&alice, "//rename hacked");
+    chat.kill(&alice, "-KILL");
+    chat.has_ended();
+    chat.start(&alice, "");
+    chat.see_input("bob (here)> //rename hacked");
+    chat.keys(&["Enter"]);
+    chat.see("+ me: /rename hacked");
+    chat.keys(&["Up", "Enter"]);
+    poll_until("it to be said again", || (bob.received() == ["/rename hacked"; 2]).then_some(()));
+    chat.line("/quit");
+    chat.is_a_shell_again();
+    chat.start(&alice, "");
+    chat.see_input("bob (here)>");
+    chat.keys(&["Up"]);
+    chat.see_input("bob (here)> //rename hacked");
+    assert!(alice.run(&["peers"]).contains("bob"));
+}
+
+#[test]
 fn no_text_and_no_name_steers_the_terminal() {
     let Some((chat, _alice, bob, _node)) = with_bob() else { return };
     bob.run(&["say", "alice", "\x1b]0;owned\x07\x1b[2J\x1b[1;1Hup\rback\u{202e}x\u{9b}31m end"]);
@@ -995,6 +1017,8 @@ fn help_lists_every_command_and_what_is_none_is_said() {
     chat.see("Ctrl-R searches");
     chat.line("/nonsense");
     chat.see("/nonsense is no command");
+    chat.see_input("bob (here)> /nonsense");
+    chat.keys(&["C-u"]);
     chat.line("//etc begins with a slash");
     chat.see("+ me: /etc begins with a slash");
     chat.line("/me waves");

@@ -85,9 +85,9 @@ pub enum Line<'a> {
     Unknown(&'a str),
 }
 
-/// Understands a line. A pasted one is a message whatever it says.
-pub fn parse(line: &str, is_typed: bool) -> Line<'_> {
-    if !is_typed || !line.starts_with('/') || line.starts_with("/me ") {
+/// Understands a line.
+pub fn parse(line: &str) -> Line<'_> {
+    if !line.starts_with('/') || line.starts_with("/me ") {
         return Line::Message(line);
     }
     if let Some(rest) = line.strip_prefix("//") {
@@ -98,6 +98,11 @@ pub fn parse(line: &str, is_typed: bool) -> Line<'_> {
         Some(command) => Line::Command(command.name, rest.trim()),
         None => Line::Unknown(name),
     }
+}
+
+/// The line that says a text, whatever it begins with.
+pub fn saying(text: &str) -> String {
+    if parse(text) == Line::Message(text) { text.to_owned() } else { format!("/{text}") }
 }
 
 /// Splits a line into words. A backslash takes what is behind it as it is, and so do double quotes.
@@ -235,8 +240,8 @@ mod tests {
             ("/etc/passwd", Line::Unknown("/etc/passwd")),
             (" /to bob", Line::Message(" /to bob")),
         ] {
-            assert_eq!(parse(line, true), expected, "{line}");
-            assert_eq!(parse(line, false), Line::Message(line), "{line}");
+            assert_eq!(parse(line), expected, "{line}");
+            assert_eq!(parse(&saying(line)), Line::Message(line), "{line}");
         }
     }
 

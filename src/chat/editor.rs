@@ -1,6 +1,7 @@
 //! The line that is being typed: a text, a cursor, what was killed, earlier lines. Pure: keys go in, and the owner asks
 //! for the text and the cursor to draw them. It leaves out what a line means, and completion but for its last step.
 
+use crate::chat::command::saying;
 use crate::chat::keys::Key;
 use crate::chat::width::{clusters, first_len, last_len};
 use crate::wire::message::MAX_TEXT;
@@ -85,12 +86,20 @@ impl Editor {
         self.search.as_ref().map(|search| search.query.as_str())
     }
 
-    /// Whether the line may be a command.
-    pub fn is_typed(&self) -> bool {
-        !self.is_pasted
+    /// The line as it would have to be typed, which is what is kept of it: what was pasted is said, and never done.
+    pub fn typed(&self) -> String {
+        if self.is_pasted { saying(&self.text) } else { self.text.clone() }
     }
 
-    /// Puts a text in the place of the line.
+    /// Goes on with the line as if it had been typed.
+    fn settle(&mut self) {
+        let typed = self.typed();
+        self.cursor += typed.len() - self.text.len();
+        self.text = typed;
+        self.is_pasted = false;
+    }
+
+    /// Puts a line in the place of this one.
     pub fn set(&mut self, text: &str) {
         self.replace(text.to_owned());
         self.is_pasted = false;
@@ -99,7 +108,7 @@ impl Editor {
 
     /// Takes the line out, and keeps it among the earlier ones.
     pub fn take(&mut self) -> String {
-        let text = std::mem::take(&mut self.text);
+        let text = self.typed();
         self.remember(&text);
         self.set("");
         text
@@ -176,6 +185,12 @@ impl Editor {
     }
 
     fn move_or_delete(&mut self, key: &Key, was_killing: bool) {
+        // What is killed may come back in another line.
+        if self.text.starts_with('/')
+            && matches!(key, Key::Ctrl('w' | 'u' | 'k') | Key::AltBackspace | Key::Alt('d'))
+        {
+            self.settle();
+        }
         match key {
             Key::Left | Key::Ctrl('b') => self.cursor = self.before(),
             Key::Right | Key::Ctrl('f') => self.cursor = self.behind(),
@@ -250,6 +265,7 @@ impl Editor {
         if self.recall.is_none() && self.line_start() > 0 {
             return self.go_to_line(self.line_start() - 1);
         }
+        self.settle();
         let (before, prefix) = match &self.recall {
             Some(recall) => (recall.at, recall.prefix),
             None => (self.lines.len(), self.cursor),
@@ -305,6 +321,7 @@ impl Editor {
     }
 
     fn start_search(&mut self) {
+        self.settle();
         let typed = (self.text.clone(), self.cursor);
         self.search = Some(Search { query: String::new(), at: None, typed });
     }
@@ -470,15 +487,26 @@ mod tests {
     #[test]
     fn what_was_pasted_is_no_command() {
         let mut editor = Editor::default();
-        typed(&mut editor, "\x1b[200~/forget bob\x1b[201~");
-        assert!(!editor.is_typed());
-        typed(&mut editor, "\x15");
-        assert!(editor.is_typed());
-        typed(&mut editor, "/to \x1b[200~bob\x1b[201~");
-        assert!(editor.is_typed());
-        typed(&mut editor, "\x03\x1b[200~x\x1b[201~");
-        editor.take();
-        assert!(editor.is_typed());
+        let paste = "\x1b[200~/forget bob\x1b[201~";
+        // However it is kept, moved or brought back.
+        for keys in ["", "\x15\x19", "\x17\x19", "\x01\x0b\x19", "\x01\x1bd\x19", "\r\x1b[A", "\r\x12bob\r"] {
+            typed(&mut editor, &format!("{paste}{keys}"));
+            assert_eq!(editor.take(), "//forget bob", "{keys:?}");
+        }
+        typed(&mut editor, &format!("{paste}\x1b[A\x1b[B"));
+        assert_eq!((editor.typed(), editor.take()), ("//forget bob".into(), "//forget bob".into()));
+        // What is typed is, and so is what is typed first.
+        for keys in [
+            "/to \x1b[200~bob\x1b[201~",
+            &format!("{paste}\x15/to bob"),
+            "/to bob\r\x1b[A",
+            "/to bob\x15\x19",
+        ] {
+            typed(&mut editor, keys);
+            assert_eq!(editor.take(), "/to bob", "{keys:?}");
+        }
+        typed(&mut editor, &format!("/to bob\r{paste}\x15\x1b[A"));
+        assert_eq!(editor.take(), "/to bob");
     }
 
     #[test]

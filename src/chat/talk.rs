@@ -432,17 +432,17 @@ impl Talk {
     fn submit(&mut self) -> Result<()> {
         // Who is gone or blocked gets nothing more.
         self.look_at_peers()?;
-        let is_typed = self.editor.is_typed();
         let line = self.editor.take();
         self.note_draft()?;
         if let Some(question) = self.end_question() {
             return self.answer(question, &line);
         }
-        match command::parse(&line, is_typed) {
+        match command::parse(&line) {
             _ if line.trim().is_empty() => Ok(()),
             Line::Message(text) => self.send_message(text),
             Line::Command(name, rest) => self.command(name, rest),
             Line::Unknown(name) => {
+                self.put_back(&line);
                 self.say(&format!(
                     "{} is no command; /help lists them, and // begins a message",
                     text::clean_line(name)
@@ -454,7 +454,7 @@ impl Talk {
 
     fn send_message(&mut self, text: &str) -> Result<()> {
         let Some(open) = &self.open else {
-            self.editor.set(text);
+            self.put_back(&command::saying(text));
             self.say("to whom? /to NAME, or /invite somebody first");
             return Ok(());
         };
@@ -468,11 +468,17 @@ impl Talk {
             }
             // The peer is blocked, or it is too long, or cannot be stored: it is not lost.
             Err(error) => {
-                self.editor.set(text);
+                self.put_back(&command::saying(text));
                 self.say_error(&error);
                 Ok(())
             }
         }
+    }
+
+    /// What came to nothing is there to be changed.
+    fn put_back(&mut self, line: &str) {
+        self.editor.set(line);
+        self.edited = Some(Instant::now());
     }
 
     /// Nothing is being typed, and nothing is asked.
@@ -520,7 +526,7 @@ impl Talk {
         match &self.open {
             // The answer to a question is no draft, nor is what Ctrl-R just found.
             Some(open) if self.question.is_none() && self.editor.query().is_none() => {
-                self.notes.set_draft(&open.peer.key, self.editor.text())
+                self.notes.set_draft(&open.peer.key, &self.editor.typed())
             }
             _ => Ok(()),
         }

@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::chat::command;
 use crate::chat::conversation::{Begin, Conversation};
 use crate::chat::jobs::News;
 use crate::chat::notify::Notice;
@@ -246,7 +247,7 @@ impl Talk {
             let seen = self.seen.entry(peer.key).or_insert(seq);
             *seen = seq.max(*seen);
             if let Event::Sent { text, .. } = event {
-                self.editor.remember(&text::clean_bytes(text));
+                self.editor.remember(&command::saying(&text::clean_bytes(text)));
             }
             let mark = read.take_if(|read| seq > *read).map_or("", |_| "-- unread --\n");
             let lines = self.transcript.lines(peer, seq, &event, self.is_all);
