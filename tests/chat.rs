@@ -5,6 +5,7 @@
 
 mod common;
 
+use common::disk::SmallDisk;
 use common::gate::Gate;
 use common::tmux::Terminal;
 use common::{EGOAT, Home, Node, Process, logs, pair, paired, poll_for, poll_until};
@@ -593,6 +594,49 @@ fn an_outbox_that_is_damaged_ends_no_chat() {
     chat.see_input("carol (here)>");
     chat.line("hello");
     chat.see("+ me: hello");
+}
+
+#[test]
+fn a_full_disk_ends_no_chat_and_loses_no_line() {
+    let Some(disk) = SmallDisk::mount() else { return };
+    let (alice, bob) = (Home::new_in(disk.path(), "alice"), Home::new("bob"));
+    let _node = bob.serve();
+    alice.run(&["join", bob.run(&["invite"]).trim_end()]);
+    let Some(chat) = Chat::open(&alice, USUAL, "") else { return };
+    chat.see_input("bob (here)>");
+    let ballast = disk.path().join("ballast");
+    let mut file = fs::File::create(&ballast).unwrap();
+    while file.write_all(&[0; 1024]).is_ok() {}
+    drop(file);
+    // More than there is room for at the end of a file.
+    let text = format!("{}end", "long ".repeat(2000));
+    chat.paste(&text);
+    chat.see("-- no drafts are kept from now on");
+    chat.keys(&["Enter"]);
+    let told = || chat.terminal.written().matches("no space left on device").count();
+    chat.wait("the second error", || (told() == 2).then_some(()));
+    chat.see("long end");
+    assert!(bob.received().is_empty());
+    fs::remove_file(&ballast).unwrap();
+    chat.keys(&["Enter"]);
+    poll_until("the message to arrive", || (bob.received() == [text.as_str()]).then_some(()));
+    chat.line("and on");
+    chat.see("+ me: and on");
+    assert_eq!(chat.terminal.written().matches("no drafts are kept").count(), 1);
+}
+
+#[test]
+fn a_message_is_not_taken_back_where_that_cannot_be_noted() {
+    let (alice, bob) = (Home::new("alice"), Home::new("bob"));
+    alice.run(&["peers", "add", "bob", &bob.key()]);
+    alice.run(&["say", "bob", "it waits"]);
+    damage(&alice, &bob);
+    let Some(chat) = Chat::open(&alice, USUAL, "") else { return };
+    chat.see(". me: it waits");
+    chat.line("/cancel");
+    chat.see("hint: nothing was deleted");
+    chat.see(". me: it waits");
+    assert!(alice.run(&["outbox"]).contains("it waits"));
 }
 
 #[test]

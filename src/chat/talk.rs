@@ -142,6 +142,8 @@ struct Talk {
     rings: bool,
     /// The draft was changed, and is not noted yet.
     edited: Option<Instant>,
+    /// It was said that notes cannot be kept.
+    has_lost_notes: bool,
     last_key: Instant,
     interrupted: Option<Instant>,
     /// What was there at the beginning is shown.
@@ -255,6 +257,7 @@ impl Talk {
             above: String::new(),
             rings: false,
             edited: None,
+            has_lost_notes: false,
             last_key: Instant::now(),
             interrupted: None,
             has_begun: false,
@@ -278,7 +281,7 @@ impl Talk {
         }
         self.has_begun = true;
         if let Some(command) = first {
-            self.command(command, "")?;
+            self.command(command, "");
         }
         self.draw()?;
         Ok(conversation)
@@ -303,7 +306,7 @@ impl Talk {
                 Err(RecvTimeoutError::Disconnected) => return Ok(()),
             }
             if self.edited.is_some_and(|edited| edited.elapsed() > PAUSE) {
-                self.note_draft()?;
+                self.note_draft();
             }
             self.ask();
             self.draw()?;
@@ -320,7 +323,7 @@ impl Talk {
 
     /// Leaves the terminal as it was, with the conversation on it.
     fn end(mut self, result: Result<()>) -> Result<()> {
-        let noted = self.note_draft();
+        self.note_draft();
         // What there is still to say.
         let _ = self.draw();
         let waits = self.open.as_ref().map_or(0, |open| open.waiting.messages().len());
@@ -329,7 +332,7 @@ impl Talk {
             last.push_str(&format!("-- {waits} not delivered yet; `egoat outbox` shows what waits --\r\n"));
         }
         let _ = self.terminal.write(&last);
-        result.and(noted)
+        result
     }
 
     /// How long to wait for a signal.
@@ -401,19 +404,25 @@ impl Talk {
             }
             Action::Suspend => self.suspend(),
             Action::Redraw => self.redraw(),
-            Action::Switch(place) => match self.peers.get(place).cloned() {
-                Some(peer) => self.open(&peer),
-                None => Ok(()),
-            },
-            Action::NextUnread => match self.next_unread() {
-                Some(peer) => self.open(&peer),
-                None => Ok(()),
-            },
+            Action::Switch(place) => {
+                self.switch(self.peers.get(place).cloned());
+                Ok(())
+            }
+            Action::NextUnread => {
+                self.switch(self.next_unread());
+                Ok(())
+            }
+        }
+    }
+
+    fn switch(&mut self, to: Option<Peer>) {
+        if let Some(peer) = to {
+            self.command("/to", &peer.name);
         }
     }
 
     fn suspend(&mut self) -> Result<()> {
-        self.note_draft()?;
+        self.note_draft();
         let cleared = self.screen.clear();
         self.terminal.write(&cleared)?;
         self.terminal.suspend()?;
@@ -433,30 +442,30 @@ impl Talk {
         // Who is gone or blocked gets nothing more.
         self.look_at_peers()?;
         let line = self.editor.take();
-        self.note_draft()?;
         if let Some(question) = self.end_question() {
             return self.answer(question, &line);
         }
         match command::parse(&line) {
-            _ if line.trim().is_empty() => Ok(()),
+            _ if line.trim().is_empty() => {}
             Line::Message(text) => self.send_message(text),
             Line::Command(name, rest) => self.command(name, rest),
             Line::Unknown(name) => {
-                self.put_back(&line);
+                self.editor.set(&line);
                 self.say(&format!(
                     "{} is no command; /help lists them, and // begins a message",
                     text::clean_line(name)
                 ));
-                Ok(())
             }
         }
+        // The draft stays until its message is queued.
+        self.note_draft();
+        Ok(())
     }
 
-    fn send_message(&mut self, text: &str) -> Result<()> {
+    fn send_message(&mut self, text: &str) {
         let Some(open) = &self.open else {
-            self.put_back(&command::saying(text));
-            self.say("to whom? /to NAME, or /invite somebody first");
-            return Ok(());
+            self.editor.set(&command::saying(text));
+            return self.say("to whom? /to NAME, or /invite somebody first");
         };
         let draft = Draft::new(text.as_bytes());
         let queued = pairing::ensure_not_blocked(&open.peer)
@@ -464,21 +473,15 @@ impl Talk {
         match queued {
             Ok(_) => {
                 self.look_at_waiting();
-                self.bell.ring().map(drop)
+                // A node that hears nothing looks by itself.
+                let _ = self.bell.ring();
             }
             // The peer is blocked, or it is too long, or cannot be stored: it is not lost.
             Err(error) => {
-                self.put_back(&command::saying(text));
+                self.editor.set(&command::saying(text));
                 self.say_error(&error);
-                Ok(())
             }
         }
-    }
-
-    /// What came to nothing is there to be changed.
-    fn put_back(&mut self, line: &str) {
-        self.editor.set(line);
-        self.edited = Some(Instant::now());
     }
 
     /// Nothing is being typed, and nothing is asked.
@@ -521,14 +524,25 @@ impl Talk {
         }
     }
 
-    fn note_draft(&mut self) -> Result<()> {
+    fn note_draft(&mut self) {
         self.edited = None;
-        match &self.open {
-            // The answer to a question is no draft, nor is what Ctrl-R just found.
-            Some(open) if self.question.is_none() && self.editor.query().is_none() => {
-                self.notes.set_draft(&open.peer.key, &self.editor.typed())
-            }
-            _ => Ok(()),
+        // The answer to a question is no draft, nor is what Ctrl-R just found.
+        if let Some(open) = &self.open
+            && self.question.is_none()
+            && self.editor.query().is_none()
+        {
+            let noted = self.notes.set_draft(&open.peer.key, &self.editor.typed());
+            self.noted(noted);
+        }
+    }
+
+    /// Nobody need stop talking because of what cannot be noted for the next time.
+    fn noted(&mut self, noted: Result<()>) {
+        if let Err(error) = noted
+            && !std::mem::replace(&mut self.has_lost_notes, true)
+        {
+            self.say_error(&error);
+            self.say("no drafts are kept from now on, nor what was read; the conversation goes on");
         }
     }
 

@@ -24,15 +24,10 @@ const MOST: usize = 1000;
 const TTL: Duration = Duration::from_secs(24 * 3600);
 
 impl Talk {
-    /// Runs a command. What goes wrong in it is told, and the chat goes on; only a broken log ends it.
-    pub(super) fn command(&mut self, name: &str, rest: &str) -> Result<()> {
-        match self.run_command(name, rest) {
-            Err(error @ (Error::Disk { .. } | Error::Corrupt { .. })) => Err(error),
-            Err(error) => {
-                self.say_error(&error);
-                Ok(())
-            }
-            Ok(()) => Ok(()),
+    /// Runs a command. What goes wrong in it is told, and the chat goes on.
+    pub(super) fn command(&mut self, name: &str, rest: &str) {
+        if let Err(error) = self.run_command(name, rest) {
+            self.say_error(&error);
         }
     }
 
@@ -117,7 +112,8 @@ impl Talk {
         self.say("all conversations");
         self.unread.clear();
         self.show_last(None, USUAL, None)?;
-        self.note_read()
+        self.note_read();
+        Ok(())
     }
 
     fn who(&mut self) -> Result<()> {
@@ -174,11 +170,13 @@ impl Talk {
         let open = self.open.as_mut().ok_or_else(nothing)?;
         let number = open.waiting.messages().next_back().ok_or_else(nothing)?.0;
         let key = open.peer.key;
+        // What cannot be noted there is not taken back.
+        let mut history = self.own.history(&key)?;
         let dropped = self.own.outbox(&key)?.drop_messages(|waiting| waiting.number == number)?;
         if dropped.is_empty() {
             return Err(Error::failed("it may be delivered by now"));
         }
-        self.own.history(&key)?.store_dropped(&dropped, Dropped::Cancelled)?;
+        history.store_dropped(&dropped, Dropped::Cancelled)?;
         open.waiting.drop_message(number);
         Ok(())
     }

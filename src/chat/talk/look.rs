@@ -34,7 +34,7 @@ impl Talk {
         conversation.look()?;
         while conversation.next_event(|peer, seq, event| self.event(peer, seq, &event))? {}
         self.look_at_waiting();
-        self.note_read()?;
+        self.note_read();
         if let Some(told) = self.strangers.look(&self.own) {
             self.say(&told);
         }
@@ -49,12 +49,11 @@ impl Talk {
     }
 
     /// Notes how far was shown what is shown.
-    pub(super) fn note_read(&mut self) -> Result<()> {
+    pub(super) fn note_read(&mut self) {
         let open = self.open.as_ref().map(|open| open.peer.key);
-        for (key, seen) in self.seen.iter().filter(|(key, _)| self.is_all || open == Some(**key)) {
-            self.notes.set_read(key, *seen)?;
-        }
-        Ok(())
+        let mut shown = self.seen.iter().filter(|(key, _)| self.is_all || open == Some(**key));
+        let noted = shown.try_for_each(|(key, seen)| self.notes.set_read(key, *seen));
+        self.noted(noted);
     }
 
     /// A record that was appended to a history.
@@ -121,7 +120,8 @@ impl Talk {
         for peer in peers.iter().filter(|peer| has_begun && !known.contains(&peer.key)) {
             self.say(&format!("paired with {}, fingerprint {}", peer.name, peer.key.fingerprint()));
             // All that it says is unread, until it is read.
-            self.notes.set_read(&peer.key, 0)?;
+            let noted = self.notes.set_read(&peer.key, 0);
+            self.noted(noted);
         }
         self.peers = peers;
         // What is being typed may be for one who is gone.
@@ -129,7 +129,7 @@ impl Talk {
         match &mut self.open {
             Some(open) => match self.peers.iter().find(|peer| peer.key == open.peer.key) {
                 Some(peer) => open.peer = peer.clone(),
-                None => return self.close(),
+                None => self.close(),
             },
             // With a single peer there is no question to whom.
             None if has_begun && is_free && self.peers.len() == 1 => {
@@ -167,7 +167,11 @@ impl Talk {
             match read {
                 Some(_) if count > 0 => drop(self.unread.insert(peer.key, count.min(MOST_UNREAD))),
                 Some(_) => {}
-                None => self.notes.set_read(&peer.key, self.seen.get(&peer.key).copied().unwrap_or(0))?,
+                None => {
+                    let seen = self.seen.get(&peer.key).copied().unwrap_or(0);
+                    let noted = self.notes.set_read(&peer.key, seen);
+                    self.noted(noted);
+                }
             }
         }
         Ok(())
@@ -201,19 +205,18 @@ impl Talk {
     }
 
     /// Turns away from a peer who is one no more: what was typed to it is for nobody else.
-    fn close(&mut self) -> Result<()> {
-        self.note_draft()?;
+    fn close(&mut self) {
+        self.note_draft();
         self.open = None;
         if self.question.is_none() && !self.editor.text().is_empty() {
             self.editor.set("");
             self.say("what was being typed is kept, should this peer come back");
         }
-        Ok(())
     }
 
     /// Turns to a peer: its last lines, what is unread, what waits, the draft.
     pub(super) fn open(&mut self, peer: &Peer) -> Result<()> {
-        self.note_draft()?;
+        self.note_draft();
         self.is_all = false;
         self.transcript.begin();
         self.say(&peer.name.clone());
@@ -227,11 +230,13 @@ impl Talk {
         // What was typed before anybody was there to talk to is for whom it was typed.
         let keeps = self.open.is_none() && !self.editor.text().is_empty();
         self.open = Some(Open { peer: peer.clone(), waiting });
-        self.notes.refresh()?;
+        let noted = self.notes.refresh();
+        self.noted(noted);
         if !keeps && self.question.is_none() {
             self.editor.set(self.notes.draft(&peer.key));
         }
-        self.note_read()
+        self.note_read();
+        Ok(())
     }
 
     /// Shows the last records of one history or of all; a line stands before what came behind the record `read`.
