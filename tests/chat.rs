@@ -706,6 +706,45 @@ fn unread_messages_of_others_are_counted_and_found() {
 }
 
 #[test]
+fn what_was_not_read_is_shown_whatever_came_behind_it() {
+    let Some((chat, alice, [_bob, carol], _nodes)) = with_two() else { return };
+    let own = logs::open(&alice);
+    let lines = |what: &str, count: usize| -> Vec<String> {
+        (0..count).map(|number| format!("{what} {number}")).collect()
+    };
+    let all = || chat.terminal.tmux(&["capture-pane", "-p", "-S", "-400"]).unwrap();
+    let receive = |texts: &[String]| {
+        logs::receive(&own, "carol", &texts.iter().map(String::as_str).collect::<Vec<_>>());
+    };
+    receive(&lines("theirs", 25));
+    chat.see_input("[carol 25] bob (here)>");
+    for text in lines("ours", 30) {
+        alice.run(&["say", "carol", &text]);
+    }
+    // Of so many, all together show the last alone, and the others stay unread.
+    chat.line("/all");
+    chat.see_input("[carol 25] all, bob (here)>");
+    chat.line("/clear");
+    chat.line("/to carol");
+    chat.see_input("carol (here)>");
+    let shown = all();
+    let shown = shown.rsplit("-- carol\n").next().unwrap();
+    assert!(shown.contains("-- unread --\n") && shown.contains("carol: theirs 0\n"), "{shown}");
+    assert!(shown.contains("+ me: ours 29\n"), "{shown}");
+    chat.line("/to bob");
+    chat.see_input("bob (here)>");
+    receive(&lines("more", 300));
+    chat.see_input("[carol 300] bob (here)>");
+    chat.line("/to carol");
+    chat.see_input("carol (here)>");
+    let shown = all();
+    let shown = shown.rsplit("-- carol\n").next().unwrap();
+    assert!(shown.starts_with("-- unread, and 100 before: /history 300 or `egoat log` --\n"), "{shown}");
+    assert!(shown.contains("carol: more 100\n") && !shown.contains("carol: more 99\n"), "{shown}");
+    assert_eq!(carol.received().len(), 30);
+}
+
+#[test]
 fn tab_completes_commands_peers_and_paths() {
     let Some((chat, alice, _others, _nodes)) = with_two() else { return };
     chat.text("/verif");

@@ -110,8 +110,13 @@ impl Talk {
         self.is_all = true;
         self.transcript.begin();
         self.say("all conversations");
-        self.unread.clear();
-        self.show_last(None, USUAL, None)?;
+        let first = self.show_last(None, USUAL, None)?;
+        for key in self.unread.keys().copied().collect::<Vec<_>>() {
+            let read = self.notes.read(&key).unwrap_or(0);
+            if self.count_hidden(&key, read, first)?.1 == 0 {
+                self.unread.remove(&key);
+            }
+        }
         self.note_read();
         Ok(())
     }

@@ -13,7 +13,7 @@ use crate::chat::waiting::Waiting;
 use crate::crypto::keys::PublicKey;
 use crate::error::Result;
 use crate::node::event::Event as NodeEvent;
-use crate::store::history::{Event, History, MOST_UNREAD};
+use crate::store::history::{self, Event, History, MOST_UNREAD};
 use crate::store::home::Own;
 use crate::store::peers::{self, Peer, Peers};
 use crate::store::{node_lock, presence, requests};
@@ -51,7 +51,9 @@ impl Talk {
     /// Notes how far was shown what is shown.
     pub(super) fn note_read(&mut self) {
         let open = self.open.as_ref().map(|open| open.peer.key);
-        let mut shown = self.seen.iter().filter(|(key, _)| self.is_all || open == Some(**key));
+        // Together with all others it may be shown in part.
+        let is_shown = |key: &PublicKey| open == Some(*key) || self.is_all && !self.unread.contains_key(key);
+        let mut shown = self.seen.iter().filter(|(key, _)| is_shown(key));
         let noted = shown.try_for_each(|(key, seen)| self.notes.set_read(key, *seen));
         self.noted(noted);
     }
@@ -222,7 +224,7 @@ impl Talk {
         self.say(&peer.name.clone());
         let unread = self.unread.remove(&peer.key).unwrap_or(0);
         let read = if unread > 0 { self.notes.read(&peer.key) } else { None };
-        self.show_last(Some(peer), (unread + LEAD).clamp(USUAL, MOST), read)?;
+        self.show_last(Some(peer), USUAL, read)?;
         let waiting = Waiting::new(&self.own, &peer.key).unwrap_or_else(|error| {
             self.say_error(&error);
             Waiting::default()
@@ -239,29 +241,64 @@ impl Talk {
         Ok(())
     }
 
-    /// Shows the last records of one history or of all; a line stands before what came behind the record `read`.
-    pub(super) fn show_last(
-        &mut self,
-        peer: Option<&Peer>,
-        count: usize,
-        mut read: Option<u64>,
-    ) -> Result<()> {
-        let mut conversation = Conversation::new(&self.own, peer, Begin::Last(count))?;
-        let mut blocks: Vec<String> = Vec::new();
+    /// Shows the last records of one history or of all. Given how far one was `read`, it begins in front of what came
+    /// behind that, where a line says so, but shows only so much. Gives the number of the first record that is shown.
+    pub(super) fn show_last(&mut self, peer: Option<&Peer>, count: usize, read: Option<u64>) -> Result<u64> {
+        let begin = Begin::Last(if read.is_some() { MOST } else { count });
+        let mut seqs = Vec::new();
+        let mut conversation = Conversation::new(&self.own, peer, begin.clone())?;
+        while conversation.next_event(|_, seq, _| {
+            seqs.push(seq);
+            Ok(())
+        })? {}
+        let last = |count| seqs.len().saturating_sub(count);
+        let from = match read {
+            Some(read) => {
+                let unread = seqs.partition_point(|seq| *seq <= read);
+                unread.saturating_sub(LEAD).min(last(count)).max(last(MOST))
+            }
+            None => last(count),
+        };
+        let first = seqs.get(from).copied().unwrap_or(0);
+        let mut mark = match (peer, read) {
+            (Some(peer), Some(read)) => match self.count_hidden(&peer.key, read, first)? {
+                (_, 0) => Some((read, "-- unread --\n".to_owned())),
+                (records, count) => {
+                    let all = records + seqs.len() - from;
+                    Some((read, format!("-- unread, and {count} before: /history {all} or `egoat log` --\n")))
+                }
+            },
+            _ => None,
+        };
+        let mut conversation = Conversation::new(&self.own, peer, begin)?;
         while conversation.next_event(|peer, seq, event| {
             let seen = self.seen.entry(peer.key).or_insert(seq);
             *seen = seq.max(*seen);
             if let Event::Sent { text, .. } = event {
                 self.editor.remember(&command::saying(&text::clean_bytes(text)));
             }
-            let mark = read.take_if(|read| seq > *read).map_or("", |_| "-- unread --\n");
-            let lines = self.transcript.lines(peer, seq, &event, self.is_all);
-            blocks.push(format!("{mark}{lines}"));
+            if seq >= first {
+                let mark = mark.take_if(|(read, _)| seq > *read).map_or(String::new(), |(_, mark)| mark);
+                let lines = self.transcript.lines(peer, seq, &event, self.is_all);
+                self.above.extend([mark, lines]);
+            }
             Ok(())
         })? {}
-        let first = blocks.len().saturating_sub(count);
-        self.above.push_str(&blocks[first..].concat());
-        Ok(())
+        Ok(first)
+    }
+
+    /// What a history has behind the record `read` and before `first`: how many records, and how many from the peer.
+    pub(super) fn count_hidden(&self, key: &PublicKey, read: u64, first: u64) -> Result<(usize, usize)> {
+        let mut reader = self.own.read_history(key);
+        reader.skip_behind(read)?;
+        let (mut records, mut arrived) = (0, 0);
+        while let Some(record) = reader.read()?
+            && record.seq < first
+        {
+            records += 1;
+            arrived += usize::from(history::decode(record.body).is_ok_and(|event| event.is_arrival()));
+        }
+        Ok((records, arrived))
     }
 
     /// What the node in this process tells. What is in the logs is seen there.
