@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::mpsc::SyncSender;
 use std::sync::{Mutex, MutexGuard};
 
+use crate::chat::command;
 use crate::node::event::Decision;
 use crate::store::home::user_home;
 
@@ -40,7 +41,9 @@ impl Offers {
             return None;
         }
         let number = words.next().and_then(|number| number.parse().ok());
-        let dir = match words.next().map(str::trim).filter(|dir| !dir.is_empty()).map(place) {
+        // There is one directory, so that spaces in it need no backslash.
+        let dir = words.next().map(|dir| command::words(dir).join(" "));
+        let dir = match dir.filter(|dir| !dir.is_empty()).map(|dir| place(&dir)) {
             Some(None) => return Some("there is no such place; name a directory"),
             dir => dir.flatten(),
         };
@@ -72,9 +75,11 @@ mod tests {
     fn an_offer_is_decided_once() {
         let offers = Offers::default();
         let (answer, decided) = sync_channel(1);
-        let number = offers.add(answer);
-        assert_eq!(offers.command(&format!("/accept {number} /tmp/a b")), Some(""));
-        assert_eq!(decided.recv(), Ok(Decision::Accept { dir: place("/tmp/a b") }));
+        for dir in ["/tmp/a b", "/tmp/a\\ b ", "\"/tmp/a b\""] {
+            let number = offers.add(answer.clone());
+            assert_eq!(offers.command(&format!("/accept {number} {dir}")), Some(""));
+            assert_eq!(decided.recv(), Ok(Decision::Accept { dir: place("/tmp/a b") }), "{dir}");
+        }
         assert!(offers.command("/refuse 1").is_some_and(|said| said.contains("no such offer")));
     }
 
