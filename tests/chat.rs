@@ -1011,6 +1011,23 @@ fn a_transfer_is_listed_and_stopped() {
     assert!(alice.run(&["outbox"]).is_empty(), "what was stopped is not queued");
 }
 
+#[test]
+fn leaving_tells_what_it_cuts_off() {
+    let (alice, bob) = (Home::new("alice"), Home::new("bob"));
+    let node = bob.serve();
+    let gate = Gate::before(&node.addr, 1 << 20);
+    alice.run(&["peers", "add", "bob", &bob.key(), &gate.addr]);
+    bob.run(&["peers", "add", "alice", &alice.key()]);
+    let path = alice.file("large.bin", vec![7; 48 << 20]);
+    let Some(chat) = Chat::open(&alice, USUAL, "") else { return };
+    chat.see_input("bob (here)>");
+    chat.line(&format!("/send {path}"));
+    chat.see("[1] ");
+    chat.line("/quit");
+    let screen = chat.see("large.bin to bob; `egoat send` of the same goes on from there --");
+    assert!(screen.contains("-- cut off: [1] "), "{screen}");
+}
+
 /// An offer that Alice is asked about, from Bob, who has no more to say.
 fn offered(chat: &Chat, alice: &Home, bob: &Home, name: &str) -> common::Process {
     alice.run(&["peers", "set", "bob", "files=ask"]);

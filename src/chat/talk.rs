@@ -331,6 +331,10 @@ impl Talk {
         if waits > 0 {
             last.push_str(&format!("-- {waits} not delivered yet; `egoat outbox` shows what waits --\r\n"));
         }
+        for transfer in self.transfers.iter().filter(|transfer| transfer.is_outgoing) {
+            let line = transfer.line();
+            last.push_str(&format!("-- cut off: {line}; `egoat send` of the same goes on from there --\r\n"));
+        }
         let _ = self.terminal.write(&last);
         result
     }
