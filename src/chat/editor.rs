@@ -29,6 +29,8 @@ pub enum Action {
     Redraw,
     /// Tab: see [`Editor::complete`].
     Complete,
+    /// There is no room for what was pasted; none of it is in the line.
+    TooLong,
     /// Alt-1 to Alt-9: 0 to 8.
     Switch(usize),
     /// Alt-a.
@@ -163,6 +165,8 @@ impl Editor {
             Key::Down | Key::Ctrl('n') => self.down(),
             Key::Char(c) => self.insert(c.encode_utf8(&mut [0; 4])),
             Key::AltEnter | Key::Ctrl('j') => self.insert("\n"),
+            Key::LongPaste => return Action::TooLong,
+            Key::Paste(text) if self.text.len() + text.len() > MOST => return Action::TooLong,
             Key::Paste(text) => {
                 self.is_pasted |= self.cursor == 0 && !text.is_empty();
                 self.insert(text);
@@ -518,6 +522,8 @@ mod tests {
             (Key::Ctrl('z'), Action::Suspend),
             (Key::Ctrl('l'), Action::Redraw),
             (Key::Tab, Action::Complete),
+            (Key::LongPaste, Action::TooLong),
+            (Key::Paste("x".repeat(MOST + 1)), Action::TooLong),
             (Key::Enter, Action::Submit),
             (Key::Alt('a'), Action::NextUnread),
             (Key::Alt('9'), Action::Switch(8)),

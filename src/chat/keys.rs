@@ -44,6 +44,8 @@ pub enum Key {
     Escape,
     /// Pasted text, cleaned.
     Paste(String),
+    /// Pasted text of more than a message.
+    LongPaste,
 }
 
 /// Longest escape sequence that is waited for; what is longer is no key.
@@ -120,12 +122,14 @@ impl Keyboard {
         // The end may be there in part.
         let safe = end.unwrap_or(self.waiting.len().saturating_sub(PASTE_END.len() - 1));
         let paste = self.paste.as_mut()?;
-        let room = MAX_PASTE.saturating_sub(paste.len()).min(safe);
+        // One more tells that it is too long.
+        let room = (MAX_PASTE + 1).saturating_sub(paste.len()).min(safe);
         paste.extend_from_slice(&self.waiting[..room]);
         self.waiting.drain(..safe);
         end?;
         self.waiting.drain(..PASTE_END.len());
-        self.paste.take().map(|bytes| Key::Paste(pasted(&bytes)))
+        let bytes = self.paste.take()?;
+        Some(if bytes.len() > MAX_PASTE { Key::LongPaste } else { Key::Paste(pasted(&bytes)) })
     }
 }
 
@@ -307,7 +311,8 @@ mod tests {
         for _ in 0..40 {
             keyboard.push(&[b'x'; 64 << 10]);
         }
-        let [Key::Paste(text)] = &keyboard.push(b"\x1b[201~")[..] else { panic!("no paste") };
-        assert_eq!(text.len(), MAX_PASTE);
+        assert_eq!(keyboard.push(b"\x1b[201~x"), [Key::LongPaste, Key::Char('x')]);
+        keyboard.push(&[b"\x1b[200~".as_slice(), &[b'x'; MAX_PASTE]].concat());
+        assert_eq!(keyboard.push(b"\x1b[201~"), [Key::Paste("x".repeat(MAX_PASTE))]);
     }
 }

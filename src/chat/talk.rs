@@ -392,6 +392,10 @@ impl Talk {
                 self.complete();
                 Ok(())
             }
+            Action::TooLong => {
+                self.say("a message of more than 1 MiB was not pasted; send it as a file: /send PATH");
+                Ok(())
+            }
             Action::Leave => {
                 self.is_leaving = true;
                 Ok(())
