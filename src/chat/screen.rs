@@ -124,15 +124,17 @@ impl Screen {
     }
 
     fn lay_out(&self, live: &Live) -> Layout {
+        // On a low screen there is room for the last of them, and for what is typed.
+        let lines = &live.lines[live.lines.len().saturating_sub(self.height - 2)..];
         let mut input = wrap(&live.prompt, &live.text, live.cursor, self.room());
         // A window on what is typed, so that all of it is on the screen.
-        let most = (self.height - 1).saturating_sub(live.lines.len()).max(1);
+        let most = self.height - 1 - lines.len();
         if input.rows.len() > most {
             let first = (input.row + 1).saturating_sub(most);
             input.rows = input.rows[first..first + most].to_vec();
             input.row -= first;
         }
-        let mut rows: Vec<String> = live.lines.iter().map(|line| fit(line, self.room()).to_owned()).collect();
+        let mut rows: Vec<String> = lines.iter().map(|line| fit(line, self.room()).to_owned()).collect();
         let row = rows.len() + input.row;
         rows.append(&mut input.rows);
         Layout { rows, row, column: input.column }
@@ -295,6 +297,17 @@ mod tests {
         assert_eq!(layout.rows[3], "  line 29");
         let written = screen.draw("", &Live { cursor: 0, ..live(&text) });
         assert!(written.contains("line 0") && written.contains("line 4") && !written.contains("line 5"));
+    }
+
+    #[test]
+    fn a_low_terminal_holds_all_of_the_live_part() {
+        let lines = (0..9).map(|line| format!("status {line}")).collect();
+        let live = Live { lines, ..live("one\ntwo\nthree") };
+        for height in 2..14 {
+            let layout = Screen::new((20, height)).lay_out(&live);
+            assert!(layout.rows.len() < height && layout.rows[layout.row] == "  three", "{layout:?}");
+        }
+        assert_eq!(Screen::new((20, 3)).lay_out(&live).rows, ["status 8", "  three"]);
     }
 
     #[test]
