@@ -528,6 +528,8 @@ fn two_chats_share_a_home() {
     second.see_input("bob (away)>");
     second.line("to nobody");
     second.see(". me: to nobody");
+    second.line("/invite");
+    second.see("-- no node runs here: start `egoat serve`");
     first.start(&alice, "");
     second.see("+ me: to nobody");
     assert_eq!(bob.received(), ["from the second", "to nobody"]);

@@ -187,12 +187,16 @@ impl Talk {
     }
 
     fn invite(&mut self) -> Result<()> {
-        let node = node_lock::running(self.own.home())?.unwrap_or_default();
-        let addresses = local::reachable_at(&node.listening);
+        let node = node_lock::running(self.own.home())?;
+        let is_alone = node.is_none();
+        let addresses = local::reachable_at(&node.unwrap_or_default().listening);
         let invite = invites::issue(self.own.home(), TTL, None)?;
         let link = Link { key: self.own.key(), token: Some(invite.token), addresses };
         self.say("give this link to one person; it works once, for a day:");
         self.above.push_str(&format!("{link}\n"));
+        if is_alone {
+            self.say("no node runs here: start `egoat serve`, so that the link can be used");
+        }
         Ok(())
     }
 
