@@ -450,6 +450,21 @@ fn leaving_puts_the_terminal_back() {
 }
 
 #[test]
+fn a_terminal_that_was_left_in_another_mode_is_read_all_the_same() {
+    let Some((chat, alice, bob, _node)) = with_bob() else { return };
+    chat.line("/quit");
+    chat.is_a_shell_again();
+    // Shells put that right when they read, so this is one line. Without perl nothing is shown.
+    let home = alice.path("");
+    let set = "perl -MFcntl -e 'fcntl(STDIN, F_SETFL, O_RDWR | O_NONBLOCK)'";
+    let listen = alice.own_port("127.0.0.1:0");
+    chat.line(&format!("clear; {set}; {EGOAT} --home {} chat --listen {listen}", home.display()));
+    chat.see_input("bob (here)>");
+    chat.line("still here");
+    poll_until("it to arrive", || (bob.received() == ["still here"]).then_some(()));
+}
+
+#[test]
 fn another_size_is_drawn_anew_and_twenty_columns_are_enough() {
     let Some((chat, _alice, bob, _node)) = with_bob() else { return };
     chat.text("what is typed here is longer than a narrow window");

@@ -44,6 +44,8 @@ use crate::wire::address::Address;
 
 /// What follows an ESC of a longer key comes within this, also over a slow link.
 const ESCAPE: Duration = Duration::from_millis(100);
+/// A terminal that does not wait for keys is asked for them this often.
+const UNBLOCKED: Duration = Duration::from_millis(20);
 /// Transfers are drawn this often.
 const DRAW: Duration = Duration::from_millis(250);
 /// A draft is noted once nothing was typed for this long.
@@ -211,6 +213,11 @@ fn read_keys(told: &SyncSender<Signal>) {
         let signal = match stdin.read(&mut bytes) {
             Ok(length) if length > 0 => Signal::Typed(bytes[..length].to_vec()),
             Err(cause) if cause.kind() == std::io::ErrorKind::Interrupted => continue,
+            // Another program has left the terminal so that nothing waits for keys.
+            Err(cause) if cause.kind() == std::io::ErrorKind::WouldBlock => {
+                thread::sleep(UNBLOCKED);
+                continue;
+            }
             _ => Signal::InputEnded,
         };
         let is_last = matches!(signal, Signal::InputEnded);
