@@ -91,6 +91,28 @@ fn a_passphrase_is_set_asked_for_and_removed() {
 }
 
 #[test]
+fn only_an_empty_line_removes_a_passphrase() {
+    let home = Home::new("alice");
+    finish(with_passphrase(&home, &["id", "--passphrase"], "goat\n"), b"", 0);
+    let sealed = fs::read(home.path("identity")).unwrap();
+    for (asked, lines) in [("id --passphrase", "goat\n"), ("id --passphrase", "goat"), ("id", "")] {
+        let words: Vec<&str> = asked.split(' ').collect();
+        let (_, said) = finish(with_passphrase(&home, &words, lines), b"", 1);
+        assert_eq!(said, "egoat: error: no passphrase was given\n", "{asked} {lines:?}");
+    }
+    let Some(terminal) = Terminal::open(200) else { return };
+    let dir = home.path("").to_str().unwrap().to_owned();
+    terminal.type_line(&format!("'{EGOAT}' --home '{dir}' id --passphrase; echo ended:$?"));
+    terminal.wait_for("egoat: passphrase:");
+    terminal.type_line("goat");
+    terminal.wait_for("egoat: new passphrase (empty for none):");
+    terminal.tmux(&["send-keys", "C-d"]).unwrap();
+    let screen = terminal.wait_for("ended:1");
+    assert!(screen.contains("no passphrase was given") && !screen.contains("again:"), "{screen}");
+    assert_eq!(fs::read(home.path("identity")).unwrap(), sealed);
+}
+
+#[test]
 fn a_passphrase_that_cannot_be_asked_for_is_a_failure() {
     let home = Home::new("alice");
     finish(with_passphrase(&home, &["id", "--passphrase"], "x\n"), b"", 0);

@@ -57,12 +57,13 @@ impl Source {
 }
 
 /// One line, byte by byte: what is behind it belongs to the next question. One of `ends` ends it as well, and
-/// stands in it.
+/// stands in it. Where nothing more comes there is no line, and not an empty one, which may mean something.
 fn read_line(mut from: impl Read, ends: &[u8]) -> Result<String> {
     let mut line = Vec::new();
     let mut byte = [0];
     while line.len() <= MAX_LEN && !line.last().is_some_and(|last| ends.contains(last)) {
         match from.read(&mut byte) {
+            Ok(0) if line.is_empty() => return Err(none_given()),
             Ok(0) => break,
             Ok(_) if byte[0] == b'\n' => break,
             Ok(_) => line.push(byte[0]),
@@ -109,7 +110,7 @@ fn stty(terminal: &File, arguments: &[&str]) -> Option<String> {
 
 fn from_terminal(question: &str) -> Result<String> {
     let none = || Error::Failed {
-        what: "the identity has a passphrase, and there is no terminal to ask for it".into(),
+        what: "there is no terminal to ask for the passphrase of the identity".into(),
         hint: Some("give it on a file descriptor: EGOAT_PASSPHRASE_FD=3 egoat ... 3<file".into()),
     };
     let terminal = File::options().read(true).write(true).open("/dev/tty").map_err(|_| none())?;
@@ -126,5 +127,9 @@ fn from_terminal(question: &str) -> Result<String> {
 /// that is ignored.
 fn interrupt() -> Error {
     let _ = Command::new("sh").args(["-c", "kill -INT 0"]).stdin(Stdio::null()).status();
+    none_given()
+}
+
+fn none_given() -> Error {
     Error::failed("no passphrase was given")
 }
