@@ -57,7 +57,8 @@ fn list(own: &Own, out: Output) -> Result<()> {
 }
 
 fn remove(own: &Own, out: Output, args: &PartialRemove) -> Result<()> {
-    if args.ids.is_empty() && !args.all {
+    // Nothing is the beginning of all ids, and most likely a script's variable that is not set.
+    if args.ids.iter().any(String::is_empty) || (args.ids.is_empty() && !args.all) {
         return Err(Error::usage("which one? `egoat partial remove ID...`, or --all"));
     }
     let all = waiting(own)?;
