@@ -241,11 +241,12 @@ fn an_id_that_was_delivered_in_time_stays_used() {
 }
 
 #[test]
-fn an_id_has_at_most_128_bytes() {
+fn an_id_has_1_to_128_bytes() {
     let (alice, bob, _bob_node) = one_way();
     say_named(&alice, "bob", &"k".repeat(128), "long");
     let said = alice.fails(&["say", "--id", &"k".repeat(129), "bob", "too long"], 2);
     assert!(said.contains("at most 128 bytes"), "{said}");
+    assert!(alice.fails(&["say", "--id", "", "bob", "none"], 2).contains("an id cannot be empty"));
     assert_eq!(received(&bob), ["long"]);
     assert_eq!(alice.run(&["outbox"]), "");
 }

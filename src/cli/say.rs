@@ -28,6 +28,10 @@ pub fn run(own: &Own, out: Output, args: &Say) -> Result<()> {
     if text.is_empty() {
         return Err(Error::usage("there is nothing to say"));
     }
+    // In the outbox that means none; a script that runs again with it would say its message twice.
+    if args.id.as_deref() == Some("") {
+        return Err(Error::usage("an id cannot be empty"));
+    }
     let found = who::find(own, out, &args.peer, args.accept_new)?;
     let peer = &found.peer;
     let mut outbox = own.outbox(&peer.key)?;
