@@ -11,6 +11,7 @@ use egoat::store::invites;
 use egoat::time::now_micros;
 use egoat::wire::message::Refusal;
 use std::process::Command;
+use std::thread;
 use std::time::Duration;
 
 fn invite(home: &Home, args: &[&str]) -> String {
@@ -136,7 +137,10 @@ fn a_link_works_once_but_again_for_the_same_node() {
 fn an_expired_link_says_so_but_not_to_who_used_it_in_time() {
     let (alice, bob) = (Home::new("alice"), Home::new("bob"));
     let _node = alice.serve();
-    let said = bob.fails(&["join", &invite(&alice, &["--ttl", "1ms"])], 77);
+    let link = invite(&alice, &["--ttl", "1ms"]);
+    // It is good for up to a second more.
+    thread::sleep(Duration::from_millis(1100));
+    let said = bob.fails(&["join", &link], 77);
     assert!(said.contains("the invite has expired"), "{said}");
 
     let link = invite(&alice, &[]);
@@ -153,6 +157,23 @@ fn an_expired_link_says_so_but_not_to_who_used_it_in_time() {
 fn invites(count: usize, expires: u64) -> String {
     let token = |index: usize| base32::encode(&(index as u128).to_le_bytes());
     (0..count).map(|index| format!("{} {}\n", token(index), expires + index as u64)).collect()
+}
+
+#[test]
+fn a_link_is_good_for_no_less_than_it_says() {
+    let alice = Home::new("alice");
+    for (index, ttl) in [1, 500, 999, 1000, 1001, 5900].into_iter().enumerate() {
+        let before = now_micros();
+        let json = alice.run(&["--json", "invite", "--ttl", &format!("{ttl}ms")]);
+        let after = now_micros();
+        let text = std::fs::read_to_string(alice.path("invites")).unwrap();
+        let all: Vec<u64> =
+            text.lines().map(|line| line.split(' ').nth(1).unwrap().parse().unwrap()).collect();
+        let expires = all.iter().max().unwrap() * 1_000_000;
+        assert_eq!(all.len(), index + 1);
+        assert!((before + ttl * 1000..after + ttl * 1000 + 1_000_000).contains(&expires), "{ttl}: {text}");
+        assert!(json.contains(&format!("\"seconds\":{}}}", ttl.div_ceil(1000))), "{json}");
+    }
 }
 
 #[test]

@@ -39,7 +39,8 @@ pub fn invite(own: &Own, out: Output, args: &Invite) -> Result<()> {
         out.note("no node runs here: start `egoat serve` or `egoat chat`, so that the link can be used");
     }
     out.note(&format!("the link works once, for {}; whoever has it becomes a peer", text::duration(ttl)));
-    out.data(&link, || Object::event("invite").text("link", &link).number("seconds", ttl.as_secs()))
+    let seconds = ttl.as_secs() + u64::from(ttl.subsec_nanos() > 0);
+    out.data(&link, || Object::event("invite").text("link", &link).number("seconds", seconds))
 }
 
 pub fn join(own: &Own, out: Output, args: &Join) -> Result<()> {

@@ -63,8 +63,9 @@ pub fn id_text(id: &[u8; 16]) -> String {
 
 /// Issues an invite that is good for `ttl`; durable when it returns.
 pub fn issue(home: &Home, ttl: std::time::Duration, name: Option<String>) -> Result<Invite> {
-    let invite =
-        Invite { token: Token::generate(), expires: now_seconds().saturating_add(ttl.as_secs()), name };
+    // Rounded up: good for no less than was asked for.
+    let expires = (u128::from(now_micros()) + ttl.as_micros()).div_ceil(1_000_000) as u64;
+    let invite = Invite { token: Token::generate(), expires, name };
     edit(home, |invites| invites.push(invite.clone()))?;
     Ok(invite)
 }
