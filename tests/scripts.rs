@@ -6,11 +6,11 @@
 mod common;
 
 use common::json::object;
-use common::{EGOAT, Home, Node, Process, finish, json_text, pair, poll_until};
+use common::{EGOAT, Home, Node, Process, finish, json_number, json_text, pair, poll_until};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::net::TcpListener;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 /// A port that the system chooses.
 const FREE: &str = "127.0.0.1:0";
@@ -98,6 +98,43 @@ fn failures_say_nothing_on_stdout_and_have_their_status() {
             is_in_style(&stderr);
         }
     }
+}
+
+/// A stdout whose reader has gone.
+fn unread() -> Stdio {
+    std::io::pipe().unwrap().1.into()
+}
+
+#[test]
+fn a_reader_that_has_gone_ends_no_work() {
+    let (alice, bob) = (Home::new("alice"), Home::new("bob"));
+    let addr = bob.own_port("127.0.0.1:0");
+    let mut serve = Process::start_between(bob.cmd(&["serve", "--listen", &addr]), Stdio::null(), unread());
+    let link = poll_until("a node that nobody listens to", || {
+        let invite = bob.run(&["--json", "invite"]);
+        invite.contains(&addr).then(|| json_text(&invite, "link"))
+    });
+    alice.run(&["join", &link]);
+    for text in ["one", "two"] {
+        alice.run(&["say", "--wait", "30s", "bob", text]);
+    }
+    assert_eq!(bob.received(), ["one", "two"]);
+    assert!(serve.is_running());
+    serve.kill9();
+
+    let numbers = ["three", "four"].map(|text| {
+        let said = alice.run(&["--json", "say", "bob", text]);
+        json_number(&said, "number").to_string()
+    });
+    let cancel = alice.cmd(&["outbox", "cancel", &numbers[0], &numbers[1]]);
+    for (command, code) in [(cancel, 0), (alice.cmd(&["doctor", "bob"]), 69)] {
+        let (ended, ..) = Process::start_between(command, Stdio::null(), unread()).end();
+        assert_eq!(ended, Some(code));
+    }
+    assert_eq!(alice.run(&["outbox"]), "");
+    // Whoever only reads has read enough.
+    let (ended, _, said) = Process::start_between(alice.cmd(&["log"]), Stdio::null(), unread()).end();
+    assert_eq!((ended, said.as_str()), (Some(0), ""));
 }
 
 /// It is stdin or stdout for some commands; for the others, a word like any.

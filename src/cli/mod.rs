@@ -100,10 +100,10 @@ fn words(text: &str) -> String {
 }
 
 fn run(line: Egoat) -> Result<()> {
-    let out = Output { json: line.json, quiet: line.quiet };
+    let out = Output::new(line.json, line.quiet);
     let command = match line.command.unwrap_or(Command::Chat(args::Chat::default())) {
         Command::Completions(args) => return completions::run(&args),
-        Command::Demo(_) => return demo::run(out),
+        Command::Demo(_) => return demo::run(out.of_deeds()),
         command => command,
     };
     let home = Home::locate(line.home.as_deref());
@@ -111,7 +111,7 @@ fn run(line: Egoat) -> Result<()> {
     let passphrases = passphrase::Source::from_environment()?;
     let unlock = |home: Home| home.unlock(proxy, || passphrases.current(), Arc::new(output::warn));
     match command {
-        Command::Doctor(args) => doctor::run(out, home, unlock, args.peer.as_deref()),
+        Command::Doctor(args) => doctor::run(out.of_deeds(), home, unlock, args.peer.as_deref()),
         command => dispatch(&unlock(home?)?, out, &passphrases, command),
     }
 }
@@ -131,8 +131,8 @@ fn proxy(flag: Option<String>) -> Result<Option<Proxy>> {
 fn dispatch(own: &Own, out: Output, passphrases: &passphrase::Source, command: Command) -> Result<()> {
     match command {
         Command::Chat(args) => chat::run(own, out, &args),
-        Command::Serve(args) => serve::run(own, out, &args),
-        Command::Say(args) => say::run(own, out, &args),
+        Command::Serve(args) => serve::run(own, out.of_deeds(), &args),
+        Command::Say(args) => say::run(own, out.of_deeds(), &args),
         Command::Send(args) => send::run(own, out, &args),
         Command::Receive(args) => receive::run(own, out, &args),
         Command::Invite(args) => pair::invite(own, out, &args),
@@ -140,7 +140,7 @@ fn dispatch(own: &Own, out: Output, passphrases: &passphrase::Source, command: C
         Command::Peers(args) => peers::run(own, out, args),
         Command::Log(args) => log::log(own, out, &args),
         Command::Outbox(args) => outbox::run(own, out, args),
-        Command::Fetch(_) => outbox::fetch(own, out),
+        Command::Fetch(_) => outbox::fetch(own, out.of_deeds()),
         Command::Partial(args) => partial::run(own, out, args),
         Command::Id(args) => id::run(own, out, passphrases, &args),
         // They have run by now.

@@ -25,8 +25,8 @@ use crate::time::{Zone, now_micros};
 pub fn run(own: &Own, out: Output, args: args::Outbox) -> Result<()> {
     match args.action.unwrap_or(OutboxAction::List(args::OutboxList {})) {
         OutboxAction::List(_) => list(own, out),
-        OutboxAction::Cancel(args) => cancel(own, out, &args),
-        OutboxAction::Retry(args) => retry(own, out, args.peer.as_deref()),
+        OutboxAction::Cancel(args) => cancel(own, out.of_deeds(), &args),
+        OutboxAction::Retry(args) => retry(own, out.of_deeds(), args.peer.as_deref()),
     }
 }
 

@@ -19,17 +19,36 @@ pub struct Output {
     pub json: bool,
     /// No notes on stderr.
     pub quiet: bool,
+    /// A reader of stdout that has gone does not end the command.
+    outlasts: bool,
 }
 
 impl Output {
+    /// For a command that shows something.
+    pub fn new(json: bool, quiet: bool) -> Output {
+        Output { json, quiet, outlasts: false }
+    }
+
+    /// For one that does something, all of it, whether or not anybody reads what it did.
+    pub fn of_deeds(self) -> Output {
+        Output { outlasts: true, ..self }
+    }
+
     /// A line of data: `human`, or `object` with `--json`.
     pub fn data(&self, human: &str, object: impl FnOnce() -> Object) -> Result<()> {
-        if self.json { print(&object().line()) } else { print(human) }
+        if self.json { self.object(object) } else { self.print(human) }
     }
 
     /// What only programs are told on stdout; people read it in a note.
     pub fn object(&self, object: impl FnOnce() -> Object) -> Result<()> {
-        if self.json { print(&object().line()) } else { Ok(()) }
+        if self.json { self.print(&object().line()) } else { Ok(()) }
+    }
+
+    fn print(&self, line: &str) -> Result<()> {
+        match write_stdout(line) {
+            Err(cause) if cause.kind() == io::ErrorKind::BrokenPipe && self.outlasts => Ok(()),
+            written => end_print(written),
+        }
     }
 
     /// The same for how far something is, which goes on even if nobody reads that any more.
@@ -74,7 +93,11 @@ pub fn columns() -> Option<usize> {
 
 /// A line on stdout, whole or not at all. A reader that has gone, as with `| head`, is no error: this was enough for it.
 pub fn print(line: &str) -> Result<()> {
-    match write_stdout(line) {
+    end_print(write_stdout(line))
+}
+
+fn end_print(written: io::Result<()>) -> Result<()> {
+    match written {
         Err(cause) if cause.kind() == io::ErrorKind::BrokenPipe => std::process::exit(0),
         Err(cause) => Err(Error::Disk { verb: "write", path: "stdout".into(), cause }),
         Ok(()) => Ok(()),

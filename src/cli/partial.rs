@@ -14,7 +14,7 @@ use crate::wire::message::{CHUNK, UNKNOWN};
 pub fn run(own: &Own, out: Output, args: Args) -> Result<()> {
     match args.action {
         None | Some(PartialAction::List(_)) => list(own, out),
-        Some(PartialAction::Remove(args)) => remove(own, out, &args),
+        Some(PartialAction::Remove(args)) => remove(own, out.of_deeds(), &args),
     }
 }
 

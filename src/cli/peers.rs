@@ -25,11 +25,11 @@ pub fn run(own: &Own, out: Output, args: args::Peers) -> Result<()> {
     let result = match action {
         PeersAction::List(_) => list(own, out),
         PeersAction::Show(args) => print(out, &who::saved(own, &args.name)?),
-        PeersAction::Add(args) => add(own, out, &args),
-        PeersAction::Set(args) => set(own, out, &args),
+        PeersAction::Add(args) => add(own, out.of_deeds(), &args),
+        PeersAction::Set(args) => set(own, out.of_deeds(), &args),
         PeersAction::Rename(args) => rename(own, &args),
         PeersAction::Remove(args) => remove(own, &args),
-        PeersAction::Accept(args) => accept(own, out, &args),
+        PeersAction::Accept(args) => accept(own, out.of_deeds(), &args),
         PeersAction::Requests(_) => list_requests(own, out),
     };
     // A node that runs is to know of a change now, not in a second.
