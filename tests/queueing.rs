@@ -178,6 +178,17 @@ fn without_a_node_it_waits_for_one() {
 }
 
 #[test]
+fn a_directory_is_told_with_its_slash_when_it_is_queued_too() {
+    let pair = Pair::away();
+    let dir = path(&pair.alice, "dir");
+    fs::create_dir(&dir).unwrap();
+    let queued = pair.alice.run(&["--json", "send", "--queue", "bob", &dir]);
+    for told in [queued, pair.alice.run(&["--json", "outbox"])] {
+        assert!(told.contains(&format!("\"paths\":[\"{dir}/\"]")), "{told}");
+    }
+}
+
+#[test]
 fn what_cannot_be_queued_is_an_error_at_once() {
     let pair = Pair::away();
     let (alice, a) = (&pair.alice, pair.alice.file("a", "a"));

@@ -143,7 +143,7 @@ fn print_files(out: Output, zone: &Zone, peer: &Peer, job: &Job, attempt: Option
 }
 
 /// The path of an item, of a directory with a slash behind it; not cleaned.
-fn shown(item: &Item) -> String {
+pub fn shown(item: &Item) -> String {
     let path = item.path.to_string_lossy();
     let slash = if item.is_dir && !path.ends_with('/') { "/" } else { "" };
     format!("{path}{slash}")

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use crate::cli::args::Send;
 use crate::cli::output::{self, Output};
 use crate::cli::progress::{self, Progress};
-use crate::cli::{DASH, who};
+use crate::cli::{DASH, outbox, who};
 use crate::crypto::random_array;
 use crate::error::{Error, Result};
 use crate::net::route::Route;
@@ -126,9 +126,8 @@ fn queue(own: &Own, out: Output, peer: &Peer, paths: &[PathBuf], name: Option<&s
     let who = if node_runs { "the node here" } else { "`egoat serve` or `egoat fetch`" };
     out.note(&format!("queued {} for {}; {who} sends it", text::size(bytes), peer.name));
     out.object(|| {
-        let paths = items.iter().map(|item| item.path.to_string_lossy().into_owned());
         let object = Object::event("file-queued").text("peer", &peer.name).number("number", number);
-        object.list("paths", paths).number("size", bytes).text("state", "waiting")
+        object.list("paths", items.iter().map(outbox::shown)).number("size", bytes).text("state", "waiting")
     })
 }
 
