@@ -302,6 +302,21 @@ fn a_stranger_waits_for_acceptance_and_is_delivered_then() {
 }
 
 #[test]
+fn a_stranger_is_called_what_the_user_says_if_nobody_else_is() {
+    let (alice, bob, carol) = (Home::new("alice"), Home::new("bob"), Home::new("carol"));
+    let node = alice.serve();
+    for (home, called, note) in
+        [(&bob, "friend", ""), (&carol, "friend-2", "another peer is called friend already")]
+    {
+        home.run(&["say", "--accept-new", &node.addr, "hi"]);
+        let (out, said) =
+            alice.ends_with(&["--json", "peers", "accept", "--as", "friend", &home.fingerprint()], b"", 0);
+        assert_eq!(json_text(&out, "peer"), called);
+        assert!(said.contains(note) && said.is_empty() == note.is_empty(), "{said}");
+    }
+}
+
+#[test]
 fn files_to_a_node_that_does_not_know_us_are_refused() {
     let (alice, bob) = (Home::new("alice"), Home::new("bob"));
     let node = alice.serve();

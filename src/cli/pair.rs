@@ -72,7 +72,7 @@ pub fn join(own: &Own, out: Output, args: &Join) -> Result<()> {
 }
 
 /// Gives the peer the wanted name, which it has not got yet if it was saved before, or if another peer has it.
-fn call(own: &Own, out: Output, mut peer: Peer, wanted: Option<String>) -> Result<Peer> {
+pub fn call(own: &Own, out: Output, mut peer: Peer, wanted: Option<String>) -> Result<Peer> {
     let Some(name) = wanted.filter(|name| *name != peer.name) else { return Ok(peer) };
     if Peers::load(own.home())?.by_name(&name).is_some() {
         out.note(&format!("another peer is called {name} already, so this one is called {}", peer.name));

@@ -2,7 +2,7 @@
 
 use crate::cli::args::{self, PeersAction};
 use crate::cli::output::Output;
-use crate::cli::who;
+use crate::cli::{pair, who};
 use crate::crypto::keys::PublicKey;
 use crate::error::{Error, Result};
 use crate::node::doorbell::Bell;
@@ -214,7 +214,8 @@ fn list_requests(own: &Own, out: Output) -> Result<()> {
 
 fn accept(own: &Own, out: Output, args: &args::PeersAccept) -> Result<()> {
     let given = args.name.as_deref().map(who::name).transpose()?;
-    let peer = pairing::admit(own.home(), args.who.as_deref(), given)?;
+    let peer = pairing::admit(own.home(), args.who.as_deref(), given.clone())?;
+    let peer = pair::call(own, out, peer, given)?;
     if node_lock::running(own.home())?.is_none() {
         out.note("no node runs here: start `egoat serve` or `egoat chat`, so that they can connect");
     }
