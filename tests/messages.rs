@@ -4,7 +4,7 @@
 
 mod common;
 
-use common::{Home, Node, Process, finish, json_text, pair, paired, poll_until};
+use common::{Home, Node, Process, finish, json_number, json_text, pair, paired, poll_until};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -152,10 +152,12 @@ fn who_is_gone_is_away_at_once() {
 fn waiting_for_a_delivery_that_does_not_come_exits_75() {
     let (alice, _alice_node, _bob, mut bob_node) = paired();
     bob_node.kill9();
-    let said = alice.fails(&["say", "--wait", "100ms", "bob", "hi"], 75);
+    let (out, said) = alice.ends_with(&["--json", "say", "--wait", "100ms", "bob", "hi"], b"", 75);
+    assert_eq!(json_text(&out, "state"), "queued");
     assert!(said.contains("not delivered to bob in time") && said.contains("egoat outbox"), "{said}");
     let outbox = alice.run(&["outbox"]);
     assert!(outbox.ends_with(" -> bob: hi\n") && outbox.lines().count() == 1, "{outbox}");
+    alice.run(&["outbox", "cancel", &json_number(&out, "number").to_string()]);
 }
 
 #[test]

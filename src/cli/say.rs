@@ -75,7 +75,11 @@ pub fn report(out: Output, peer: &Peer, number: u64, outcome: Outcome, has_waite
             "not delivered to {}: the message was cancelled, or it has expired",
             peer.name
         ))),
-        Outcome::Queued(why) if has_waited => Err(Error::Queued { peer: peer.name.clone(), why }),
+        Outcome::Queued(why) if has_waited => {
+            // A script needs the number to take it back.
+            out.object(|| object("queued"))?;
+            Err(Error::Queued { peer: peer.name.clone(), why })
+        }
         Outcome::Queued(why) => {
             out.note(&format!("queued for {}: {why}", peer.name));
             out.object(|| object("queued"))
