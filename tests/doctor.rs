@@ -257,7 +257,13 @@ fn a_peer_that_does_not_take_us() {
     assert!(failure.detail.contains("does not know this node yet"), "{failure:?}");
     assert!(failure.hint.as_ref().unwrap().contains("peers accept"));
     alice.run(&["peers", "set", "bob", "blocked"]);
-    look(&alice, &["bob"], 0).expect("session", "skipped", "blocked here");
+    look(&alice, &[&node.addr], 0).expect("session", "skipped", "blocked here");
+    let link = json_text(&bob.run(&["--json", "id"]), "link");
+    for given in ["bob", &link] {
+        let seen = look(&alice, &[given], 0);
+        seen.expect("session", "skipped", "not dialled");
+        seen.lacks(&["tcp4", "protocol", "key"]);
+    }
 }
 
 #[test]

@@ -32,6 +32,11 @@ pub fn check(report: &mut Report, own: &Own, given: &str) -> Result<()> {
         Meant::Link(Link { key, addresses, .. }) => ("the link".into(), Some(key), None, addresses),
         Meant::At(at) => (at.to_string(), None, None, vec![at]),
     };
+    // Neither by its name nor by a link.
+    if let Some(blocked) = pinned.and_then(|key| peers.by_key(&key)).filter(|peer| peer.is_blocked()) {
+        report.skipped("session", &format!("{} is blocked here, and not dialled", blocked.name));
+        return Ok(());
+    }
     if seen.is_none() && addresses.is_empty() {
         let hint = "it is served when it dials this node, which must be reachable for that";
         report.warning("session", &format!("no address of {label} is known"), Some(hint));
