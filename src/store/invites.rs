@@ -64,7 +64,8 @@ pub fn id_text(id: &[u8; 16]) -> String {
 /// Issues an invite that is good for `ttl`; durable when it returns.
 pub fn issue(home: &Home, ttl: std::time::Duration, name: Option<String>) -> Result<Invite> {
     // Rounded up: good for no less than was asked for.
-    let expires = (u128::from(now_micros()) + ttl.as_micros()).div_ceil(1_000_000) as u64;
+    let ttl = u64::try_from(ttl.as_micros()).unwrap_or(u64::MAX);
+    let expires = now_micros().saturating_add(ttl).div_ceil(1_000_000);
     let invite = Invite { token: Token::generate(), expires, name };
     edit(home, |invites| invites.push(invite.clone()))?;
     Ok(invite)
