@@ -6,6 +6,7 @@
 mod common;
 
 use common::json::object;
+use common::tree::all_in;
 use common::{EGOAT, Home, Node, Process, finish, json_number, json_text, pair, poll_until};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -135,6 +136,27 @@ fn a_reader_that_has_gone_ends_no_work() {
     // Whoever only reads has read enough.
     let (ended, _, said) = Process::start_between(alice.cmd(&["log"]), Stdio::null(), unread()).end();
     assert_eq!((ended, said.as_str()), (Some(0), ""));
+}
+
+/// A disk may be full, or mounted for reading alone.
+#[test]
+fn what_only_shows_something_writes_nothing() {
+    let (alice, bob) = (Home::new("alice"), Home::new("bob"));
+    let key = bob.key();
+    alice.run(&["peers", "add", "bob", &key, &nobody()]);
+    alice.run(&["say", "bob", "hi"]);
+    fs::remove_file(alice.path("node.lock")).unwrap();
+    // Of a message for which there was no room.
+    let outbox = alice.path("outbox").join(key + ".log");
+    fs::write(&outbox, "").unwrap();
+    let files = || all_in(&alice.path(""));
+    let before = files();
+    for args in
+        ["peers", "peers --unread", "peers show bob", "peers requests", "id", "outbox", "log", "partial"]
+    {
+        alice.run(&args.split(' ').collect::<Vec<_>>());
+        assert_eq!(files(), before, "{args}");
+    }
 }
 
 /// It is stdin or stdout for some commands; for the others, a word like any.

@@ -942,6 +942,7 @@ fn one_node_runs_on_a_home() {
     let dir = directory();
     let home = home(&dir);
     assert_eq!(node_lock::running(&home).unwrap(), None);
+    assert!(!home.node_lock_path().exists());
     let lock = NodeLock::take(&home).unwrap().unwrap();
     assert!(NodeLock::take(&home).unwrap().is_none());
     assert_eq!(node_lock::running(&home).unwrap(), Some(NodeInfo::default()));

@@ -37,9 +37,9 @@ fn correspondents(own: &Own) -> Result<Vec<Peer>> {
     Ok(peers.iter().filter(|peer| has_outbox(own, peer) || has_files(peer)).cloned().collect())
 }
 
-/// Of messages.
+/// Of messages. An empty file is none: there was no room for its beginning, and may be none yet.
 fn has_outbox(own: &Own, peer: &Peer) -> bool {
-    own.home().outbox_path(&peer.key).exists()
+    own.home().outbox_path(&peer.key).metadata().is_ok_and(|file| file.len() > 0)
 }
 
 fn list(own: &Own, out: Output) -> Result<()> {

@@ -23,14 +23,14 @@ pub fn run(own: &Own, out: Output, args: args::Peers) -> Result<()> {
     }
     let action = args.action.unwrap_or(PeersAction::List(args::PeersList {}));
     let result = match action {
-        PeersAction::List(_) => list(own, out),
-        PeersAction::Show(args) => print(out, &who::saved(own, &args.name)?),
+        PeersAction::List(_) => return list(own, out),
+        PeersAction::Show(args) => return print(out, &who::saved(own, &args.name)?),
+        PeersAction::Requests(_) => return list_requests(own, out),
         PeersAction::Add(args) => add(own, out.of_deeds(), &args),
         PeersAction::Set(args) => set(own, out.of_deeds(), &args),
         PeersAction::Rename(args) => rename(own, &args),
         PeersAction::Remove(args) => remove(own, &args),
         PeersAction::Accept(args) => accept(own, out.of_deeds(), &args),
-        PeersAction::Requests(_) => list_requests(own, out),
     };
     // A node that runs is to know of a change now, not in a second.
     Bell::new(own.home())?.ring()?;

@@ -9,6 +9,7 @@
 //! doorbell is and where the node listens.
 
 use std::fs::{File, TryLockError};
+use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
 
@@ -113,13 +114,17 @@ fn taken(locked: std::result::Result<(), TryLockError>, path: &Path) -> Result<b
     }
 }
 
-/// The node that runs on this home now, if any.
+/// The node that runs on this home now, if any. Nothing is written for that, as there may be no room, or no right to.
 pub fn running(home: &Home) -> Result<Option<NodeInfo>> {
     let path = home.node_lock_path();
-    match open(home)?.try_lock_shared() {
-        Ok(()) => return Ok(None),
-        Err(TryLockError::WouldBlock) => {}
-        Err(TryLockError::Error(cause)) => return Err(Error::disk("lock", &path)(cause)),
+    let locked = match File::open(&path) {
+        Err(cause) if cause.kind() == io::ErrorKind::NotFound => return Ok(None),
+        // It is locked itself, where it has no guard; and where that cannot be written, no node can lock it.
+        Ok(file) => open(home).map_or_else(|_| file.try_lock_shared(), |lock| lock.try_lock_shared()),
+        Err(cause) => return Err(Error::disk("open", &path)(cause)),
+    };
+    if taken(locked, &path)? {
+        return Ok(None);
     }
     let text = file::read_text(&path, 4096).map_err(Error::disk("read", &path))?.unwrap_or_default();
     let mut info = NodeInfo::default();
