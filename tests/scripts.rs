@@ -159,6 +159,21 @@ fn what_only_shows_something_writes_nothing() {
     }
 }
 
+#[test]
+fn an_empty_tzdir_is_none() {
+    let home = Home::new("alice");
+    home.run(&["peers", "add", "bob", &Home::new("bob").key()]);
+    home.run(&["say", "bob", "hi"]);
+    let listed = |zone: &str| {
+        let mut command = home.cmd(&["outbox"]);
+        command.env("TZ", zone).env("TZDIR", "");
+        finish(command, b"", 0).0
+    };
+    if fs::exists("/usr/share/zoneinfo/Etc/GMT-3").unwrap() {
+        assert_eq!(listed("Etc/GMT-3"), listed("MSK-3"));
+    }
+}
+
 /// It is stdin or stdout for some commands; for the others, a word like any.
 #[test]
 fn a_lone_dash_is_a_word() {

@@ -38,7 +38,8 @@ impl Zone {
         let Some(tz) = std::env::var_os("TZ") else {
             return Zone::load(Path::new("/etc/localtime")).unwrap_or_else(Zone::utc);
         };
-        let zoneinfo = std::env::var_os("TZDIR").map_or_else(|| PathBuf::from(ZONEINFO), PathBuf::from);
+        let given = std::env::var_os("TZDIR").filter(|dir| !dir.is_empty());
+        let zoneinfo = given.map_or_else(|| PathBuf::from(ZONEINFO), PathBuf::from);
         tz.to_str().and_then(|tz| Zone::named(tz, &zoneinfo)).unwrap_or_else(Zone::utc)
     }
 
