@@ -192,6 +192,7 @@ fn a_lone_dash_is_a_word() {
     }
     assert!(alice.fails(&["peers", "rename", "bob", "-"], 2).contains("- is no name"));
     assert!(alice.fails(&["fetch", "-"], 2).contains("unrecognized argument: -\n"));
+    assert!(alice.fails(&["log", "bob", "x", "--unread"], 2).contains("unrecognized argument: x\n"));
     assert!(alice.fails(&["say", "bob", "-", "--wait"], 2).contains("no value provided for option '--wait'"));
     let mut command = Command::new(EGOAT);
     command.args(["--home", "-", "id"]).current_dir(alice.path(""));

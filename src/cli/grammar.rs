@@ -178,7 +178,9 @@ impl<'a> Place<'a> {
             // Each command has its own.
             self.options_ended = false;
         } else if self.level.argument(self.arguments.len()).is_none() {
-            self.others.push(word);
+            // Behind what has a place, so that argh does not complain of that.
+            let words = if self.arguments.is_empty() { &mut self.others } else { &mut self.arguments };
+            words.push(word);
             self.astray.get_or_insert(word);
         } else {
             self.arguments.push(word);
