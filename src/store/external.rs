@@ -3,7 +3,7 @@
 
 use std::io::{self, Read, Write};
 use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
-use std::sync::mpsc;
+use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -70,14 +70,26 @@ pub fn run_within(patience: Duration, command: &mut Command, input: &str) -> io:
     // It need not read.
     let _ = child.stdin.take().map(|mut stdin| stdin.write_all(input.as_bytes()));
     let stdout = child.stdout.take().ok_or(io::ErrorKind::BrokenPipe)?;
-    let (sender, printed) = mpsc::channel();
+    let (sender, pieces) = mpsc::channel();
     // If there can be no thread, the sender is gone, and nothing was printed.
-    let _ = thread::Builder::new().name("program".into()).spawn(move || sender.send(read(stdout)));
-    if let Ok(printed) = printed.recv_timeout(patience)
-        // It may go on for long when it prints no more.
-        && let Some(status) = wait_until(deadline, &mut child)?
-    {
-        return Ok(Ended { printed, status });
+    let _ = thread::Builder::new().name("program".into()).spawn(move || read(stdout, &sender));
+    let (mut printed, mut status) = (Vec::new(), None);
+    while Instant::now() < deadline {
+        match pieces.recv_timeout(LAST_LOOK) {
+            Ok(piece) => printed.extend(piece),
+            // It may go on for long when it prints no more.
+            Err(RecvTimeoutError::Disconnected) => {
+                status = wait_until(deadline, &mut child)?;
+                break;
+            }
+            // What it has left running, such as the master of an ssh, may hold its stdout for as long. What it printed
+            // itself is here by the time of another look.
+            Err(RecvTimeoutError::Timeout) if status.is_some() => break,
+            Err(RecvTimeoutError::Timeout) => status = child.try_wait()?,
+        }
+    }
+    if let Some(status) = status {
+        return Ok(Ended { printed: String::from_utf8_lossy(&printed).into_owned(), status });
     }
     let _ = child.kill();
     // What hangs in the kernel does not even die at once; it is not waited for here.
@@ -98,10 +110,13 @@ pub fn wait_until(deadline: Instant, child: &mut Child) -> io::Result<Option<Exi
     }
 }
 
-fn read(stdout: ChildStdout) -> String {
-    let mut bytes = Vec::new();
-    let _ = stdout.take(MAX_ANSWER).read_to_end(&mut bytes);
-    String::from_utf8_lossy(&bytes).into_owned()
+/// Sends on what a program prints, until it prints no more or nobody wants it.
+fn read(stdout: ChildStdout, sender: &Sender<Vec<u8>>) {
+    let mut stdout = stdout.take(MAX_ANSWER);
+    let mut piece = [0; 4096];
+    while let Ok(length @ 1..) = stdout.read(&mut piece)
+        && sender.send(piece[..length].to_vec()).is_ok()
+    {}
 }
 
 #[cfg(all(test, unix))]
@@ -123,6 +138,14 @@ mod tests {
         assert!(ended.status.code() == Some(3) && ended.printed == "out\n");
         assert!(!shell("yes", PATIENCE).unwrap().status.success(), "more than can be an answer");
         assert!(run_within(PATIENCE, &mut Command::new("egoat-no-such-command"), "").is_err());
+    }
+
+    #[test]
+    fn what_it_leaves_running_is_not_waited_for() {
+        let began = Instant::now();
+        let ended = shell("sleep 25 & echo out; exit 3", PATIENCE).unwrap();
+        assert!(ended.status.code() == Some(3) && ended.printed == "out\n");
+        assert!(began.elapsed() < Duration::from_secs(20));
     }
 
     #[test]
