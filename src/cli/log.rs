@@ -13,6 +13,7 @@ use crate::crypto::keys::PublicKey;
 use crate::error::{Error, Result};
 use crate::node::doorbell::{Bell, LOOK};
 use crate::store::cursor::Cursor;
+use crate::store::file;
 use crate::store::home::Own;
 use crate::store::log::Position;
 use crate::text;
@@ -110,6 +111,11 @@ impl Place {
             return Err(Error::usage("--cursor and --unread both say what is new; take one of them"));
         }
         let cursor = args.cursor.as_deref().map(|path| Cursor::open(Path::new(path))).transpose()?;
+        if let (Some(path), Some(true)) = (&args.cursor, cursor.as_ref().map(Cursor::is_new)) {
+            // Now, and not when everything is printed.
+            let dir = file::parent(Path::new(path));
+            dir.metadata().map_err(Error::disk("open", dir))?;
+        }
         Ok(Place { cursor, noted: Instant::now() })
     }
 
