@@ -3,7 +3,6 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::mpsc::SyncSender;
 use std::thread;
 
 use crate::crypto::keys::PublicKey;
@@ -36,68 +35,70 @@ pub enum News {
     Failed(Error),
 }
 
+/// Tells the chat; nobody listens when that is gone.
+pub type Tell = Arc<dyn Fn(News) + Send + Sync>;
+
 /// Runs `work` in a thread; it tells by what it is given.
-fn start(tell: SyncSender<News>, work: impl FnOnce(&SyncSender<News>) -> Result<()> + Send + 'static) {
-    let there = tell.clone();
+fn start(tell: Tell, work: impl FnOnce(&Tell) -> Result<()> + Send + 'static) {
+    let there = Arc::clone(&tell);
     let run = move || {
         if let Err(error) = work(&there) {
-            // The chat is gone when nobody listens.
-            let _ = there.send(News::Failed(error));
+            there(News::Failed(error));
         }
     };
     if let Err(cause) = thread::Builder::new().name("job".into()).spawn(run) {
-        let _ = tell.send(News::Failed(Error::failed(format!("no thread could be started: {cause}"))));
+        tell(News::Failed(Error::failed(format!("no thread could be started: {cause}"))));
     }
 }
 
 /// Pairs by a link.
-pub fn join(own: &Own, tell: SyncSender<News>, link: Link) {
+pub fn join(own: &Own, tell: Tell, link: Link) {
     let own = own.clone();
     start(tell, move |tell| {
         let is_known = Peers::load(own.home())?.by_key(&link.key).is_some();
         let peer = pairing::join(&own, &link, None)?;
         if is_known {
-            let _ = tell.send(News::Said(format!("{} was a peer already, and answers", peer.name)));
+            tell(News::Said(format!("{} was a peer already, and answers", peer.name)));
         }
-        let _ = tell.send(News::Met(peer, None));
+        tell(News::Met(peer, None));
         Ok(())
     });
 }
 
 /// Asks a node for its key.
-pub fn ask_key(own: &Own, tell: SyncSender<News>, at: Address) {
+pub fn ask_key(own: &Own, tell: Tell, at: Address) {
     let own = own.clone();
     start(tell, move |tell| {
         let key = dial::ask_key(&own, &at)?;
-        let _ = tell.send(News::Asked(at, key));
+        tell(News::Asked(at, key));
         Ok(())
     });
 }
 
 /// Makes a peer of the node at an address whose key the user has compared.
-pub fn meet(own: &Own, tell: SyncSender<News>, key: PublicKey, at: Address) {
+pub fn meet(own: &Own, tell: Tell, key: PublicKey, at: Address) {
     let own = own.clone();
     start(tell, move |tell| {
         let (peer, refusal) = pairing::first_contact(&own, key, &at)?;
-        let _ = tell.send(News::Met(peer, refusal));
+        tell(News::Met(peer, refusal));
         Ok(())
     });
 }
 
 /// Sends files now, or queues them for when the peer can be reached.
-pub fn send(own: &Own, tell: SyncSender<News>, peer: Peer, paths: Vec<PathBuf>) {
+pub fn send(own: &Own, tell: Tell, peer: Peer, paths: Vec<PathBuf>) {
     let own = own.clone();
     start(tell, move |tell| {
         let sources = Sources::choose(&paths)?;
         let tally = Arc::new(Tally::new(sources.manifest(), false));
-        let _ = tell.send(News::Sending(peer.name.clone(), Arc::clone(&tally)));
+        tell(News::Sending(peer.name.clone(), Arc::clone(&tally)));
         let note = || own.history(&peer.key)?.store_files(false, &sources.manifest().listing());
         let sent = outbound::dial(&own, &peer)
             .and_then(|session| outbound::send_unless(|| false, session, &sources, &tally, note));
         tally.end();
         match sent {
             Ok(()) => {
-                let _ = tell.send(News::Sent(peer.name, tally));
+                tell(News::Sent(peer.name, tally));
                 Ok(())
             }
             Err(_) if tally.check_stop().is_err() => Err(Error::Stopped),
@@ -107,13 +108,13 @@ pub fn send(own: &Own, tell: SyncSender<News>, peer: Peer, paths: Vec<PathBuf>) 
     });
 }
 
-fn queue(own: &Own, tell: &SyncSender<News>, peer: &Peer, paths: &[PathBuf], title: &str) -> Result<()> {
+fn queue(own: &Own, tell: &Tell, peer: &Peer, paths: &[PathBuf], title: &str) -> Result<()> {
     let items = paths.iter().map(|path| source::snapshot(path)).collect::<Result<Vec<_>>>()?;
     own.queued_files(&peer.key)?.queue(&items)?;
     Bell::new(own.home())?.ring()?;
     let size = items.iter().map(|item| item.size).sum();
     let said =
         format!("{} cannot be reached now; {title} ({}) goes out when it can", peer.name, text::size(size));
-    let _ = tell.send(News::Said(said));
+    tell(News::Said(said));
     Ok(())
 }

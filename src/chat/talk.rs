@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use crate::chat::command::{self, Line};
 use crate::chat::conversation::{Begin, Conversation};
 use crate::chat::editor::{Action, Editor};
-use crate::chat::jobs::News;
+use crate::chat::jobs::{News, Tell};
 use crate::chat::keys::{Key, Keyboard};
 use crate::chat::notify::{self, Notice};
 use crate::chat::offers::Offers;
@@ -115,7 +115,7 @@ struct Talk {
     transcript: Transcript,
     notes: Notes,
     bell: Bell,
-    jobs: SyncSender<News>,
+    jobs: Tell,
     notices: Option<SyncSender<Notice>>,
     /// In the order of the peers file, which is that of Alt-1 to Alt-9.
     peers: Vec<Peer>,
@@ -157,10 +157,11 @@ struct Talk {
 pub fn run(own: &Own, start: Start) -> Result<()> {
     let (terminal, sizes) = Terminal::enter()?;
     let (signals, woken) = sync_channel(SIGNALS);
-    let (jobs, news) = sync_channel(SIGNALS);
+    let told = signals.clone();
+    let jobs: Tell = Arc::new(move |news| drop(told.send(Signal::News(news))));
     let mut talk = Talk::new(own, terminal, jobs, start.reports, start.notify)?;
     let result = talk.begin(start.to, start.first).and_then(|mut conversation| {
-        listen(own, &signals, sizes, start.events, news)?;
+        listen(own, &signals, sizes, start.events)?;
         talk.run(&woken, &mut conversation)
     });
     talk.end(result)
@@ -172,7 +173,6 @@ fn listen(
     signals: &SyncSender<Signal>,
     sizes: ChildStdout,
     events: Option<Receiver<Event>>,
-    news: Receiver<News>,
 ) -> Result<()> {
     let bell = Bell::new(own.home())?;
     let told = signals.clone();
@@ -185,20 +185,10 @@ fn listen(
             bell.wait(LOOK);
         }
     })?;
-    let told = signals.clone();
-    spawn("news", move || forward(news, &told, Signal::News))?;
     let Some(events) = events else { return Ok(()) };
     let told = signals.clone();
-    spawn("node", move || forward(events, &told, Signal::Node))
-}
-
-/// Passes on what comes, until the chat is gone.
-fn forward<T>(from: Receiver<T>, told: &SyncSender<Signal>, signal: fn(T) -> Signal) {
-    for one in from {
-        if told.send(signal(one)).is_err() {
-            return;
-        }
-    }
+    // Until the chat is gone.
+    spawn("node", move || while events.recv().is_ok_and(|event| told.send(Signal::Node(event)).is_ok()) {})
 }
 
 fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<()> {
@@ -231,7 +221,7 @@ impl Talk {
     fn new(
         own: &Own,
         terminal: Terminal,
-        jobs: SyncSender<News>,
+        jobs: Tell,
         reports: Receiver<String>,
         notify: Option<Program>,
     ) -> Result<Talk> {

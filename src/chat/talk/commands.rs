@@ -1,5 +1,6 @@
 //! What the commands of the interactive chat do.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::chat::command::{self, COMMANDS, KEYS};
@@ -45,7 +46,7 @@ impl Talk {
             "/invite" => self.invite(),
             "/join" => self.join(rest),
             "/add" => {
-                jobs::ask_key(&self.own, self.jobs.clone(), address(rest)?);
+                jobs::ask_key(&self.own, Arc::clone(&self.jobs), address(rest)?);
                 Ok(())
             }
             "/requests" => self.list_requests(),
@@ -204,7 +205,7 @@ impl Talk {
         let bad = |bad: crate::wire::link::BadLink| Error::usage(format!("this is no link: {}", bad.0));
         let link: Link = rest.parse().map_err(bad)?;
         self.say("dialling");
-        jobs::join(&self.own, self.jobs.clone(), link);
+        jobs::join(&self.own, Arc::clone(&self.jobs), link);
         Ok(())
     }
 
@@ -214,7 +215,7 @@ impl Talk {
             self.say("then nothing was saved");
             return Ok(());
         }
-        jobs::meet(&self.own, self.jobs.clone(), question.key, question.at);
+        jobs::meet(&self.own, Arc::clone(&self.jobs), question.key, question.at);
         Ok(())
     }
 
@@ -276,7 +277,7 @@ impl Talk {
             return Err(Error::usage("which files? /send PATH..."));
         }
         pairing::ensure_not_blocked(&open.peer)?;
-        jobs::send(&self.own, self.jobs.clone(), open.peer.clone(), paths);
+        jobs::send(&self.own, Arc::clone(&self.jobs), open.peer.clone(), paths);
         Ok(())
     }
 
