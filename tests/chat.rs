@@ -628,7 +628,7 @@ fn a_full_disk_ends_no_chat_and_loses_no_line() {
     // More than there is room for at the end of a file.
     let text = format!("{}end", "long ".repeat(2000));
     chat.paste(&text);
-    chat.see("-- no drafts are kept from now on");
+    chat.see("-- no drafts are kept for the next chat");
     chat.keys(&["Enter"]);
     let told = || chat.terminal.written().matches("no space left on device").count();
     chat.wait("the second error", || (told() == 2).then_some(()));
@@ -639,6 +639,11 @@ fn a_full_disk_ends_no_chat_and_loses_no_line() {
     poll_until("the message to arrive", || (bob.received() == [text.as_str()]).then_some(()));
     chat.line("and on");
     chat.see("+ me: and on");
+    // For as long as this chat runs they are.
+    chat.text("half a line");
+    chat.keys(&["M-1"]);
+    chat.text("!");
+    chat.see_input("bob (here)> half a line!");
     assert_eq!(chat.terminal.written().matches("no drafts are kept").count(), 1);
 }
 
@@ -954,10 +959,8 @@ fn a_typing_error_in_the_peers_file_ends_no_chat() {
     let broken = format!("{peers}carol who?\n");
     fs::write(alice.path("peers"), &broken).unwrap();
     chat.see("-- hint: correct it there");
-    bob.run(&["say", "alice", "still there?"]);
-    chat.see("bob: still there?");
     chat.line("still here");
-    chat.see("+ me: still here");
+    chat.see("me: still here");
     chat.line("/quit");
     chat.is_a_shell_again();
     fs::write(alice.path("peers"), &peers).unwrap();
@@ -966,9 +969,11 @@ fn a_typing_error_in_the_peers_file_ends_no_chat() {
     poll_until("one", || bob.received().contains(&"one".to_owned()).then_some(()));
     fs::write(alice.path("peers"), &broken).unwrap();
     plain.write(b"two\n/to bob\nthree\n");
-    poll_until("two", || bob.received().contains(&"two".to_owned()).then_some(()));
     let (code, _, said) = plain.end();
     assert!(code == Some(0) && said.contains("this line was not sent: "), "{code:?} {said}");
+    // The node may not dial meanwhile.
+    fs::write(alice.path("peers"), &peers).unwrap();
+    alice.run(&["fetch"]);
     assert_eq!(bob.received(), ["still here", "one", "two"]);
 }
 

@@ -144,6 +144,8 @@ struct Talk {
     rings: bool,
     /// The draft was changed, and is not noted yet.
     edited: Option<Instant>,
+    /// Drafts that could not be noted.
+    unnoted: HashMap<PublicKey, String>,
     /// It was said that notes cannot be kept.
     has_lost_notes: bool,
     last_key: Instant,
@@ -254,6 +256,7 @@ impl Talk {
             above: String::new(),
             rings: false,
             edited: None,
+            unnoted: HashMap::new(),
             has_lost_notes: false,
             last_key: Instant::now(),
             interrupted: None,
@@ -510,7 +513,7 @@ impl Talk {
     fn end_question(&mut self) -> Option<Question> {
         let question = self.question.take()?;
         if let Some(open) = &self.open {
-            self.editor.set(self.notes.draft(&open.peer.key));
+            self.editor.set(&self.draft(&open.peer.key));
         }
         Some(question)
     }
@@ -536,9 +539,19 @@ impl Talk {
             && self.question.is_none()
             && self.editor.query().is_none()
         {
-            let noted = self.notes.set_draft(&open.peer.key, &self.editor.typed());
+            let (key, text) = (open.peer.key, self.editor.typed());
+            let noted = self.notes.set_draft(&key, &text);
+            match noted {
+                Ok(()) => drop(self.unnoted.remove(&key)),
+                Err(_) => drop(self.unnoted.insert(key, text)),
+            }
             self.noted(noted);
         }
+    }
+
+    /// What was being typed to a peer.
+    fn draft(&self, key: &PublicKey) -> String {
+        self.unnoted.get(key).map_or_else(|| self.notes.draft(key), String::as_str).to_owned()
     }
 
     /// Nobody need stop talking because of what cannot be noted for the next time.
@@ -547,7 +560,7 @@ impl Talk {
             && !std::mem::replace(&mut self.has_lost_notes, true)
         {
             self.say_error(&error);
-            self.say("no drafts are kept from now on, nor what was read; the conversation goes on");
+            self.say("no drafts are kept for the next chat from now on, nor what was read");
         }
     }
 

@@ -235,7 +235,7 @@ impl Talk {
         let noted = self.notes.refresh();
         self.noted(noted);
         if !keeps && self.question.is_none() {
-            self.editor.set(self.notes.draft(&peer.key));
+            self.editor.set(&self.draft(&peer.key));
         }
         self.note_read();
         Ok(())
