@@ -4,6 +4,7 @@
 
 mod commands;
 mod look;
+mod question;
 
 use std::collections::{HashMap, VecDeque};
 use std::io::Read;
@@ -22,6 +23,7 @@ use crate::chat::notify::{self, Notice};
 use crate::chat::offers::Offers;
 use crate::chat::screen::{Live, Screen};
 use crate::chat::talk::look::Strangers;
+use crate::chat::talk::question::Question;
 use crate::chat::terminal::{self, Terminal};
 use crate::chat::transcript::{State, Transcript};
 use crate::chat::waiting::Waiting;
@@ -40,7 +42,6 @@ use crate::store::presence::Presence;
 use crate::text;
 use crate::time::Zone;
 use crate::transfer::tally::Tally;
-use crate::wire::address::Address;
 
 /// What follows an ESC of a longer key comes within this, also over a slow link.
 const ESCAPE: Duration = Duration::from_millis(100);
@@ -100,12 +101,6 @@ struct Transfer {
     tally: Arc<Tally>,
 }
 
-/// A question that a line answers: whether the node at an address has this key.
-struct Question {
-    at: Address,
-    key: PublicKey,
-}
-
 struct Talk {
     own: Own,
     terminal: Terminal,
@@ -144,8 +139,6 @@ struct Talk {
     rings: bool,
     /// The draft was changed, and is not noted yet.
     edited: Option<Instant>,
-    /// Drafts that could not be noted.
-    unnoted: HashMap<PublicKey, String>,
     /// It was said that notes cannot be kept.
     has_lost_notes: bool,
     last_key: Instant,
@@ -256,7 +249,6 @@ impl Talk {
             above: String::new(),
             rings: false,
             edited: None,
-            unnoted: HashMap::new(),
             has_lost_notes: false,
             last_key: Instant::now(),
             interrupted: None,
@@ -492,32 +484,6 @@ impl Talk {
         }
     }
 
-    /// Nothing is being typed, and nothing is asked.
-    fn is_idle(&self) -> bool {
-        let is_empty = self.editor.text().is_empty() && self.editor.query().is_none();
-        is_empty && !self.keyboard.is_pasting() && self.question.is_none()
-    }
-
-    /// Asks what there is to ask, which is no good in the middle of a line.
-    fn ask(&mut self) {
-        if self.is_idle()
-            && let Some(question) = self.questions.pop_front()
-        {
-            let fingerprint = question.key.fingerprint();
-            self.say(&format!("the fingerprint of {} is {fingerprint}; is that the right one?", question.at));
-            self.question = Some(question);
-        }
-    }
-
-    /// What is typed is for the peer again, of whom there may be a draft by now.
-    fn end_question(&mut self) -> Option<Question> {
-        let question = self.question.take()?;
-        if let Some(open) = &self.open {
-            self.editor.set(&self.draft(&open.peer.key));
-        }
-        Some(question)
-    }
-
     /// Completes what stands before the cursor; if there are several ways and nothing more in common, they are listed.
     fn complete(&mut self) {
         let names: Vec<&str> = self.peers.iter().map(|peer| peer.name.as_str()).collect();
@@ -529,38 +495,6 @@ impl Talk {
             self.edited = Some(Instant::now());
         } else if completion.candidates.len() > 1 {
             self.say(&completion.candidates.join(" "));
-        }
-    }
-
-    fn note_draft(&mut self) {
-        self.edited = None;
-        // The answer to a question is no draft, nor is what Ctrl-R just found.
-        if let Some(open) = &self.open
-            && self.question.is_none()
-            && self.editor.query().is_none()
-        {
-            let (key, text) = (open.peer.key, self.editor.typed());
-            let noted = self.notes.set_draft(&key, &text);
-            match noted {
-                Ok(()) => drop(self.unnoted.remove(&key)),
-                Err(_) => drop(self.unnoted.insert(key, text)),
-            }
-            self.noted(noted);
-        }
-    }
-
-    /// What was being typed to a peer.
-    fn draft(&self, key: &PublicKey) -> String {
-        self.unnoted.get(key).map_or_else(|| self.notes.draft(key), String::as_str).to_owned()
-    }
-
-    /// Nobody need stop talking because of what cannot be noted for the next time.
-    fn noted(&mut self, noted: Result<()>) {
-        if let Err(error) = noted
-            && !std::mem::replace(&mut self.has_lost_notes, true)
-        {
-            self.say_error(&error);
-            self.say("no drafts are kept for the next chat from now on, nor what was read");
         }
     }
 

@@ -74,14 +74,18 @@ impl Notes {
         self.notes.get(peer)?.read
     }
 
-    /// Notes a draft, as much of it as a message may have.
+    /// Notes a draft, as much of it as a message may have. One that cannot be noted is known here all the same.
     pub fn set_draft(&mut self, peer: &PublicKey, text: &str) -> Result<()> {
         let ends = (0..=text.len().min(MAX_TEXT)).rev();
         let text = ends.into_iter().find_map(|end| text.get(..end)).unwrap_or_default();
         if self.draft(peer) == text {
             return Ok(());
         }
-        self.append(body(DRAFT, peer, text.as_bytes()))
+        let noted = self.append(body(DRAFT, peer, text.as_bytes()));
+        if noted.is_err() {
+            text.clone_into(&mut self.notes.entry(*peer).or_default().draft);
+        }
+        noted
     }
 
     /// Notes that the history was shown up to `seq`. What was read stays read.

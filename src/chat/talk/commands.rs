@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::chat::command::{self, COMMANDS, KEYS};
 use crate::chat::conversation::{self, Begin, Conversation};
 use crate::chat::jobs;
-use crate::chat::talk::{Question, Talk};
+use crate::chat::talk::Talk;
 use crate::crypto::keys::safety_number;
 use crate::error::{Error, Result};
 use crate::net::local;
@@ -206,16 +206,6 @@ impl Talk {
         let link: Link = rest.parse().map_err(bad)?;
         self.say("dialling");
         jobs::join(&self.own, Arc::clone(&self.jobs), link);
-        Ok(())
-    }
-
-    /// The user has looked at a fingerprint.
-    pub(super) fn answer(&mut self, question: Question, line: &str) -> Result<()> {
-        if !matches!(line.trim(), "yes" | "y") {
-            self.say("then nothing was saved");
-            return Ok(());
-        }
-        jobs::meet(&self.own, Arc::clone(&self.jobs), question.key, question.at);
         Ok(())
     }
 

@@ -8,7 +8,8 @@ use crate::chat::command;
 use crate::chat::conversation::{Begin, Conversation};
 use crate::chat::jobs::News;
 use crate::chat::notify::Notice;
-use crate::chat::talk::{AWAY, Open, Question, Talk, Transfer};
+use crate::chat::talk::question::Question;
+use crate::chat::talk::{AWAY, Open, Talk, Transfer};
 use crate::chat::waiting::Waiting;
 use crate::crypto::keys::PublicKey;
 use crate::error::Result;
@@ -235,7 +236,7 @@ impl Talk {
         let noted = self.notes.refresh();
         self.noted(noted);
         if !keeps && self.question.is_none() {
-            self.editor.set(&self.draft(&peer.key));
+            self.editor.set(self.notes.draft(&peer.key));
         }
         self.note_read();
         Ok(())
