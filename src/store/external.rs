@@ -76,7 +76,7 @@ pub fn run_within(patience: Duration, command: &mut Command, input: &str) -> io:
     let (mut printed, mut status) = (Vec::new(), None);
     while Instant::now() < deadline {
         match pieces.recv_timeout(LAST_LOOK) {
-            Ok(piece) => printed.extend(piece),
+            Ok(piece) => printed.extend(piece?),
             // It may go on for long when it prints no more.
             Err(RecvTimeoutError::Disconnected) => {
                 status = wait_until(deadline, &mut child)?;
@@ -111,12 +111,16 @@ pub fn wait_until(deadline: Instant, child: &mut Child) -> io::Result<Option<Exi
 }
 
 /// Sends on what a program prints, until it prints no more or nobody wants it.
-fn read(stdout: ChildStdout, sender: &Sender<Vec<u8>>) {
+fn read(stdout: ChildStdout, sender: &Sender<io::Result<Vec<u8>>>) {
     let mut stdout = stdout.take(MAX_ANSWER);
     let mut piece = [0; 4096];
-    while let Ok(length @ 1..) = stdout.read(&mut piece)
-        && sender.send(piece[..length].to_vec()).is_ok()
-    {}
+    loop {
+        let read = stdout.read(&mut piece).map(|length| piece[..length].to_vec());
+        let is_over = read.as_ref().map_or(true, Vec::is_empty);
+        if sender.send(read).is_err() || is_over {
+            return;
+        }
+    }
 }
 
 #[cfg(all(test, unix))]
