@@ -76,9 +76,9 @@ pub fn run_within(patience: Duration, command: &mut Command, input: &str) -> io:
     let (mut printed, mut status) = (Vec::new(), None);
     while Instant::now() < deadline {
         match pieces.recv_timeout(LAST_LOOK) {
-            Ok(piece) => printed.extend(piece?),
+            Ok(Ok(piece)) => printed.extend(piece),
             // It may go on for long when it prints no more.
-            Err(RecvTimeoutError::Disconnected) => {
+            Ok(Err(_)) | Err(RecvTimeoutError::Disconnected) => {
                 status = wait_until(deadline, &mut child)?;
                 break;
             }
