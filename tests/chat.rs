@@ -1009,8 +1009,8 @@ fn files_go_out_wait_and_are_stopped() {
     assert!(alice.run(&["outbox"]).contains("notes.txt"));
 }
 
-#[test]
-fn a_transfer_is_listed_and_stopped() {
+/// Alice, whose chat sends a file to Bob that does not get far.
+fn sending_for_long() -> Option<(Chat, Home, (Home, Node, Gate))> {
     let (alice, bob) = (Home::new("alice"), Home::new("bob"));
     let node = bob.serve();
     // It lets the handshake and the first chunks through.
@@ -1018,10 +1018,16 @@ fn a_transfer_is_listed_and_stopped() {
     alice.run(&["peers", "add", "bob", &bob.key(), &gate.addr]);
     bob.run(&["peers", "add", "alice", &alice.key()]);
     let path = alice.file("large.bin", vec![7; 48 << 20]);
-    let Some(chat) = Chat::open(&alice, USUAL, "") else { return };
+    let chat = Chat::open(&alice, USUAL, "")?;
     chat.see_input("bob (here)>");
     chat.line(&format!("/send {path}"));
     chat.see("[1] ");
+    Some((chat, alice, (bob, node, gate)))
+}
+
+#[test]
+fn a_transfer_is_listed_and_stopped() {
+    let Some((chat, alice, _bob)) = sending_for_long() else { return };
     chat.line("/transfers");
     chat.see("/s: large.bin to bob");
     chat.line("/stop 7");
@@ -1035,16 +1041,7 @@ fn a_transfer_is_listed_and_stopped() {
 
 #[test]
 fn leaving_tells_what_it_cuts_off() {
-    let (alice, bob) = (Home::new("alice"), Home::new("bob"));
-    let node = bob.serve();
-    let gate = Gate::before(&node.addr, 1 << 20);
-    alice.run(&["peers", "add", "bob", &bob.key(), &gate.addr]);
-    bob.run(&["peers", "add", "alice", &alice.key()]);
-    let path = alice.file("large.bin", vec![7; 48 << 20]);
-    let Some(chat) = Chat::open(&alice, USUAL, "") else { return };
-    chat.see_input("bob (here)>");
-    chat.line(&format!("/send {path}"));
-    chat.see("[1] ");
+    let Some((chat, _alice, _bob)) = sending_for_long() else { return };
     chat.line("/quit");
     let screen = chat.see("large.bin to bob; `egoat send` of the same goes on from there --");
     assert!(screen.contains("-- cut off: [1] "), "{screen}");

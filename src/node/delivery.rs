@@ -6,6 +6,7 @@ use crate::crypto::keys::PublicKey;
 use crate::error::{Error, Result};
 use crate::net::deadline::Deadline;
 use crate::net::dial::{self, Target};
+use crate::net::session::Session;
 use crate::node::doorbell::{Bell, LOOK};
 use crate::node::flow::{self, Idle, Sender};
 use crate::node::pairing::OwnProfile;
@@ -215,7 +216,8 @@ fn deliver_once(
     (by, end): (Deadline, Deadline),
     delivered: &mut usize,
 ) -> Result<()> {
-    let result = dial_and_send(own, peer, outbox, (by, end), delivered);
+    let result = dial_push(own, peer, by, end)
+        .and_then(|(mut session, held)| send_pending(own, &mut session, held, outbox, delivered));
     match &result {
         Ok(()) => attempts::clear(own.home(), &peer.key)?,
         // A connection that breaks when all is done is no failure to speak of.
@@ -227,19 +229,24 @@ fn deliver_once(
     result
 }
 
-fn dial_and_send(
-    own: &Own,
-    peer: &Peer,
-    outbox: &mut Outbox,
-    (by, end): (Deadline, Deadline),
-    delivered: &mut usize,
-) -> Result<()> {
+/// A session for messages, and the number of the last one that the peer holds.
+fn dial_push(own: &Own, peer: &Peer, by: Deadline, end: Deadline) -> Result<(Session, u64)> {
     // Port 0: whoever only says something is not reachable afterwards.
     let profile = OwnProfile::at_port(own, 0)?;
     let target = Target::peer(peer, Some(by.min(end)));
     let mut session = dial::dial(own, &target, Kind::Push, &[profile.message()])?;
     session.set_deadline(Some(end));
     let held = flow::read_held(&mut session)?;
+    Ok((session, held))
+}
+
+fn send_pending(
+    own: &Own,
+    session: &mut Session,
+    held: u64,
+    outbox: &mut Outbox,
+    delivered: &mut usize,
+) -> Result<()> {
     // Asked when nothing is left to send. What came in between is sent too; what cannot be read must not keep us here.
     let mut looked = false;
     let idle = |_| match outbox.has_pending() {
@@ -249,5 +256,5 @@ fn dial_and_send(
         }
         _ => Idle::Stop,
     };
-    Sender::new(&mut session, own, held)?.run(|| true, idle, |count, _| *delivered += count)
+    Sender::new(session, own, held)?.run(|| true, idle, |count, _| *delivered += count)
 }

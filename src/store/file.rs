@@ -222,8 +222,12 @@ fn copy_rest(file: &File, from: u64, mut copy: File) -> io::Result<u64> {
 pub fn open_dir(dir: &Path) -> io::Result<Option<File>> {
     let handle = if cfg!(unix) { Some(File::open(dir)?) } else { None };
     let data = handle.as_ref().map_or_else(|| fs::metadata(dir), File::metadata)?;
-    let none = || io::Error::new(io::ErrorKind::NotADirectory, "it is no directory any more");
-    if data.is_dir() { Ok(handle) } else { Err(none()) }
+    if data.is_dir() { Ok(handle) } else { Err(no_directory()) }
+}
+
+/// Something else has the name by now.
+pub fn no_directory() -> io::Error {
+    io::Error::new(io::ErrorKind::NotADirectory, "it is no directory any more")
 }
 
 /// Makes names in `dir` durable: a file whose directory was not synced may be gone after a power cut.

@@ -11,7 +11,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use crate::store::file;
+use crate::store::file::{self, no_directory};
 
 /// How often it is looked whether a name leads where it did. Whoever gains by a link has it there for each look at what is
 /// behind the name, and away for each look at the way there, within some microseconds.
@@ -118,17 +118,20 @@ impl Folder {
     }
 
     fn is_here(&self) -> io::Result<bool> {
-        self.holds(|| {
-            let is_it = |handle| fs::metadata(&self.way).and_then(|named| file::is_same(handle, &named));
-            self.handle.as_ref().filter(|_| !self.is_bound).map_or(Ok(true), is_it)
-        })
+        if self.is_bound {
+            return Ok(true);
+        }
+        let is_it = |handle| fs::metadata(&self.way).and_then(|named| file::is_same(handle, &named));
+        self.holds(|| self.handle.as_ref().map_or(Ok(true), is_it))
     }
 
     /// Whether `look` says so, and the way leads here for certain.
     fn holds(&self, look: impl Fn() -> io::Result<bool>) -> io::Result<bool> {
-        for _ in 0..if self.is_bound { 1 } else { LOOKS } {
-            let is_free_of_links = || Ok::<_, io::Error>(fs::canonicalize(&self.way)? == self.way);
-            if !look()? || !(self.is_bound || is_free_of_links()?) {
+        if self.is_bound {
+            return look();
+        }
+        for _ in 0..LOOKS {
+            if !look()? || fs::canonicalize(&self.way)? != self.way {
                 return Ok(false);
             }
         }
@@ -192,10 +195,6 @@ impl<'a> Walk<'a> {
         self.at = at.map(|folder| (dir.to_owned(), folder));
         Ok(self.at.as_ref().map_or(self.top, |(_, folder)| folder))
     }
-}
-
-fn no_directory() -> io::Error {
-    io::Error::new(io::ErrorKind::NotADirectory, "it is no directory any more")
 }
 
 fn no_file() -> io::Error {
