@@ -613,6 +613,29 @@ fn an_outbox_that_is_damaged_ends_no_chat() {
     chat.see("+ me: hello");
 }
 
+/// Wherever it is cancelled: what cannot be noted in the history stays in the outbox.
+#[test]
+fn a_history_that_is_damaged_costs_no_message_that_is_cancelled() {
+    let (alice, bob) = (Home::new("alice"), Home::new("bob"));
+    alice.run(&["peers", "add", "bob", &bob.key()]);
+    alice.run(&["say", "bob", "to be kept"]);
+    let listed = alice.run(&["outbox"]);
+    fs::write(alice.path(&format!("history/{}.log", bob.key())), b"not a log").unwrap();
+    let number = listed.split(' ').next().unwrap();
+    let why = "it does not start as a log of this version and kind";
+    assert!(alice.fails(&["outbox", "cancel", number], 74).contains(why));
+    assert_eq!(alice.run(&["outbox"]), listed);
+    assert!(alice.fails(&["peers", "set", "bob", "blocked"], 74).contains(why));
+    assert_eq!(alice.run(&["outbox"]), listed);
+    alice.run(&["peers", "set", "bob", "blocked="]);
+    let Some(chat) = Chat::open(&alice, USUAL, "") else { return };
+    chat.see_input("bob (away)>");
+    chat.line("/cancel");
+    chat.see(why);
+    chat.see(". me: to be kept");
+    assert_eq!(alice.run(&["outbox"]), listed);
+}
+
 #[test]
 fn a_full_disk_ends_no_chat_and_loses_no_line() {
     let Some(disk) = SmallDisk::mount() else { return };

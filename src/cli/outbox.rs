@@ -11,13 +11,14 @@ use crate::error::{Error, Result};
 use crate::node::delivery::{self, Fetched};
 use crate::node::doorbell::Bell;
 use crate::node::pairing;
+use crate::store;
 use crate::store::attempts::{self, Attempt};
-use crate::store::history::{Dropped, Event};
+use crate::store::history::Event;
 use crate::store::home::Own;
 use crate::store::node_lock;
 use crate::store::outbox::{Pending, Waiting};
 use crate::store::peers::{Peer, Peers};
-use crate::store::queued_files::{Job, Outcome, Stop};
+use crate::store::queued_files::{Job, Stop};
 use crate::store::source::Item;
 use crate::text::{self, json::Object};
 use crate::time::{Zone, now_micros};
@@ -34,12 +35,7 @@ pub fn run(own: &Own, out: Output, args: args::Outbox) -> Result<()> {
 fn correspondents(own: &Own) -> Result<Vec<Peer>> {
     let peers = Peers::load(own.home())?;
     let has_files = |peer: &Peer| own.home().queued_files_path(&peer.key).exists();
-    Ok(peers.iter().filter(|peer| has_outbox(own, peer) || has_files(peer)).cloned().collect())
-}
-
-/// Of messages. An empty file is none: there was no room for its beginning, and may be none yet.
-fn has_outbox(own: &Own, peer: &Peer) -> bool {
-    own.home().outbox_path(&peer.key).metadata().is_ok_and(|file| file.len() > 0)
+    Ok(peers.iter().filter(|peer| own.home().has_outbox(&peer.key) || has_files(peer)).cloned().collect())
 }
 
 fn list(own: &Own, out: Output) -> Result<()> {
@@ -66,7 +62,7 @@ fn list_peer(
     node_runs: bool,
 ) -> Result<()> {
     let files = own.read_queued_files(&peer.key).all()?;
-    let outbox = has_outbox(own, peer).then(|| own.outbox(&peer.key)).transpose()?;
+    let outbox = own.home().has_outbox(&peer.key).then(|| own.outbox(&peer.key)).transpose()?;
     let mut pending = outbox.map(|outbox| outbox.pending());
     let mut next_message = || pending.as_mut().map_or(Ok(None), Pending::read);
     let mut message = next_message()?;
@@ -178,9 +174,7 @@ fn cancel(own: &Own, out: Output, args: &args::OutboxCancel) -> Result<()> {
         return Err(Error::usage("which message? `egoat outbox cancel ID...`"));
     }
     for peer in correspondents(own)? {
-        let mut cancelled = cancel_messages(own, &peer, &wanted)?;
-        cancelled.extend(cancel_files(own, &peer, &wanted)?);
-        for number in cancelled {
+        for number in store::cancel::cancel(own, &peer.key, |number| wanted.contains(&number))? {
             wanted.remove(&number);
             let object = || Object::event("cancelled").text("peer", &peer.name).number("number", number);
             out.data(&format!("cancelled {number} to {}", peer.name), object)?;
@@ -190,26 +184,6 @@ fn cancel(own: &Own, out: Output, args: &args::OutboxCancel) -> Result<()> {
         Some(id) => Err(Error::failed(format!("no message {id} waits; it may be delivered by now"))),
         None => Ok(()),
     }
-}
-
-fn cancel_messages(own: &Own, peer: &Peer, wanted: &BTreeSet<u64>) -> Result<Vec<u64>> {
-    if !has_outbox(own, peer) {
-        return Ok(Vec::new());
-    }
-    let dropped = own.outbox(&peer.key)?.drop_messages(|waiting| wanted.contains(&waiting.number))?;
-    own.history(&peer.key)?.store_dropped(&dropped, Dropped::Cancelled)?;
-    Ok(dropped.iter().map(|waiting| waiting.number).collect())
-}
-
-fn cancel_files(own: &Own, peer: &Peer, wanted: &BTreeSet<u64>) -> Result<Vec<u64>> {
-    let mut cancelled = Vec::new();
-    let listed = own.read_queued_files(&peer.key).all()?;
-    for job in listed.iter().filter(|job| wanted.contains(&job.number)) {
-        if own.queued_files(&peer.key)?.settle(job.number, &Outcome::Cancelled)? {
-            cancelled.push(job.number);
-        }
-    }
-    Ok(cancelled)
 }
 
 /// Has the files that were stopped wait again, as they are now; those that cannot be read stay as they are.

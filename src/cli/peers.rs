@@ -6,7 +6,8 @@ use crate::cli::{pair, who};
 use crate::crypto::keys::PublicKey;
 use crate::error::{Error, Result};
 use crate::node::doorbell::Bell;
-use crate::node::{delivery, pairing};
+use crate::node::pairing;
+use crate::store::cancel::cancel;
 use crate::store::history::{History, MOST_UNREAD};
 use crate::store::home::Own;
 use crate::store::node_lock;
@@ -172,7 +173,7 @@ fn set(own: &Own, out: Output, args: &args::PeersSet) -> Result<()> {
         Ok(peer.clone())
     })?;
     if peer.is_blocked() {
-        let dropped = delivery::drop_queue(own, &peer.key)?;
+        let dropped = cancel(own, &peer.key, |_| true)?.len();
         if dropped > 0 {
             out.note(&format!("{dropped} that waited for {} will not be sent", peer.name));
         }

@@ -2,7 +2,6 @@
 
 use std::time::{Duration, Instant};
 
-use crate::crypto::keys::PublicKey;
 use crate::error::{Error, Result};
 use crate::net::deadline::Deadline;
 use crate::net::dial::{self, Target};
@@ -12,12 +11,11 @@ use crate::node::flow::{self, Idle, Sender};
 use crate::node::pairing::OwnProfile;
 use crate::node::queued;
 use crate::store::attempts;
-use crate::store::history::{Dropped, History};
+use crate::store::history::History;
 use crate::store::home::Own;
 use crate::store::node_lock::DeliveryLock;
 use crate::store::outbox::Outbox;
 use crate::store::peers::Peer;
-use crate::store::queued_files as files;
 use crate::wire::message::{Kind, Message};
 
 /// Without `--wait`: a running node gets this long before the message is reported as queued.
@@ -191,21 +189,6 @@ fn push_messages(own: &Own, peer: &Peer) -> Result<usize> {
             Err(error) => return Err(error),
         }
     }
-}
-
-/// Takes back all that waits for a peer who is blocked; says how many messages and jobs.
-pub fn drop_queue(own: &Own, key: &PublicKey) -> Result<usize> {
-    let mut count = 0;
-    if own.home().outbox_path(key).exists() {
-        let mut outbox = own.outbox(key)?;
-        let dropped = outbox.drop_messages(|_| true)?;
-        own.history(key)?.store_dropped(&dropped, Dropped::Cancelled)?;
-        count += dropped.len();
-    }
-    for job in own.read_queued_files(key).all()? {
-        count += usize::from(own.queued_files(key)?.settle(job.number, &files::Outcome::Cancelled)?);
-    }
-    Ok(count)
 }
 
 /// Dials the peer before `by`, sends what waits until the `end`, and counts the messages that came there.

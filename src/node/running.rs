@@ -11,7 +11,6 @@ use crate::crypto::keys::PublicKey;
 use crate::error::{Error, Result};
 use crate::net::local;
 use crate::node::admission::Admission;
-use crate::node::delivery;
 use crate::node::dialler;
 use crate::node::doorbell::Doorbell;
 use crate::node::event::Event;
@@ -24,6 +23,7 @@ use crate::node::queued;
 use crate::node::roster::{Connection, Contact, Roster, Via};
 use crate::node::transfers::Transfers;
 use crate::store::attempts;
+use crate::store::cancel::cancel;
 use crate::store::home::Own;
 use crate::store::node_lock::{self, NodeInfo, NodeLock};
 use crate::store::peers::{self, Peer, Peers};
@@ -268,8 +268,8 @@ impl Followed {
         if contact.is_welcome() {
             self.blocked.remove(&key);
         } else if self.blocked.insert(key) || has_grown {
-            // A queue for who is blocked is dropped; what cannot be now is when it grows, or with the next start.
-            if let Err(error) = delivery::drop_queue(&shared.own, &key) {
+            // Nothing waits for a peer who is blocked. After a failure the next change of the queue tries again.
+            if let Err(error) = cancel(&shared.own, &key, |_| true) {
                 shared.tell(Event::Trouble(error));
             }
         }

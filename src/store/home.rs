@@ -135,6 +135,11 @@ impl Home {
         self.dir.join("outbox").join(format!("{peer}.log"))
     }
 
+    /// Whether messages were ever queued for the peer. An empty file does not count: the disk had no room for its header.
+    pub fn has_outbox(&self, peer: &PublicKey) -> bool {
+        self.outbox_path(peer).metadata().is_ok_and(|file| file.len() > 0)
+    }
+
     /// Where transfers that came in part are noted.
     pub fn partial_dir(&self) -> PathBuf {
         self.dir.join("partial")

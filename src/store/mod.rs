@@ -1,6 +1,7 @@
 //! The home directory: every file in it, as egoat-files(5) specifies them. Nothing here opens a socket.
 
 pub mod attempts;
+pub mod cancel;
 pub mod cursor;
 pub mod external;
 pub mod file;

@@ -11,7 +11,7 @@ use crate::crypto::keys::safety_number;
 use crate::error::{Error, Result};
 use crate::net::local;
 use crate::node::pairing;
-use crate::store::history::Dropped;
+use crate::store::cancel::cancel;
 use crate::store::peers::{Peer, Peers};
 use crate::store::{invites, node_lock, requests};
 use crate::text;
@@ -176,13 +176,9 @@ impl Talk {
         let open = self.open.as_mut().ok_or_else(nothing)?;
         let number = open.waiting.messages().next_back().ok_or_else(nothing)?.0;
         let key = open.peer.key;
-        // What cannot be noted there is not taken back.
-        let mut history = self.own.history(&key)?;
-        let dropped = self.own.outbox(&key)?.drop_messages(|waiting| waiting.number == number)?;
-        if dropped.is_empty() {
+        if cancel(&self.own, &key, |one| one == number)?.is_empty() {
             return Err(Error::failed("it may be delivered by now"));
         }
-        history.store_dropped(&dropped, Dropped::Cancelled)?;
         open.waiting.drop_message(number);
         Ok(())
     }
