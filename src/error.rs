@@ -23,8 +23,8 @@ pub enum Error {
     },
     /// A file of ours could not be used.
     Disk {
-        /// The verb: "read", "write", "create", "sync".
-        verb: &'static str,
+        /// What we tried to do with the file.
+        verb: Verb,
         /// The file.
         path: PathBuf,
         /// The system's reason.
@@ -167,6 +167,33 @@ pub enum Error {
     },
 }
 
+/// What we try to do with a file when the disk fails: the word in the message, and whether stored bytes are in doubt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verb {
+    /// Finish a staged file after its last byte has arrived.
+    Complete,
+    /// Make a file or a directory.
+    Create,
+    /// Take the lock of a file.
+    Lock,
+    /// Open what exists.
+    Open,
+    /// Read content or metadata.
+    Read,
+    /// Delete a file or a directory.
+    Remove,
+    /// Give a file another name.
+    Rename,
+    /// Write a new file and rename it over the old one, so that a failure leaves the old one whole.
+    Replace,
+    /// Flush to the disk.
+    Sync,
+    /// Cut a damaged tail off.
+    Truncate,
+    /// Write in place.
+    Write,
+}
+
 impl Error {
     /// A wrong command line.
     pub fn usage(what: impl Into<String>) -> Error {
@@ -178,8 +205,8 @@ impl Error {
         Error::Failed { what: what.into(), hint: None }
     }
 
-    /// For `map_err`: `file.sync_data().map_err(Error::disk("sync", path))`.
-    pub fn disk(verb: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Error {
+    /// For `map_err`: `file.sync_data().map_err(Error::disk(Verb::Sync, path))`.
+    pub fn disk(verb: Verb, path: &Path) -> impl FnOnce(io::Error) -> Error {
         move |cause| Error::Disk { verb, path: path.to_owned(), cause }
     }
 
@@ -257,6 +284,36 @@ impl Error {
             },
             _ => None,
         }
+    }
+}
+
+impl Verb {
+    /// Whether a failure leaves open which bytes the disk has. The node then ends, because its next acknowledgement
+    /// could be for a message that a power cut takes away.
+    pub fn may_lose_bytes(self) -> bool {
+        match self {
+            Verb::Write | Verb::Sync | Verb::Truncate => true,
+            Verb::Complete | Verb::Create | Verb::Lock | Verb::Open | Verb::Read => false,
+            Verb::Remove | Verb::Rename | Verb::Replace => false,
+        }
+    }
+}
+
+impl fmt::Display for Verb {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Verb::Complete => "complete",
+            Verb::Create => "create",
+            Verb::Lock => "lock",
+            Verb::Open => "open",
+            Verb::Read => "read",
+            Verb::Remove => "remove",
+            Verb::Rename => "rename",
+            Verb::Replace => "replace",
+            Verb::Sync => "sync",
+            Verb::Truncate => "truncate",
+            Verb::Write => "write",
+        })
     }
 }
 

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use crate::cli::output::Output;
 use crate::crypto::{base32, random_array};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, Verb};
 use crate::store::file::create_private_dir;
 use crate::text::{self, json::Object};
 
@@ -86,7 +86,7 @@ struct Stage {
 impl Stage {
     fn new(out: Output) -> Result<Stage> {
         let dir = std::env::temp_dir().join(format!("egoat-demo-{}", base32::encode(&random_array::<8>())));
-        create_private_dir(&dir).map_err(Error::disk("create", &dir))?;
+        create_private_dir(&dir).map_err(Error::disk(Verb::Create, &dir))?;
         Ok(Stage { out, dir })
     }
 
@@ -233,11 +233,11 @@ fn write_sample(path: &Path) -> Result<()> {
         state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
         bytes.extend_from_slice(&state.to_be_bytes());
     }
-    File::create(path).and_then(|mut file| file.write_all(&bytes)).map_err(Error::disk("write", path))
+    File::create(path).and_then(|mut file| file.write_all(&bytes)).map_err(Error::disk(Verb::Write, path))
 }
 
 fn is_same(one: &Path, other: &Path) -> Result<bool> {
-    let open = |path: &Path| File::open(path).map(BufReader::new).map_err(Error::disk("open", path));
+    let open = |path: &Path| File::open(path).map(BufReader::new).map_err(Error::disk(Verb::Open, path));
     let (mut one, mut other) = (open(one)?, open(other)?);
     let (mut a, mut b) = (vec![0; 1 << 16], vec![0; 1 << 16]);
     loop {

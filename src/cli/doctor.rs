@@ -12,7 +12,7 @@ use std::time::Duration;
 use crate::cli::doctor::report::Report;
 use crate::cli::output::Output;
 use crate::cli::serve;
-use crate::error::{Error, Result, reason};
+use crate::error::{Error, Result, Verb, reason};
 use crate::net::deadline::Deadline;
 use crate::net::local::{self, Reach};
 use crate::net::{dial, route};
@@ -73,7 +73,7 @@ pub fn run(
 
 fn permissions(report: &mut Report, home: &Home) {
     let dir = home.dir();
-    let found = fs::metadata(dir).map_err(Error::disk("read", dir));
+    let found = fs::metadata(dir).map_err(Error::disk(Verb::Read, dir));
     // A file that is there for being locked: when it cannot be opened for writing, nothing can.
     let found = found.and_then(|found| home.lock_records().map(|_| found));
     let (shown, hint) = (dir.display(), format!("`chmod 700 {}`", dir.display()));

@@ -10,7 +10,7 @@ use crate::cli::args::Log;
 use crate::cli::output::{self, Output};
 use crate::cli::who;
 use crate::crypto::keys::PublicKey;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, Verb};
 use crate::node::doorbell::{Bell, LOOK};
 use crate::store::cursor::Cursor;
 use crate::store::file;
@@ -114,7 +114,7 @@ impl Place {
         if let (Some(path), Some(true)) = (&args.cursor, cursor.as_ref().map(Cursor::is_new)) {
             // Now, and not when everything is printed.
             let dir = file::parent(Path::new(path));
-            dir.metadata().map_err(Error::disk("open", dir))?;
+            dir.metadata().map_err(Error::disk(Verb::Open, dir))?;
         }
         Ok(Place { cursor, noted: Instant::now() })
     }

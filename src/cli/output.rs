@@ -9,7 +9,7 @@ use std::io::{self, IsTerminal, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::chat::terminal;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, Verb};
 use crate::text::{self, json::Object};
 
 /// How this run prints.
@@ -99,7 +99,7 @@ pub fn print(line: &str) -> Result<()> {
 fn end_print(written: io::Result<()>) -> Result<()> {
     match written {
         Err(cause) if cause.kind() == io::ErrorKind::BrokenPipe => std::process::exit(0),
-        Err(cause) => Err(Error::Disk { verb: "write", path: "stdout".into(), cause }),
+        Err(cause) => Err(Error::Disk { verb: Verb::Write, path: "stdout".into(), cause }),
         Ok(()) => Ok(()),
     }
 }

@@ -7,7 +7,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread;
 use std::time::Duration;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, Verb};
 use crate::node::running::STACK;
 use crate::transfer::stream::Sink;
 
@@ -101,7 +101,7 @@ impl Sink for &Pipe {
         let (state, _) = waited.unwrap_or_else(|poisoned| poisoned.into_inner());
         match &state.failed {
             // It is so for whoever asks, and cannot be cloned.
-            Some(cause) => Err(Error::disk("write", Path::new("stdout"))(again(cause))),
+            Some(cause) => Err(Error::disk(Verb::Write, Path::new("stdout"))(again(cause))),
             None => Ok(state.next.is_empty()),
         }
     }

@@ -8,7 +8,7 @@ use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::crypto::keys::PublicKey;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, Verb};
 use crate::net::local;
 use crate::node::admission::Admission;
 use crate::node::dialler;
@@ -371,9 +371,9 @@ impl Shared {
     /// so nothing more may be acknowledged. Other errors of a log stop the flow that met them.
     pub fn logged<T>(&self, result: Result<T>) -> Result<T> {
         result.map_err(|error| match error {
-            Error::Disk { verb: "write" | "sync" | "truncate", path, cause } => {
+            Error::Disk { verb, path, cause } if verb.may_lose_bytes() => {
                 let lost = Error::failed(format!("{} could not be written", path.display()));
-                self.tell(Event::Fatal(Error::Disk { verb: "write", path, cause }));
+                self.tell(Event::Fatal(Error::Disk { verb: Verb::Write, path, cause }));
                 lost
             }
             other => other,

@@ -13,7 +13,7 @@ use std::io::Write;
 use std::time::Duration;
 
 use crate::crypto::keys::PublicKey;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, Verb};
 use crate::store::file;
 use crate::store::home::Home;
 use crate::time::now_micros;
@@ -56,7 +56,7 @@ pub fn clear(home: &Home, peer: &PublicKey) -> Result<()> {
     let path = home.attempts_path(peer);
     match fs::remove_file(&path) {
         Err(cause) if cause.kind() != std::io::ErrorKind::NotFound => {
-            Err(Error::disk("remove", &path)(cause))
+            Err(Error::disk(Verb::Remove, &path)(cause))
         }
         _ => Ok(()),
     }

@@ -14,7 +14,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::crypto::keys::PublicKey;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, Verb};
 use crate::store::file;
 use crate::store::log::Position;
 use crate::text;
@@ -48,7 +48,7 @@ impl Cursor {
         }
         let text = match file::read_text(&path, MAX_LEN) {
             Err(cause) if cause.kind() == std::io::ErrorKind::InvalidData => return Err(other()),
-            read => read.map_err(Error::disk("read", &path))?,
+            read => read.map_err(Error::disk(Verb::Read, &path))?,
         };
         let positions = match &text {
             Some(text) => text.strip_prefix(FIRST_LINE).and_then(parse).ok_or_else(other)?,
@@ -81,7 +81,7 @@ impl Cursor {
         let mut lines: Vec<String> = self.positions.iter().map(line).collect();
         lines.sort_unstable();
         let text = format!("{FIRST_LINE}\n{}", lines.concat());
-        file::replace_named(&self.path, text.as_bytes()).map_err(Error::disk("write", &self.path))?;
+        file::replace_named(&self.path, text.as_bytes()).map_err(Error::disk(Verb::Write, &self.path))?;
         self.is_saved = true;
         Ok(())
     }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::crypto::keys::{PublicKey, Seed, StaticKeys};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, Verb};
 use crate::store::file;
 use crate::store::folder::Folder;
 use crate::store::history::History;
@@ -36,7 +36,7 @@ impl Home {
     pub fn locate(flag: Option<&str>) -> Result<Home> {
         let home = Home::find(flag)?;
         for folder in [home.dir.clone(), home.dir.join("history"), home.dir.join("outbox")] {
-            file::create_private_dir(&folder).map_err(Error::disk("create", &folder))?;
+            file::create_private_dir(&folder).map_err(Error::disk(Verb::Create, &folder))?;
         }
         Ok(home)
     }
@@ -127,7 +127,7 @@ impl Home {
         let dir = self.dir.join("history");
         let names = Folder::open(&dir).and_then(|folder| folder.names());
         let key = |name: &PathBuf| name.to_str()?.strip_suffix(".log")?.parse().ok();
-        Ok(names.map_err(Error::disk("read", &dir))?.iter().filter_map(key).collect())
+        Ok(names.map_err(Error::disk(Verb::Read, &dir))?.iter().filter_map(key).collect())
     }
 
     /// The outbox of a peer.
@@ -163,7 +163,8 @@ impl Home {
     /// Where this node listens unless a command says otherwise: the lines of the `listen` file.
     pub fn listen(&self) -> Result<Vec<String>> {
         let path = self.dir.join("listen");
-        let stored = file::read_text(&path, 4096).map_err(Error::disk("read", &path))?.unwrap_or_default();
+        let stored =
+            file::read_text(&path, 4096).map_err(Error::disk(Verb::Read, &path))?.unwrap_or_default();
         Ok(stored.lines().map(|line| line.trim().to_owned()).filter(|line| !line.is_empty()).collect())
     }
 
@@ -171,7 +172,7 @@ impl Home {
     pub fn set_listen(&self, address: &str) -> Result<()> {
         let path = self.dir.join("listen");
         let _lock = self.lock_records()?;
-        file::replace(&path, format!("{address}\n").as_bytes()).map_err(Error::disk("write", &path))
+        file::replace(&path, format!("{address}\n").as_bytes()).map_err(Error::disk(Verb::Write, &path))
     }
 
     /// Whether the user has given this node a name.
@@ -182,7 +183,7 @@ impl Home {
     /// This node's name: the first line of the `name` file, else USER@HOST.
     pub fn name(&self) -> Result<String> {
         let path = self.dir.join("name");
-        let stored = file::read_text(&path, 1024).map_err(Error::disk("read", &path))?;
+        let stored = file::read_text(&path, 1024).map_err(Error::disk(Verb::Read, &path))?;
         let first = stored.as_deref().and_then(|text| text.lines().next());
         Ok(first.and_then(text::suggest_name).or_else(default_name).unwrap_or_else(|| "egoat".into()))
     }
@@ -191,7 +192,7 @@ impl Home {
     pub fn set_name(&self, name: &str) -> Result<()> {
         let _lock = self.lock_records()?;
         let path = self.dir.join("name");
-        file::replace(&path, format!("{name}\n").as_bytes()).map_err(Error::disk("replace", &path))
+        file::replace(&path, format!("{name}\n").as_bytes()).map_err(Error::disk(Verb::Replace, &path))
     }
 
     /// Keeps two processes from changing the small files (peers, invites, requests, name) at once; held for
@@ -203,8 +204,8 @@ impl Home {
             .create(true)
             .truncate(false)
             .open(&path)
-            .map_err(Error::disk("open", &path))?;
-        file.lock().map_err(Error::disk("lock", &path))?;
+            .map_err(Error::disk(Verb::Open, &path))?;
+        file.lock().map_err(Error::disk(Verb::Lock, &path))?;
         Ok(file)
     }
 

@@ -9,7 +9,7 @@ use crate::crypto::base32;
 use crate::crypto::keys::Seed;
 use crate::crypto::random_array;
 use crate::crypto::seal::{PassphraseParams, open_seed, seal_seed};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, Verb};
 use crate::store::file;
 
 const FIRST_LINE: &str = "E-Goat identity 1";
@@ -58,7 +58,7 @@ pub fn load_if_there(path: &Path) -> Result<Option<Identity>> {
     match fs::File::open(path) {
         Ok(file) => load(path, file).map(Some),
         Err(cause) if cause.kind() == std::io::ErrorKind::NotFound => Ok(None),
-        Err(cause) => Err(Error::disk("open", path)(cause)),
+        Err(cause) => Err(Error::disk(Verb::Open, path)(cause)),
     }
 }
 
@@ -72,7 +72,7 @@ fn create(path: &Path) -> Result<Identity> {
         .and_then(|()| file::sync_dir(file::parent(path)));
     // Whatever happened, the temporary name is of no use any more.
     let _ = fs::remove_file(&temporary);
-    written.map_err(Error::disk("create", path))?;
+    written.map_err(Error::disk(Verb::Create, path))?;
     Ok(Identity::Open(seed))
 }
 
@@ -89,12 +89,12 @@ fn plain_text(seed: &Seed) -> String {
 fn load(path: &Path, file: fs::File) -> Result<Identity> {
     let bad =
         |why: &str, hint: &str| Error::Identity { path: path.to_owned(), why: why.into(), hint: hint.into() };
-    let found = file.metadata().map_err(Error::disk("read", path))?;
+    let found = file.metadata().map_err(Error::disk(Verb::Read, path))?;
     if file::is_exposed(&found) {
         return Err(bad("others can read it", &format!("if nobody has, `chmod 600 {}`", path.display())));
     }
     let mut text = String::new();
-    file.take(MAX_LEN).read_to_string(&mut text).map_err(Error::disk("read", path))?;
+    file.take(MAX_LEN).read_to_string(&mut text).map_err(Error::disk(Verb::Read, path))?;
     parse(&text).ok_or_else(|| bad("it is not an identity of this version", "restore it from a backup"))
 }
 
@@ -124,7 +124,7 @@ fn parse(text: &str) -> Option<Identity> {
 /// Replaces the file with one that holds the same seed under `passphrase`, or in the clear when it is empty.
 pub fn set_passphrase(path: &Path, seed: &Seed, passphrase: &[u8]) -> Result<()> {
     let text = if passphrase.is_empty() { plain_text(seed) } else { sealed_text(seed, passphrase)? };
-    file::replace(path, text.as_bytes()).map_err(Error::disk("replace", path))
+    file::replace(path, text.as_bytes()).map_err(Error::disk(Verb::Replace, path))
 }
 
 fn sealed_text(seed: &Seed, passphrase: &[u8]) -> Result<String> {

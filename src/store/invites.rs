@@ -10,7 +10,7 @@
 
 use crate::crypto::base32;
 use crate::crypto::keys::Token;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, Verb};
 use crate::store::file;
 use crate::store::home::Home;
 use crate::time::now_micros;
@@ -83,7 +83,7 @@ pub fn withdraw(home: &Home, id: &str) -> Result<()> {
 
 fn load(home: &Home) -> Result<Vec<Invite>> {
     let path = home.invites_path();
-    let text = file::read_text(&path, MAX_LEN).map_err(Error::disk("read", &path))?.unwrap_or_default();
+    let text = file::read_text(&path, MAX_LEN).map_err(Error::disk(Verb::Read, &path))?.unwrap_or_default();
     let malformed = |index: usize| Error::Corrupt {
         path: path.clone(),
         what: format!("line {} is no invite", index + 1),
@@ -102,5 +102,5 @@ fn edit(home: &Home, change: impl FnOnce(&mut Vec<Invite>)) -> Result<()> {
     change(&mut invites);
     let text: String = invites.iter().map(|invite| invite.line() + "\n").collect();
     let path = home.invites_path();
-    file::replace_text(&path, &text, MAX_LEN).map_err(Error::disk("replace", &path))
+    file::replace_text(&path, &text, MAX_LEN).map_err(Error::disk(Verb::Replace, &path))
 }

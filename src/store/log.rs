@@ -24,7 +24,7 @@ use std::sync::Arc;
 pub use crate::store::log::reader::{Position, Reader, Record};
 pub use crate::store::log::record::{Kind, LogId, MAX_BODY, MAX_SEQ};
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, Verb};
 use crate::store::file;
 use crate::store::lock::Lockable;
 use crate::store::log::record::{HEADER, MAX_RECORD, READ, TAG, Window, next_good, record_len};
@@ -85,7 +85,7 @@ impl Log {
             return Err(self.id.corrupt("an earlier write failed; restart to go on".into()));
         }
         loop {
-            self.file.lock().map_err(Error::disk("lock", &self.id.path))?;
+            self.file.lock().map_err(Error::disk(Verb::Lock, &self.id.path))?;
             match file::is_at(&self.file, &self.id.path) {
                 Ok(true) => break,
                 // It was started afresh or moved away while we waited for the lock.
@@ -134,7 +134,7 @@ impl Log {
 
     /// Makes durable what others may have written and not synced when they died.
     pub fn sync(&mut self) -> Result<()> {
-        self.file.sync_data().map_err(Error::disk("sync", &self.id.path))
+        self.file.sync_data().map_err(Error::disk(Verb::Sync, &self.id.path))
     }
 
     /// Catches up without the lock, for those who only look: a tail in progress is left alone.
@@ -161,25 +161,25 @@ impl Log {
             .create(true)
             .truncate(true)
             .open(&temporary)
-            .map_err(disk("create"))?;
+            .map_err(disk(Verb::Create))?;
         // Held until the name is durable: what others append to the new file must not be lost with it.
-        appender.log.file.lock_successor(&new).map_err(disk("lock"))?;
+        appender.log.file.lock_successor(&new).map_err(disk(Verb::Lock))?;
         let mut bytes = id.header().to_vec();
         let (mut tag, mut written) = ([0; TAG], 0);
         for record in records {
             let (seq, body) = record?;
             tag = id.seal(&mut bytes, seq, &tag, &body)?;
             if bytes.len() >= READ {
-                file::write_all_at(&new, &bytes, written).map_err(disk("write"))?;
+                file::write_all_at(&new, &bytes, written).map_err(disk(Verb::Write))?;
                 written += bytes.len() as u64;
                 bytes.clear();
             }
         }
-        file::write_all_at(&new, &bytes, written).map_err(disk("write"))?;
-        new.sync_all().map_err(disk("sync"))?;
+        file::write_all_at(&new, &bytes, written).map_err(disk(Verb::Write))?;
+        new.sync_all().map_err(disk(Verb::Sync))?;
         appender.log.keep_damaged()?;
-        std::fs::rename(&temporary, &id.path).map_err(disk("rename"))?;
-        file::sync_dir(file::parent(&id.path)).map_err(Error::disk("sync", file::parent(&id.path)))
+        std::fs::rename(&temporary, &id.path).map_err(disk(Verb::Rename))?;
+        file::sync_dir(file::parent(&id.path)).map_err(Error::disk(Verb::Sync, file::parent(&id.path)))
     }
 
     /// The same to save room. Says whether it was done: a log that cannot be replaced now, as on a full disk, or where
@@ -208,7 +208,7 @@ impl Log {
             return Ok(());
         }
         let aside = self.id.path.with_extension(format!("damaged-{}", now_micros()));
-        std::fs::hard_link(&self.id.path, &aside).map_err(Error::disk("create", &aside))?;
+        std::fs::hard_link(&self.id.path, &aside).map_err(Error::disk(Verb::Create, &aside))?;
         (self.report)(&format!(
             "{}: it is damaged and was kept as {}",
             self.id.path.display(),
@@ -222,7 +222,7 @@ impl Log {
         let path = &self.id.path;
         let header = self.id.header();
         let mut found = [0; HEADER as usize];
-        let got = file::read_at(&self.file, &mut found, 0).map_err(Error::disk("read", path))?;
+        let got = file::read_at(&self.file, &mut found, 0).map_err(Error::disk(Verb::Read, path))?;
         // A header ends in zeros: the bytes that were not read look as it does.
         let whole = got == header.len() && found == header;
         let has_records = self.file_len()? > HEADER;
@@ -237,17 +237,17 @@ impl Log {
         // The name first: who finds a header takes it that the file has its name for good.
         let dir = file::parent(path);
         // Too many open files are no failure to write, which would be the end of a node.
-        let names = file::open_dir(dir).map_err(Error::disk("open", dir))?;
-        names.map_or(Ok(()), |names| names.sync_all()).map_err(Error::disk("sync", dir))?;
+        let names = file::open_dir(dir).map_err(Error::disk(Verb::Open, dir))?;
+        names.map_or(Ok(()), |names| names.sync_all()).map_err(Error::disk(Verb::Sync, dir))?;
         // Also when it is whole: whoever wrote it may have died before it was durable.
         if !whole {
-            file::write_all_at(&self.file, &header, 0).map_err(Error::disk("write", path))?;
+            file::write_all_at(&self.file, &header, 0).map_err(Error::disk(Verb::Write, path))?;
         }
-        self.file.sync_all().map_err(Error::disk("sync", path))
+        self.file.sync_all().map_err(Error::disk(Verb::Sync, path))
     }
 
     fn file_len(&self) -> Result<u64> {
-        self.file.metadata().map(|data| data.len()).map_err(Error::disk("read", &self.id.path))
+        self.file.metadata().map(|data| data.len()).map_err(Error::disk(Verb::Read, &self.id.path))
     }
 
     /// Moves `tail` to the last good record. With `repair`, under the lock, what is behind it is a torn tail or
@@ -298,9 +298,9 @@ impl Log {
                 .corrupt(format!("bytes {from} to {next} are no record, and good ones follow")));
         }
         let aside = self.id.path.with_extension(format!("torn-{from}-{}", now_micros()));
-        let kept = file::copy_from(&self.file, from, &aside).map_err(Error::disk("write", &aside))?;
-        self.file.set_len(from).map_err(Error::disk("truncate", &self.id.path))?;
-        self.file.sync_all().map_err(Error::disk("sync", &self.id.path))?;
+        let kept = file::copy_from(&self.file, from, &aside).map_err(Error::disk(Verb::Write, &aside))?;
+        self.file.set_len(from).map_err(Error::disk(Verb::Truncate, &self.id.path))?;
+        self.file.sync_all().map_err(Error::disk(Verb::Sync, &self.id.path))?;
         (self.report)(&format!(
             "{}: an unfinished record of {kept} bytes at its end was cut off and kept as {}",
             self.id.path.display(),
@@ -343,9 +343,9 @@ impl Appender<'_> {
         let Log { id, file, tail, poisoned, .. } = &mut *self.log;
         let mut place = tail.end;
         let mut write = |piece: &[u8]| {
-            file::write_all_at(file, piece, place).map_err(Error::disk("write", &id.path))?;
+            file::write_all_at(file, piece, place).map_err(Error::disk(Verb::Write, &id.path))?;
             place += piece.len() as u64;
-            if sync { file.sync_data().map_err(Error::disk("sync", &id.path)) } else { Ok(()) }
+            if sync { file.sync_data().map_err(Error::disk(Verb::Sync, &id.path)) } else { Ok(()) }
         };
         let mut rest = &self.records[..];
         let synced = loop {
@@ -377,7 +377,7 @@ impl Drop for Appender<'_> {
 }
 
 fn open_for_append(id: &LogId) -> Result<Lockable> {
-    Lockable::open(&id.path).map_err(Error::disk("open", &id.path))
+    Lockable::open(&id.path).map_err(Error::disk(Verb::Open, &id.path))
 }
 
 /// Bytes at the front of `records` that are written at once: whole records within [`PROVEN`], or a longer one alone. A
@@ -405,6 +405,6 @@ fn near_end(id: &LogId, file: &File, length: u64) -> Result<Option<Tail>> {
 /// The tag of the record that ends at `end`; something else when none does.
 fn tag_before(id: &LogId, file: &File, end: u64) -> Result<[u8; TAG]> {
     let mut tag = [0; TAG];
-    file::read_at(file, &mut tag, end - TAG as u64).map_err(Error::disk("read", &id.path))?;
+    file::read_at(file, &mut tag, end - TAG as u64).map_err(Error::disk(Verb::Read, &id.path))?;
     Ok(tag)
 }

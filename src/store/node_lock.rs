@@ -14,7 +14,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 
 use crate::crypto::keys::PublicKey;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, Verb};
 use crate::store::file;
 use crate::store::home::Home;
 use crate::store::lock::Lockable;
@@ -40,11 +40,11 @@ impl NodeLock {
         match file.try_lock() {
             Ok(()) => {
                 // What a killed node left behind is not true any more.
-                file.set_len(0).map_err(Error::disk("write", &home.node_lock_path()))?;
+                file.set_len(0).map_err(Error::disk(Verb::Write, &home.node_lock_path()))?;
                 Ok(Some(NodeLock { file }))
             }
             Err(TryLockError::WouldBlock) => Ok(None),
-            Err(TryLockError::Error(cause)) => Err(Error::disk("lock", &home.node_lock_path())(cause)),
+            Err(TryLockError::Error(cause)) => Err(Error::disk(Verb::Lock, &home.node_lock_path())(cause)),
         }
     }
 
@@ -55,8 +55,8 @@ impl NodeLock {
             text.push_str(&format!("listening {address}\n"));
         }
         let path = home.node_lock_path();
-        self.file.set_len(0).map_err(Error::disk("write", &path))?;
-        file::write_all_at(&self.file, text.as_bytes(), 0).map_err(Error::disk("write", &path))
+        self.file.set_len(0).map_err(Error::disk(Verb::Write, &path))?;
+        file::write_all_at(&self.file, text.as_bytes(), 0).map_err(Error::disk(Verb::Write, &path))
     }
 }
 
@@ -102,7 +102,7 @@ impl FilesLock {
 /// Locks a file that is there for nothing else.
 fn try_lock(path: &Path) -> Result<Option<File>> {
     let opened = file::private().write(true).create(true).truncate(false).open(path);
-    let file = opened.map_err(Error::disk("open", path))?;
+    let file = opened.map_err(Error::disk(Verb::Open, path))?;
     Ok(taken(file.try_lock(), path)?.then_some(file))
 }
 
@@ -110,7 +110,7 @@ fn taken(locked: std::result::Result<(), TryLockError>, path: &Path) -> Result<b
     match locked {
         Ok(()) => Ok(true),
         Err(TryLockError::WouldBlock) => Ok(false),
-        Err(TryLockError::Error(cause)) => Err(Error::disk("lock", path)(cause)),
+        Err(TryLockError::Error(cause)) => Err(Error::disk(Verb::Lock, path)(cause)),
     }
 }
 
@@ -121,12 +121,12 @@ pub fn running(home: &Home) -> Result<Option<NodeInfo>> {
         Err(cause) if cause.kind() == io::ErrorKind::NotFound => return Ok(None),
         // It is locked itself, where it has no guard; and where that cannot be written, no node can lock it.
         Ok(file) => open(home).map_or_else(|_| file.try_lock_shared(), |lock| lock.try_lock_shared()),
-        Err(cause) => return Err(Error::disk("open", &path)(cause)),
+        Err(cause) => return Err(Error::disk(Verb::Open, &path)(cause)),
     };
     if taken(locked, &path)? {
         return Ok(None);
     }
-    let text = file::read_text(&path, 4096).map_err(Error::disk("read", &path))?.unwrap_or_default();
+    let text = file::read_text(&path, 4096).map_err(Error::disk(Verb::Read, &path))?.unwrap_or_default();
     let mut info = NodeInfo::default();
     for line in text.lines() {
         match line.split_once(' ') {
@@ -140,5 +140,5 @@ pub fn running(home: &Home) -> Result<Option<NodeInfo>> {
 
 fn open(home: &Home) -> Result<Lockable> {
     let path = home.node_lock_path();
-    Lockable::open(&path).map_err(Error::disk("open", &path))
+    Lockable::open(&path).map_err(Error::disk(Verb::Open, &path))
 }

@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use crate::crypto::keys::PublicKey;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, Verb};
 use crate::store::file;
 use crate::store::folder::Folder;
 use crate::store::home::Home;
@@ -166,7 +166,7 @@ impl Partial {
 
     fn write(&self, home: &Home, text: &str) -> Result<()> {
         let dir = home.partial_dir();
-        file::create_private_dir(&dir).map_err(Error::disk("create", &dir))?;
+        file::create_private_dir(&dir).map_err(Error::disk(Verb::Create, &dir))?;
         let path = dir.join(&self.id);
         let new = dir.join(format!("{}.new", self.id));
         let mut options = file::private();
@@ -177,14 +177,14 @@ impl Partial {
             .open(&new)
             .and_then(|mut file| file.write_all(text.as_bytes()))
             .and_then(|()| fs::rename(&new, &path));
-        written.map_err(Error::disk("write", &path))
+        written.map_err(Error::disk(Verb::Write, &path))
     }
 
     /// The one of this id. A note that is damaged counts as none.
     pub fn load(home: &Home, id: &str) -> Result<Option<Partial>> {
         let path = home.partial_dir().join(id);
         // A peer may have had many names noted. They are not for whoever looks at all notes.
-        let head = file::read_start(&path, MAX_HEAD).map_err(Error::disk("read", &path))?;
+        let head = file::read_start(&path, MAX_HEAD).map_err(Error::disk(Verb::Read, &path))?;
         Ok(head.and_then(|head| Partial::parse(id, std::str::from_utf8(&head).ok()?)))
     }
 
@@ -193,7 +193,7 @@ impl Partial {
         let path = home.partial_dir().join(&self.id);
         let text = match file::read_text(&path, MAX_LEN) {
             Err(cause) if cause.kind() == io::ErrorKind::InvalidData => String::new(),
-            read => read.map_err(Error::disk("read", &path))?.unwrap_or_default(),
+            read => read.map_err(Error::disk(Verb::Read, &path))?.unwrap_or_default(),
         };
         let names: Option<Vec<PathBuf>> = text.lines().skip(2).map(unescape).collect();
         Ok(names.unwrap_or_default().into_iter().map(|name| self.dir.join(name)).collect())
@@ -238,8 +238,10 @@ impl Partial {
     pub fn remove(&self, home: &Home) -> Result<bool> {
         let staging = self.staging();
         if fs::symlink_metadata(&staging).is_ok() {
-            let Some(_lock) = self.lock().map_err(Error::disk("lock", &staging))? else { return Ok(false) };
-            fs::remove_dir_all(&staging).map_err(Error::disk("remove", &staging))?;
+            let Some(_lock) = self.lock().map_err(Error::disk(Verb::Lock, &staging))? else {
+                return Ok(false);
+            };
+            fs::remove_dir_all(&staging).map_err(Error::disk(Verb::Remove, &staging))?;
         }
         self.forget(home).map(|()| true)
     }
@@ -248,7 +250,9 @@ impl Partial {
     pub fn forget(&self, home: &Home) -> Result<()> {
         let path = home.partial_dir().join(&self.id);
         match fs::remove_file(&path) {
-            Err(cause) if cause.kind() != io::ErrorKind::NotFound => Err(Error::disk("remove", &path)(cause)),
+            Err(cause) if cause.kind() != io::ErrorKind::NotFound => {
+                Err(Error::disk(Verb::Remove, &path)(cause))
+            }
             _ => Ok(()),
         }
     }
@@ -298,7 +302,7 @@ fn ids(home: &Home) -> Result<Vec<String>> {
     let entries = match fs::read_dir(&dir) {
         Ok(entries) => entries,
         Err(cause) if cause.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(cause) => return Err(Error::disk("read", &dir)(cause)),
+        Err(cause) => return Err(Error::disk(Verb::Read, &dir)(cause)),
     };
     let names = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok());
     // Spools and temporary files have a dot in their names.

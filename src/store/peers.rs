@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 pub use crate::store::peers::options::FilesPolicy;
 
 use crate::crypto::keys::PublicKey;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, Verb};
 use crate::store::file;
 use crate::store::home::Home;
 use crate::store::peers::options::{DIR, FILES, MAX_FILE, QUOTA};
@@ -208,7 +208,8 @@ impl Peers {
     /// Reads the file; a missing one has no peers. A malformed line is an error, and nothing is dropped.
     pub fn load(home: &Home) -> Result<Peers> {
         let path = home.peers_path();
-        let text = file::read_text(&path, MAX_LEN).map_err(Error::disk("read", &path))?.unwrap_or_default();
+        let text =
+            file::read_text(&path, MAX_LEN).map_err(Error::disk(Verb::Read, &path))?.unwrap_or_default();
         // People edit it, and mistype: that is no damage, and must not end a node.
         Peers::parse(&text).map_err(|what| Error::Failed {
             what: format!("cannot use {}: {what}", path.display()),
@@ -258,7 +259,7 @@ impl Peers {
         let after = peers.text();
         if after != before {
             let path = home.peers_path();
-            file::replace_text(&path, &after, MAX_LEN).map_err(Error::disk("replace", &path))?;
+            file::replace_text(&path, &after, MAX_LEN).map_err(Error::disk(Verb::Replace, &path))?;
         }
         Ok(result)
     }

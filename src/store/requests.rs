@@ -8,7 +8,7 @@
 //! time of its last try. At most [`MOST`] are kept, the latest ones.
 
 use crate::crypto::keys::PublicKey;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, Verb};
 use crate::store::file;
 use crate::store::home::Home;
 use crate::time::now_micros;
@@ -55,7 +55,7 @@ impl Request {
 /// All requests, oldest first. Lines that are none are left out: strangers' wishes are not worth an error.
 pub fn load(home: &Home) -> Result<Vec<Request>> {
     let path = home.requests_path();
-    let text = file::read_text(&path, MAX_LEN).map_err(Error::disk("read", &path))?.unwrap_or_default();
+    let text = file::read_text(&path, MAX_LEN).map_err(Error::disk(Verb::Read, &path))?.unwrap_or_default();
     Ok(text.lines().filter_map(Request::parse).collect())
 }
 
@@ -97,6 +97,6 @@ fn edit<T>(home: &Home, change: impl FnOnce(&mut Vec<Request>) -> T) -> Result<T
     let result = change(&mut requests);
     let text: String = requests.iter().map(|request| request.line() + "\n").collect();
     let path = home.requests_path();
-    file::replace(&path, text.as_bytes()).map_err(Error::disk("replace", &path))?;
+    file::replace(&path, text.as_bytes()).map_err(Error::disk(Verb::Replace, &path))?;
     Ok(result)
 }

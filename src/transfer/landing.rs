@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use crate::crypto::keys::PublicKey;
 use crate::crypto::{Hasher, base32};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, Verb};
 use crate::store::file;
 use crate::store::folder::Folder;
 use crate::store::home::Home;
@@ -70,17 +70,17 @@ pub struct Landing {
 impl Landing {
     /// Makes the folder, or finds it as an earlier try left it. `None` while somebody else works on it.
     pub fn open(home: &Home, place: Place, note: Partial) -> Result<Option<Landing>> {
-        file::create_private_dir(&place.dir).map_err(Error::disk("create", &place.dir))?;
+        file::create_private_dir(&place.dir).map_err(Error::disk(Verb::Create, &place.dir))?;
         // Noted first, so that no folder is ever forgotten.
         note.save(home)?;
         let dir = note.staging();
-        let Some(staged) = note.lock().map_err(Error::disk("create", &dir))? else { return Ok(None) };
-        staged.forget_names().map_err(Error::disk("write", &dir))?;
+        let Some(staged) = note.lock().map_err(Error::disk(Verb::Create, &dir))? else { return Ok(None) };
+        staged.forget_names().map_err(Error::disk(Verb::Write, &dir))?;
         Landing::of(home, place, note, staged).map(Some)
     }
 
     fn of(home: &Home, place: Place, note: Partial, staged: Staged) -> Result<Landing> {
-        let files = open_files(&staged).map_err(Error::disk("create", &note.staging().join(FILES)))?;
+        let files = open_files(&staged).map_err(Error::disk(Verb::Create, &note.staging().join(FILES)))?;
         Ok(Landing { home: home.clone(), place, note, staged, files })
     }
 
@@ -91,8 +91,8 @@ impl Landing {
             return Ok(false);
         }
         let dir = note.staging();
-        let Some(staged) = note.lock().map_err(Error::disk("lock", &dir))? else { return Ok(false) };
-        let named = staged.names().map_err(Error::disk("read", &dir))?;
+        let Some(staged) = note.lock().map_err(Error::disk(Verb::Lock, &dir))? else { return Ok(false) };
+        let named = staged.names().map_err(Error::disk(Verb::Read, &dir))?;
         if named.is_empty() {
             return Ok(false);
         }
@@ -129,7 +129,7 @@ impl Landing {
     /// Its file for what has arrived so far, as `staging` and `stream` each note it.
     pub fn open_map(&self) -> Result<(PathBuf, File)> {
         let path = self.note.map_path();
-        let map = self.staged.open_map().map_err(Error::disk("create", &path))?;
+        let map = self.staged.open_map().map_err(Error::disk(Verb::Create, &path))?;
         Ok((path, map))
     }
 
@@ -137,10 +137,10 @@ impl Landing {
     pub fn publish(&self, name: &str, is_dir: bool) -> Result<PathBuf> {
         let place = &self.staged.place;
         let are_here = self.files.ensure_here().and_then(|()| place.ensure_here());
-        are_here.map_err(Error::disk("open", &self.place.dir))?;
+        are_here.map_err(Error::disk(Verb::Open, &self.place.dir))?;
         if self.place.overwrite {
             let wanted = self.place.dir.join(name);
-            replace(&self.files, place, name.as_ref()).map_err(Error::disk("replace", &wanted))?;
+            replace(&self.files, place, name.as_ref()).map_err(Error::disk(Verb::Replace, &wanted))?;
             return Ok(wanted);
         }
         let staged = self.files.way_to(name);
@@ -153,7 +153,7 @@ impl Landing {
                 // An earlier try came as far as this, and ended before it could note so.
                 Err(_) if file::is_linked(&staged, &way) => return Ok(path),
                 Err(_) if fs::symlink_metadata(&way).is_ok() => {}
-                Err(cause) => return Err(Error::disk("rename", &path)(cause)),
+                Err(cause) => return Err(Error::disk(Verb::Rename, &path)(cause)),
             }
         }
         Err(Error::failed(format!("{} has 10,000 files called {name}", self.place.dir.display())))
@@ -171,7 +171,7 @@ impl Landing {
 
     /// Everything has its name. That is noted until the sender has heard of it, and the folder goes.
     pub fn finish(&self, received: &[Received]) -> Result<()> {
-        self.staged.place.sync().map_err(Error::disk("sync", &self.place.dir))?;
+        self.staged.place.sync().map_err(Error::disk(Verb::Sync, &self.place.dir))?;
         self.note.save_done(&self.home, received.iter().map(|one| one.path.as_path()))?;
         // What cannot be removed is in a hidden folder, and harms nobody.
         let _ = fs::remove_dir_all(self.note.staging());

@@ -20,7 +20,7 @@ use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::crypto::Hasher;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, Verb};
 use crate::store::file;
 use crate::store::folder::{Folder, Walk};
 use crate::store::syncer::{self, Syncer};
@@ -64,7 +64,7 @@ impl Staging {
     pub fn new(landing: Landing, manifest: Manifest) -> Result<Staging> {
         let (map_path, map) = landing.open_map()?;
         let mut states = vec![MISSING; manifest.chunks() as usize];
-        file::read_at(&map, &mut states, 0).map_err(Error::disk("read", &map_path))?;
+        file::read_at(&map, &mut states, 0).map_err(Error::disk(Verb::Read, &map_path))?;
         let staging = Staging {
             created: Mutex::default(),
             chunks: states.into_iter().map(|state| AtomicU8::new(state.min(HELD))).collect(),
@@ -93,7 +93,7 @@ impl Staging {
         let mut walk = self.walk();
         for (dir, _) in self.dirs() {
             let whole = self.landing.files().path().join(dir);
-            self.create_dir(&mut walk, dir).map_err(Error::disk("create", &whole))?;
+            self.create_dir(&mut walk, dir).map_err(Error::disk(Verb::Create, &whole))?;
         }
         Ok(())
     }
@@ -211,7 +211,7 @@ impl Staging {
 
     /// The chunk is written.
     pub fn note_chunk(&self, index: u64) -> Result<()> {
-        file::write_all_at(&self.map, &[HELD], index).map_err(Error::disk("write", &self.map_path))?;
+        file::write_all_at(&self.map, &[HELD], index).map_err(Error::disk(Verb::Write, &self.map_path))?;
         if self.spoiled.load(Ordering::SeqCst) {
             self.empty_map();
         }
@@ -277,7 +277,7 @@ impl Staging {
         for (index, entry) in self.manifest.entries().iter().enumerate() {
             if !entry.is_dir && !self.finished[index].load(Ordering::Relaxed) {
                 let opened = self.open_whole(&mut walk, index, entry);
-                self.finish_file(index, opened.map_err(Error::disk("complete", &self.staged(index)))?)?;
+                self.finish_file(index, opened.map_err(Error::disk(Verb::Complete, &self.staged(index)))?)?;
                 meanwhile()?;
             }
         }
@@ -311,11 +311,11 @@ impl Staging {
         let mut walk = self.walk();
         for (dir, index) in self.dirs().into_iter().rev() {
             let entry = &self.manifest.entries()[index];
-            let folder = walk.to(dir).map_err(Error::disk("open", &self.staged(index)))?;
+            let folder = walk.to(dir).map_err(Error::disk(Verb::Open, &self.staged(index)))?;
             if entry.path.as_str() == dir {
                 let _ = folder.set_modified(time(entry.modified));
             }
-            if let Some(handle) = folder.handle().map_err(Error::disk("open", &self.staged(index)))? {
+            if let Some(handle) = folder.handle().map_err(Error::disk(Verb::Open, &self.staged(index)))? {
                 self.syncer.sync(index, handle).map_err(|failed| self.unsynced(failed))?;
             }
             meanwhile()?;
@@ -327,7 +327,7 @@ impl Staging {
     fn unsynced(&self, (index, cause): syncer::Failed) -> Error {
         self.spoiled.store(true, Ordering::SeqCst);
         self.empty_map();
-        Error::Disk { verb: "sync", path: self.staged(index), cause }
+        Error::Disk { verb: Verb::Sync, path: self.staged(index), cause }
     }
 
     fn empty_map(&self) {
@@ -376,9 +376,9 @@ impl Writer<'_> {
         let failed = |verb| move |cause| Error::Disk { verb, path: staging.staged(index), cause };
         let mut open = match self.open.take() {
             Some(open) if open.entry == index => open,
-            _ => self.open(index).map_err(failed("create"))?,
+            _ => self.open(index).map_err(failed(Verb::Create))?,
         };
-        file::write_all_at(&open.file, data, span.offset).map_err(failed("write"))?;
+        file::write_all_at(&open.file, data, span.offset).map_err(failed(Verb::Write))?;
         let end = span.offset + data.len() as u64;
         open.next = open.next.filter(|next| *next == span.offset).map(|_| end);
         open.unsynced += data.len() as u64;

@@ -10,7 +10,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
 use std::time::{Duration, Instant};
 
 use crate::crypto::{base32, random_array};
-use crate::error::{Error, Result, reason};
+use crate::error::{Error, Result, Verb, reason};
 use crate::net::session::{DEAD_AFTER, PING_AFTER, Session};
 use crate::store::file;
 use crate::store::folder::Folder;
@@ -205,11 +205,11 @@ impl Spool {
     /// Keeps at most `limit` bytes of the pipe.
     pub fn new(home: &Home, pipe: Receiver<io::Result<Vec<u8>>>, limit: u64) -> Result<Spool> {
         let dir = home.partial_dir();
-        file::create_private_dir(&dir).map_err(Error::disk("create", &dir))?;
+        file::create_private_dir(&dir).map_err(Error::disk(Verb::Create, &dir))?;
         let path = dir.join(format!("{}.spool", base32::encode(&random_array::<16>())));
         let mut options = file::private();
         let file = options.read(true).write(true).create_new(true).open(&path);
-        let file = file.map_err(Error::disk("create", &path))?;
+        let file = file.map_err(Error::disk(Verb::Create, &path))?;
         // Elsewhere than on Unix an open file cannot be removed: it goes when it is dropped.
         let _ = fs::remove_file(&path);
         Ok(Spool {
@@ -270,7 +270,7 @@ impl Spool {
         let Kept { at, length, slot, place } = self.kept[self.resend];
         self.buffer.resize(length, 0);
         let got = file::read_at(&self.file, &mut self.buffer, slot * PIECE as u64 + place as u64);
-        if got.map_err(Error::disk("read", &self.path))? < length {
+        if got.map_err(Error::disk(Verb::Read, &self.path))? < length {
             return Err(Error::failed("what was kept of the pipe is gone"));
         }
         self.resend += 1;
@@ -280,7 +280,7 @@ impl Spool {
 
 fn write(file: &File, path: &Path, bytes: &[u8], slot: u64, place: usize) -> Result<()> {
     let offset = slot * PIECE as u64 + place as u64;
-    file::write_all_at(file, bytes, offset).map_err(Error::disk("write", path))
+    file::write_all_at(file, bytes, offset).map_err(Error::disk(Verb::Write, path))
 }
 
 impl Drop for Spool {
@@ -458,11 +458,11 @@ impl FileSink {
         let path = entry.path.join_to(landing.files().path());
         let (map_path, map) = landing.open_map()?;
         let mut length = [0; 8];
-        file::read_at(&map, &mut length, 0).map_err(Error::disk("read", &map_path))?;
+        file::read_at(&map, &mut length, 0).map_err(Error::disk(Verb::Read, &map_path))?;
         // Written at once, so that a disk that is full by then has room for it.
-        file::write_all_at(&map, &length, 0).map_err(Error::disk("write", &map_path))?;
+        file::write_all_at(&map, &length, 0).map_err(Error::disk(Verb::Write, &map_path))?;
         let length = u64::from_be_bytes(length);
-        let file = open(landing.files(), entry, length).map_err(Error::disk("create", &path))?;
+        let file = open(landing.files(), entry, length).map_err(Error::disk(Verb::Create, &path))?;
         let entry = entry.clone();
         Ok((FileSink { landing, entry, path, file, map, map_path, spoiled: false }, length))
     }
@@ -475,7 +475,7 @@ impl FileSink {
     /// Gives the file its name.
     pub fn publish(&self, size: u64) -> Result<Received> {
         set_time(&self.file, &self.entry);
-        self.file.sync_all().map_err(Error::disk("sync", &self.path))?;
+        self.file.sync_all().map_err(Error::disk(Verb::Sync, &self.path))?;
         let received = Received { path: self.landing.publish(self.entry.path.file_name(), false)?, size };
         self.landing.finish(std::slice::from_ref(&received))?;
         Ok(received)
@@ -499,17 +499,17 @@ fn open(folder: &Folder, entry: &Entry, length: u64) -> io::Result<File> {
 
 impl Sink for FileSink {
     fn write(&mut self, at: u64, bytes: &[u8]) -> Result<()> {
-        file::write_all_at(&self.file, bytes, at).map_err(Error::disk("write", &self.path))
+        file::write_all_at(&self.file, bytes, at).map_err(Error::disk(Verb::Write, &self.path))
     }
 
     fn store(&mut self, end: u64) -> Result<()> {
         if std::mem::replace(&mut self.spoiled, true) {
             return Err(Error::failed("what arrived may not be on the disk"));
         }
-        self.file.sync_data().map_err(Error::disk("sync", &self.path))?;
+        self.file.sync_data().map_err(Error::disk(Verb::Sync, &self.path))?;
         self.spoiled = false;
         let noted = file::write_all_at(&self.map, &end.to_be_bytes(), 0).and_then(|()| self.map.sync_data());
-        noted.map_err(Error::disk("write", &self.map_path))
+        noted.map_err(Error::disk(Verb::Write, &self.map_path))
     }
 }
 

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io;
 use std::sync::Arc;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, Verb};
 use crate::store::file;
 use crate::store::log::Report;
 use crate::store::log::record::{HEADER, LogId, TAG, Window, next_good};
@@ -161,7 +161,7 @@ impl Reader {
             return Ok(None);
         }
         let Some(file) = &self.file else { return Ok(None) };
-        let length = file.metadata().map_err(Error::disk("read", &self.id.path))?.len();
+        let length = file.metadata().map_err(Error::disk(Verb::Read, &self.id.path))?.len();
         Ok(Some(length).filter(|length| *length > HEADER))
     }
 
@@ -216,7 +216,7 @@ impl Reader {
     /// damage there is another good one.
     fn skip_damage(&mut self) -> Result<bool> {
         let Some(file) = &self.file else { return Ok(false) };
-        let length = file.metadata().map_err(Error::disk("read", &self.id.path))?.len();
+        let length = file.metadata().map_err(Error::disk(Verb::Read, &self.id.path))?.len();
         if length <= self.window.offset || length == self.searched {
             return Ok(false);
         }
@@ -252,7 +252,7 @@ impl Reader {
                 Ok(true)
             }
             Err(cause) if cause.kind() == io::ErrorKind::NotFound => Ok(false),
-            Err(cause) => Err(Error::disk("open", &self.id.path)(cause)),
+            Err(cause) => Err(Error::disk(Verb::Open, &self.id.path)(cause)),
         }
     }
 }

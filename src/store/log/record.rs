@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use crate::crypto::keys::{PublicKey, Seed};
 use crate::crypto::random_array;
 use crate::crypto::seal::LogKey;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, Verb};
 use crate::store::file;
 use crate::wire::message::{MAX_NUMBER, MAX_TEXT};
 
@@ -149,7 +149,7 @@ pub(super) fn next_good(id: &LogId, file: &File, from: u64, length: u64) -> Resu
     let mut bytes = vec![0; rest as usize];
     let mut base = from;
     while base + OVERHEAD as u64 <= length {
-        let got = file::read_at(file, &mut bytes, base).map_err(Error::disk("read", &id.path))?;
+        let got = file::read_at(file, &mut bytes, base).map_err(Error::disk(Verb::Read, &id.path))?;
         let at_end = got < bytes.len() || base + got as u64 >= length;
         // A record that starts in the first half is whole in the window, or never.
         let starts = if at_end { got } else { bytes.len() / 2 };
@@ -224,7 +224,7 @@ impl Window {
         self.buffer.resize(self.buffer.len().max(length), 0);
         let place = self.offset + self.end as u64;
         self.end += file::read_at(file, &mut self.buffer[self.end..], place)
-            .map_err(Error::disk("read", &id.path))?;
+            .map_err(Error::disk(Verb::Read, &id.path))?;
         Ok(())
     }
 }
