@@ -10,6 +10,7 @@
 //! glyph, and people's prompts and icons use them.
 
 pub mod json;
+pub mod percent;
 
 use std::borrow::Cow;
 use std::time::Duration;

@@ -47,7 +47,7 @@ fn check_no_damage(home: &Home, told: &str) {
         entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
     };
     // A node that was killed may have been about to note that the other one is gone.
-    let known = [".log", ".lock", ".attempts", ".attempts-new"];
+    let known = [".log", ".lock", ".attempts", ".new"];
     for dir in ["history", "outbox"] {
         let aside: Vec<String> = names(&home.path(dir))
             .into_iter()

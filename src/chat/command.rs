@@ -4,6 +4,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use crate::store::home::expand;
 use crate::text;
 
 /// What a command takes, and so what completes it.
@@ -214,14 +215,6 @@ fn escape(path: &str) -> String {
 /// The paths of a line.
 pub fn path_words(line: &str) -> Vec<PathBuf> {
     words(line).iter().map(|word| expand(Path::new(word))).collect()
-}
-
-/// `~` at the front is the user's home, as in a shell.
-fn expand(path: &Path) -> PathBuf {
-    match (path.strip_prefix("~"), std::env::home_dir()) {
-        (Ok(rest), Some(home)) => home.join(rest),
-        _ => path.to_owned(),
-    }
 }
 
 #[cfg(test)]

@@ -1,12 +1,12 @@
 //! Files that are offered and wait for the user's word, by number.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc::SyncSender;
 use std::sync::{Mutex, MutexGuard};
 
 use crate::chat::command;
 use crate::node::event::Decision;
-use crate::store::home::user_home;
+use crate::store::home::expand;
 
 /// Offers of this chat; those that are decided leave a gap.
 #[derive(Default)]
@@ -56,19 +56,15 @@ impl Offers {
     }
 }
 
-/// The directory that was typed, where no shell reads a `~`; also for a node that is started elsewhere the next time.
+/// The directory that was typed, from the root: it means the same to a node that is started elsewhere the next time.
 fn place(typed: &str) -> Option<PathBuf> {
-    let path = match typed.strip_prefix("~/") {
-        Some(below) => user_home()?.join(below),
-        None if typed == "~" => user_home()?,
-        None => PathBuf::from(typed),
-    };
-    std::path::absolute(path).ok()
+    std::path::absolute(expand(Path::new(typed))).ok()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::home::user_home;
     use std::sync::mpsc::sync_channel;
 
     #[test]

@@ -1,11 +1,13 @@
 //! `egoat completions`: the scripts that complete command lines in a shell, and what may stand at the end of a line,
 //! which the scripts ask for. They know nothing of the grammar, so that they fit every version of the program.
 
+use std::path::Path;
+
 use crate::cli::args;
 use crate::cli::grammar::Place;
 use crate::cli::output;
 use crate::error::{Error, Result};
-use crate::store::home::{Home, user_home};
+use crate::store::home::{Home, expand};
 use crate::store::peers::Peers;
 
 const SCRIPTS: [(&str, &str); 3] = [
@@ -68,9 +70,8 @@ fn choices(about: &str) -> Vec<String> {
 /// The saved peers. Nothing is made or unlocked for that, and whoever presses Tab is not told what went wrong.
 fn peers(home: Option<&str>) -> Vec<String> {
     // The shell passes on what was typed.
-    let below = home.and_then(|home| home.strip_prefix("~/")).and_then(|rest| Some(user_home()?.join(rest)));
-    let named = below.as_ref().and_then(|path| path.to_str()).or(home);
-    let peers = Home::find(named).and_then(|home| Peers::load(&home));
+    let named = home.map(|home| expand(Path::new(home)));
+    let peers = Home::find(named.as_deref().and_then(Path::to_str)).and_then(|home| Peers::load(&home));
     peers.iter().flat_map(Peers::iter).map(|peer| peer.name.clone()).collect()
 }
 

@@ -9,7 +9,6 @@
 //! the node to try now.
 
 use std::fs;
-use std::io::Write;
 use std::time::Duration;
 
 use crate::crypto::keys::PublicKey;
@@ -32,14 +31,8 @@ pub struct Attempt {
 pub fn note(home: &Home, peer: &PublicKey, reason: &str, pause: Duration) {
     let now = now_micros() / 1_000_000;
     let path = home.attempts_path(peer);
-    let temporary = path.with_extension("attempts-new");
     let line = format!("{now} {} {}\n", now + pause.as_secs(), reason.replace('\n', " "));
-    let write = || {
-        let mut file = file::private().write(true).create(true).truncate(true).open(&temporary)?;
-        file.write_all(line.as_bytes())?;
-        fs::rename(&temporary, &path)
-    };
-    let _ = write();
+    let _ = file::replace_unsynced(&path, line.as_bytes());
 }
 
 /// The last attempt, if it failed.

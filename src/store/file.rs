@@ -243,6 +243,22 @@ pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     put_in_place(file, &temporary, path, bytes)
 }
 
+/// The same without a sync, for notes that are worth nothing after a power cut. Other processes read the old file or the
+/// new one, never a part.
+pub fn replace_unsynced(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let temporary = beside(path);
+    let mut file = private().write(true).create(true).truncate(true).open(&temporary)?;
+    file.write_all(bytes)?;
+    fs::rename(&temporary, path)
+}
+
+/// `FILE.new`.
+fn beside(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".new");
+    name.into()
+}
+
 /// The same for the text of a small file that [`read_text`] reads with this limit: what would be longer is an error, and
 /// the old file stays.
 pub fn replace_text(path: &Path, text: &str, limit: u64) -> io::Result<()> {
@@ -258,9 +274,7 @@ pub fn replace_text(path: &Path, text: &str, limit: u64) -> io::Result<()> {
 /// The same for a file that the user has named: what stands beside it is not ours, but for `FILE.new`, which a crash may
 /// have left, or somebody else have put there to lead elsewhere.
 pub fn replace_named(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let mut temporary = path.as_os_str().to_owned();
-    temporary.push(".new");
-    let temporary = PathBuf::from(temporary);
+    let temporary = beside(path);
     let _ = fs::remove_file(&temporary);
     let file = private().write(true).create_new(true).open(&temporary)?;
     put_in_place(file, &temporary, path, bytes)

@@ -235,6 +235,14 @@ pub fn user_home() -> Option<PathBuf> {
     variable(if cfg!(windows) { "USERPROFILE" } else { "HOME" })
 }
 
+/// A path as a person typed it where no shell has read it: `~` and `~/` at its front mean the user's home.
+pub fn expand(typed: &Path) -> PathBuf {
+    match (typed.strip_prefix("~"), user_home()) {
+        (Ok(rest), Some(home)) => home.join(rest),
+        _ => typed.to_owned(),
+    }
+}
+
 fn default_name() -> Option<String> {
     let user = variable(if cfg!(windows) { "USERNAME" } else { "USER" });
     let user = user.as_deref().and_then(Path::to_str).unwrap_or("egoat").to_owned();

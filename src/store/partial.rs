@@ -21,6 +21,7 @@ use crate::error::{Error, Result, Verb};
 use crate::store::file;
 use crate::store::folder::Folder;
 use crate::store::home::Home;
+use crate::text::percent;
 use crate::wire::message::UNKNOWN;
 
 /// Parts that nobody asked for any more are removed after this.
@@ -168,16 +169,7 @@ impl Partial {
         let dir = home.partial_dir();
         file::create_private_dir(&dir).map_err(Error::disk(Verb::Create, &dir))?;
         let path = dir.join(&self.id);
-        let new = dir.join(format!("{}.new", self.id));
-        let mut options = file::private();
-        let written = options
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .open(&new)
-            .and_then(|mut file| file.write_all(text.as_bytes()))
-            .and_then(|()| fs::rename(&new, &path));
-        written.map_err(Error::disk(Verb::Write, &path))
+        file::replace_unsynced(&path, text.as_bytes()).map_err(Error::disk(Verb::Write, &path))
     }
 
     /// The one of this id. A note that is damaged counts as none.
@@ -338,28 +330,15 @@ fn escape(path: &Path) -> String {
     let mut text = String::new();
     for byte in path.as_os_str().as_encoded_bytes() {
         match byte {
-            b'%' => text.push_str("%25"),
-            byte if byte.is_ascii_graphic() => text.push(char::from(*byte)),
-            byte => text.push_str(&format!("%{byte:02X}")),
+            byte if byte.is_ascii_graphic() && *byte != b'%' => text.push(char::from(*byte)),
+            byte => percent::push(&mut text, *byte),
         }
     }
     text
 }
 
 fn unescape(text: &str) -> Option<PathBuf> {
-    let mut bytes = Vec::new();
-    let mut rest = text.as_bytes();
-    while let Some((first, behind)) = rest.split_first() {
-        rest = behind;
-        if *first != b'%' {
-            bytes.push(*first);
-            continue;
-        }
-        let (digits, behind) = rest.split_first_chunk::<2>()?;
-        bytes.push(u8::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()?);
-        rest = behind;
-    }
-    file::path_of(&bytes)
+    file::path_of(&percent::decode(text)?)
 }
 
 #[cfg(test)]

@@ -8,8 +8,6 @@
 //! SECONDS is the Unix time since which a peer is here, or at which it was seen last.
 
 use std::collections::HashMap;
-use std::fs;
-use std::io::Write;
 
 use crate::crypto::keys::PublicKey;
 use crate::store::file;
@@ -47,14 +45,8 @@ fn parse(line: &str) -> Option<(PublicKey, Presence)> {
 /// Writes it. A note that cannot be written is not worth an error.
 pub fn save(home: &Home, all: &HashMap<PublicKey, Presence>) {
     let path = home.presence_path();
-    let temporary = path.with_extension("new");
     let word = |is_here: bool| if is_here { "here" } else { "away" };
     let line = |(key, one): (&PublicKey, &Presence)| format!("{key} {} {}\n", word(one.is_here), one.seconds);
     let text: String = all.iter().map(line).collect();
-    let write = || {
-        let mut file = file::private().write(true).create(true).truncate(true).open(&temporary)?;
-        file.write_all(text.as_bytes())?;
-        fs::rename(&temporary, &path)
-    };
-    let _ = write();
+    let _ = file::replace_unsynced(&path, text.as_bytes());
 }

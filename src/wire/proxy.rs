@@ -2,6 +2,7 @@
 
 use std::str::FromStr;
 
+use crate::text::percent;
 use crate::wire::address::Address;
 
 /// The most bytes of a user and of a password (RFC 1929).
@@ -51,23 +52,11 @@ impl FromStr for Proxy {
 fn parse_login(text: &str) -> Result<Login, BadProxy> {
     let (user, password) = text.split_once(':').ok_or(BadProxy("a user needs a password: USER:PASSWORD@"))?;
     let part = |text| {
-        let bytes = percent_decoded(text).ok_or(BadProxy("a % stands before two hexadecimal digits"))?;
+        let bytes = percent::decode(text).ok_or(BadProxy("a % stands before two hexadecimal digits"))?;
         let is_good = (1..=MOST).contains(&bytes.len());
         is_good.then_some(bytes).ok_or(BadProxy("user and password have 1 to 255 bytes each"))
     };
     Ok(Login { user: part(user)?, password: part(password)? })
-}
-
-/// RFC 3986, section 2.1.
-fn percent_decoded(text: &str) -> Option<Vec<u8>> {
-    let mut parts = text.split('%');
-    let mut bytes = parts.next()?.as_bytes().to_vec();
-    for part in parts {
-        let digits = part.get(..2).filter(|digits| digits.bytes().all(|byte| byte.is_ascii_hexdigit()))?;
-        bytes.push(u8::from_str_radix(digits, 16).ok()?);
-        bytes.extend_from_slice(&part.as_bytes()[2..]);
-    }
-    Some(bytes)
 }
 
 #[cfg(test)]

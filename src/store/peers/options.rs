@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::text;
+use crate::text::{self, percent};
 
 /// Whether the peer's files are taken.
 pub const FILES: &str = "files=";
@@ -101,7 +101,7 @@ fn encode(path: &str) -> String {
     for c in path.chars() {
         if c == '%' || c.is_whitespace() || c.is_control() {
             let mut bytes = [0; 4];
-            c.encode_utf8(&mut bytes).bytes().for_each(|byte| word.push_str(&format!("%{byte:02X}")));
+            c.encode_utf8(&mut bytes).bytes().for_each(|byte| percent::push(&mut word, byte));
         } else {
             word.push(c);
         }
@@ -110,18 +110,7 @@ fn encode(path: &str) -> String {
 }
 
 fn decode(word: &str) -> Option<String> {
-    let mut parts = word.split('%');
-    let mut bytes = parts.next()?.as_bytes().to_vec();
-    for part in parts {
-        let (digits, rest) = part.split_at_checked(2)?;
-        // A sign is no digit here, but would be to `from_str_radix`.
-        if !digits.bytes().all(|digit| digit.is_ascii_hexdigit()) {
-            return None;
-        }
-        bytes.push(u8::from_str_radix(digits, 16).ok()?);
-        bytes.extend_from_slice(rest.as_bytes());
-    }
-    String::from_utf8(bytes).ok()
+    String::from_utf8(percent::decode(word)?).ok()
 }
 
 #[cfg(test)]
