@@ -153,7 +153,7 @@ fn wait_for_draft(home: &Home, text: &str) {
     let (mut notes, bob) = (own.notes().unwrap(), logs::key(&own, "bob"));
     poll_until("the draft to be noted", || {
         notes.refresh().unwrap();
-        (notes.draft(&bob) == text).then_some(())
+        (notes.draft(bob.into()) == text).then_some(())
     });
 }
 

@@ -44,12 +44,12 @@ impl Reading {
     }
 
     fn history(&self, peer: &str) -> PathBuf {
-        self.own.home().history_path(&self.key(peer))
+        self.own.home().history_path(self.key(peer).into())
     }
 
     /// Does as a chat in which the conversation is open.
     fn read(&self, peer: &str) {
-        self.own.notes().unwrap().set_read(&self.key(peer), now_micros()).unwrap();
+        self.own.notes().unwrap().set_read(self.key(peer).into(), now_micros()).unwrap();
     }
 
     fn cursor(&self) -> String {
@@ -415,7 +415,7 @@ fn what_was_not_read_in_chat_is_listed_and_stays_unread() {
     reading.receive("bob", &["b3", "b4"]);
     // What is said and sent from here is nothing to be read.
     let bob = reading.key("bob");
-    let mut history = reading.own.history(&bob).unwrap();
+    let mut history = reading.own.history(bob.into()).unwrap();
     history.store_files(false, &[(1, "ours".into())]).unwrap();
     history.store_files(true, &[(1, "/theirs".into())]).unwrap();
     let before = fs::read(reading.own.home().notes_path()).unwrap();

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::thread;
 
 use egoat::crypto::keys::{PublicKey, Seed, safety_number};
+use egoat::store::conversation::ConversationId;
 use egoat::store::home::Home;
 use egoat::store::log::{Kind, LogId};
 use egoat::store::notes::Notes;
@@ -20,6 +21,10 @@ use tempfile::TempDir;
 
 fn key(byte: u8) -> PublicKey {
     Seed::from_bytes([byte; 32]).static_keys().public()
+}
+
+fn conversation(byte: u8) -> ConversationId {
+    key(byte).into()
 }
 
 fn open(path: &Path) -> Notes {
@@ -35,23 +40,23 @@ fn directory() -> TempDir {
 fn the_last_note_counts() {
     let dir = directory();
     let path = dir.path().join("chat.log");
-    let (bob, carol) = (key(2), key(3));
+    let (bob, carol) = (conversation(2), conversation(3));
     let mut notes = open(&path);
-    assert_eq!((notes.draft(&bob), notes.read(&bob)), ("", None));
+    assert_eq!((notes.draft(bob), notes.read(bob)), ("", None));
     for text in ["a", "ab", "ab\nc"] {
-        notes.set_draft(&bob, text).unwrap();
+        notes.set_draft(bob, text).unwrap();
     }
-    notes.set_draft(&carol, "to carol").unwrap();
-    notes.set_draft(&carol, "").unwrap();
-    notes.set_read(&bob, 7).unwrap();
-    notes.set_read(&bob, 5).unwrap();
+    notes.set_draft(carol, "to carol").unwrap();
+    notes.set_draft(carol, "").unwrap();
+    notes.set_read(bob, 7).unwrap();
+    notes.set_read(bob, 5).unwrap();
     let length = fs::metadata(&path).unwrap().len();
-    notes.set_draft(&bob, "ab\nc").unwrap();
-    notes.set_read(&bob, 7).unwrap();
+    notes.set_draft(bob, "ab\nc").unwrap();
+    notes.set_read(bob, 7).unwrap();
     assert_eq!(fs::metadata(&path).unwrap().len(), length, "what is known is not noted again");
     for notes in [&notes, &open(&path)] {
-        assert_eq!((notes.draft(&bob), notes.read(&bob)), ("ab\nc", Some(7)));
-        assert_eq!((notes.draft(&carol), notes.read(&carol)), ("", None));
+        assert_eq!((notes.draft(bob), notes.read(bob)), ("ab\nc", Some(7)));
+        assert_eq!((notes.draft(carol), notes.read(carol)), ("", None));
     }
 }
 
@@ -62,9 +67,9 @@ fn notes_cut_at_any_byte_are_those_before() {
     let mut notes = open(&path);
     let mut states = vec![(fs::metadata(&path).unwrap().len(), String::new(), None)];
     for number in 1..4 {
-        notes.set_draft(&key(2), &"x".repeat(number)).unwrap();
-        states.push((fs::metadata(&path).unwrap().len(), "x".repeat(number), notes.read(&key(2))));
-        notes.set_read(&key(2), number as u64).unwrap();
+        notes.set_draft(conversation(2), &"x".repeat(number)).unwrap();
+        states.push((fs::metadata(&path).unwrap().len(), "x".repeat(number), notes.read(conversation(2))));
+        notes.set_read(conversation(2), number as u64).unwrap();
         states.push((fs::metadata(&path).unwrap().len(), "x".repeat(number), Some(number as u64)));
     }
     let bytes = fs::read(&path).unwrap();
@@ -74,7 +79,11 @@ fn notes_cut_at_any_byte_are_those_before() {
         let notes = open(&path);
         let whole = states.iter().rfind(|(end, ..)| *end <= cut as u64);
         let (draft, read) = whole.map_or(("", None), |(_, draft, read)| (draft, *read));
-        assert_eq!((notes.draft(&key(2)), notes.read(&key(2))), (draft, read), "cut at {cut}");
+        assert_eq!(
+            (notes.draft(conversation(2)), notes.read(conversation(2))),
+            (draft, read),
+            "cut at {cut}"
+        );
     }
 }
 
@@ -88,8 +97,10 @@ fn several_chats_note_at_once_and_the_log_stays_small() {
             scope.spawn(move || {
                 let mut notes = open(path);
                 for number in 0..300 {
-                    notes.set_draft(&key(peer), &format!("{peer} {number} {}", "x".repeat(1000))).unwrap();
-                    notes.set_read(&key(peer), number).unwrap();
+                    notes
+                        .set_draft(conversation(peer), &format!("{peer} {number} {}", "x".repeat(1000)))
+                        .unwrap();
+                    notes.set_read(conversation(peer), number).unwrap();
                 }
             });
         }
@@ -97,8 +108,8 @@ fn several_chats_note_at_once_and_the_log_stays_small() {
     assert!(fs::metadata(&path).unwrap().len() < 300 << 10, "900 drafts of a kilobyte went in");
     let notes = open(&path);
     for peer in 2..5 {
-        assert!(notes.draft(&key(peer)).starts_with(&format!("{peer} 299 ")));
-        assert_eq!(notes.read(&key(peer)), Some(299));
+        assert!(notes.draft(conversation(peer)).starts_with(&format!("{peer} 299 ")));
+        assert_eq!(notes.read(conversation(peer)), Some(299));
     }
 }
 
@@ -106,8 +117,8 @@ fn several_chats_note_at_once_and_the_log_stays_small() {
 fn a_draft_has_no_more_than_a_message() {
     let dir = directory();
     let mut notes = open(&dir.path().join("chat.log"));
-    notes.set_draft(&key(2), &"\u{e9}".repeat(600 << 10)).unwrap();
-    assert_eq!(notes.draft(&key(2)).len(), 1 << 20);
+    notes.set_draft(conversation(2), &"\u{e9}".repeat(600 << 10)).unwrap();
+    assert_eq!(notes.draft(conversation(2)).len(), 1 << 20);
 }
 
 #[test]

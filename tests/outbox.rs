@@ -864,7 +864,7 @@ fn length(n: u64) -> usize {
 
 /// A history with a record every few seconds until now, in one of five kinds; gives the times.
 fn write_history(home: &Home, peer: &PublicKey, count: u64, step: u64) -> Vec<u64> {
-    let id = LogId::new(own(home).home().history_path(peer), Kind::History, peer, &seed(home));
+    let id = LogId::new(own(home).home().history_path((*peer).into()), Kind::History, peer, &seed(home));
     let mut log = Log::open(id, Arc::new(|what: &str| panic!("{what}"))).unwrap();
     let start = micros() - (count + 10) * step;
     let mut times = Vec::new();

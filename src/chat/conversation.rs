@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 
 use crate::chat::line::Line;
-use crate::crypto::keys::PublicKey;
 use crate::error::Result;
+use crate::store::conversation::ConversationId;
 use crate::store::history::{self, Event};
 use crate::store::home::Own;
 use crate::store::log::{Position, Reader};
@@ -45,7 +45,7 @@ pub enum Begin {
     /// With its last records, as many as this at the least.
     Last(usize),
     /// Behind these places; at the first record of a history of which none is known, or that was started anew since.
-    Behind(HashMap<PublicKey, Position>),
+    Behind(HashMap<ConversationId, Position>),
 }
 
 /// Reads histories together.
@@ -88,12 +88,14 @@ impl Conversation {
                 // It may have a new name.
                 Some(stream) => stream.peer = peer,
                 None => {
-                    let mut reader = self.own.read_history(&peer.key);
+                    let mut reader = self.own.read_history(peer.conversation());
                     match &self.begin {
                         Begin::Start => {}
                         Begin::Since(micros) => reader.skip_to(*micros)?,
                         Begin::Last(count) => reader.skip_to_last(*count)?,
-                        Begin::Behind(all) => all.get(&peer.key).map_or(Ok(()), |at| reader.resume(*at))?,
+                        Begin::Behind(all) => {
+                            all.get(&peer.conversation()).map_or(Ok(()), |at| reader.resume(*at))?
+                        }
                     }
                     self.streams.push(Stream { peer, reader, next: None, given: None, dry: false });
                 }
@@ -126,8 +128,8 @@ impl Conversation {
     }
 
     /// How far each history was given, of those of which something was.
-    pub fn given(&self) -> impl Iterator<Item = (PublicKey, Position)> {
-        self.streams.iter().filter_map(|stream| Some((stream.peer.key, stream.given?)))
+    pub fn given(&self) -> impl Iterator<Item = (ConversationId, Position)> {
+        self.streams.iter().filter_map(|stream| Some((stream.peer.conversation(), stream.given?)))
     }
 }
 

@@ -92,7 +92,7 @@ pub fn send(own: &Own, tell: Tell, peer: Peer, paths: Vec<PathBuf>) {
         let sources = Sources::choose(&paths)?;
         let tally = Arc::new(Tally::new(sources.manifest(), false));
         tell(News::Sending(peer.name.clone(), Arc::clone(&tally)));
-        let note = || own.history(&peer.key)?.store_files(false, &sources.manifest().listing());
+        let note = || own.history(peer.conversation())?.store_files(false, &sources.manifest().listing());
         let sent = outbound::dial(&own, &peer)
             .and_then(|session| outbound::send_unless(|| false, session, &sources, &tally, note));
         tally.end();

@@ -9,9 +9,9 @@ use crate::chat::line::Line;
 use crate::cli::args::Log;
 use crate::cli::output::{self, Output};
 use crate::cli::who;
-use crate::crypto::keys::PublicKey;
 use crate::error::{Error, Result, Verb};
 use crate::node::doorbell::{Bell, LOOK};
+use crate::store::conversation::ConversationId;
 use crate::store::cursor::Cursor;
 use crate::store::file;
 use crate::store::home::Own;
@@ -91,10 +91,11 @@ fn time(zone: &Zone, given: &str) -> Result<u64> {
 }
 
 /// How far each history was read in chat.
-fn read_in_chat(own: &Own) -> Result<HashMap<PublicKey, Position>> {
+fn read_in_chat(own: &Own) -> Result<HashMap<ConversationId, Position>> {
     let mut read = HashMap::new();
-    for (peer, seq) in own.read_marks()? {
-        read.extend(own.read_history(&peer).position(seq)?.map(|position| (peer, position)));
+    for (conversation, seq) in own.read_marks()? {
+        let position = own.read_history(conversation).position(seq)?;
+        read.extend(position.map(|position| (conversation, position)));
     }
     Ok(read)
 }
@@ -127,7 +128,7 @@ impl Place {
     /// Notes how far the conversation was given; all of it was printed.
     fn note(&mut self, conversation: &Conversation) -> Result<()> {
         if let Some(cursor) = &mut self.cursor {
-            conversation.given().for_each(|(peer, position)| cursor.move_to(peer, position));
+            conversation.given().for_each(|(id, position)| cursor.move_to(id, position));
             cursor.save()?;
         }
         self.noted = Instant::now();

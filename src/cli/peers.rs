@@ -79,8 +79,8 @@ fn list_unread(own: &Own, out: Output, does_more: bool) -> Result<()> {
     }
     let marks = own.read_marks()?;
     for peer in Peers::load(own.home())?.iter() {
-        let mut reader = own.read_history(&peer.key);
-        if let Some(mark) = marks.get(&peer.key) {
+        let mut reader = own.read_history(peer.conversation());
+        if let Some(mark) = marks.get(&peer.conversation()) {
             reader.skip_behind(*mark)?;
         }
         let (count, _) = History::count_arrived(reader, MOST_UNREAD)?;

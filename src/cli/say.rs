@@ -42,7 +42,7 @@ pub fn run(own: &Own, out: Output, args: &Say) -> Result<()> {
         true => outbox.queue(&[draft])?,
         false => {
             let find_delivered = || {
-                let found = History::find_sent(own.read_history(&peer.key), &draft.key)?;
+                let found = History::find_sent(own.read_history(peer.conversation()), &draft.key)?;
                 is_delivered = found.is_some();
                 Ok(found)
             };

@@ -59,7 +59,7 @@ pub fn run(own: &Own, out: Output, args: &Send) -> Result<()> {
     }
     let tally = Arc::new(Tally::new(sources.manifest(), false));
     let deadline = Instant::now() + wait;
-    let note = || own.history(&peer.key)?.store_files(false, &sources.manifest().listing());
+    let note = || own.history(peer.conversation())?.store_files(false, &sources.manifest().listing());
     let attempt = || {
         let session = outbound::dial(own, &peer)?;
         let at = session.route().map(Route::address);
@@ -172,7 +172,7 @@ fn pipe(own: &Own, out: Output, args: &Send, wait: Duration) -> Result<()> {
     };
     let [entry] = manifest.entries() else { return Ok(()) };
     let file = (tally.done().0, entry.path.as_str().to_owned());
-    own.history(&peer.key)?.store_files(false, &[file])?;
+    own.history(peer.conversation())?.store_files(false, &[file])?;
     report(out, &peer, &tally, at)
 }
 

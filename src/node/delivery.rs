@@ -126,7 +126,7 @@ fn unless_dropped(
 ) -> Result<Outcome> {
     let is_dropped = match outbox.is_dropped(number)? {
         Some(is_dropped) => is_dropped,
-        None => History::was_dropped(own.read_history(&peer.key), number)?,
+        None => History::was_dropped(own.read_history(peer.conversation()), number)?,
     };
     Ok(if is_dropped { Outcome::Dropped } else { outcome })
 }

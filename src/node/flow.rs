@@ -64,7 +64,7 @@ struct Books {
 impl Books {
     fn open(own: &Own, peer: &PublicKey) -> Result<Books> {
         let outbox = own.outbox(peer)?;
-        Ok(Books { pending: outbox.pending(), outbox, history: own.history(peer)? })
+        Ok(Books { pending: outbox.pending(), outbox, history: own.history((*peer).into())? })
     }
 }
 
@@ -73,7 +73,7 @@ impl<'a> Sender<'a> {
     pub fn new(session: &'a mut Session, own: &'a Own, held: u64) -> Result<Sender<'a>> {
         let peer = session.label();
         let mut outbox = own.outbox(&session.peer())?;
-        let sent = own.history(&session.peer())?.sent();
+        let sent = own.history(session.peer().into())?.sent();
         if held > sent && !outbox.has_issued(held)? {
             own.report(&format!(
                 "{peer} holds newer messages from here than this home has sent: it was restored from a backup, or its \
@@ -219,7 +219,7 @@ impl<'a> Sender<'a> {
 
 /// What the receiver holds, as it says at the start of a flow: what is in the history, and on disk by now.
 pub fn held(own: &Own, peer: &PublicKey) -> Result<u64> {
-    own.history(peer)?.received()
+    own.history((*peer).into())?.received()
 }
 
 /// What the receiver has read and must do next.
@@ -251,7 +251,7 @@ pub fn receive(
         if !batch.is_empty() {
             let history = match &mut history {
                 Some(history) => history,
-                closed => closed.insert(own.history(&session.peer())?),
+                closed => closed.insert(own.history(session.peer().into())?),
             };
             let new = history.store_received(&batch)?;
             session.send(&Message::Ack(last))?;

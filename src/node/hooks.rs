@@ -259,7 +259,7 @@ impl Lanes {
 }
 
 fn length(own: &Own, peer: &PublicKey) -> u64 {
-    std::fs::metadata(own.home().history_path(peer)).map_or(0, |data| data.len())
+    std::fs::metadata(own.home().history_path((*peer).into())).map_or(0, |data| data.len())
 }
 
 /// Something that arrived.
@@ -281,11 +281,11 @@ impl Hook {
         })?;
         if cursor.is_new() {
             // Not the peers alone: who comes back has a history as well.
-            for peer in own.home().correspondents()? {
-                let mut reader = own.read_history(&peer);
+            for conversation in own.home().conversations()? {
+                let mut reader = own.read_history(conversation);
                 reader.skip_to_last(1)?;
                 while let Some(seq) = reader.read()?.map(|record| record.seq) {
-                    reader.position(seq)?.into_iter().for_each(|last| cursor.move_to(peer, last));
+                    reader.position(seq)?.into_iter().for_each(|last| cursor.move_to(conversation, last));
                 }
             }
             cursor.save()?;
@@ -312,8 +312,8 @@ impl Hook {
     fn try_turn(&self, shared: &Shared, peer: &PublicKey, backoff: &mut Backoff) -> Result<End> {
         // Before it is read: what is appended meanwhile is looked for again.
         let length = length(shared.own(), peer);
-        let mut reader = shared.own().read_history(peer);
-        let known = self.cursor().positions().get(peer).copied();
+        let mut reader = shared.own().read_history((*peer).into());
+        let known = self.cursor().positions().get(&(*peer).into()).copied();
         known.map_or(Ok(()), |known| reader.resume(known))?;
         for _ in 0..TURN {
             let contact = shared.roster().get(peer).and_then(|contact| contact.peer());
@@ -323,7 +323,7 @@ impl Hook {
             let run = self.run(shared.own(), &contact, arrival, backoff);
             let pause = run.pause;
             if pause.is_none() {
-                position.into_iter().for_each(|position| self.cursor().move_to(*peer, position));
+                position.into_iter().for_each(|position| self.cursor().move_to((*peer).into(), position));
             }
             let saved = pause.map_or_else(|| self.cursor().save(), |_| Ok(()));
             shared.tell(Event::Hook(run));
@@ -344,7 +344,7 @@ impl Hook {
                 Some((_, Some(arrival))) => return Ok(Some(arrival)),
                 Some((seq, None)) => {
                     let position = reader.position(seq)?;
-                    position.into_iter().for_each(|position| self.cursor().move_to(*peer, position));
+                    position.into_iter().for_each(|position| self.cursor().move_to((*peer).into(), position));
                 }
             }
         }

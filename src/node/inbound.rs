@@ -442,7 +442,7 @@ fn begin(shared: &Shared, session: &Session, offer: &Offer, turn: &Turn) -> Runn
 fn note(shared: &Shared, session: &Session, received: &[Received]) -> Result<()> {
     let files: Vec<(u64, String)> =
         received.iter().map(|one| (one.size, one.path.to_string_lossy().into_owned())).collect();
-    let mut history = shared.logged(shared.own().history(&session.peer()))?;
+    let mut history = shared.logged(shared.own().history(session.peer().into()))?;
     shared.logged(history.store_files(true, &files))?;
     for Received { path, size } in received {
         shared.tell(Event::File { peer: session.label().to_owned(), path: path.clone(), size: *size });
@@ -494,7 +494,7 @@ fn say_again(
 fn known_since(shared: &Shared, session: &Session, done: &Partial) -> Result<HashSet<String>> {
     let own = shared.own();
     let since = done.noted(own.home()).map_or(0, time::micros);
-    History::files_since(own.read_history(&session.peer()), since)
+    History::files_since(own.read_history(session.peer().into()), since)
 }
 
 /// Runs a lane to its end.

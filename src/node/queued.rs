@@ -57,7 +57,7 @@ pub fn send_next(
     let session = outbound::dial(own, peer)?;
     let tally = Tally::new(sources.manifest(), false);
     let note = || {
-        own.history(&peer.key)?.store_files(false, &sources.manifest().listing())?;
+        own.history(peer.conversation())?.store_files(false, &sources.manifest().listing())?;
         queue.settle(job.number, &Outcome::Sent).map(drop)
     };
     let mut listed = own.read_queued_files(&peer.key);

@@ -24,7 +24,7 @@ fn cancel_messages(own: &Own, peer: &PublicKey, wanted: impl Fn(u64) -> bool) ->
         return Ok(Vec::new());
     }
     // Before anything is dropped: a history that is damaged must not cost the message.
-    let mut history = own.history(peer)?;
+    let mut history = own.history((*peer).into())?;
     let dropped = own.outbox(peer)?.drop_messages(|waiting| wanted(waiting.number))?;
     history.store_dropped(&dropped, Dropped::Cancelled)?;
     Ok(dropped.iter().map(|waiting| waiting.number).collect())

@@ -6,21 +6,21 @@
 //! KEY FIRST SEQ
 //! ```
 //!
-//! A line for each peer: the number of the first record of its history, by which one that was started anew is known, and
-//! that of the last record that is dealt with. The history of a peer without a line is new from its first record on.
+//! A line for each conversation, KEY being that of its peer: the number of the first record of its history, by which one that was started anew is known, and
+//! that of the last record that is dealt with. A history without a line is new from its first record on.
 
 use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::crypto::keys::PublicKey;
 use crate::error::{Error, Result, Verb};
+use crate::store::conversation::ConversationId;
 use crate::store::file;
 use crate::store::log::Position;
 use crate::text;
 
 const FIRST_LINE: &str = "E-Goat cursor 1";
-/// Most bytes that are read: some 90 for each peer.
+/// Most bytes that are read: some 90 for each conversation.
 const MAX_LEN: u64 = 4 << 20;
 /// Symbolic links from one to the next that are followed, as Linux does.
 const MOST_LINKS: usize = 40;
@@ -28,7 +28,7 @@ const MOST_LINKS: usize = 40;
 /// A position in each history.
 pub struct Cursor {
     path: PathBuf,
-    positions: HashMap<PublicKey, Position>,
+    positions: HashMap<ConversationId, Position>,
     /// The file is as this is.
     is_saved: bool,
     is_new: bool,
@@ -63,13 +63,13 @@ impl Cursor {
     }
 
     /// All of it.
-    pub fn positions(&self) -> &HashMap<PublicKey, Position> {
+    pub fn positions(&self) -> &HashMap<ConversationId, Position> {
         &self.positions
     }
 
-    /// Moves on in the history of a peer.
-    pub fn move_to(&mut self, peer: PublicKey, position: Position) {
-        self.is_saved &= self.positions.insert(peer, position) == Some(position);
+    /// Moves on in the history of a conversation.
+    pub fn move_to(&mut self, conversation: ConversationId, position: Position) {
+        self.is_saved &= self.positions.insert(conversation, position) == Some(position);
     }
 
     /// Writes the file unless it says as much; it is on disk when this returns.
@@ -77,7 +77,9 @@ impl Cursor {
         if self.is_saved {
             return Ok(());
         }
-        let line = |(key, at): (&PublicKey, &Position)| format!("{key} {} {}\n", at.first, at.seq);
+        let line = |(conversation, at): (&ConversationId, &Position)| {
+            format!("{conversation} {} {}\n", at.first, at.seq)
+        };
         let mut lines: Vec<String> = self.positions.iter().map(line).collect();
         lines.sort_unstable();
         let text = format!("{FIRST_LINE}\n{}", lines.concat());
@@ -98,16 +100,16 @@ fn end_of_links(path: &Path) -> PathBuf {
 }
 
 /// What stands behind the first line's words.
-fn parse(text: &str) -> Option<HashMap<PublicKey, Position>> {
+fn parse(text: &str) -> Option<HashMap<ConversationId, Position>> {
     // Whole lines: a number that was cut off is another one.
     let lines = text.strip_prefix('\n').filter(|_| text.ends_with('\n'))?;
     let mut positions = HashMap::new();
     for line in lines.lines() {
         let mut fields = line.split_ascii_whitespace();
-        let key = fields.next()?.parse().ok()?;
+        let conversation = fields.next()?.parse().ok()?;
         let mut number = || fields.next()?.parse().ok();
         let position = Position { first: number()?, seq: number()? };
-        if fields.next().is_some() || positions.insert(key, position).is_some() {
+        if fields.next().is_some() || positions.insert(conversation, position).is_some() {
             return None;
         }
     }

@@ -1,4 +1,4 @@
-//! The history of one peer: what was received, and what was sent once it is acknowledged (egoat-files(5), HISTORY).
+//! The history of one conversation: what was received, and what was sent once it is acknowledged (egoat-files(5), HISTORY).
 //!
 //! ```text
 //! body    kind u8 ‖ received u64 ‖ sent u64 ‖ rest
@@ -153,7 +153,7 @@ impl Numbers {
 /// A message and its number.
 pub type Numbered = (u64, Vec<u8>);
 
-/// A peer's history, open for appending.
+/// The history of a conversation, open for appending.
 pub struct History {
     log: Log,
 }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use crate::crypto::keys::{PublicKey, Seed, StaticKeys};
 use crate::error::{Error, Result, Verb};
+use crate::store::conversation::ConversationId;
 use crate::store::file;
 use crate::store::folder::Folder;
 use crate::store::history::History;
@@ -117,17 +118,17 @@ impl Home {
         self.dir.join(format!("on-{what}.cursor"))
     }
 
-    /// The history of a peer.
-    pub fn history_path(&self, peer: &PublicKey) -> PathBuf {
-        self.dir.join("history").join(format!("{peer}.log"))
+    /// The history of a conversation.
+    pub fn history_path(&self, conversation: ConversationId) -> PathBuf {
+        self.dir.join("history").join(conversation.history_name())
     }
 
-    /// Those who have a history here, also those who are no peers any more.
-    pub fn correspondents(&self) -> Result<Vec<PublicKey>> {
+    /// The conversations that have a history here, also those with former peers.
+    pub fn conversations(&self) -> Result<Vec<ConversationId>> {
         let dir = self.dir.join("history");
         let names = Folder::open(&dir).and_then(|folder| folder.names());
-        let key = |name: &PathBuf| name.to_str()?.strip_suffix(".log")?.parse().ok();
-        Ok(names.map_err(Error::disk(Verb::Read, &dir))?.iter().filter_map(key).collect())
+        let conversation = |name: &PathBuf| ConversationId::of_history(name.to_str()?);
+        Ok(names.map_err(Error::disk(Verb::Read, &dir))?.iter().filter_map(conversation).collect())
     }
 
     /// The outbox of a peer.
@@ -302,7 +303,7 @@ impl Own {
 
     fn log_id(&self, kind: Kind, peer: &PublicKey) -> LogId {
         let path = match kind {
-            Kind::History => self.parts.home.history_path(peer),
+            Kind::History => self.parts.home.history_path((*peer).into()),
             Kind::Outbox => self.parts.home.outbox_path(peer),
             Kind::Files => self.parts.home.queued_files_path(peer),
             Kind::Notes => self.parts.home.notes_path(),
@@ -310,14 +311,14 @@ impl Own {
         LogId::new(path, kind, peer, &self.parts.seed)
     }
 
-    /// The history of a peer, for appending.
-    pub fn history(&self, peer: &PublicKey) -> Result<History> {
-        History::open(self.log_id(Kind::History, peer), Arc::clone(&self.report))
+    /// The history of a conversation, for appending.
+    pub fn history(&self, conversation: ConversationId) -> Result<History> {
+        History::open(self.log_id(Kind::History, &conversation.peer()), Arc::clone(&self.report))
     }
 
-    /// The history of a peer, for reading from the start; it need not exist.
-    pub fn read_history(&self, peer: &PublicKey) -> Reader {
-        History::reader(self.log_id(Kind::History, peer), Arc::clone(&self.report))
+    /// The history of a conversation, for reading from the start; the history need not exist.
+    pub fn read_history(&self, conversation: ConversationId) -> Reader {
+        History::reader(self.log_id(Kind::History, &conversation.peer()), Arc::clone(&self.report))
     }
 
     /// The outbox of a peer.
@@ -341,7 +342,7 @@ impl Own {
     }
 
     /// The last record of each history that a chat has shown.
-    pub fn read_marks(&self) -> Result<HashMap<PublicKey, u64>> {
+    pub fn read_marks(&self) -> Result<HashMap<ConversationId, u64>> {
         Notes::read_marks(Reader::new(self.log_id(Kind::Notes, &self.key()), Arc::clone(&self.report)))
     }
 

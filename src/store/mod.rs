@@ -2,6 +2,7 @@
 
 pub mod attempts;
 pub mod cancel;
+pub mod conversation;
 pub mod cursor;
 pub mod external;
 pub mod file;

@@ -2,25 +2,25 @@
 //! CHAT NOTES).
 //!
 //! ```text
-//! body    kind u8 ‖ peer key[32] ‖ rest
+//! body    kind u8 ‖ conversation id[32], the peer's key ‖ rest
 //!         1 draft: rest is the text, empty when there is none any more
 //!         2 read:  rest is seq u64 of the last record of the history that was shown
 //! ```
 //!
-//! The last record of a kind and peer counts. Several chats may keep notes at once. Nothing is synced: a power cut takes
-//! the last words of a draft. It leaves out what is said, which is in the outbox and the history.
+//! The last record of a kind and conversation counts. Several chats may keep notes at once. Nothing is synced: a power
+//! cut takes the last words of a draft. It leaves out what is said, which is in the outbox and the history.
 
 use std::collections::HashMap;
 
-use crate::crypto::keys::PublicKey;
 use crate::error::Result;
+use crate::store::conversation::ConversationId;
 use crate::store::log::{Log, LogId, Reader, Report};
 use crate::wire::codec::{Malformed, Reader as Fields, Writer};
 use crate::wire::message::MAX_TEXT;
 
 const DRAFT: u8 = 1;
 const READ: u8 = 2;
-/// Notes are written anew, one of each kind and peer, when they have more bytes than this.
+/// Notes are written anew, one of each kind and conversation, when they have more bytes than this.
 const GROWN: u64 = 256 << 10;
 
 /// What is kept of one conversation.
@@ -34,7 +34,7 @@ struct Note {
 pub struct Notes {
     log: Log,
     reader: Reader,
-    notes: HashMap<PublicKey, Note>,
+    notes: HashMap<ConversationId, Note>,
 }
 
 impl Notes {
@@ -56,44 +56,44 @@ impl Notes {
     }
 
     /// How far each history was read, for those who only look: nothing is locked or made.
-    pub fn read_marks(mut reader: Reader) -> Result<HashMap<PublicKey, u64>> {
+    pub fn read_marks(mut reader: Reader) -> Result<HashMap<ConversationId, u64>> {
         let mut notes = HashMap::new();
         while let Some(record) = reader.read()? {
             let _ = apply(record.body, &mut notes);
         }
-        Ok(notes.into_iter().filter_map(|(peer, note)| Some((peer, note.read?))).collect())
+        Ok(notes.into_iter().filter_map(|(conversation, note)| Some((conversation, note.read?))).collect())
     }
 
-    /// What was being typed to the peer.
-    pub fn draft(&self, peer: &PublicKey) -> &str {
-        self.notes.get(peer).map_or("", |note| &note.draft)
+    /// What was being typed in the conversation.
+    pub fn draft(&self, conversation: ConversationId) -> &str {
+        self.notes.get(&conversation).map_or("", |note| &note.draft)
     }
 
-    /// The last record of the peer's history that was shown; `None` if this was never noted.
-    pub fn read(&self, peer: &PublicKey) -> Option<u64> {
-        self.notes.get(peer)?.read
+    /// The last record of the history that was shown; `None` if this was never noted.
+    pub fn read(&self, conversation: ConversationId) -> Option<u64> {
+        self.notes.get(&conversation)?.read
     }
 
     /// Notes a draft, as much of it as a message may have. One that cannot be noted is known here all the same.
-    pub fn set_draft(&mut self, peer: &PublicKey, text: &str) -> Result<()> {
+    pub fn set_draft(&mut self, conversation: ConversationId, text: &str) -> Result<()> {
         let ends = (0..=text.len().min(MAX_TEXT)).rev();
         let text = ends.into_iter().find_map(|end| text.get(..end)).unwrap_or_default();
-        if self.draft(peer) == text {
+        if self.draft(conversation) == text {
             return Ok(());
         }
-        let noted = self.append(body(DRAFT, peer, text.as_bytes()));
+        let noted = self.append(body(DRAFT, conversation, text.as_bytes()));
         if noted.is_err() {
-            text.clone_into(&mut self.notes.entry(*peer).or_default().draft);
+            text.clone_into(&mut self.notes.entry(conversation).or_default().draft);
         }
         noted
     }
 
     /// Notes that the history was shown up to `seq`. What was read stays read.
-    pub fn set_read(&mut self, peer: &PublicKey, seq: u64) -> Result<()> {
-        if self.read(peer).is_some_and(|read| read >= seq) {
+    pub fn set_read(&mut self, conversation: ConversationId, seq: u64) -> Result<()> {
+        if self.read(conversation).is_some_and(|read| read >= seq) {
             return Ok(());
         }
-        self.append(body(READ, peer, &seq.to_be_bytes()))
+        self.append(body(READ, conversation, &seq.to_be_bytes()))
     }
 
     fn append(&mut self, body: Vec<u8>) -> Result<()> {
@@ -105,9 +105,9 @@ impl Notes {
             }
             let _ = apply(&body, &mut self.notes);
             let mut seq = log.next_seq();
-            let mut bodies = self.notes.iter().flat_map(|(peer, note)| {
-                let read = note.read.map(|seq| self::body(READ, peer, &seq.to_be_bytes()));
-                [Some(self::body(DRAFT, peer, note.draft.as_bytes())), read].into_iter().flatten()
+            let mut bodies = self.notes.iter().flat_map(|(&conversation, note)| {
+                let read = note.read.map(|seq| self::body(READ, conversation, &seq.to_be_bytes()));
+                [Some(self::body(DRAFT, conversation, note.draft.as_bytes())), read].into_iter().flatten()
             });
             let mut records = std::iter::from_fn(|| {
                 seq += 1;
@@ -124,18 +124,18 @@ impl Notes {
     }
 }
 
-fn body(kind: u8, peer: &PublicKey, rest: &[u8]) -> Vec<u8> {
+fn body(kind: u8, conversation: ConversationId, rest: &[u8]) -> Vec<u8> {
     let mut body = vec![kind];
-    body.put(peer.as_bytes());
+    body.put(conversation.as_bytes());
     body.put(rest);
     body
 }
 
-fn apply(body: &[u8], notes: &mut HashMap<PublicKey, Note>) -> std::result::Result<(), Malformed> {
+fn apply(body: &[u8], notes: &mut HashMap<ConversationId, Note>) -> std::result::Result<(), Malformed> {
     let mut fields = Fields::new(body);
     let kind = fields.u8("kind")?;
-    let peer = PublicKey::from_bytes(fields.array("peer")?).map_err(|_| Malformed("peer"))?;
-    let note = notes.entry(peer).or_default();
+    let id = ConversationId::from_bytes(fields.array("conversation")?);
+    let note = notes.entry(id.map_err(|_| Malformed("conversation"))?).or_default();
     match kind {
         DRAFT => note.draft = String::from_utf8_lossy(fields.rest()).into_owned(),
         READ => note.read = Some(fields.u64("seq")?),

@@ -16,6 +16,7 @@ pub use crate::store::peers::options::FilesPolicy;
 
 use crate::crypto::keys::PublicKey;
 use crate::error::{Error, Result, Verb};
+use crate::store::conversation::ConversationId;
 use crate::store::file;
 use crate::store::home::Home;
 use crate::store::peers::options::{DIR, FILES, MAX_FILE, QUOTA};
@@ -51,6 +52,11 @@ impl Peer {
     /// A peer without options.
     pub fn new(name: String, key: PublicKey, addresses: Vec<Address>) -> Peer {
         Peer { name, key, addresses, options: Vec::new() }
+    }
+
+    /// The conversation with the peer alone.
+    pub fn conversation(&self) -> ConversationId {
+        self.key.into()
     }
 
     /// The ids of the invites that the peer used, in base32.

@@ -90,7 +90,7 @@ fn queue() {
 
 /// Gives a home a history of so many messages, of 200 bytes each, from a peer.
 fn fill(home: &Home, peer: &Home, messages: u64) {
-    let mut history = own(home).history(&key(peer)).expect("a history");
+    let mut history = own(home).history(key(peer).into()).expect("a history");
     let text = vec![b'y'; 200];
     for batch in 0..messages / 1000 {
         let messages: Vec<_> = (1..=1000).map(|n| (batch * 1000 + n, text.clone())).collect();
@@ -104,7 +104,7 @@ fn history() {
     let (alice, bob) = (Home::new("alice"), Home::new("bob"));
     alice.run(&["peers", "add", "bob", &key(&bob).to_string()]);
     fill(&alice, &bob, MESSAGES);
-    let bytes = fs::metadata(own(&alice).home().history_path(&key(&bob))).expect("a history").len();
+    let bytes = fs::metadata(own(&alice).home().history_path(key(&bob).into())).expect("a history").len();
     let (median, worst) = time(9, || drop(alice.run(&["log", "--limit", "20", "bob"])));
     row("log --limit 20 of a million messages", milliseconds(median), milliseconds(worst), "100 ms");
     let (median, worst) = time(9, || drop(alice.run(&["log", "--since", "1ms", "bob"])));
@@ -112,7 +112,7 @@ fn history() {
     let (median, _) = time(3, || drop(alice.run(&["log", "--grep", "nowhere", "bob"])));
     let rate = bytes as f64 / 1e6 / median.as_secs_f64();
     row("log --grep of a million messages", format!("{rate:.0} MB/s"), String::new(), "200 MB/s");
-    let (median, worst) = time(9, || drop(own(&alice).history(&key(&bob)).expect("opens")));
+    let (median, worst) = time(9, || drop(own(&alice).history(key(&bob).into()).expect("opens")));
     row(
         "opening a history of a million messages, and two commands",
         milliseconds(median),

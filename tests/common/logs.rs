@@ -24,7 +24,7 @@ pub fn receive(own: &Own, peer: &str, texts: &[impl AsRef<str>]) {
     let from = now_micros();
     let numbered = (from..).zip(texts).map(|(number, text)| (number, text.as_ref().as_bytes().to_vec()));
     let messages: Vec<(u64, Vec<u8>)> = numbered.collect();
-    let stored = own.history(&key(own, peer)).unwrap().store_received(&messages).unwrap();
+    let stored = own.history(key(own, peer).into()).unwrap().store_received(&messages).unwrap();
     assert_eq!(stored.len(), texts.len());
 }
 

@@ -113,7 +113,7 @@ impl Talk {
         self.say("all conversations");
         let first = self.show_last(None, USUAL, None)?;
         for key in self.unread.keys().copied().collect::<Vec<_>>() {
-            let read = self.notes.read(&key).unwrap_or(0);
+            let read = self.notes.read(key.into()).unwrap_or(0);
             if self.count_hidden(&key, read, first)?.1 == 0 {
                 self.unread.remove(&key);
             }

@@ -55,7 +55,7 @@ impl Talk {
         // Together with all others it may be shown in part.
         let is_shown = |key: &PublicKey| open == Some(*key) || self.is_all && !self.unread.contains_key(key);
         let mut shown = self.seen.iter().filter(|(key, _)| is_shown(key));
-        let noted = shown.try_for_each(|(key, seen)| self.notes.set_read(key, *seen));
+        let noted = shown.try_for_each(|(key, seen)| self.notes.set_read((*key).into(), *seen));
         self.noted(noted);
     }
 
@@ -123,7 +123,7 @@ impl Talk {
         for peer in peers.iter().filter(|peer| has_begun && !known.contains(&peer.key)) {
             self.say(&format!("paired with {}, fingerprint {}", peer.name, peer.key.fingerprint()));
             // All that it says is unread, until it is read.
-            let noted = self.notes.set_read(&peer.key, 0);
+            let noted = self.notes.set_read(peer.conversation(), 0);
             self.noted(noted);
         }
         self.peers = peers;
@@ -157,8 +157,8 @@ impl Talk {
     /// What came since it was last looked at. A history of which nobody has noted that begins as read.
     pub(super) fn count_unread(&mut self) -> Result<()> {
         for peer in self.peers.clone() {
-            let mut reader = self.own.read_history(&peer.key);
-            let read = self.notes.read(&peer.key);
+            let mut reader = self.own.read_history(peer.conversation());
+            let read = self.notes.read(peer.conversation());
             match read {
                 Some(read) => reader.skip_behind(read)?,
                 None => reader.skip_to_last(1)?,
@@ -172,7 +172,7 @@ impl Talk {
                 Some(_) => {}
                 None => {
                     let seen = self.seen.get(&peer.key).copied().unwrap_or(0);
-                    let noted = self.notes.set_read(&peer.key, seen);
+                    let noted = self.notes.set_read(peer.conversation(), seen);
                     self.noted(noted);
                 }
             }
@@ -224,7 +224,7 @@ impl Talk {
         self.transcript.begin();
         self.say(&peer.name.clone());
         let unread = self.unread.remove(&peer.key).unwrap_or(0);
-        let read = if unread > 0 { self.notes.read(&peer.key) } else { None };
+        let read = if unread > 0 { self.notes.read(peer.conversation()) } else { None };
         self.show_last(Some(peer), USUAL, read)?;
         let waiting = Waiting::new(&self.own, &peer.key).unwrap_or_else(|error| {
             self.say_error(&error);
@@ -236,7 +236,7 @@ impl Talk {
         let noted = self.notes.refresh();
         self.noted(noted);
         if !keeps && self.question.is_none() {
-            self.editor.set(self.notes.draft(&peer.key));
+            self.editor.set(self.notes.draft(peer.conversation()));
         }
         self.note_read();
         Ok(())
@@ -290,7 +290,7 @@ impl Talk {
 
     /// What a history has behind the record `read` and before `first`: how many records, and how many from the peer.
     pub(super) fn count_hidden(&self, key: &PublicKey, read: u64, first: u64) -> Result<(usize, usize)> {
-        let mut reader = self.own.read_history(key);
+        let mut reader = self.own.read_history((*key).into());
         reader.skip_behind(read)?;
         let (mut records, mut arrived) = (0, 0);
         while let Some(record) = reader.read()?

@@ -37,7 +37,7 @@ impl Talk {
     pub(super) fn end_question(&mut self) -> Option<Question> {
         let question = self.question.take()?;
         if let Some(open) = &self.open {
-            self.editor.set(self.notes.draft(&open.peer.key));
+            self.editor.set(self.notes.draft(open.peer.conversation()));
         }
         Some(question)
     }
@@ -59,7 +59,7 @@ impl Talk {
             && self.question.is_none()
             && self.editor.query().is_none()
         {
-            let noted = self.notes.set_draft(&open.peer.key, &self.editor.typed());
+            let noted = self.notes.set_draft(open.peer.conversation(), &self.editor.typed());
             self.noted(noted);
         }
     }
