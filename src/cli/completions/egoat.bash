@@ -21,13 +21,21 @@ _egoat() {
     local last=${words[${#words[@]} - 1]} breaks=${COMP_WORDBREAKS//[^=:@]/} parted=
     [[ $breaks ]] && parted=${last%"${last##*[$breaks]}"}
     parted=${parted%@}
+    # The value of --opt=value is what the shell itself completes.
+    local option=
+    [[ $last == --*=* ]] && option=${last%%=*}=
 
     COMPREPLY=()
     while IFS=$'\t' read -r word _; do
         case $word in
         :files) compopt -o default ;;
         :dirs) compopt -o dirnames ;;
-        :programs) while read -r word; do COMPREPLY+=("$word"); done < <(compgen -c -- "$last") ;;
+        :programs)
+            while read -r word; do
+                word=$option$word
+                COMPREPLY+=("${word#"$parted"}")
+            done < <(compgen -c -- "${last#"$option"}")
+            ;;
         "$last"*)
             COMPREPLY+=("${word#"$parted"}")
             [[ $word == *= ]] && compopt -o nospace

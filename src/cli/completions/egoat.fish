@@ -3,14 +3,17 @@
 function __egoat_complete
     set -l words (commandline -opc)
     set -l last (commandline -ct)
+    # The value of --opt=value is what the shell itself completes.
+    set -l option (string match -r -- '^--[^=]*=' "$last"; or echo)
+    set -l value (string replace -- "$option" '' "$last")
     for line in (egoat completions fish -- $words[2..-1] "$last" 2>/dev/null)
         switch $line
             case :files
-                __fish_complete_path "$last"
+                __fish_complete_path "$value" | string replace -r -- '^' "$option"
             case :dirs
-                __fish_complete_directories "$last"
+                __fish_complete_directories "$value" | string replace -r -- '^' "$option"
             case :programs
-                complete -C "$last"
+                complete -C "$value" | string replace -r -- '^' "$option"
             case '*'
                 echo $line
         end
