@@ -30,6 +30,8 @@ source <(egoat completions zsh)
 _describe() { print -rl -- "${(@)${(@P)2}%%:*}" }
 compadd() { print -rl -- "${(@P)4}" }
 _files() { [[ $1 == -/ ]] && echo :dirs || echo :files }
+_command_names() { echo :programs }
+compset() { : }
 words=(egoat "${(@s: :)1}") CURRENT=$#words PREFIX=$words[-1]
 _egoat
 "#;
@@ -82,6 +84,8 @@ fn all_shells_offer_commands_options_peers_and_values() {
     let (home, other) = (home(), Home::new("other"));
     other.run(&["peers", "add", "dora", &home.key()]);
     let elsewhere = format!("--home {} say ", other.path("").display());
+    let elsewhere_joined = format!("--home={} say ", other.path("").display());
+    let elsewhere_after = format!("say --home {} ", other.path("").display());
     let cases: &[(&str, &[&str])] = &[
         ("pe", &["peers"]),
         ("se", &["send", "serve"]),
@@ -109,7 +113,26 @@ fn all_shells_offer_commands_options_peers_and_values() {
         ("help pee", &["peers"]),
         ("help peers sho", &["show"]),
         ("peers bogus ", &[]),
+        ("say --no-such-option ", &[]),
+        // Global options, wherever the line has come to.
+        ("say --j", &["--json"]),
+        ("peers set bob --h", &["--help", "--home"]),
+        ("--json say --j", &[]),
+        ("say bob --quiet --q", &[]),
+        ("say -- --j", &[]),
+        // The value in the same word.
+        ("receive --from=ca", &["--from=carol"]),
+        ("receive --from=bob@w", &["--from=bob@work"]),
+        ("receive --from=carol --from=c", &[]),
+        ("log --since=", &["--since=today", "--since=yesterday"]),
+        ("log --since=t bo", &["bob", "bob@work"]),
+        ("say --wait=", &[]),
+        ("say --json=", &[]),
+        ("say -- --from=c", &[]),
+        ("say --id --from=c b", &["bea", "bob", "bob@work"]),
         (&elsewhere, &["dora"]),
+        (&elsewhere_joined, &["dora"]),
+        (&elsewhere_after, &["dora"]),
     ];
     for (line, expected) in cases {
         for shell in ["bash", "zsh", "fish"] {
@@ -125,11 +148,17 @@ fn all_shells_offer_files_folders_and_programs() {
         assert_eq!(offered(&home, shell, "send bob "), [":files"], "{shell}");
         assert_eq!(offered(&home, shell, "send bob a b"), [":files"], "{shell}");
         assert_eq!(offered(&home, shell, "serve --downloads "), [":dirs"], "{shell}");
+        assert_eq!(offered(&home, shell, "serve --downloads=be"), [":dirs"], "{shell}");
+        assert_eq!(offered(&home, shell, "log --cursor=no"), [":files"], "{shell}");
     }
     assert_eq!(offered(&home, "fish", "send bob a "), ["below/", "notes.txt"]);
     assert_eq!(offered(&home, "fish", "serve --downloads "), ["below/"]);
+    assert_eq!(offered(&home, "fish", "serve --downloads=be"), ["--downloads=below/"]);
+    assert_eq!(offered(&home, "fish", "log --cursor=no"), ["--cursor=notes.txt"]);
     for shell in ["bash", "fish"] {
         assert!(offered(&home, shell, "chat --notify tmu").contains(&"tmux".to_owned()), "{shell}");
+        let joined = offered(&home, shell, "chat --notify=tmu");
+        assert!(joined.contains(&"--notify=tmux".to_owned()), "{shell}: {joined:?}");
     }
 }
 
@@ -137,9 +166,11 @@ fn all_shells_offer_files_folders_and_programs() {
 #[test]
 fn every_command_and_option_of_the_help_is_offered() {
     let home = home();
+    let global = help::listed(&home.run(&["--help"]), "Options:");
     for (path, help) in help::commands(&home) {
         let line = if path.is_empty() { path } else { path + " " };
         let mut options = help::listed(&help, "Options:");
+        options.extend(global.iter().filter(|names| !options.contains(names)).cloned().collect::<Vec<_>>());
         options.iter_mut().for_each(|names| *names = names.rsplit(", ").next().unwrap().to_owned());
         options.sort();
         assert_eq!(offered(&home, "fish", &format!("{line}--")), options, "{line:?}");
@@ -189,6 +220,9 @@ fn typed_at_a_prompt_a_word_is_completed() {
             &[("egoat peers set bob quo", "egoat peers set bob quota=")],
             &[("egoat send bob not", "egoat send bob notes.txt ")],
             &[("egoat serve --down", "egoat serve --downloads "), ("bel", "egoat serve --downloads below/")],
+            &[("egoat serve --downloads=bel", "egoat serve --downloads=below/")],
+            &[("egoat receive --from=car", "egoat receive --from=carol ")],
+            &[("egoat say carol --js", "egoat say carol --json ")],
         ] {
             for (typed, becomes) in steps {
                 terminal.tmux(&["send-keys", "-l", typed]).unwrap();
@@ -261,6 +295,42 @@ fn help_is_a_command_and_an_option_before_or_behind_one() {
     assert_eq!(help("help help"), help("--help"));
     for line in ["help bogus", "help peers bogus", "bogus -h"] {
         let said = home.fails(&line.split(' ').collect::<Vec<_>>(), 2);
-        assert!(said.contains("unrecognized argument: bogus") && said.contains("hint: "), "{said}");
+        assert!(said.contains("has no command bogus\n") && said.contains("hint: "), "{said}");
+    }
+}
+
+#[test]
+fn options_take_their_value_in_the_same_word_and_global_ones_go_after_the_command() {
+    let (alice, bob) = (Home::new("alice"), Home::new("bob"));
+    alice.run(&["peers", "add", "bob", &bob.key()]);
+    alice.run(&["say", "bob", "--id=a=b", "--quiet", "first", "-"]);
+    alice.run(&["say", "--id", "--json", "bob", "--", "second", "--home=x", "--", "-q"]);
+    let queued = alice.run(&["outbox", "list", "--json"]);
+    assert!(queued.contains(r#""key":"a=b","text":"first -""#), "{queued}");
+    assert!(queued.contains(r#""key":"--json","text":"second --home=x -- -q""#), "{queued}");
+    let elsewhere = |args: &[&str]| {
+        let mut command = Command::new(EGOAT);
+        command.args(args).env("EGOAT_HOME", "/dev/null/home");
+        finish(command, b"", 0).0
+    };
+    let path = alice.path("").display().to_string();
+    assert!(elsewhere(&["id", &format!("--home={path}")]).contains(&alice.key()));
+    assert!(elsewhere(&["peers", "show", "bob", "--home", &path]).contains(&bob.key()));
+    assert!(elsewhere(&["peers", "show", "--version"]).starts_with("egoat "));
+    assert!(alice.fails(&["id", "--home", "x"], 2).contains("'--home'"));
+    assert!(alice.fails(&["--json=yes", "id"], 2).contains("option '--json' takes no value\n"));
+}
+
+#[test]
+fn a_mistyped_command_or_option_is_an_error_that_hints_at_the_nearest() {
+    let home = Home::new("alice");
+    for (line, error, hint) in [
+        ("peesr", "egoat has no command peesr", "did you mean `peers`?"),
+        ("peers shwo bob", "egoat peers has no command shwo", "did you mean `show`?"),
+        ("say bob --wiat=3s", "egoat say has no option --wiat", "did you mean `--wait`?"),
+        ("xyzzy", "egoat has no command xyzzy", "`egoat --help` lists the commands"),
+    ] {
+        let said = home.fails(&line.split(' ').collect::<Vec<_>>(), 2);
+        assert_eq!(said, format!("egoat: error: {error}\negoat: hint: {hint}\n"), "{line}");
     }
 }

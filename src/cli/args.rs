@@ -1,10 +1,10 @@
-//! The command line as argh structs: the grammar of DESIGN section 2, and the help texts. It leaves out what the commands
-//! do.
+//! The one table of commands, as argh structs: parsing (`FromArgs`), the help texts, and what completions and hints read
+//! (`ArgsInfo`) all come from these fields and their docs. The module leaves out what the commands do.
 
-use argh::FromArgs;
+use argh::{ArgsInfo, FromArgs};
 
 /// Talk and move files directly between two computers, encrypted end to end, with no server in between.
-#[derive(FromArgs)]
+#[derive(ArgsInfo, FromArgs)]
 #[argh(
     help_triggers("-h", "--help"),
     note = "{command_name} help COMMAND and {command_name} COMMAND --help tell more of a command."
@@ -31,7 +31,7 @@ pub struct Egoat {
 }
 
 /// What to do.
-#[derive(FromArgs)]
+#[derive(ArgsInfo, FromArgs)]
 #[argh(subcommand)]
 pub enum Command {
     /// See [`Chat`].
@@ -69,7 +69,7 @@ pub enum Command {
 }
 
 /// Talk, on a terminal or line by line. Starts the node, or works beside a running one.
-#[derive(FromArgs, Default)]
+#[derive(ArgsInfo, FromArgs, Default)]
 #[argh(subcommand, name = "chat", help_triggers("-h", "--help"))]
 pub struct Chat {
     /// a saved peer, HOST:PORT or a link; everybody when missing
@@ -88,7 +88,7 @@ pub struct Chat {
 }
 
 /// Run the node without a terminal: accept, deliver, receive; one line an event on stdout.
-#[derive(FromArgs)]
+#[derive(ArgsInfo, FromArgs)]
 #[argh(subcommand, name = "serve", help_triggers("-h", "--help"))]
 pub struct Serve {
     /// address to listen on, may be repeated (default: port 4628 on all); port 0 takes a free one
@@ -122,7 +122,7 @@ pub struct Serve {
 }
 
 /// Queue a message and try to deliver it now; text from stdin when none is given.
-#[derive(FromArgs)]
+#[derive(ArgsInfo, FromArgs)]
 #[argh(subcommand, name = "say", help_triggers("-h", "--help"))]
 pub struct Say {
     /// a saved peer, HOST:PORT or a link
@@ -149,7 +149,7 @@ pub struct Say {
 }
 
 /// Send files, directories or stdin; they are in place and verified on the other side when it ends.
-#[derive(FromArgs)]
+#[derive(ArgsInfo, FromArgs)]
 #[argh(subcommand, name = "send", help_triggers("-h", "--help"))]
 pub struct Send {
     /// a saved peer, HOST:PORT or a link
@@ -179,7 +179,7 @@ pub struct Send {
 }
 
 /// Take one transfer: print an invite link, take one sender's files, verify them on disk, exit.
-#[derive(FromArgs)]
+#[derive(ArgsInfo, FromArgs)]
 #[argh(subcommand, name = "receive", help_triggers("-h", "--help"))]
 pub struct Receive {
     /// where the files land (default: the downloads directory); - is stdout, for one file
@@ -203,7 +203,7 @@ pub struct Receive {
 }
 
 /// Print a one-time link that pairs whoever joins with this node.
-#[derive(FromArgs)]
+#[derive(ArgsInfo, FromArgs)]
 #[argh(subcommand, name = "invite", help_triggers("-h", "--help"))]
 pub struct Invite {
     /// where this node can be dialled, may be repeated (default: this machine's addresses)
@@ -218,7 +218,7 @@ pub struct Invite {
 }
 
 /// Pair with the inviter.
-#[derive(FromArgs)]
+#[derive(ArgsInfo, FromArgs)]
 #[argh(subcommand, name = "join", help_triggers("-h", "--help"))]
 pub struct Join {
     /// the link; - reads it from stdin, without it you are asked
@@ -233,7 +233,7 @@ pub struct Join {
 }
 
 /// List and change the saved peers.
-#[derive(FromArgs)]
+#[derive(ArgsInfo, FromArgs)]
 #[argh(subcommand, name = "peers", help_triggers("-h", "--help"))]
 pub struct Peers {
     /// list who has said something that was not read in chat, and how many messages and files
@@ -245,7 +245,7 @@ pub struct Peers {
 }
 
 /// What to do with the peers.
-#[derive(FromArgs)]
+#[derive(ArgsInfo, FromArgs)]
 #[argh(subcommand)]
 pub enum PeersAction {
     /// See [`PeersList`].
@@ -267,12 +267,12 @@ pub enum PeersAction {
 }
 
 /// List all peers.
-#[derive(FromArgs, Default)]
+#[derive(ArgsInfo, FromArgs, Default)]
 #[argh(subcommand, name = "list", help_triggers("-h", "--help"))]
 pub struct PeersList {}
 
 /// Show all that is known of a peer.
-#[derive(FromArgs)]
+#[derive(ArgsInfo, FromArgs)]
 #[argh(subcommand, name = "show", help_triggers("-h", "--help"))]
 pub struct PeersShow {
     /// the peer's name
@@ -281,7 +281,7 @@ pub struct PeersShow {
 }
 
 /// Save a peer by a key that you have from elsewhere, without dialling.
-#[derive(FromArgs)]
+#[derive(ArgsInfo, FromArgs)]
 #[argh(subcommand, name = "add", help_triggers("-h", "--help"))]
 pub struct PeersAdd {
     /// what to call the peer
@@ -296,7 +296,7 @@ pub struct PeersAdd {
 }
 
 /// Say which files to take from a peer, or block it.
-#[derive(FromArgs)]
+#[derive(ArgsInfo, FromArgs)]
 #[argh(subcommand, name = "set", help_triggers("-h", "--help"))]
 pub struct PeersSet {
     /// the peer's name
@@ -308,7 +308,7 @@ pub struct PeersSet {
 }
 
 /// Give a peer another name.
-#[derive(FromArgs)]
+#[derive(ArgsInfo, FromArgs)]
 #[argh(subcommand, name = "rename", help_triggers("-h", "--help"))]
 pub struct PeersRename {
     /// its name now
@@ -320,7 +320,7 @@ pub struct PeersRename {
 }
 
 /// Forget a peer; its history stays on disk.
-#[derive(FromArgs)]
+#[derive(ArgsInfo, FromArgs)]
 #[argh(subcommand, name = "remove", help_triggers("-h", "--help"))]
 pub struct PeersRemove {
     /// the peer's name
@@ -329,7 +329,7 @@ pub struct PeersRemove {
 }
 
 /// Make a peer of a stranger who dialled.
-#[derive(FromArgs)]
+#[derive(ArgsInfo, FromArgs)]
 #[argh(subcommand, name = "accept", help_triggers("-h", "--help"))]
 pub struct PeersAccept {
     /// its fingerprint or key as `peers requests` shows it; may be left out if there is only one
@@ -341,12 +341,12 @@ pub struct PeersAccept {
 }
 
 /// List strangers who dialled and wait to be accepted.
-#[derive(FromArgs)]
+#[derive(ArgsInfo, FromArgs)]
 #[argh(subcommand, name = "requests", help_triggers("-h", "--help"))]
 pub struct PeersRequests {}
 
 /// Print what was said, oldest first.
-#[derive(FromArgs)]
+#[derive(ArgsInfo, FromArgs)]
 #[argh(subcommand, name = "log", help_triggers("-h", "--help"))]
 pub struct Log {
     /// a saved peer; all when missing
@@ -373,7 +373,7 @@ pub struct Log {
 }
 
 /// Show what waits to be delivered, and manage it.
-#[derive(FromArgs)]
+#[derive(ArgsInfo, FromArgs)]
 #[argh(subcommand, name = "outbox", help_triggers("-h", "--help"))]
 pub struct Outbox {
     /// what to do; list when missing
@@ -382,7 +382,7 @@ pub struct Outbox {
 }
 
 /// What to do with the outbox.
-#[derive(FromArgs)]
+#[derive(ArgsInfo, FromArgs)]
 #[argh(subcommand)]
 pub enum OutboxAction {
     /// See [`OutboxList`].
@@ -394,12 +394,12 @@ pub enum OutboxAction {
 }
 
 /// List what waits, oldest first.
-#[derive(FromArgs, Default)]
+#[derive(ArgsInfo, FromArgs, Default)]
 #[argh(subcommand, name = "list", help_triggers("-h", "--help"))]
 pub struct OutboxList {}
 
 /// Take back messages and files that are not delivered yet.
-#[derive(FromArgs)]
+#[derive(ArgsInfo, FromArgs)]
 #[argh(subcommand, name = "cancel", help_triggers("-h", "--help"))]
 pub struct OutboxCancel {
     /// which, as the list shows them
@@ -408,7 +408,7 @@ pub struct OutboxCancel {
 }
 
 /// Try to deliver now; files that were changed or refused are queued again as they are now.
-#[derive(FromArgs)]
+#[derive(ArgsInfo, FromArgs)]
 #[argh(subcommand, name = "retry", help_triggers("-h", "--help"))]
 pub struct OutboxRetry {
     /// to this peer only
@@ -417,7 +417,7 @@ pub struct OutboxRetry {
 }
 
 /// List or remove transfers that came in part and wait for their rest.
-#[derive(FromArgs)]
+#[derive(ArgsInfo, FromArgs)]
 #[argh(subcommand, name = "partial", help_triggers("-h", "--help"))]
 pub struct Partial {
     /// what to do; list when missing
@@ -426,7 +426,7 @@ pub struct Partial {
 }
 
 /// What to do with the parts.
-#[derive(FromArgs)]
+#[derive(ArgsInfo, FromArgs)]
 #[argh(subcommand)]
 pub enum PartialAction {
     /// See [`PartialList`].
@@ -436,12 +436,12 @@ pub enum PartialAction {
 }
 
 /// List them.
-#[derive(FromArgs)]
+#[derive(ArgsInfo, FromArgs)]
 #[argh(subcommand, name = "list", help_triggers("-h", "--help"))]
 pub struct PartialList {}
 
 /// Remove what has arrived of transfers; they start from nothing if they come again.
-#[derive(FromArgs)]
+#[derive(ArgsInfo, FromArgs)]
 #[argh(subcommand, name = "remove", help_triggers("-h", "--help"))]
 pub struct PartialRemove {
     /// which, as the list shows them, or as many letters as are enough
@@ -453,12 +453,12 @@ pub struct PartialRemove {
 }
 
 /// Connect to every peer once, deliver and collect what waits, and exit; for cron.
-#[derive(FromArgs)]
+#[derive(ArgsInfo, FromArgs)]
 #[argh(subcommand, name = "fetch", help_triggers("-h", "--help"))]
 pub struct Fetch {}
 
 /// Print this node's name, key, fingerprint and addresses.
-#[derive(FromArgs)]
+#[derive(ArgsInfo, FromArgs)]
 #[argh(subcommand, name = "id", help_triggers("-h", "--help"))]
 pub struct Id {
     /// give this node a name
@@ -470,7 +470,7 @@ pub struct Id {
 }
 
 /// Check one layer a line: home, disk, node, addresses, and with a peer the way to it, its protocol and its key.
-#[derive(FromArgs)]
+#[derive(ArgsInfo, FromArgs)]
 #[argh(subcommand, name = "doctor", help_triggers("-h", "--help"))]
 pub struct Doctor {
     /// a saved peer, HOST:PORT or a link; only this machine when missing
@@ -479,12 +479,12 @@ pub struct Doctor {
 }
 
 /// Two nodes on this machine pair, talk, go offline and back, and move a file; prints what happens.
-#[derive(FromArgs)]
+#[derive(ArgsInfo, FromArgs)]
 #[argh(subcommand, name = "demo", help_triggers("-h", "--help"))]
 pub struct Demo {}
 
 /// Print a script that completes command lines in a shell.
-#[derive(FromArgs)]
+#[derive(ArgsInfo, FromArgs)]
 #[argh(subcommand, name = "completions", help_triggers("-h", "--help"))]
 pub struct Completions {
     /// bash|zsh|fish

@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use crate::cli::args;
-use crate::cli::grammar::Place;
+use crate::cli::grammar::{Entry, Place};
 use crate::cli::output;
 use crate::error::{Error, Result};
 use crate::store::home::{Home, expand};
@@ -34,22 +34,36 @@ pub fn run(args: &args::Completions) -> Result<()> {
 
 /// What may stand in the place of the last word.
 fn candidates(last: &str, before: &[&str]) -> Vec<(String, String)> {
-    let place = Place::behind(before);
-    if place.astray.is_some() {
+    let place = Place::after(before);
+    if place.mistake.is_some() {
         return Vec::new();
     }
+    let shown = |entry: Entry| (entry.name.to_owned(), entry.about.to_owned());
     if place.takes_options() && last.starts_with('-') {
-        return place.options().map(|option| (option.name.clone(), option.about.clone())).collect();
+        return match place.value_in(last) {
+            Some((option, value)) => {
+                values(value, place.home).map(|word| (given(option, word), String::new())).collect()
+            }
+            None => place.options().map(shown).collect(),
+        };
     }
-    let commands = place.level.commands.iter().filter(|_| place.takes_options());
-    let mut found: Vec<_> = commands.map(|entry| (entry.name.clone(), entry.about.clone())).collect();
-    if let Some((name, about)) = place.next().filter(|_| !place.is_help) {
-        let of_the_shell = OF_THE_SHELL.iter().filter(|(argument, _)| *argument == name);
-        let saved = if name == "peer" { peers(place.home) } else { Vec::new() };
-        let plain = of_the_shell.map(|(_, kind)| (*kind).to_owned()).chain(saved).chain(choices(about));
-        found.extend(plain.map(|word| (word, String::new())));
+    let mut found: Vec<_> = place.commands().filter(|_| place.takes_options()).map(shown).collect();
+    if let Some(value) = place.next().filter(|_| !place.is_help) {
+        found.extend(values(value, place.home).map(|word| (word, String::new())));
     }
     found
+}
+
+/// What may stand for a value or an argument.
+fn values(wanted: Entry, home: Option<&str>) -> impl Iterator<Item = String> {
+    let of_the_shell = OF_THE_SHELL.iter().filter(move |(argument, _)| *argument == wanted.name);
+    let saved = if wanted.name == "peer" { peers(home) } else { Vec::new() };
+    of_the_shell.map(|(_, kind)| (*kind).to_owned()).chain(saved).chain(choices(wanted.about))
+}
+
+/// `--opt=value`. The shells themselves put the option in front of the files that they find.
+fn given(option: &str, value: String) -> String {
+    if value.starts_with(':') { value } else { format!("{option}={value}") }
 }
 
 /// The words between which a help text leaves the choice, written `ask|accept|refuse`, and the beginnings of such as

@@ -20,18 +20,17 @@ mod receive;
 mod say;
 mod send;
 mod serve;
+mod spelling;
 mod via;
 mod who;
 
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use argh::FromArgs;
-
 use crate::cli::args::{Command, Egoat};
 use crate::cli::grammar::Place;
 use crate::cli::output::Output;
-use crate::error::{Error, Result, lower_first};
+use crate::error::{Error, Result};
 use crate::store::home::{Home, Own};
 use crate::text;
 use crate::wire::proxy::{BadProxy, Proxy};
@@ -70,33 +69,15 @@ fn parse() -> Result<Option<Egoat>> {
         arguments.push(argument);
     }
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    // argh knows no `egoat help say`, and takes `egoat -h say` for something else.
-    let place = Place::behind(&arguments);
+    let place = Place::after(&arguments);
     if place.is_help {
-        return match place.astray {
-            None => output::print(place.level.help.trim_end()).map(|()| None),
-            Some(word) => Err(usage(&format!("unrecognized argument: {word}"))),
-        };
+        return output::print(place.help()?.trim_end()).map(|()| None);
     }
-    match Egoat::from_args(&["egoat"], &place.sorted()) {
-        Ok(line) if line.version => {
-            output::print(concat!("egoat ", env!("CARGO_PKG_VERSION"))).map(|()| None)
-        }
-        Ok(line) => Ok(Some(line)),
-        Err(exit) => Err(usage(&exit.output)),
+    let line = place.parse()?;
+    if line.version {
+        return output::print(concat!("egoat ", env!("CARGO_PKG_VERSION"))).map(|()| None);
     }
-}
-
-fn usage(what: &str) -> Error {
-    Error::Usage {
-        what: lower_first(&words(what)),
-        hint: Some("`egoat --help` lists the commands, `egoat COMMAND --help` the options of one".into()),
-    }
-}
-
-/// argh sets its complaints in lines and columns.
-fn words(text: &str) -> String {
-    text.split_whitespace().collect::<Vec<_>>().join(" ")
+    Ok(Some(line))
 }
 
 fn run(line: Egoat) -> Result<()> {
