@@ -4,8 +4,9 @@
 //!
 //! | layer | what it is |
 //! | --- | --- |
-//! | `cli` | the command line: arguments, output, a file for each family of commands |
-//! | [`chat`] | conversations: reading histories, talking |
+//! | `cli` | the command line: arguments, a file for each family of commands |
+//! | [`ui`] | views: the chat on a terminal and line by line, output |
+//! | [`app`] | what a user can do, each thing once |
 //! | [`node`] | accepting, dialling, message flow; the threads |
 //! | [`transfer`] | files: manifest, chunks, safe paths |
 //! | [`net`] | deadlines, the handshake on a socket, sessions, dialling |
@@ -20,7 +21,7 @@
 //!
 //! The library exists for the program and its tests; its interface may change with every version.
 
-pub mod chat;
+pub mod app;
 mod cli;
 pub mod crypto;
 pub mod error;
@@ -30,6 +31,7 @@ pub mod store;
 pub mod text;
 pub mod time;
 pub mod transfer;
+pub mod ui;
 pub mod wire;
 
 pub use cli::main;

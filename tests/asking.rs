@@ -95,7 +95,7 @@ fn an_offer_is_shown_and_taken() {
     assert_eq!(talk.shows("egoat: no such"), "egoat: no such offer waits any more");
     talk.has_nothing();
     talk.types("/accept 1");
-    assert_eq!(talk.shows("egoat: bob sends"), "egoat: bob sends photos/ (12 files, 3.5 MiB)");
+    assert_eq!(talk.shows("egoat: receiving"), "egoat: receiving photos/ from bob (12 files, 3.5 MiB)");
     talk.is_sent(send);
     let line = talk.shows("20");
     assert!(

@@ -1,4 +1,5 @@
-//! The layers of the source (DESIGN section 8): a file uses its own folder and what stands below it, nothing else.
+//! The layers of the source: a file uses its own folder and what stands below it, nothing else. Front-ends know what a user
+//! can do and nothing of how it is done, and what a user can do knows no front-end.
 
 #![allow(clippy::unwrap_used)]
 
@@ -8,7 +9,8 @@ use std::path::{Path, PathBuf};
 /// From the top; what shares a line may use each other.
 const LAYERS: &[&[&str]] = &[
     &["cli"],
-    &["chat"],
+    &["ui"],
+    &["app"],
     &["node"],
     &["transfer"],
     &["net"],
@@ -17,6 +19,12 @@ const LAYERS: &[&[&str]] = &[
     &["crypto"],
     &["error", "text", "time"],
 ];
+
+/// What front-ends may use, besides each other.
+const FOR_FRONT_ENDS: &[&str] = &["app", "text", "time", "error"];
+
+/// What belongs to front-ends: printing, parsing arguments, a terminal.
+const OF_FRONT_ENDS: &[&str] = &["argh", "println!", "print!", "stdout()", "stderr()", "IsTerminal", "stty"];
 
 fn rank(module: &str) -> Option<usize> {
     LAYERS.iter().position(|layer| layer.contains(&module))
@@ -84,12 +92,39 @@ fn a_file_uses_only_its_own_folder_and_what_stands_below() {
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
+#[test]
+fn front_ends_know_what_a_user_can_do_and_no_more() {
+    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut wrong = Vec::new();
+    for file in sources(&src) {
+        let layer = layer_of(&file, &src);
+        let text = fs::read_to_string(&file).unwrap();
+        // Tests may make a peer.
+        let code = text.split("#[cfg(test)]").next().unwrap();
+        if layer == "cli" || layer == "ui" {
+            for module in used(code) {
+                let is_fine = FOR_FRONT_ENDS.contains(&module.as_str())
+                    || module == layer
+                    || (layer == "cli" && module == "ui");
+                if !is_fine {
+                    wrong.push(format!("{} uses {module}", file.display()));
+                }
+            }
+        }
+        if layer == "app" {
+            let words = OF_FRONT_ENDS.iter().filter(|word| code.contains(**word));
+            wrong.extend(words.map(|word| format!("{} has {word}", file.display())));
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
 /// What differs between systems is here, each with a fallback that is std alone.
 const PLATFORMS: &[(&str, &[&str])] = &[
     // Positioned reads and writes, modes, identity of files, bytes of paths.
     ("store/file.rs", &["std::os::", "cfg(", "cfg!(", "target_os"]),
     // The terminal once more, for its mode.
-    ("chat/terminal.rs", &["std::os::", "cfg("]),
+    ("ui/terminal/tty.rs", &["std::os::", "cfg("]),
     // Programs in a process group of their own, and the signals that end them.
     ("node/program.rs", &["std::os::", "cfg("]),
     // The names of variables.

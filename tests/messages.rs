@@ -423,7 +423,10 @@ fn a_chat_with_all_needs_to_know_to_whom() {
     bob_node.wait_for("message from alice: for bob");
     let (code, _, said) = chat.end();
     assert_eq!(code, Some(0));
-    assert!(said.contains("to whom?") && said.contains("no peer is called that"), "{said}");
+    assert!(
+        said.contains("to whom?") && said.contains("no peer is called nobody; `egoat peers` lists them"),
+        "{said}"
+    );
     assert_eq!((received(&bob), received(&carol)), (vec!["for bob".into()], vec!["for carol".into()]));
 }
 

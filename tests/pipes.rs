@@ -226,9 +226,9 @@ fn what_makes_no_sense_is_a_usage_error() {
     let file = home.file("file", "x");
     for (args, said) in [
         (&["--queue", "-"][..], "stdin cannot be queued; write it to a file first"),
-        (&["-", &file], "- stands for stdin, and goes alone"),
-        (&[&file, "-"], "- stands for stdin, and goes alone"),
-        (&["-", "-"], "- stands for stdin, and goes alone"),
+        (&["-", &file], "- (stdin) cannot be combined with other files"),
+        (&[&file, "-"], "- (stdin) cannot be combined with other files"),
+        (&["-", "-"], "- (stdin) cannot be combined with other files"),
         (&["--spool", "much", "-"], "--spool is a size"),
         (&["--streams", "9", "-"], "--streams is 1 to 8"),
         (&["--name", "a/b", "-"], "a/b is no name for a file"),

@@ -1,14 +1,11 @@
 //! `egoat completions`: the scripts that complete command lines in a shell, and what may stand at the end of a line,
 //! which the scripts ask for. They know nothing of the grammar, so that they fit every version of the program.
 
-use std::path::Path;
-
+use crate::app::{Home, contacts};
 use crate::cli::args;
 use crate::cli::grammar::{Entry, Place};
-use crate::cli::output;
 use crate::error::{Error, Result};
-use crate::store::home::{Home, expand};
-use crate::store::peers::Peers;
+use crate::ui::output;
 
 const SCRIPTS: [(&str, &str); 3] = [
     ("bash", include_str!("completions/egoat.bash")),
@@ -83,10 +80,7 @@ fn choices(about: &str) -> Vec<String> {
 
 /// The saved peers. Nothing is made or unlocked for that, and whoever presses Tab is not told what went wrong.
 fn peers(home: Option<&str>) -> Vec<String> {
-    // The shell passes on what was typed.
-    let named = home.map(|home| expand(Path::new(home)));
-    let peers = Home::find(named.as_deref().and_then(Path::to_str)).and_then(|home| Peers::load(&home));
-    peers.iter().flat_map(Peers::iter).map(|peer| peer.name.clone()).collect()
+    Home::find(home).and_then(|home| contacts::names(&home)).unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -9,11 +9,10 @@ use std::sync::mpsc::{self, Receiver};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::cli::output::Output;
-use crate::crypto::{base32, random_array};
+use crate::app::settings;
 use crate::error::{Error, Result, Verb};
-use crate::store::file::create_private_dir;
 use crate::text::{self, json::Object};
+use crate::ui::output::Output;
 
 /// Every wait of the demo.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -85,9 +84,7 @@ struct Stage {
 
 impl Stage {
     fn new(out: Output) -> Result<Stage> {
-        let dir = std::env::temp_dir().join(format!("egoat-demo-{}", base32::encode(&random_array::<8>())));
-        create_private_dir(&dir).map_err(Error::disk(Verb::Create, &dir))?;
-        Ok(Stage { out, dir })
+        Ok(Stage { out, dir: settings::temporary_dir("egoat-demo")? })
     }
 
     fn actor(&self, name: &str) -> Result<Actor> {
@@ -227,7 +224,7 @@ impl Drop for Node {
 /// Bytes that repeat nowhere near, so that a misplaced chunk shows.
 fn write_sample(path: &Path) -> Result<()> {
     let mut bytes = Vec::with_capacity(FILE_BYTES);
-    let mut state = u64::from_be_bytes(random_array());
+    let mut state: u64 = 1;
     while bytes.len() < FILE_BYTES {
         // Knuth's MMIX generator: good enough to tell places apart.
         state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);

@@ -7,33 +7,30 @@ mod demo;
 mod doctor;
 mod grammar;
 mod id;
-mod lines;
 mod log;
 mod outbox;
-mod output;
 mod pair;
 mod partial;
 mod passphrase;
 mod peers;
-mod progress;
 mod receive;
 mod say;
 mod send;
 mod serve;
 mod spelling;
-mod via;
+mod values;
 mod who;
 
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use crate::app::identity::{BadProxy, Proxy};
+use crate::app::{Home, Own};
 use crate::cli::args::{Command, Egoat};
 use crate::cli::grammar::Place;
-use crate::cli::output::Output;
 use crate::error::{Error, Result};
-use crate::store::home::{Home, Own};
 use crate::text;
-use crate::wire::proxy::{BadProxy, Proxy};
+use crate::ui::output::{self, Output};
 
 /// Stdin or stdout, in the place of a file or a link.
 const DASH: &str = "-";

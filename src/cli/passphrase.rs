@@ -7,6 +7,7 @@ use std::io::{Read, Write};
 use std::process::{Command, Stdio};
 
 use crate::error::{Error, Result, reason};
+use crate::ui::stty;
 
 /// Longest passphrase in bytes.
 const MAX_LEN: usize = 1024;
@@ -103,9 +104,7 @@ impl Drop for Silence<'_> {
 
 /// What stty(1) printed; `None` if it failed.
 fn stty(terminal: &File, arguments: &[&str]) -> Option<String> {
-    let terminal = terminal.try_clone().ok()?;
-    let ran = Command::new("stty").args(arguments).stdin(terminal).stderr(Stdio::null()).output().ok()?;
-    ran.status.success().then(|| String::from_utf8_lossy(&ran.stdout).trim().to_owned())
+    stty::stty(terminal.try_clone().ok()?, arguments).ok()
 }
 
 fn from_terminal(question: &str) -> Result<String> {

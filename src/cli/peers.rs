@@ -1,41 +1,28 @@
 //! `egoat peers`: list and change who this node talks to.
 
+use crate::app::{Address, FilesPolicy, Link, Own, Peer, contacts, inbox, link};
 use crate::cli::args::{self, PeersAction};
-use crate::cli::output::Output;
-use crate::cli::{pair, who};
-use crate::crypto::keys::PublicKey;
+use crate::cli::pair;
 use crate::error::{Error, Result};
-use crate::node::doorbell::Bell;
-use crate::node::pairing;
-use crate::store::cancel::cancel;
-use crate::store::history::{History, MOST_UNREAD};
-use crate::store::home::Own;
-use crate::store::node_lock;
-use crate::store::peers::{FilesPolicy, Peer, Peers};
-use crate::store::requests;
 use crate::text::{self, json::Object};
 use crate::time::Zone;
-use crate::wire::address::Address;
-use crate::wire::link::Link;
+use crate::ui::output::Output;
 
 pub fn run(own: &Own, out: Output, args: args::Peers) -> Result<()> {
     if args.unread {
         return list_unread(own, out, args.action.is_some());
     }
     let action = args.action.unwrap_or(PeersAction::List(args::PeersList {}));
-    let result = match action {
-        PeersAction::List(_) => return list(own, out),
-        PeersAction::Show(args) => return print(out, &who::saved(own, &args.name)?),
-        PeersAction::Requests(_) => return list_requests(own, out),
+    match action {
+        PeersAction::List(_) => list(own, out),
+        PeersAction::Show(args) => print(out, &contacts::named(own, &args.name)?),
+        PeersAction::Requests(_) => list_requests(own, out),
         PeersAction::Add(args) => add(own, out.of_deeds(), &args),
         PeersAction::Set(args) => set(own, out.of_deeds(), &args),
         PeersAction::Rename(args) => rename(own, &args),
-        PeersAction::Remove(args) => remove(own, &args),
+        PeersAction::Remove(args) => contacts::remove(own, &contacts::named(own, &args.name)?),
         PeersAction::Accept(args) => accept(own, out.of_deeds(), &args),
-    };
-    // A node that runs is to know of a change now, not in a second.
-    Bell::new(own.home())?.ring()?;
-    result
+    }
 }
 
 fn object(peer: &Peer) -> Object {
@@ -60,13 +47,13 @@ fn addresses(peer: &Peer) -> String {
 }
 
 fn list(own: &Own, out: Output) -> Result<()> {
-    let peers = Peers::load(own.home())?;
+    let peers = contacts::all(own)?;
     let width = peers.iter().map(|peer| peer.name.chars().count()).max().unwrap_or(0);
-    for peer in peers.iter() {
+    for peer in &peers {
         let line = format!("{:width$}  {}  {}", peer.name, peer.key.fingerprint(), addresses(peer));
         out.data(&line, || object(peer))?;
     }
-    if peers.iter().next().is_none() {
+    if peers.is_empty() {
         out.note("no peers yet: `egoat invite` makes a link for somebody, `egoat join` takes theirs");
     }
     Ok(())
@@ -77,19 +64,11 @@ fn list_unread(own: &Own, out: Output, does_more: bool) -> Result<()> {
     if does_more {
         return Err(Error::usage("--unread stands alone behind `egoat peers`"));
     }
-    let marks = own.read_marks()?;
-    for peer in Peers::load(own.home())?.iter() {
-        let mut reader = own.read_history(peer.conversation());
-        if let Some(mark) = marks.get(&peer.conversation()) {
-            reader.skip_behind(*mark)?;
-        }
-        let (count, _) = History::count_arrived(reader, MOST_UNREAD)?;
-        if count > 0 {
-            let (name, count) = (&peer.name, count as u64);
-            out.data(&format!("{name} {count}"), || {
-                Object::event("unread").text("peer", name).number("count", count)
-            })?;
-        }
+    for (peer, count) in inbox::unread_peers(own)? {
+        let (name, count) = (&peer.name, count as u64);
+        out.data(&format!("{name} {count}"), || {
+            Object::event("unread").text("peer", name).number("count", count)
+        })?;
     }
     Ok(())
 }
@@ -123,76 +102,46 @@ fn options(peer: &Peer) -> impl Iterator<Item = (&'static str, String)> {
 }
 
 fn add(own: &Own, out: Output, args: &args::PeersAdd) -> Result<()> {
-    let name = who::name(&args.name)?;
-    let (key, mut at) = if Link::looks_like(&args.key) {
-        let link = who::link(&args.key)?;
+    let name = contacts::parse_name(&args.name)?;
+    let (key, mut addresses) = if Link::looks_like(&args.key) {
+        let link = contacts::parse_link(&args.key)?;
         if link.token.is_some() {
             return Err(Error::usage("this link is an invite; `egoat join` takes it"));
         }
         (link.key, link.addresses)
     } else {
-        (parse_key(&args.key)?, Vec::new())
+        (contacts::parse_key(&args.key)?, Vec::new())
     };
     for given in &args.addresses {
-        at.push(who::address(given)?);
+        addresses.push(contacts::parse_address(given)?);
     }
-    if key == own.key() {
-        return Err(Error::usage("this is this node's own key"));
-    }
-    let peer = Peers::edit(own.home(), |peers| {
-        if let Some(other) = peers.by_key(&key) {
-            return Err(Error::failed(format!("{} has this key already", other.name)));
-        }
-        pairing::ensure_free(peers, &name)?;
-        let peer = Peer::new(name, key, at);
-        peers.add(peer.clone());
-        Ok(peer)
-    })?;
-    print(out, &peer)
-}
-
-fn parse_key(given: &str) -> Result<PublicKey> {
-    given.parse().map_err(|_| Error::Usage {
-        what: "this is no key".into(),
-        hint: Some("a key has 52 characters of base32, as `egoat id` prints it".into()),
-    })
+    print(out, &contacts::add(own, name, key, addresses)?)
 }
 
 fn set(own: &Own, out: Output, args: &args::PeersSet) -> Result<()> {
-    let meant = who::saved(own, &args.name)?;
+    let meant = contacts::named(own, &args.name)?;
     if args.options.is_empty() {
         return Err(Error::Usage {
             what: "nothing to set".into(),
             hint: Some(format!("such as `egoat peers set {} files=ask`", meant.name)),
         });
     }
-    let peer = Peers::edit(own.home(), |peers| {
-        let gone = || Error::UnknownPeer { name: meant.name.clone() };
-        let peer = peers.by_key_mut(&meant.key).ok_or_else(gone)?;
-        args.options.iter().try_for_each(|typed| peer.set_option(typed).map_err(Error::usage))?;
-        Ok(peer.clone())
-    })?;
-    if peer.is_blocked() {
-        let dropped = cancel(own, &peer.key, |_| true)?.len();
-        if dropped > 0 {
-            out.note(&format!("{dropped} that waited for {} will not be sent", peer.name));
-        }
+    let (peer, cancelled) = contacts::set(own, &meant, &args.options)?;
+    if cancelled > 0 {
+        let what = if cancelled == 1 { "message or file" } else { "messages and files" };
+        out.note(&format!("cancelled {cancelled} queued {what} for {}", peer.name));
     }
     print(out, &peer)
 }
 
 fn rename(own: &Own, args: &args::PeersRename) -> Result<()> {
-    let (old, new) = (who::saved(own, &args.name)?, who::name(&args.new)?);
-    pairing::rename(own.home(), &old.key, &new)
-}
-
-fn remove(own: &Own, args: &args::PeersRemove) -> Result<()> {
-    pairing::forget(own.home(), &who::saved(own, &args.name)?)
+    let (old, new) = (contacts::named(own, &args.name)?, contacts::parse_name(&args.new)?);
+    contacts::rename(own, &old.key, &new)
 }
 
 fn list_requests(own: &Own, out: Output) -> Result<()> {
     let zone = Zone::local();
-    for request in requests::load(own.home())? {
+    for request in contacts::requests(own)? {
         let address = request.address.as_ref().map(Address::to_string);
         let line = format!(
             "{}  {}  {}  {}",
@@ -214,10 +163,10 @@ fn list_requests(own: &Own, out: Output) -> Result<()> {
 }
 
 fn accept(own: &Own, out: Output, args: &args::PeersAccept) -> Result<()> {
-    let given = args.name.as_deref().map(who::name).transpose()?;
-    let peer = pairing::admit(own.home(), args.who.as_deref(), given.clone())?;
-    let peer = pair::call(own, out, peer, given)?;
-    if node_lock::running(own.home())?.is_none() {
+    let name = args.name.as_deref().map(contacts::parse_name).transpose()?;
+    let peer = contacts::accept(own, args.who.as_deref(), name.clone())?;
+    let peer = pair::call(own, out, peer, name)?;
+    if link::node(own)?.is_none() {
         out.note("no node runs here: start `egoat serve` or `egoat chat`, so that they can connect");
     }
     print(out, &peer)

@@ -2,80 +2,46 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Instant;
 
+use crate::app::files::receive::{Destination, Reception, Wish};
+use crate::app::link::Event;
+use crate::app::{Address, Own, contacts, news, settings};
 use crate::cli::args::Receive;
-use crate::cli::output::{self, Output};
-use crate::cli::progress::Progress;
-use crate::cli::{DASH, pair, serve, who};
+use crate::cli::{DASH, values};
 use crate::error::{Error, Result};
-use crate::net::local;
-use crate::node::event::Event;
-use crate::node::hooks::Programs;
-use crate::node::limits::Limits;
-use crate::node::pipe::Pipe;
-use crate::node::running::{self, FilesFrom, FilesTo, Options};
-use crate::store::file;
-use crate::store::home::Own;
-use crate::store::invites::{self, Invite};
-use crate::store::peers::Peer;
 use crate::text::{self, json::Object};
-use crate::wire::address::Address;
-use crate::wire::link::Link;
+use crate::ui::output::{self, Output};
+use crate::ui::progress::Progress;
 
 pub fn run(own: &Own, out: Output, args: &Receive) -> Result<()> {
     let into_pipe = args.into.as_deref() == Some(DASH);
     if into_pipe && out.json {
         return Err(Error::usage("--json and the file cannot both be on stdout"));
     }
-    let from = args.from.as_deref().map(|name| who::saved(own, name)).transpose()?;
-    let timeout = args.timeout.as_deref().map(who::duration).transpose()?;
-    let invite = match from {
-        Some(_) => None,
-        None => Some(invites::issue(own.home(), timeout.unwrap_or(pair::TTL), None)?),
-    };
-    let files_from = match (&from, &invite) {
-        (Some(peer), _) => FilesFrom::Peer(peer.key),
-        (None, Some(invite)) if !args.accept_new => {
-            FilesFrom::Invited(invites::id_text(&invite.token.invite_id()))
-        }
-        _ => FilesFrom::Peers,
-    };
-    let files_to = match args.into.as_deref() {
-        Some(DASH) => FilesTo::Pipe(Pipe::start()?),
-        Some(dir) => FilesTo::Flat(file::absolute(dir.into())),
-        None => FilesTo::Folders(own.home().downloads(None)?),
-    };
-    let options = Options {
-        listen: serve::listen_addresses(&args.listen)?,
-        files_to,
-        // Whoever starts this has asked for the files.
-        max_bytes: None,
+    let timeout = args.timeout.as_deref().map(values::duration).transpose()?;
+    let wish = Wish {
+        listen: settings::parse_listen(&args.listen)?,
+        into: match args.into.as_deref() {
+            Some(DASH) => Destination::Stdout,
+            Some(dir) => Destination::Directory(settings::absolute(dir.into())),
+            None => Destination::Downloads,
+        },
+        from: args.from.as_deref().map(|name| contacts::named(own, name)).transpose()?,
         overwrite: args.overwrite,
-        asks: false,
-        limits: Limits::default(),
         accept_new: args.accept_new,
-        messages: false,
-        files_from,
-        programs: Programs::default(),
+        timeout,
     };
-    let events = running::start(own.clone(), options)?;
-    let mut listening = Vec::new();
-    while let Ok(Event::Listening(at)) = events.try_recv() {
-        listening.push(at);
-    }
-    announce(own, out, from.as_ref(), invite, local::reachable_at(&listening), into_pipe)?;
-    let mut reception =
-        Reception { out, into_pipe, under_way: None, landed: Vec::new(), idle: Instant::now() };
+    let reception = Reception::start(own, &wish)?;
+    announce(out, &wish, &reception)?;
+    let mut shown = Shown { out, into_pipe, under_way: None, landed: Vec::new(), idle: Instant::now() };
     loop {
-        // Who sends has no need to hurry.
-        let deadline =
-            timeout.filter(|_| reception.under_way.is_none()).map(|timeout| reception.idle + timeout);
-        match next(&events, deadline) {
-            Ok(Event::TransferDone { peer }) => return reception.end(&peer),
-            Ok(event) => reception.handle(event)?,
-            Err(_) => {
+        // The sender may take its time once it has begun.
+        let deadline = timeout.filter(|_| shown.under_way.is_none()).map(|timeout| shown.idle + timeout);
+        match reception.next(deadline) {
+            Some(Event::TransferDone { peer }) => return shown.end(&peer),
+            Some(event) => shown.handle(event)?,
+            None => {
                 let waited = text::duration(timeout.unwrap_or_default());
                 return Err(Error::TimedOut { what: format!("nobody sent anything in {waited}") });
             }
@@ -83,30 +49,15 @@ pub fn run(own: &Own, out: Output, args: &Receive) -> Result<()> {
     }
 }
 
-fn next(events: &Receiver<Event>, deadline: Option<Instant>) -> std::result::Result<Event, RecvTimeoutError> {
-    match deadline {
-        None => events.recv().map_err(|_| RecvTimeoutError::Disconnected),
-        Some(deadline) => events.recv_timeout(deadline.saturating_duration_since(Instant::now())),
-    }
-}
-
 /// Says where the sender finds us.
-fn announce(
-    own: &Own,
-    out: Output,
-    from: Option<&Peer>,
-    invite: Option<Invite>,
-    addresses: Vec<Address>,
-    into_pipe: bool,
-) -> Result<()> {
-    if let Some(peer) = from {
-        let at: Vec<String> = addresses.iter().map(ToString::to_string).collect();
+fn announce(out: Output, wish: &Wish, reception: &Reception) -> Result<()> {
+    if let Some(peer) = &wish.from {
+        let at: Vec<String> = reception.addresses.iter().map(Address::to_string).collect();
         out.note(&format!("waiting for files from {} at {}", peer.name, at.join(", ")));
     }
-    let Some(invite) = invite else { return Ok(()) };
-    let link = Link { key: own.key(), token: Some(invite.token), addresses }.to_string();
+    let Some(link) = reception.link.as_ref().map(ToString::to_string) else { return Ok(()) };
     out.note("send files here with `egoat send LINK FILE...`; the link works for one sender:");
-    if into_pipe {
+    if matches!(wish.into, Destination::Stdout) {
         // Stdout is the file's; without the link nobody could send it.
         output::warn(&link);
         return Ok(());
@@ -114,29 +65,26 @@ fn announce(
     out.data(&link, || Object::event("invite").text("link", &link))
 }
 
-/// What is told of the transfer.
-struct Reception {
+/// What is shown of the transfer.
+struct Shown {
     out: Output,
     into_pipe: bool,
     under_way: Option<(Progress, Option<SocketAddr>)>,
-    /// What is in place: printed when the sender knows it, too, as nobody may read it and end us.
+    /// What is in place: printed when the sender knows it too, because whoever reads it may end us.
     landed: Vec<(PathBuf, u64)>,
     /// Since when nothing is under way.
     idle: Instant,
 }
 
-impl Reception {
+impl Shown {
     /// What happens before the transfer is done. A sender whose connection was lost may come again; other failures are
     /// ours.
     fn handle(&mut self, event: Event) -> Result<()> {
-        let out = self.out;
         match event {
-            Event::Paired { peer, fingerprint } => {
-                out.note(&format!("paired with {peer}, fingerprint {fingerprint}"));
-            }
+            Event::Paired { .. } => news::line(&event).into_iter().for_each(|line| self.out.note(&line)),
             Event::TransferBegan { peer, address, tally } => {
                 self.under_way = None;
-                self.under_way = Some((Progress::show(out, &peer, &tally), address));
+                self.under_way = Some((Progress::show(self.out, &peer, &tally), address));
             }
             Event::File { path, size, .. } => self.landed.push((path, size)),
             Event::TransferFailed { error: error @ Error::Lost { .. }, .. } => {

@@ -2,27 +2,24 @@
 
 use std::io::Read;
 
+use crate::app::messages::{self, Draft, MAX_TEXT, Outcome, Said, lines};
+use crate::app::{Own, Peer};
 use crate::cli::args::Say;
-use crate::cli::output::Output;
-use crate::cli::{lines, who};
+use crate::cli::{values, who};
 use crate::error::{Error, Result};
-use crate::node::delivery::{self, Goal, Outcome};
-use crate::store::history::History;
-use crate::store::home::Own;
-use crate::store::outbox::Draft;
-use crate::store::peers::Peer;
 use crate::text::json::Object;
-use crate::time::now_micros;
-use crate::wire::message::MAX_TEXT;
+use crate::ui::output::Output;
 
 pub fn run(own: &Own, out: Output, args: &Say) -> Result<()> {
-    let wait = args.wait.as_deref().map(who::duration).transpose()?;
+    let wait = args.wait.as_deref().map(values::duration).transpose()?;
+    let expires_after = args.expire.as_deref().map(values::duration).transpose()?;
     if args.lines {
         if args.id.is_some() || !args.text.is_empty() {
             return Err(Error::usage("--lines reads its messages from stdin, and they have no --id"));
         }
-        let found = who::find(own, out, &args.peer, args.accept_new)?;
-        return lines::run(own, out, args, &found.peer, wait);
+        let peer = who::find(own, out, &args.peer, args.accept_new)?.peer;
+        let (number, outcome) = lines::say(own, &peer, expires_after, wait)?;
+        return report(out, &peer, number, outcome, wait.is_some());
     }
     let text = if args.text.is_empty() { from_stdin()? } else { args.text.join(" ").into_bytes() };
     if text.is_empty() {
@@ -32,37 +29,16 @@ pub fn run(own: &Own, out: Output, args: &Say) -> Result<()> {
     if args.id.as_deref() == Some("") {
         return Err(Error::usage("an id cannot be empty"));
     }
-    let found = who::find(own, out, &args.peer, args.accept_new)?;
-    let peer = &found.peer;
-    let mut outbox = own.outbox(&peer.key)?;
-    let draft =
-        Draft { text, key: args.id.clone().unwrap_or_default(), expires: expires(args.expire.as_deref())? };
-    let mut is_delivered = false;
-    let number = match draft.key.is_empty() {
-        true => outbox.queue(&[draft])?,
-        false => {
-            let find_delivered = || {
-                let found = History::find_sent(own.read_history(peer.conversation()), &draft.key)?;
-                is_delivered = found.is_some();
-                Ok(found)
-            };
-            let (number, is_new) = outbox.queue_once(&draft, find_delivered)?;
-            if !is_new {
-                out.note(&format!("a message with this id was queued for {} before", peer.name));
-            }
-            number
-        }
-    };
-    let outcome = match found.refusal {
-        _ if is_delivered => Outcome::Delivered,
-        Some(refusal) if wait.is_none() => Outcome::Queued(refusal.to_string()),
-        _ => delivery::deliver(own, peer, &mut outbox, Goal::Only(number), wait)?,
-    };
-    report(out, peer, number, outcome, wait.is_some())
+    let to = who::find(own, out, &args.peer, args.accept_new)?;
+    let expires = expires_after.map_or(0, messages::expiry);
+    let draft = Draft { text, key: args.id.clone().unwrap_or_default(), expires };
+    let known = || out.note(&format!("a message with this id was queued for {} before", to.peer.name));
+    let Said { number, outcome } = messages::say(own, &to, draft, wait, known)?;
+    report(out, &to.peer, number, outcome, wait.is_some())
 }
 
 /// Tells what became of the message `number`, or of the last of several.
-pub fn report(out: Output, peer: &Peer, number: u64, outcome: Outcome, has_waited: bool) -> Result<()> {
+fn report(out: Output, peer: &Peer, number: u64, outcome: Outcome, has_waited: bool) -> Result<()> {
     let object = |state: &str| {
         Object::event("said").text("peer", &peer.name).number("number", number).text("state", state)
     };
@@ -76,7 +52,7 @@ pub fn report(out: Output, peer: &Peer, number: u64, outcome: Outcome, has_waite
             peer.name
         ))),
         Outcome::Queued(why) if has_waited => {
-            // A script needs the number to take it back.
+            // A script needs the number to cancel it.
             out.object(|| object("queued"))?;
             Err(Error::Queued { peer: peer.name.clone(), why })
         }
@@ -85,13 +61,6 @@ pub fn report(out: Output, peer: &Peer, number: u64, outcome: Outcome, has_waite
             out.object(|| object("queued"))
         }
     }
-}
-
-/// When a message that is said now is of no use any more, in µs of Unix time; 0 for never.
-pub fn expires(after: Option<&str>) -> Result<u64> {
-    let Some(given) = after else { return Ok(0) };
-    let wait = u64::try_from(who::duration(given)?.as_micros()).unwrap_or(u64::MAX);
-    Ok(now_micros().saturating_add(wait))
 }
 
 /// All of stdin, but for the newline at its end, which `echo` adds and nobody means.

@@ -55,6 +55,11 @@ impl<'a> Target<'a> {
         }
     }
 
+    /// A node that is not saved, with the key that it must prove.
+    pub fn stranger(key: PublicKey, addresses: &'a [Address], label: &'a str) -> Target<'a> {
+        Target { key, token: None, seen: None, addresses, label, by: None }
+    }
+
     fn within(&self, wait: Duration) -> Deadline {
         let usual = Deadline::after(wait);
         self.by.map_or(usual, |by| by.min(usual))

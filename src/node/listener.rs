@@ -34,6 +34,7 @@ const DELAY: Duration = Duration::from_millis(100);
 pub type TurnedAway = (Instant, Arc<TcpStream>);
 
 /// An address to listen on: like one to dial, but port 0 takes a free one.
+#[derive(Clone)]
 pub struct Listen {
     host: String,
     port: u16,

@@ -44,7 +44,7 @@ pub fn usual_streams() -> usize {
 
 /// Dials the peer, for one transfer.
 pub fn dial(own: &Own, peer: &Peer) -> Result<Session> {
-    let profile = OwnProfile::new(own, 0)?;
+    let profile = OwnProfile::new(own)?;
     dial::dial(own, &Target::peer(peer, None), Kind::Files, &[profile.message()])
 }
 

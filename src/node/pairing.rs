@@ -2,19 +2,17 @@
 //! Both roles are here; the durable part of each is one replacement of the peers file.
 
 use crate::crypto::keys::PublicKey;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::net::dial::{self, Target};
 use crate::net::session::Session;
-use crate::node::doorbell::Bell;
 use crate::store::home::{Home, Own};
 use crate::store::invites::{self, Invite};
 use crate::store::node_lock;
 use crate::store::peers::{Peer, Peers};
-use crate::store::requests::{self, Request};
+use crate::store::requests;
 use crate::text;
 use crate::time::now_micros;
-use crate::wire::address::{Address, DEFAULT_PORT};
-use crate::wire::link::Link;
+use crate::wire::address::Address;
 use crate::wire::message::{Kind, Message, Refusal};
 
 /// With `--accept-new`, strangers become peers until there are this many.
@@ -54,10 +52,10 @@ pub struct OwnProfile {
 }
 
 impl OwnProfile {
-    /// The name from the home, and the port of the node that runs on it; without one, `otherwise`.
-    pub fn new(own: &Own, otherwise: u16) -> Result<OwnProfile> {
+    /// The name from the home, and the port of the node that runs on it; 0 without one.
+    pub fn new(own: &Own) -> Result<OwnProfile> {
         let running = node_lock::running(own.home())?.unwrap_or_default();
-        let port = running.listening.first().map_or(otherwise, |address| address.port());
+        let port = running.listening.first().map_or(0, |address| address.port());
         OwnProfile::at_port(own, port)
     }
 
@@ -168,139 +166,11 @@ pub fn judge(
     })
 }
 
-/// An error when the user has blocked the peer: then it is not dialled.
-pub fn ensure_not_blocked(peer: &Peer) -> Result<()> {
-    if peer.is_blocked() {
-        return Err(Error::Failed {
-            what: format!("{} is blocked here", peer.name),
-            hint: Some(format!("`egoat peers set {} blocked=` lets them in again", peer.name)),
-        });
-    }
-    Ok(())
-}
-
-/// Pairs with the node of `link`; `name` is what it will be called here, else what it calls itself.
-pub fn join(own: &Own, link: &Link, name: Option<String>) -> Result<Peer> {
-    if link.key == own.key() {
-        return Err(Error::usage("this link is this node's own"));
-    }
-    Peers::load(own.home())?.by_key(&link.key).map_or(Ok(()), ensure_not_blocked)?;
-    let label = name.clone().unwrap_or_else(|| format!("the node {}", link.key.fingerprint()));
-    let target = Target { token: link.token.as_ref(), ..unknown(link.key, &link.addresses, &label) };
-    let theirs = meet(own, &target, DEFAULT_PORT)?;
-    save(own.home(), link.key, &link.addresses, name.or(theirs.name))
-}
-
-/// Makes a node known whose key the user has compared, or takes on trust. It is saved even if it does not know us yet:
-/// then the error says so, and messages can wait in the outbox.
-pub fn first_contact(own: &Own, key: PublicKey, address: &Address) -> Result<(Peer, Option<Error>)> {
-    if key == own.key() {
-        return Err(Error::usage(format!("the node at {address} is this one")));
-    }
-    let label = address.to_string();
-    let addresses = std::slice::from_ref(address);
-    let (theirs, refusal) = match meet(own, &unknown(key, addresses, &label), DEFAULT_PORT) {
-        Ok(theirs) => (theirs.name, None),
-        Err(refusal @ Error::Refused { .. }) => (None, Some(refusal)),
-        Err(error) => return Err(error),
-    };
-    let name = theirs.or_else(|| text::suggest_name(address.host()));
-    Ok((save(own.home(), key, addresses, name)?, refusal))
-}
-
-/// A node that is not saved yet.
-fn unknown<'a>(key: PublicKey, addresses: &'a [Address], label: &'a str) -> Target<'a> {
-    Target { key, token: None, seen: None, addresses, label, by: None }
-}
-
-/// Whether the peer is there, proves its key, and takes this node for a peer; gives what it says of itself.
-pub fn greet(own: &Own, peer: &Peer, address: &Address) -> Result<Profile> {
-    let addresses = std::slice::from_ref(address);
-    meet(own, &Target { seen: None, addresses, ..Target::peer(peer, None) }, 0)
-}
-
-/// One pairing session; gives what the other node says of itself. Who pairs will most likely run a node, if none runs yet
-/// at the `usual` port.
-fn meet(own: &Own, target: &Target, usual: u16) -> Result<Profile> {
-    let profile = OwnProfile::new(own, usual)?;
+/// Dials one pairing session; returns what the other node says of itself.
+pub fn meet(own: &Own, target: &Target) -> Result<Profile> {
+    let profile = OwnProfile::new(own)?;
     let mut session = dial::dial(own, target, Kind::Pair, &[profile.message()])?;
     let theirs = Profile::read(&mut session)?;
     session.finish(&Message::Bye)?;
     Ok(theirs)
-}
-
-/// Makes a peer of a stranger who dialled: the one with this fingerprint or key, or the only one.
-pub fn admit(home: &Home, who: Option<&str>, name: Option<String>) -> Result<Peer> {
-    // Not by name: strangers choose their own.
-    let meant = |request: &Request| match who {
-        Some(who) => who == request.key.fingerprint() || who == request.key.to_string(),
-        None => true,
-    };
-    let mut requests: Vec<Request> = requests::load(home)?.into_iter().filter(meant).collect();
-    let hint = Some("`egoat peers requests` lists them; give the fingerprint".to_owned());
-    let request = match (requests.pop(), requests.is_empty()) {
-        (Some(request), true) => request,
-        (Some(_), false) => {
-            return Err(Error::Usage { what: "more than one stranger is meant".into(), hint });
-        }
-        (None, _) => return Err(Error::Failed { what: "no such stranger has dialled".into(), hint }),
-    };
-    let name = name.or_else(|| text::suggest_name(&request.name)).unwrap_or_else(|| "peer".into());
-    let peer = Peers::edit(home, |peers| {
-        if peers.by_key(&request.key).is_none() {
-            peers.add(Peer::new(name, request.key, request.address.iter().cloned().collect()));
-        }
-        peers.by_key(&request.key).cloned().ok_or_else(|| Error::failed("the peer could not be saved"))
-    })?;
-    requests::remove(home, &request.key)?;
-    Ok(peer)
-}
-
-/// Gives a peer another name, or the one that it has.
-pub fn rename(home: &Home, key: &PublicKey, new: &str) -> Result<()> {
-    Peers::edit(home, |peers| {
-        if peers.by_name(new).is_none_or(|peer| peer.key != *key) {
-            ensure_free(peers, new)?;
-        }
-        peers.by_key_mut(key).into_iter().for_each(|peer| peer.name = new.to_owned());
-        Ok(())
-    })
-}
-
-/// An error when another peer has the name.
-pub fn ensure_free(peers: &Peers, name: &str) -> Result<()> {
-    match peers.by_name(name) {
-        Some(_) => Err(Error::failed(format!("another peer is called {name} already"))),
-        None => Ok(()),
-    }
-}
-
-/// Forgets a peer. Its invites go first: a peer that is gone must not come back by a link that it has used.
-pub fn forget(home: &Home, peer: &Peer) -> Result<()> {
-    for id in peer.invites() {
-        invites::withdraw(home, id)?;
-    }
-    Peers::edit(home, |peers| {
-        peers.remove(&peer.key);
-        Ok(())
-    })
-}
-
-/// Saves a peer with addresses that the user gave; one that is saved already gets them in front of its others.
-pub fn save(home: &Home, key: PublicKey, addresses: &[Address], name: Option<String>) -> Result<Peer> {
-    let peer = Peers::edit(home, |peers| {
-        if peers.by_key(&key).is_none() {
-            peers.add(Peer::new(name.unwrap_or_else(|| "peer".into()), key, Vec::new()));
-        }
-        let peer = peers.by_key_mut(&key).ok_or_else(|| Error::failed("the peer could not be saved"))?;
-        for address in addresses.iter().rev() {
-            peer.add_address(address.clone());
-        }
-        Ok(peer.clone())
-    })?;
-    // It may have dialled already, before it was saved.
-    requests::remove(home, &key)?;
-    // A node that runs is to dial it now, not in a second.
-    Bell::new(home)?.ring()?;
-    Ok(peer)
 }

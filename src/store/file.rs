@@ -1,6 +1,6 @@
 //! What std leaves to the platform, and the one way to replace a file: private modes, identity of an open file,
 //! positioned reads and writes, the bytes of a path, atomic replacement. Elsewhere than on Unix plainer means do: the
-//! user's profile directory is private there. Locks are in `store::lock`, the terminal's mode in `chat::terminal`;
+//! user's profile directory is private there. Locks are in `store::lock`, the terminal's mode in `ui::terminal::tty`;
 //! tests/layers.rs keeps platforms out of all other files.
 
 use std::fs::{self, File, Metadata, OpenOptions};

@@ -44,7 +44,8 @@ impl Home {
 
     /// Finds the home directory, which need not be there.
     pub fn find(flag: Option<&str>) -> Result<Home> {
-        let named = flag.map(PathBuf::from).or_else(|| variable("EGOAT_HOME"));
+        // No shell has read the ~ of `--home=~/x`.
+        let named = flag.map(|typed| expand(Path::new(typed))).or_else(|| variable("EGOAT_HOME"));
         let explicit = named.is_some();
         let found = || {
             variable("XDG_DATA_HOME")

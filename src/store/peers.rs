@@ -133,6 +133,17 @@ impl Peer {
         self.addresses.truncate(MAX_ADDRESSES);
     }
 
+    /// An error when the user has blocked the peer: then it is not dialled, and nothing is queued for it.
+    pub fn ensure_not_blocked(&self) -> Result<()> {
+        if !self.is_blocked() {
+            return Ok(());
+        }
+        Err(Error::Failed {
+            what: format!("{} is blocked here", self.name),
+            hint: Some(format!("`egoat peers set {} blocked=` lets them in again", self.name)),
+        })
+    }
+
     /// Where the peer was seen last, if that is none of its addresses: it may be another's by now.
     pub fn seen(&self) -> Option<Address> {
         self.options.iter().find_map(|option| option.strip_prefix(SEEN)?.parse().ok())

@@ -1,8 +1,8 @@
 //! What is typed: bytes of a terminal become keys, keys a line, and the line bytes for the terminal.
 
-use egoat::chat::editor::{Action, Editor};
-use egoat::chat::keys::{Key, Keyboard};
-use egoat::chat::screen::{Live, Screen};
+use egoat::ui::terminal::editor::{Action, Editor};
+use egoat::ui::terminal::keys::{Key, Keyboard};
+use egoat::ui::terminal::screen::{Live, Screen};
 
 use super::words::is_forbidden;
 

@@ -1,0 +1,553 @@
+//! The model of a chat: conversations, what is unread, what waits, who is here, offers and transfers. It shows what the logs
+//! say and appends what is said, so any number of chats can run on one home, and one that is killed loses nothing. It knows
+//! no terminal: what its user sees and types is a [`View`]. egoat(1), CHAT, describes it.
+
+pub mod jobs;
+mod look;
+mod reading;
+pub mod signal;
+mod strangers;
+pub mod transfers;
+pub mod view;
+mod waiting;
+
+use std::collections::{HashMap, VecDeque};
+use std::path::PathBuf;
+use std::time::SystemTime;
+
+use crate::app::chat::jobs::{News, Tell};
+use crate::app::chat::reading::Reading;
+use crate::app::chat::signal::Signal;
+use crate::app::chat::strangers::Strangers;
+use crate::app::chat::transfers::Transfers;
+use crate::app::chat::view::View;
+use crate::app::chat::waiting::Waiting;
+use crate::app::files::offers::Offers;
+use crate::app::inbox::histories::{Begin, Histories};
+use crate::app::link::Decision;
+use crate::app::{contacts, identity, messages};
+use crate::crypto::keys::PublicKey;
+use crate::error::{Error, Result};
+use crate::store::home::Own;
+use crate::store::peers::Peer;
+use crate::store::presence::Presence;
+use crate::text;
+use crate::time::Zone;
+use crate::wire::address::Address;
+use crate::wire::link::Link;
+
+/// Lines of `/history` unless the user says how many, and the most.
+const HISTORY_LINES: usize = 50;
+const MAX_HISTORY_LINES: usize = 1000;
+
+/// What a chat shows of conversations.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Scope {
+    /// One conversation at a time, from before the chat began. What is read and typed is noted for the next chat.
+    Conversations,
+    /// What happens from now on, of everybody or of one peer. Nothing is noted.
+    News(Option<PublicKey>),
+}
+
+/// The conversation that is open.
+struct Open {
+    peer: Peer,
+    waiting: Waiting,
+}
+
+/// A question that the user is to answer: whether the node at an address has this key.
+pub struct Question {
+    /// The address.
+    pub at: Address,
+    key: PublicKey,
+}
+
+/// The model of a chat.
+pub struct Chat {
+    own: Own,
+    zone: Zone,
+    scope: Scope,
+    jobs: Tell,
+    histories: Histories,
+    /// In the order of the peers file.
+    peers: Vec<Peer>,
+    peers_version: Option<(SystemTime, u64)>,
+    open: Option<Open>,
+    /// All conversations are shown together.
+    is_all: bool,
+    /// The last line was for somebody who is nobody.
+    is_lost: bool,
+    reading: Reading,
+    /// It was said that notes cannot be kept.
+    has_lost_notes: bool,
+    presence: HashMap<PublicKey, Presence>,
+    /// A node ran when it was last looked at: this process, or one beside it.
+    has_node: bool,
+    offers: Offers,
+    transfers: Transfers,
+    strangers: Strangers,
+    questions: VecDeque<Question>,
+    /// The last message that was queued for each peer.
+    queued: HashMap<PublicKey, u64>,
+    /// What was there at the beginning is shown.
+    has_begun: bool,
+}
+
+impl Chat {
+    /// A chat of which nothing is shown yet; jobs reach it through `jobs`.
+    pub fn new(own: &Own, scope: Scope, jobs: Tell) -> Result<Chat> {
+        let only = match scope {
+            Scope::News(Some(key)) => contacts::all(own)?.into_iter().find(|peer| peer.key == key),
+            _ => None,
+        };
+        let mut histories = Histories::new(own, only.as_ref(), Begin::Last(0))?;
+        // What is there already is shown with the conversation that it belongs to.
+        while histories.next(|_, _| Ok(()))? {}
+        Ok(Chat {
+            own: own.clone(),
+            zone: Zone::local(),
+            scope,
+            jobs,
+            histories,
+            peers: Vec::new(),
+            peers_version: None,
+            open: None,
+            is_all: scope != Scope::Conversations,
+            is_lost: false,
+            reading: Reading::open(own, scope == Scope::Conversations)?,
+            has_lost_notes: false,
+            presence: HashMap::new(),
+            has_node: false,
+            offers: Offers::default(),
+            transfers: Transfers::default(),
+            strangers: Strangers::new(own),
+            questions: VecDeque::new(),
+            queued: HashMap::new(),
+            has_begun: false,
+        })
+    }
+
+    /// Shows what is there, and opens the conversation with `to`, else the one that was talked in last.
+    pub fn begin(&mut self, to: Option<Peer>, view: &mut dyn View) -> Result<()> {
+        self.look_at_peers(view)?;
+        if self.scope == Scope::Conversations {
+            view.note(match self.peers[..] {
+                [] => "no peers yet: /invite makes a link for somebody, /join takes theirs; /help lists the commands",
+                _ => "/help lists the commands, /keys says what the keys do",
+            });
+            for peer in &self.peers {
+                self.reading.count(&self.own, peer.conversation())?;
+            }
+        }
+        self.look_at_presence(view);
+        match to {
+            Some(peer) => self.open(&peer, view)?,
+            None if self.scope == Scope::Conversations => {
+                let latest = self.peers.iter().max_by_key(|peer| self.reading.seen(peer.conversation()));
+                if let Some(peer) = latest.cloned() {
+                    self.open(&peer, view)?;
+                }
+            }
+            None => {}
+        }
+        self.has_begun = true;
+        Ok(())
+    }
+
+    /// Handles a signal; gives back the view's own input.
+    pub fn take<I>(&mut self, signal: Signal<I>, view: &mut dyn View) -> Result<Option<I>> {
+        match signal {
+            Signal::Input(input) => return Ok(Some(input)),
+            Signal::Look => self.look(view)?,
+            Signal::Node(event) => self.node_event(event, view)?,
+            Signal::News(news) => self.news(news, view)?,
+        }
+        Ok(None)
+    }
+
+    fn news(&mut self, news: News, view: &mut dyn View) -> Result<()> {
+        match news {
+            News::Met(peer, refusal) => {
+                self.look_at_peers(view)?;
+                self.turn_to(&peer, view)?;
+                if let Some(error) = refusal {
+                    view.error(&error);
+                }
+            }
+            News::Asked(at, key) => {
+                if !view.is_idle() {
+                    view.note(&format!("{at} answers: whether it is the right one is asked after this line"));
+                }
+                self.questions.push_back(Question { at, key });
+            }
+            News::Sending(peer, tally) => self.transfers.add(peer, true, tally),
+            News::Sent(peer, tally) => {
+                let (bytes, _) = tally.done();
+                let (size, rate) = (text::size(bytes), text::size(tally.rate()));
+                let time = text::duration(tally.elapsed());
+                view.note(&format!("{peer} has {} ({size}), in {time}, {rate}/s", tally.title));
+            }
+            News::Note(what) => view.note(&what),
+            News::Failed(error) => view.error(&error),
+        }
+        Ok(())
+    }
+
+    /// The saved peers, in the order of the peers file.
+    pub fn peers(&self) -> &[Peer] {
+        &self.peers
+    }
+
+    /// The peer of the conversation that is open.
+    pub fn partner(&self) -> Option<&Peer> {
+        self.open.as_ref().map(|open| &open.peer)
+    }
+
+    /// Whether all conversations are shown together.
+    pub fn is_all(&self) -> bool {
+        self.is_all
+    }
+
+    /// How many messages and files of the peer are unread; `None` if none is.
+    pub fn unread(&self, peer: &Peer) -> Option<usize> {
+        self.reading.unread(peer.conversation())
+    }
+
+    /// Whether the peer is connected.
+    pub fn is_here(&self, peer: &Peer) -> bool {
+        self.presence.get(&peer.key).is_some_and(|one| one.is_here)
+    }
+
+    /// What waits to be delivered to the peer who is talked to, oldest first: number and first line.
+    pub fn waiting(&self) -> impl DoubleEndedIterator<Item = &(u64, String)> + ExactSizeIterator {
+        static NOTHING: VecDeque<(u64, String)> = VecDeque::new();
+        self.open.as_ref().map_or(NOTHING.iter(), |open| open.waiting.messages())
+    }
+
+    /// What is on its way.
+    pub fn transfers(&self) -> &Transfers {
+        &self.transfers
+    }
+
+    /// Forgets the transfers that have ended.
+    pub fn sweep_transfers(&mut self) {
+        self.transfers.sweep();
+    }
+
+    /// The next peer in order, after the one who is talked to, of whom something is unread.
+    pub fn next_unread(&self) -> Option<Peer> {
+        let open = self.partner().and_then(|open| self.peers.iter().position(|peer| peer.key == open.key));
+        let (before, after) = self.peers.split_at(open.map_or(0, |place| place + 1));
+        after.iter().chain(before).find(|peer| self.unread(peer).is_some()).cloned()
+    }
+
+    /// The saved peer of this name.
+    pub fn named(&self, name: &str) -> Result<Peer> {
+        let list = if self.scope == Scope::Conversations { "/who" } else { "`egoat peers`" };
+        if name.is_empty() {
+            return Err(Error::usage(format!("which peer? {list} lists them")));
+        }
+        let found = self.peers.iter().find(|peer| peer.name == name);
+        found.cloned().ok_or_else(|| {
+            Error::usage(format!("no peer is called {}; {list} lists them", text::clean_line(name)))
+        })
+    }
+
+    /// The saved peer of this name; without a name, who is talked to.
+    fn named_or_open(&self, name: &str) -> Result<Peer> {
+        match self.partner() {
+            Some(peer) if name.is_empty() => Ok(peer.clone()),
+            _ => self.named(name),
+        }
+    }
+
+    /// The peer that a line is for: the one who is talked to. In a pipe, where no conversation need be open, the only peer
+    /// will do.
+    fn recipient(&self) -> Result<&Peer> {
+        let only = match &self.peers[..] {
+            [peer] if self.scope != Scope::Conversations => Some(peer),
+            _ => None,
+        };
+        let found = if self.is_lost { None } else { self.partner().or(only) };
+        found.ok_or_else(|| match self.scope {
+            Scope::Conversations => Error::usage("to whom? /to NAME, or /invite somebody first"),
+            Scope::News(_) => Error::usage("to whom? type /to NAME first"),
+        })
+    }
+
+    /// Queues a message for the peer who is talked to; durable when it returns.
+    pub fn say(&mut self, text: &[u8], view: &mut dyn View) -> Result<()> {
+        let peer = self.recipient()?.clone();
+        let number = messages::queue(&self.own, &peer, text)?;
+        self.queued.insert(peer.key, number);
+        self.look_at_waiting(view);
+        Ok(())
+    }
+
+    /// Whether everything that was said here is settled: delivered or cancelled.
+    pub fn is_all_settled(&self) -> Result<bool> {
+        for (peer, number) in &self.queued {
+            if !self.own.outbox(peer)?.is_settled(*number)? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Notes the draft in the line for the next chat.
+    pub fn note_draft(&mut self, view: &mut dyn View) {
+        if let (Some(open), Some(draft)) = (&self.open, view.draft()) {
+            let noted = self.reading.note_draft(open.peer.conversation(), &draft);
+            self.noted(noted, view);
+        }
+    }
+
+    /// Nobody need stop talking because something cannot be noted for the next time.
+    fn noted(&mut self, noted: Result<()>, view: &mut dyn View) {
+        if let Err(error) = noted
+            && !std::mem::replace(&mut self.has_lost_notes, true)
+        {
+            view.error(&error);
+            view.note("no drafts are kept for the next chat from now on, nor what was read");
+        }
+    }
+
+    /// Puts the draft of the conversation that is open into the line.
+    pub fn show_draft(&self, view: &mut dyn View) {
+        if let Some(open) = &self.open {
+            view.set_draft(self.reading.draft(open.peer.conversation()));
+        }
+    }
+
+    /// The next question to the user, if the line is free for one.
+    pub fn ask(&mut self, view: &mut dyn View) -> Option<Question> {
+        if !view.is_idle() {
+            return None;
+        }
+        let question = self.questions.pop_front()?;
+        let fingerprint = question.key.fingerprint();
+        view.note(&format!("the fingerprint of {} is {fingerprint}; is that the right one?", question.at));
+        Some(question)
+    }
+
+    /// The user has looked at a fingerprint.
+    pub fn answer(&mut self, question: Question, is_right: bool, view: &mut dyn View) {
+        if is_right {
+            jobs::meet(&self.own, &self.jobs, question.key, question.at);
+        } else {
+            view.note("then nothing was saved");
+        }
+    }
+
+    /// Talks to the peer of this name.
+    pub fn talk_to(&mut self, name: &str, view: &mut dyn View) -> Result<()> {
+        // In a pipe, what follows a name that is nobody's is not for whom the lines before were.
+        self.is_lost = self.scope != Scope::Conversations;
+        let peer = self.named(name)?;
+        self.open(&peer, view)
+    }
+
+    /// Shows all conversations together, or one again.
+    pub fn toggle_all(&mut self, view: &mut dyn View) -> Result<()> {
+        if let (true, Some(peer)) = (self.is_all, self.partner().cloned()) {
+            return self.open(&peer, view);
+        }
+        self.is_all = true;
+        view.begin();
+        view.note("all conversations");
+        let first = self.show_last(None, HISTORY_LINES, None, view)?;
+        for id in self.reading.all_unread() {
+            if self.unread_before(id, first)?.count == 0 {
+                self.reading.clear_unread(id);
+            }
+        }
+        self.note_read(view);
+        Ok(())
+    }
+
+    /// Tells who is here, and when the others were.
+    pub fn who(&self, view: &mut dyn View) {
+        if self.peers.is_empty() {
+            view.note("nobody yet: /invite somebody, or /join with a link");
+        }
+        let width = self.peers.iter().map(|peer| peer.name.len()).max().unwrap_or(0);
+        for (place, peer) in self.peers.iter().enumerate() {
+            let state = match self.presence.get(&peer.key) {
+                _ if peer.is_blocked() => "blocked".to_owned(),
+                Some(one) if one.is_here => "here".to_owned(),
+                Some(one) => format!("away, seen {}", self.time(one.seconds)),
+                None => "away".to_owned(),
+            };
+            let unread = self.unread(peer).map_or(String::new(), |count| format!(", {count} unread"));
+            let verified = if peer.is_verified() { ", verified" } else { "" };
+            view.note(&format!("{} {:width$}  {state}{unread}{verified}", place + 1, peer.name));
+        }
+    }
+
+    /// A time in seconds of Unix time, to the minute.
+    fn time(&self, seconds: u64) -> String {
+        self.zone.format(seconds.saturating_mul(1_000_000))[..16].to_owned()
+    }
+
+    /// Shows the last lines, as many as `wanted` says, or those that contain it.
+    pub fn history(&mut self, wanted: &str, view: &mut dyn View) -> Result<()> {
+        let peer = self.partner().filter(|_| !self.is_all).cloned();
+        view.begin();
+        let count = if wanted.is_empty() { Some(HISTORY_LINES) } else { wanted.parse().ok() };
+        match count {
+            Some(count) => {
+                self.show_last(peer.as_ref(), count.clamp(1, MAX_HISTORY_LINES), None, view)?;
+            }
+            None => self.show_found(peer.as_ref(), wanted.as_bytes(), view)?,
+        }
+        view.note("now");
+        Ok(())
+    }
+
+    /// Shows the last lines that contain `wanted`. They are counted first, so that memory stays bounded.
+    fn show_found(&self, peer: Option<&Peer>, wanted: &[u8], view: &mut dyn View) -> Result<()> {
+        let mut count = 0_usize;
+        let mut histories = Histories::new(&self.own, peer, Begin::Start)?;
+        while histories.next(|_, entry| {
+            count += usize::from(entry.contains(wanted));
+            Ok(())
+        })? {}
+        let mut left_out = count.saturating_sub(MAX_HISTORY_LINES);
+        let mut histories = Histories::new(&self.own, peer, Begin::Start)?;
+        while histories.next(|peer, entry| {
+            if entry.contains(wanted) {
+                match left_out.checked_sub(1) {
+                    Some(rest) => left_out = rest,
+                    None => view.entry(peer, entry, self.is_all),
+                }
+            }
+            Ok(())
+        })? {}
+        Ok(())
+    }
+
+    /// Cancels the last message that waits.
+    pub fn cancel(&mut self) -> Result<()> {
+        let nothing = || Error::failed("nothing waits here");
+        let open = self.open.as_mut().ok_or_else(nothing)?;
+        let number = open.waiting.messages().next_back().ok_or_else(nothing)?.0;
+        messages::cancel_one(&self.own, &open.peer, number)?;
+        open.waiting.drop_message(number);
+        Ok(())
+    }
+
+    /// Shows a link for somebody to join with.
+    pub fn invite(&mut self, view: &mut dyn View) -> Result<()> {
+        let invitation = contacts::invite(&self.own, contacts::INVITE_TTL, None, Vec::new())?;
+        view.note("give this link to one person; it works once, for a day:");
+        view.link(&invitation.link);
+        if !invitation.node_runs {
+            view.note("no node runs here: start `egoat serve`, so that the link can be used");
+        }
+        Ok(())
+    }
+
+    /// Pairs by somebody's link.
+    pub fn join(&mut self, link: Link, view: &mut dyn View) {
+        view.note("dialling");
+        jobs::join(&self.own, &self.jobs, link);
+    }
+
+    /// Gets to know the node at an address.
+    pub fn add(&mut self, at: Address) {
+        jobs::ask_key(&self.own, &self.jobs, at);
+    }
+
+    /// Lists the strangers who wait.
+    pub fn list_requests(&self, view: &mut dyn View) -> Result<()> {
+        let all = contacts::requests(&self.own)?;
+        if all.is_empty() {
+            view.note("nobody waits");
+        }
+        for request in all {
+            let (when, name) = (self.time(request.seconds), text::clean_line(&request.name));
+            view.note(&format!("{when}  {name}  {}", request.key.fingerprint()));
+        }
+        Ok(())
+    }
+
+    /// Makes a peer of a stranger: of the only one, or of the one with this fingerprint.
+    pub fn admit(&mut self, fingerprint: Option<&str>, view: &mut dyn View) -> Result<()> {
+        let peer = contacts::accept(&self.own, fingerprint, None)?;
+        self.look_at_peers(view)?;
+        self.turn_to(&peer, view)
+    }
+
+    /// Gives a peer another name; without an old one, the peer who is talked to.
+    pub fn rename(&mut self, old: &str, new: &str, view: &mut dyn View) -> Result<()> {
+        let peer = self.named_or_open(old)?;
+        contacts::rename(&self.own, &peer.key, &contacts::parse_name(new)?)?;
+        self.look_at_peers(view)
+    }
+
+    /// Forgets a peer.
+    pub fn forget(&mut self, name: &str, view: &mut dyn View) -> Result<()> {
+        let peer = self.named(name)?;
+        contacts::remove(&self.own, &peer)?;
+        view.note(&format!("{} is no peer any more; the history stays", peer.name));
+        self.look_at_peers(view)
+    }
+
+    /// Shows the safety number, to be compared.
+    pub fn verify(&mut self, name: &str, view: &mut dyn View) -> Result<()> {
+        let peer = self.named_or_open(name)?;
+        let number = contacts::safety_number(&self.own, &peer);
+        view.note(&format!("compare this with {}, by voice or in person; it is the same there:", peer.name));
+        for half in [&number[..35], &number[36..]] {
+            view.note(half);
+        }
+        let is_verified = peer.is_verified();
+        view.note(if is_verified { "it was compared before" } else { "when it is the same: /verified" });
+        Ok(())
+    }
+
+    /// Notes that the safety number is the same on the other side.
+    pub fn verified(&mut self, name: &str, view: &mut dyn View) -> Result<()> {
+        let peer = self.named_or_open(name)?;
+        contacts::set(&self.own, &peer, &["verified".to_owned()])?;
+        view.note(&format!("{} is verified", peer.name));
+        self.look_at_peers(view)
+    }
+
+    /// Sends files to the peer who is talked to.
+    pub fn send_files(&mut self, paths: Vec<PathBuf>) -> Result<()> {
+        let peer = self.partner().ok_or_else(|| Error::usage("to whom? /to NAME first"))?;
+        if paths.is_empty() {
+            return Err(Error::usage("which files? /send PATH..."));
+        }
+        peer.ensure_not_blocked()?;
+        jobs::send(&self.own, &self.jobs, peer.clone(), paths);
+        Ok(())
+    }
+
+    /// Decides an offer.
+    pub fn decide(&mut self, number: usize, decision: Decision) -> Result<()> {
+        self.offers.decide(number, decision)
+    }
+
+    /// Lists what is on its way.
+    pub fn list_transfers(&self, view: &mut dyn View) {
+        if self.transfers.is_empty() {
+            view.note("nothing moves");
+        }
+        self.transfers.iter().for_each(|transfer| view.note(&transfer.line()));
+    }
+
+    /// Stops a transfer.
+    pub fn stop(&self, number: Option<usize>) -> Result<()> {
+        self.transfers.stop(number)
+    }
+
+    /// Tells this node's name, fingerprint and addresses.
+    pub fn id(&self, view: &mut dyn View) -> Result<()> {
+        let card = identity::card(&self.own)?;
+        view.note(&format!("{}, fingerprint {}", card.name, card.link.key.fingerprint()));
+        card.link.addresses.iter().for_each(|address| view.note(&format!("at {address}")));
+        Ok(())
+    }
+}

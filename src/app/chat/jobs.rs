@@ -1,0 +1,104 @@
+//! What takes its time and runs in a thread of its own while the chat goes on: meeting nodes, sending files. Each job tells
+//! the chat how it ended.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::thread;
+
+use crate::app::contacts;
+use crate::app::files::{self, Handed, Sources, Tally};
+use crate::crypto::keys::PublicKey;
+use crate::error::{Error, Result};
+use crate::net::dial;
+use crate::store::home::Own;
+use crate::store::peers::Peer;
+use crate::text;
+use crate::wire::address::Address;
+use crate::wire::link::Link;
+
+/// What a job tells.
+pub enum News {
+    /// A peer is known, and perhaps it refuses us for now.
+    Met(Peer, Option<Error>),
+    /// A node has this key; nobody knows yet whether it is the right one.
+    Asked(Address, PublicKey),
+    /// Files begin to go out to the peer of this name.
+    Sending(String, Arc<Tally>),
+    /// They are on the peer's disk.
+    Sent(String, Arc<Tally>),
+    /// A line for the user.
+    Note(String),
+    /// The job failed.
+    Failed(Error),
+}
+
+/// How a job reaches the chat; nobody listens when that is gone.
+pub type Tell = Arc<dyn Fn(News) + Send + Sync>;
+
+/// Runs `work` in a thread; a failure is told.
+fn start(tell: &Tell, work: impl FnOnce(&Tell) -> Result<()> + Send + 'static) {
+    let teller = Arc::clone(tell);
+    let run = move || {
+        if let Err(error) = work(&teller) {
+            teller(News::Failed(error));
+        }
+    };
+    if let Err(cause) = thread::Builder::new().name("job".into()).spawn(run) {
+        tell(News::Failed(Error::failed(format!("no thread could be started: {cause}"))));
+    }
+}
+
+/// Pairs by a link.
+pub fn join(own: &Own, tell: &Tell, link: Link) {
+    let own = own.clone();
+    start(tell, move |tell| {
+        let is_known = contacts::all(&own)?.iter().any(|peer| peer.key == link.key);
+        let peer = contacts::join(&own, &link, None)?;
+        if is_known {
+            tell(News::Note(format!("{} was a peer already, and answers", peer.name)));
+        }
+        tell(News::Met(peer, None));
+        Ok(())
+    });
+}
+
+/// Asks a node for its key.
+pub fn ask_key(own: &Own, tell: &Tell, at: Address) {
+    let own = own.clone();
+    start(tell, move |tell| {
+        let key = dial::ask_key(&own, &at)?;
+        tell(News::Asked(at, key));
+        Ok(())
+    });
+}
+
+/// Makes a peer of the node at an address whose key the user has compared.
+pub fn meet(own: &Own, tell: &Tell, key: PublicKey, at: Address) {
+    let own = own.clone();
+    start(tell, move |tell| {
+        let (peer, refusal) = contacts::first_contact(&own, key, &at)?;
+        tell(News::Met(peer, refusal));
+        Ok(())
+    });
+}
+
+/// Sends files now, or queues them if the peer cannot be reached.
+pub fn send(own: &Own, tell: &Tell, peer: Peer, paths: Vec<PathBuf>) {
+    let own = own.clone();
+    start(tell, move |tell| {
+        let sources = Sources::choose(&paths)?;
+        let tally = files::tally(&sources);
+        tell(News::Sending(peer.name.clone(), Arc::clone(&tally)));
+        match files::send_or_queue(&own, &peer, &paths, &sources, &tally)? {
+            Handed::Sent => tell(News::Sent(peer.name, tally)),
+            Handed::Queued(queued) => {
+                let (title, size) = (&tally.title, text::size(queued.bytes()));
+                tell(News::Note(format!(
+                    "{} cannot be reached now; {title} ({size}) goes out when it can",
+                    peer.name
+                )));
+            }
+        }
+        Ok(())
+    });
+}

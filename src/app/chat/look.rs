@@ -1,0 +1,278 @@
+//! How a chat learns what has changed on the disk and in the node, and what it shows of that.
+
+use std::collections::HashSet;
+
+use crate::app::chat::view::{Arrival, View};
+use crate::app::chat::waiting::Waiting;
+use crate::app::chat::{Chat, Open, Scope};
+use crate::app::inbox::entry::Event;
+use crate::app::inbox::histories::{Begin, Histories};
+use crate::app::inbox::{self, Arrived};
+use crate::app::link::{self, Event as NodeEvent};
+use crate::app::news;
+use crate::crypto::keys::PublicKey;
+use crate::error::Result;
+use crate::store::conversation::ConversationId;
+use crate::store::peers::{self, Peer, Peers};
+use crate::store::presence;
+
+/// Lines of a conversation that are shown when it is opened, and the most if more are unread.
+const OPENING_LINES: usize = 20;
+const MAX_OPENING_LINES: usize = 200;
+/// Lines before the first unread one.
+const LEAD: usize = 3;
+
+impl Chat {
+    /// Looks at everything that may have changed.
+    pub fn look(&mut self, view: &mut dyn View) -> Result<()> {
+        self.look_at_peers(view)?;
+        self.look_at_presence(view);
+        self.show_news(view)?;
+        self.look_at_waiting(view);
+        self.note_read(view);
+        if self.scope == Scope::Conversations
+            && let Some(line) = self.strangers.look(&self.own)
+        {
+            view.note(&line);
+        }
+        Ok(())
+    }
+
+    /// Shows the records that were appended to the histories.
+    fn show_news(&mut self, view: &mut dyn View) -> Result<()> {
+        let Chat { own, histories, reading, open, is_all, .. } = self;
+        let own_name = own.home().name().unwrap_or_default().to_lowercase();
+        histories.look()?;
+        while histories.next(|peer, entry| {
+            let id = peer.conversation();
+            if !reading.see(id, entry.seq) {
+                return Ok(());
+            }
+            let mut open = open.as_mut().filter(|open| open.peer.key == peer.key);
+            if let (Event::Dropped { number, .. }, Some(open)) = (&entry.event, &mut open) {
+                open.waiting.drop_message(*number);
+            }
+            if open.is_some() || *is_all {
+                view.entry(peer, entry, *is_all);
+            } else if entry.event.is_arrival() {
+                reading.add_unread(id);
+            }
+            if let Event::Received { number, text } = entry.event {
+                let is_mention =
+                    !own_name.is_empty() && String::from_utf8_lossy(text).to_lowercase().contains(&own_name);
+                view.arrived(&Arrival { peer, number, text, is_open: open.is_some(), is_mention });
+            }
+            Ok(())
+        })? {}
+        Ok(())
+    }
+
+    /// Looks at what waits. It may be damaged on the disk, and there are others to talk to.
+    pub(super) fn look_at_waiting(&mut self, view: &mut dyn View) {
+        if let Some(Err(error)) = self.open.as_mut().map(|open| open.waiting.look()) {
+            view.error(&error);
+        }
+    }
+
+    /// Notes how far the conversations were read that are shown.
+    pub(super) fn note_read(&mut self, view: &mut dyn View) {
+        let open = self.partner().map(Peer::conversation);
+        // Together with all others a conversation may be shown in part.
+        let in_full: HashSet<ConversationId> = match self.is_all {
+            true => {
+                self.peers.iter().filter(|one| self.unread(one).is_none()).map(Peer::conversation).collect()
+            }
+            false => HashSet::new(),
+        };
+        let noted = self.reading.note_read(|id| open == Some(id) || in_full.contains(&id));
+        self.noted(noted, view);
+    }
+
+    /// Reads the peers file again if it has changed, whoever changed it.
+    pub fn look_at_peers(&mut self, view: &mut dyn View) -> Result<()> {
+        let version = peers::version(&self.own.home().peers_path());
+        if version == self.peers_version && version.is_some() {
+            return Ok(());
+        }
+        self.peers_version = version;
+        let peers: Vec<Peer> = match Peers::load(self.own.home()) {
+            Ok(peers) => peers.iter().cloned().collect(),
+            // With a typing error in the file, what was read before holds.
+            Err(error) => {
+                view.error(&error);
+                return Ok(());
+            }
+        };
+        let known: HashSet<PublicKey> = self.peers.iter().map(|peer| peer.key).collect();
+        let has_begun = self.has_begun;
+        for peer in peers.iter().filter(|peer| has_begun && !known.contains(&peer.key)) {
+            view.note(&format!("paired with {}, fingerprint {}", peer.name, peer.key.fingerprint()));
+        }
+        self.peers = peers;
+        match &mut self.open {
+            Some(open) => match self.peers.iter().find(|peer| peer.key == open.peer.key) {
+                Some(peer) => open.peer = peer.clone(),
+                None => self.close(view),
+            },
+            // With a single peer there is no question to whom. But what is being typed may be for one who is gone.
+            None if has_begun
+                && self.scope == Scope::Conversations
+                && self.peers.len() == 1
+                && (known.is_empty() || view.is_idle()) =>
+            {
+                return self.open(&self.peers[0].clone(), view);
+            }
+            None => {}
+        }
+        Ok(())
+    }
+
+    /// Looks at who is here.
+    pub(super) fn look_at_presence(&mut self, view: &mut dyn View) {
+        self.presence = presence::load(self.own.home());
+        let has_node = link::node(&self.own).is_ok_and(|node| node.is_some());
+        if !has_node {
+            self.presence.values_mut().for_each(|one| one.is_here = false);
+        }
+        if std::mem::replace(&mut self.has_node, has_node) && !has_node {
+            view.note("the node beside this chat has ended: what is said waits until there is one, as by `egoat serve`");
+        }
+    }
+
+    /// Turns to a peer who has just been met, unless the user is busy with another: a line that was begun is for whom it was
+    /// begun.
+    pub(super) fn turn_to(&mut self, peer: &Peer, view: &mut dyn View) -> Result<()> {
+        let is_open = self.partner().is_some_and(|open| open.key == peer.key);
+        if is_open && !self.is_all {
+            return Ok(());
+        }
+        if self.peers.len() == 1 || view.is_idle() {
+            return self.open(peer, view);
+        }
+        view.note(&format!("/to {} talks to them", peer.name));
+        Ok(())
+    }
+
+    /// Turns away from a peer who is one no more: what was typed to it is for nobody else.
+    fn close(&mut self, view: &mut dyn View) {
+        self.note_draft(view);
+        self.open = None;
+        if view.drop_line() {
+            view.note("what was being typed is kept, should this peer come back");
+        }
+    }
+
+    /// Turns to a peer: its last lines, what is unread, what waits, the draft.
+    pub fn open(&mut self, peer: &Peer, view: &mut dyn View) -> Result<()> {
+        self.note_draft(view);
+        self.is_lost = false;
+        if self.scope == Scope::Conversations {
+            self.is_all = false;
+            view.begin();
+            view.note(&peer.name);
+            let id = peer.conversation();
+            let read = self.reading.clear_unread(id).map(|_| self.reading.read(id).unwrap_or(0));
+            self.show_last(Some(peer), OPENING_LINES, read, view)?;
+        }
+        let waiting = Waiting::new(&self.own, &peer.key).unwrap_or_else(|error| {
+            view.error(&error);
+            Waiting::default()
+        });
+        // What was typed before anybody was there to talk to is for whom it was typed.
+        let is_kept = self.open.is_none() && view.draft().is_none_or(|draft| !draft.is_empty());
+        self.open = Some(Open { peer: peer.clone(), waiting });
+        let noted = self.reading.refresh();
+        self.noted(noted, view);
+        if !is_kept {
+            self.show_draft(view);
+        }
+        self.note_read(view);
+        Ok(())
+    }
+
+    /// Shows the last records of one history or of all. Given how far one was `read`, it begins before the first unread
+    /// record, which a line marks, but shows only so much. Returns the number of the first record that is shown.
+    pub(super) fn show_last(
+        &mut self,
+        peer: Option<&Peer>,
+        count: usize,
+        read: Option<u64>,
+        view: &mut dyn View,
+    ) -> Result<u64> {
+        let begin = Begin::Last(if read.is_some() { MAX_OPENING_LINES } else { count });
+        let mut seqs = Vec::new();
+        let mut histories = Histories::new(&self.own, peer, begin.clone())?;
+        while histories.next(|_, entry| {
+            seqs.push(entry.seq);
+            Ok(())
+        })? {}
+        let last = |count| seqs.len().saturating_sub(count);
+        let from = match read {
+            Some(read) => {
+                let unread = seqs.partition_point(|seq| *seq <= read);
+                unread.saturating_sub(LEAD).min(last(count)).max(last(MAX_OPENING_LINES))
+            }
+            None => last(count),
+        };
+        let first = seqs.get(from).copied().unwrap_or(0);
+        let mut mark = match (peer, read) {
+            (Some(peer), Some(read)) => {
+                let hidden = inbox::unread_between(&self.own, peer.conversation(), Some(read), first)?;
+                Some((read, unread_mark(hidden, seqs.len() - from)))
+            }
+            _ => None,
+        };
+        let (reading, is_all) = (&mut self.reading, self.is_all);
+        let mut histories = Histories::new(&self.own, peer, begin)?;
+        while histories.next(|peer, entry| {
+            reading.see(peer.conversation(), entry.seq);
+            if let Event::Sent { text, .. } = entry.event {
+                view.remember(&String::from_utf8_lossy(text));
+            }
+            if entry.seq >= first {
+                if let Some((_, mark)) = mark.take_if(|(read, _)| entry.seq > *read) {
+                    view.note(&mark);
+                }
+                view.entry(peer, entry, is_all);
+            }
+            Ok(())
+        })? {}
+        Ok(first)
+    }
+
+    /// What is unread of a conversation before the record `first`.
+    pub(super) fn unread_before(&self, id: ConversationId, first: u64) -> Result<Arrived> {
+        inbox::unread_between(&self.own, id, self.reading.read(id), first)
+    }
+
+    /// What the node in this process tells. What is in the logs is seen there.
+    pub(super) fn node_event(&mut self, event: NodeEvent, view: &mut dyn View) -> Result<()> {
+        match event {
+            NodeEvent::Listening(_) => news::line(&event).into_iter().for_each(|line| view.note(&line)),
+            NodeEvent::Offer { ref answer, .. } => {
+                let number = self.offers.add(answer.clone());
+                if let Some(offer) = news::line(&event) {
+                    view.alert(&format!("[{number}] {offer}: /accept {number} [DIR] or /refuse {number}"));
+                }
+            }
+            NodeEvent::TransferBegan { peer, tally, .. } => self.transfers.add(peer, false, tally),
+            // Presence says as much.
+            NodeEvent::Trouble(error) if error.is_passing() => {}
+            NodeEvent::TransferFailed { error, .. } | NodeEvent::Trouble(error) => view.error(&error),
+            NodeEvent::Fatal(error) => return Err(error),
+            NodeEvent::Connected { .. } | NodeEvent::Disconnected { .. } => self.look_at_presence(view),
+            NodeEvent::FilesSent { .. } | NodeEvent::TransferDone { .. } | NodeEvent::File { .. } => {}
+            NodeEvent::Paired { .. } | NodeEvent::Request { .. } | NodeEvent::Refusals(_) => {}
+            NodeEvent::Hook(_) | NodeEvent::Received { .. } | NodeEvent::Delivered { .. } => {}
+        }
+        Ok(())
+    }
+}
+
+/// The line before what is unread, of which `hidden` is not shown, before so many records that are.
+fn unread_mark(hidden: Arrived, shown: usize) -> String {
+    match hidden.count {
+        0 => "unread --".to_owned(),
+        count => format!("unread, and {count} before: /history {} or `egoat log` --", hidden.records + shown),
+    }
+}

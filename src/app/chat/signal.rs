@@ -1,0 +1,78 @@
+//! What wakes a chat: its user, the logs, the node, and jobs. All of it goes through one channel, so the chat is one thread
+//! that owns everything it shows.
+
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread;
+
+use crate::app::chat::jobs::{News, Tell};
+use crate::app::link::{Event, LOOK, Link};
+use crate::error::{Error, Result};
+use crate::store::home::Own;
+
+/// Capacity of the channel. When it is full, producers block, so memory stays bounded: a line may have 1 MiB.
+const SIGNALS: usize = 32;
+
+/// Something that a chat handles.
+pub enum Signal<I> {
+    /// The view's own input.
+    Input(I),
+    /// Something may have been appended to a log.
+    Look,
+    /// The node in this process tells something.
+    Node(Event),
+    /// A job tells something.
+    News(News),
+}
+
+/// Both ends of the channel of a chat.
+pub struct Signals<I> {
+    sender: SyncSender<Signal<I>>,
+    /// Where signals arrive.
+    pub receiver: Receiver<Signal<I>>,
+}
+
+impl<I> Default for Signals<I> {
+    fn default() -> Signals<I> {
+        let (sender, receiver) = sync_channel(SIGNALS);
+        Signals { sender, receiver }
+    }
+}
+
+impl<I: Send + 'static> Signals<I> {
+    /// Lets jobs tell the chat.
+    pub fn teller(&self) -> Tell {
+        let sender = self.sender.clone();
+        Arc::new(move |news| drop(sender.send(Signal::News(news))))
+    }
+
+    /// Starts a thread that produces input by `send`, which fails when the chat is gone.
+    pub fn spawn(
+        &self,
+        name: &str,
+        produce: impl FnOnce(&mut dyn FnMut(I) -> bool) + Send + 'static,
+    ) -> Result<()> {
+        let sender = self.sender.clone();
+        spawn(name, move || produce(&mut |input| sender.send(Signal::Input(input)).is_ok()))
+    }
+
+    /// Starts the threads that tell of the logs, and of the node if it runs in this process.
+    pub fn listen(&self, own: &Own, events: Option<Receiver<Event>>) -> Result<()> {
+        let link = Link::open(own)?;
+        let sender = self.sender.clone();
+        spawn("bell", move || while sender.send(Signal::Look).is_ok() && link.wait(LOOK).is_ok() {})?;
+        let Some(events) = events else { return Ok(()) };
+        let sender = self.sender.clone();
+        spawn(
+            "node",
+            move || {
+                while events.recv().is_ok_and(|event| sender.send(Signal::Node(event)).is_ok()) {}
+            },
+        )
+    }
+}
+
+fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<()> {
+    let started = thread::Builder::new().name(name.into()).spawn(work);
+    started.map(drop).map_err(|cause| Error::failed(format!("no thread could be started: {cause}")))
+}

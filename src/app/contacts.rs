@@ -1,0 +1,288 @@
+//! Contacts: who this node talks to. Invite somebody, join by a link, meet a node at an address, accept a stranger; then
+//! rename, set rules, verify, remove. Every front-end calls these functions, so each rule holds everywhere.
+//!
+//! A change is durable when its function returns, and a node that runs learns of it at once.
+
+pub mod reach;
+pub mod via;
+
+use std::time::Duration;
+
+use crate::app::identity;
+use crate::app::link;
+use crate::crypto::keys::{self, PublicKey};
+use crate::error::{Error, Result};
+use crate::net::dial::Target;
+use crate::node::pairing::meet;
+use crate::store::cancel::cancel;
+use crate::store::home::{Home, Own};
+use crate::store::invites::{self, Invite};
+use crate::store::peers::{Peer, Peers};
+use crate::store::requests::{self, Request};
+use crate::text;
+use crate::wire::address::{Address, BadAddress};
+use crate::wire::link::{BadLink, Link, MAX_ADDRESSES};
+
+/// How long an invite is good unless the user says otherwise.
+pub const INVITE_TTL: Duration = Duration::from_secs(24 * 3600);
+/// The name of a peer who gives none.
+const NAMELESS: &str = "peer";
+
+/// All saved peers, in the order of the peers file.
+pub fn all(own: &Own) -> Result<Vec<Peer>> {
+    Ok(Peers::load(own.home())?.iter().cloned().collect())
+}
+
+/// The names of all saved peers, of a home that need not be unlocked.
+pub fn names(home: &Home) -> Result<Vec<String>> {
+    Ok(Peers::load(home)?.iter().map(|peer| peer.name.clone()).collect())
+}
+
+/// The saved peer of this name.
+pub fn named(own: &Own, name: &str) -> Result<Peer> {
+    let peers = Peers::load(own.home())?;
+    peers.by_name(name).cloned().ok_or_else(|| Error::UnknownPeer { name: text::clean_line(name) })
+}
+
+/// Parses a link; the error says what is wrong with a malformed one.
+pub fn parse_link(given: &str) -> Result<Link> {
+    given.trim().parse().map_err(|BadLink(why)| Error::Usage {
+        what: format!("this is no link: {why}"),
+        hint: Some(
+            "a link is egoat:KEY@HOST:PORT or egoat:KEY.TOKEN@HOST:PORT, as `egoat invite` prints it".into(),
+        ),
+    })
+}
+
+/// Parses an address; the error says what is wrong with a malformed one.
+pub fn parse_address(given: &str) -> Result<Address> {
+    given.parse().map_err(|BadAddress(why)| Error::Usage {
+        what: format!("{} is no address: {why}", text::clean_line(given)),
+        hint: Some("an address is HOST:PORT, [IPV6]:PORT or HOST".into()),
+    })
+}
+
+/// Checks a name for a peer or for this node.
+pub fn parse_name(given: &str) -> Result<String> {
+    text::name(given).ok_or_else(|| {
+        Error::usage(format!(
+            "{} is no name: 1 to 32 letters, digits and -_.@+, not starting with . or -",
+            text::clean_line(given)
+        ))
+    })
+}
+
+/// Parses a key in base32.
+pub fn parse_key(given: &str) -> Result<PublicKey> {
+    given.parse().map_err(|_| Error::Usage {
+        what: "this is no key".into(),
+        hint: Some("a key has 52 characters of base32, as `egoat id` prints it".into()),
+    })
+}
+
+/// An invite that was issued, and its link.
+pub struct Invitation {
+    /// What to give to the guest.
+    pub link: Link,
+    /// Without a node nobody can use it yet.
+    pub node_runs: bool,
+}
+
+/// Issues a one-time invite that is good for `ttl`; the guest will be called `name` here, or what it calls itself. Without
+/// `addresses`, the link has those that this node finds by itself.
+pub fn invite(
+    own: &Own,
+    ttl: Duration,
+    name: Option<String>,
+    mut addresses: Vec<Address>,
+) -> Result<Invitation> {
+    if addresses.is_empty() {
+        addresses = identity::addresses(own)?;
+    }
+    if addresses.len() > MAX_ADDRESSES {
+        return Err(Error::usage(format!("a link has at most {MAX_ADDRESSES} addresses")));
+    }
+    let invite = invites::issue(own.home(), ttl, name)?;
+    Ok(Invitation { link: link_of(own, &invite, addresses), node_runs: link::node(own)?.is_some() })
+}
+
+/// The link of an invite to this node at these addresses.
+pub fn link_of(own: &Own, invite: &Invite, addresses: Vec<Address>) -> Link {
+    Link { key: own.key(), token: Some(invite.token.clone()), addresses }
+}
+
+/// Pairs with the node of `link`; it will be called `name` here if nobody else is, else what it calls itself.
+pub fn join(own: &Own, link: &Link, name: Option<String>) -> Result<Peer> {
+    if link.key == own.key() {
+        return Err(Error::usage("this link is this node's own"));
+    }
+    Peers::load(own.home())?.by_key(&link.key).map_or(Ok(()), Peer::ensure_not_blocked)?;
+    let label = name.clone().unwrap_or_else(|| format!("the node {}", link.key.fingerprint()));
+    let target = Target { token: link.token.as_ref(), ..Target::stranger(link.key, &link.addresses, &label) };
+    let profile = meet(own, &target)?;
+    save(own, link.key, &link.addresses, name.or(profile.name))
+}
+
+/// Saves the node at an address whose key the user has compared, or takes on trust. If it does not know this node yet, it
+/// is saved all the same and the refusal comes along: messages can wait in the outbox.
+pub fn first_contact(own: &Own, key: PublicKey, address: &Address) -> Result<(Peer, Option<Error>)> {
+    if key == own.key() {
+        return Err(Error::usage(format!("the node at {address} is this one")));
+    }
+    let label = address.to_string();
+    let addresses = std::slice::from_ref(address);
+    let (name, refusal) = match meet(own, &Target::stranger(key, addresses, &label)) {
+        Ok(profile) => (profile.name, None),
+        Err(refusal @ Error::Refused { .. }) => (None, Some(refusal)),
+        Err(error) => return Err(error),
+    };
+    let name = name.or_else(|| text::suggest_name(address.host()));
+    Ok((save(own, key, addresses, name)?, refusal))
+}
+
+/// Saves a peer with addresses that the user gave, in front of those that it has.
+fn save(own: &Own, key: PublicKey, addresses: &[Address], name: Option<String>) -> Result<Peer> {
+    let peer = edit(own, |peers| {
+        if peers.by_key(&key).is_none() {
+            peers.add(Peer::new(name.unwrap_or_else(|| NAMELESS.into()), key, Vec::new()));
+        }
+        let peer = peers.by_key_mut(&key).ok_or_else(unsaved)?;
+        for address in addresses.iter().rev() {
+            peer.add_address(address.clone());
+        }
+        Ok(peer.clone())
+    })?;
+    // It may have dialled before it was saved.
+    requests::remove(own.home(), &key)?;
+    Ok(peer)
+}
+
+fn unsaved() -> Error {
+    Error::failed("the peer could not be saved")
+}
+
+/// Saves a peer by its key, without dialling it.
+pub fn add(own: &Own, name: String, key: PublicKey, addresses: Vec<Address>) -> Result<Peer> {
+    if key == own.key() {
+        return Err(Error::usage("this is this node's own key"));
+    }
+    edit(own, |peers| {
+        if let Some(other) = peers.by_key(&key) {
+            return Err(Error::failed(format!("{} has this key already", other.name)));
+        }
+        ensure_free(peers, &name)?;
+        let peer = Peer::new(name, key, addresses);
+        peers.add(peer.clone());
+        Ok(peer)
+    })
+}
+
+/// The strangers who have dialled and wait to be accepted.
+pub fn requests(own: &Own) -> Result<Vec<Request>> {
+    requests::load(own.home())
+}
+
+/// Makes a peer of a stranger who dialled: the one with this fingerprint or key, or the only one.
+pub fn accept(own: &Own, who: Option<&str>, name: Option<String>) -> Result<Peer> {
+    // Not by name: strangers choose their own.
+    let is_meant = |request: &Request| match who {
+        Some(who) => who == request.key.fingerprint() || who == request.key.to_string(),
+        None => true,
+    };
+    let mut meant: Vec<Request> = requests::load(own.home())?.into_iter().filter(is_meant).collect();
+    let hint = Some("`egoat peers requests` lists them; give the fingerprint".to_owned());
+    let request = match (meant.pop(), meant.is_empty()) {
+        (Some(request), true) => request,
+        (Some(_), false) => {
+            return Err(Error::Usage { what: "more than one stranger is meant".into(), hint });
+        }
+        (None, _) => return Err(Error::Failed { what: "no such stranger has dialled".into(), hint }),
+    };
+    let name = name.or_else(|| text::suggest_name(&request.name)).unwrap_or_else(|| NAMELESS.into());
+    let peer = edit(own, |peers| {
+        if peers.by_key(&request.key).is_none() {
+            peers.add(Peer::new(name, request.key, request.address.iter().cloned().collect()));
+        }
+        peers.by_key(&request.key).cloned().ok_or_else(unsaved)
+    })?;
+    requests::remove(own.home(), &request.key)?;
+    Ok(peer)
+}
+
+/// What became of the wish to call a peer by a name.
+pub enum Named {
+    /// The peer has the name.
+    AsWished(Peer),
+    /// Another peer has it, so this one keeps its own.
+    Taken {
+        /// The peer.
+        peer: Peer,
+        /// The name that it did not get.
+        name: String,
+    },
+}
+
+/// Gives the peer the wanted name. Pairing could not if the peer was saved before, or if another one has the name.
+pub fn call(own: &Own, mut peer: Peer, wanted: Option<String>) -> Result<Named> {
+    let Some(name) = wanted.filter(|name| *name != peer.name) else { return Ok(Named::AsWished(peer)) };
+    if Peers::load(own.home())?.by_name(&name).is_some() {
+        return Ok(Named::Taken { peer, name });
+    }
+    rename(own, &peer.key, &name)?;
+    peer.name = name;
+    Ok(Named::AsWished(peer))
+}
+
+/// Gives a peer another name, or the one that it has.
+pub fn rename(own: &Own, key: &PublicKey, new: &str) -> Result<()> {
+    edit(own, |peers| {
+        if peers.by_name(new).is_none_or(|peer| peer.key != *key) {
+            ensure_free(peers, new)?;
+        }
+        peers.by_key_mut(key).into_iter().for_each(|peer| peer.name = new.to_owned());
+        Ok(())
+    })
+}
+
+fn ensure_free(peers: &Peers, name: &str) -> Result<()> {
+    match peers.by_name(name) {
+        Some(_) => Err(Error::failed(format!("another peer is called {name} already"))),
+        None => Ok(()),
+    }
+}
+
+/// Sets rules of a peer, each written as in the peers file. A peer who is blocked now gets nothing of what waits: the
+/// number of messages and files that were cancelled comes along.
+pub fn set(own: &Own, peer: &Peer, rules: &[String]) -> Result<(Peer, usize)> {
+    let changed = edit(own, |peers| {
+        let gone = || Error::UnknownPeer { name: peer.name.clone() };
+        let saved = peers.by_key_mut(&peer.key).ok_or_else(gone)?;
+        rules.iter().try_for_each(|rule| saved.set_option(rule).map_err(Error::usage))?;
+        Ok(saved.clone())
+    })?;
+    let cancelled = if changed.is_blocked() { cancel(own, &changed.key, |_| true)?.len() } else { 0 };
+    Ok((changed, cancelled))
+}
+
+/// The safety number of this node and a peer: 60 digits in groups of five, the same on both sides.
+pub fn safety_number(own: &Own, peer: &Peer) -> String {
+    keys::safety_number(&own.key(), &peer.key)
+}
+
+/// Removes a peer; its history stays. Its invites go first: a removed peer must not come back by a link that it has used.
+pub fn remove(own: &Own, peer: &Peer) -> Result<()> {
+    for id in peer.invites() {
+        invites::withdraw(own.home(), id)?;
+    }
+    edit(own, |peers| {
+        peers.remove(&peer.key);
+        Ok(())
+    })
+}
+
+/// Changes the peers file and rings for the node, which would else see the change within a second.
+fn edit<T>(own: &Own, change: impl FnOnce(&mut Peers) -> Result<T>) -> Result<T> {
+    let changed = Peers::edit(own.home(), change)?;
+    link::ring(own)?;
+    Ok(changed)
+}

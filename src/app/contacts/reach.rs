@@ -1,0 +1,118 @@
+//! Which peer a user means by PEER (egoat(1), DESCRIPTION): a saved name, a link or an address; and the first contact with a
+//! node that is not saved yet.
+
+use crate::app::contacts::{first_contact, join, parse_address, parse_link, save};
+use crate::error::{Error, Result};
+use crate::net::{dial, route};
+use crate::store::home::Own;
+use crate::store::peers::{Peer, Peers};
+use crate::text;
+use crate::wire::address::Address;
+use crate::wire::link::Link;
+
+/// What PEER stands for, as far as that can be told without dialling.
+pub enum Meant {
+    /// A saved peer.
+    Saved(Peer),
+    /// The node that the link names.
+    Link(Link),
+    /// The node at the address.
+    At(Address),
+}
+
+/// A peer that can be talked to.
+pub struct Reached {
+    /// The peer.
+    pub peer: Peer,
+    /// It does not know us yet, and said so: messages can wait, files cannot.
+    pub refusal: Option<Error>,
+    /// What was saved on the way.
+    pub news: News,
+}
+
+/// What is new about a peer that was reached.
+pub enum News {
+    /// Nothing.
+    None,
+    /// It was paired with by a link.
+    Paired,
+    /// It was saved by the address at which it was met.
+    Met(Address),
+}
+
+/// What the user says of a fingerprint.
+pub enum Trust {
+    /// It is the right one.
+    Yes,
+    /// It is not.
+    No,
+    /// There is nobody to ask.
+    NobodyToAsk,
+}
+
+/// Resolves what the user typed. Only a bare word that is neither a peer nor a host that resolves is an error.
+pub fn meant(own: &Own, peers: &Peers, given: &str) -> Result<Meant> {
+    if let Some(peer) = peers.by_name(given) {
+        return Ok(Meant::Saved(peer.clone()));
+    }
+    if Link::looks_like(given) {
+        return parse_link(given).map(Meant::Link);
+    }
+    let at = parse_address(given)?;
+    if let Some(peer) = peers.iter().find(|peer| peer.addresses.contains(&at)) {
+        return Ok(Meant::Saved(peer.clone()));
+    }
+    // A bare word that is not a host either is most likely a mistyped peer.
+    if !given.contains(['.', ':']) && route::is_unknown_name(own, &at) {
+        return Err(Error::UnknownPeer { name: text::clean_line(given) });
+    }
+    Ok(Meant::At(at))
+}
+
+/// Finds the peer, and pairs with it if it is not saved yet. `trusts` is asked about the fingerprint of a node that is
+/// known by its address alone.
+pub fn reach(own: &Own, given: &str, trusts: impl FnOnce(&Address, &str) -> Trust) -> Result<Reached> {
+    let peers = Peers::load(own.home())?;
+    match meant(own, &peers, given)? {
+        Meant::Saved(peer) => {
+            peer.ensure_not_blocked()?;
+            Ok(Reached { peer, refusal: None, news: News::None })
+        }
+        Meant::Link(link) => by_link(own, &peers, &link),
+        Meant::At(at) => by_address(own, &peers, at, trusts),
+    }
+}
+
+fn by_link(own: &Own, peers: &Peers, link: &Link) -> Result<Reached> {
+    let known = peers.by_key(&link.key);
+    known.map_or(Ok(()), Peer::ensure_not_blocked)?;
+    // An invite is used up even by a known peer; a plain link to one may say where it is now.
+    if known.is_some() && link.token.is_none() {
+        let peer = save(own, link.key, &link.addresses, None)?;
+        return Ok(Reached { peer, refusal: None, news: News::None });
+    }
+    let peer = join(own, link, None)?;
+    Ok(Reached { peer, refusal: None, news: News::Paired })
+}
+
+/// Trust on first use. A known key at a new address needs nobody's word.
+fn by_address(
+    own: &Own,
+    peers: &Peers,
+    at: Address,
+    trusts: impl FnOnce(&Address, &str) -> Trust,
+) -> Result<Reached> {
+    let key = dial::ask_key(own, &at)?;
+    let known = peers.by_key(&key);
+    known.map_or(Ok(()), Peer::ensure_not_blocked)?;
+    if known.is_none() && key != own.key() {
+        let fingerprint = key.fingerprint();
+        match trusts(&at, &fingerprint) {
+            Trust::Yes => {}
+            Trust::No => return Err(Error::failed("nothing was sent")),
+            Trust::NobodyToAsk => return Err(Error::UnknownKey { address: at.to_string(), fingerprint }),
+        }
+    }
+    let (peer, refusal) = first_contact(own, key, &at)?;
+    Ok(Reached { peer, refusal, news: News::Met(at) })
+}

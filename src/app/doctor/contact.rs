@@ -1,0 +1,249 @@
+//! The way to a peer, from its name to whether it takes this node as one. Nobody is paired with, and no link is used up.
+
+use std::net::{SocketAddr, TcpStream};
+use std::time::{Duration, Instant};
+
+use crate::app::contacts::reach::{self, Meant};
+use crate::app::doctor::report::Report;
+use crate::crypto::keys::PublicKey;
+use crate::error::{Error, Result, reason};
+use crate::net::deadline::Deadline;
+use crate::net::dial::{self, Target};
+use crate::net::handshake::DialFailure;
+use crate::net::route::{self, Obstacle};
+use crate::node::pairing;
+use crate::store::home::Own;
+use crate::store::peers::Peers;
+use crate::text;
+use crate::time::now_micros;
+use crate::wire::address::Address;
+use crate::wire::link::Link;
+
+/// Clocks that are set by hand differ by less.
+const APART: Duration = Duration::from_secs(60);
+/// A handshake has three round trips within 10 s.
+const SLOW: Duration = Duration::from_secs(2);
+
+/// Looks at all addresses of whoever is meant.
+pub fn check(report: &mut Report, own: &Own, given: &str) -> Result<()> {
+    let peers = Peers::load(own.home())?;
+    let (label, pinned, seen, addresses) = match reach::meant(own, &peers, given)? {
+        Meant::Saved(peer) => (peer.name.clone(), Some(peer.key), peer.seen(), peer.addresses),
+        Meant::Link(Link { key, addresses, .. }) => ("the link".into(), Some(key), None, addresses),
+        Meant::At(at) => (at.to_string(), None, None, vec![at]),
+    };
+    // Neither by its name nor by a link.
+    if let Some(blocked) = pinned.and_then(|key| peers.by_key(&key)).filter(|peer| peer.is_blocked()) {
+        report.skipped("session", &format!("{} is blocked here, and not dialled", blocked.name));
+        return Ok(());
+    }
+    if seen.is_none() && addresses.is_empty() {
+        let hint = "it is served when it dials this node, which must be reachable for that";
+        report.warning("session", &format!("no address of {label} is known"), Some(hint));
+        return Ok(());
+    }
+    let look = Look { own, peers: &peers, label: &label, pinned, seen: seen.as_ref() };
+    report.each(seen.iter().chain(&addresses), |report, address| look.at(report, address));
+    Ok(())
+}
+
+struct Look<'a> {
+    own: &'a Own,
+    peers: &'a Peers,
+    label: &'a str,
+    pinned: Option<PublicKey>,
+    /// Where it was seen last: another node may be there by now.
+    seen: Option<&'a Address>,
+}
+
+impl Look<'_> {
+    fn at(&self, report: &mut Report, address: &Address) {
+        let is_proxied = self.own.proxy().is_some();
+        let by_proxy = is_proxied || address.is_onion();
+        let found = if by_proxy { self.by_proxy(report, address) } else { by_family(report, address) };
+        let Some(stream) = found else { return };
+        let began = Instant::now();
+        let asked = dial::key_over(stream, is_proxied);
+        let took = asked.is_ok().then(|| began.elapsed());
+        let key = match asked {
+            // It may have had no place for a moment.
+            Err(DialFailure::Unread) => dial::ask_key(self.own, address),
+            asked => asked.map_err(|failure| dial::key_error(failure, address)),
+        };
+        let key = match key {
+            Ok(key) => key,
+            Err(error) => return failed(report, "protocol", &error),
+        };
+        report.ok("protocol", "an egoat of this version answers");
+        if let Some(took) = took {
+            round_trip(report, took);
+        }
+        if self.is_right(report, address, key) {
+            self.session(report, address, key);
+        }
+    }
+
+    /// Nothing is resolved here.
+    fn by_proxy(&self, report: &mut Report, address: &Address) -> Option<TcpStream> {
+        let unresolved = match self.own.proxy() {
+            Some(_) => "names are not resolved here, but by the proxy",
+            None => "the name of an onion service is not resolved",
+        };
+        for layer in ["dns4", "dns6"] {
+            report.skipped(layer, unresolved);
+        }
+        let proxy = self.own.proxy().map(|proxy| proxy.address.to_string()).unwrap_or_default();
+        let answers = format!("the proxy {proxy} answers");
+        match route::connect(self.own, address, Deadline::after(route::patience(self.own))) {
+            Ok((stream, _)) => {
+                report.ok("proxy", &answers);
+                report.ok("tcp", "connected by the proxy");
+                Some(stream)
+            }
+            Err(Obstacle::Peer(why)) => {
+                report.ok("proxy", &answers);
+                let error = Error::Unreachable { peer: self.label.to_owned(), why };
+                failed(report, "tcp", &error);
+                None
+            }
+            Err(obstacle) => {
+                failed(report, "proxy", &obstacle.error(self.label.to_owned()));
+                None
+            }
+        }
+    }
+
+    /// Whether this is the key that is wanted.
+    fn is_right(&self, report: &mut Report, address: &Address, key: PublicKey) -> bool {
+        let fingerprint = key.fingerprint();
+        let known = self.peers.by_key(&key);
+        match (self.pinned, known) {
+            (Some(pinned), _) if pinned == key => report.ok("key", &format!("the pinned one, {fingerprint}")),
+            (Some(_), _) if self.seen == Some(address) => {
+                report.failed("key", 69, &format!("another node has this address now, {fingerprint}"), None);
+                return false;
+            }
+            (Some(pinned), _) => {
+                let (peer, old) = (self.label.to_owned(), pinned.fingerprint());
+                failed(report, "key", &Error::ChangedKey { peer, old, new: fingerprint });
+                return false;
+            }
+            (None, Some(peer)) => report.ok("key", &format!("that of {}, {fingerprint}", peer.name)),
+            (None, None) if key == self.own.key() => {
+                report.ok("key", "that of this node itself");
+                return false;
+            }
+            (None, None) => {
+                let hint = Some("compare that with the one that `egoat id` shows there");
+                report.warning("key", &format!("not known yet, {fingerprint}"), hint);
+            }
+        }
+        true
+    }
+
+    /// A whole handshake proves the key, and the answer to it tells whether this node is welcome.
+    fn session(&self, report: &mut Report, address: &Address, key: PublicKey) {
+        let Some(peer) = self.peers.by_key(&key) else {
+            return report.skipped("session", "it is no saved peer");
+        };
+        if peer.is_blocked() {
+            return report.skipped("session", &format!("{} is blocked here", peer.name));
+        }
+        let began = Instant::now();
+        let addresses = std::slice::from_ref(address);
+        let target = Target { seen: None, addresses, ..Target::peer(peer, None) };
+        match pairing::meet(self.own, &target) {
+            Ok(theirs) => {
+                report.ok("session", &format!("{} proves its key, and takes this node as a peer", peer.name));
+                if let Some(time) = theirs.time {
+                    clock(report, time, began.elapsed());
+                }
+            }
+            Err(error) => failed(report, "session", &error),
+        }
+    }
+}
+
+/// A failure of the peer that the line names anyway.
+fn failed(report: &mut Report, layer: &'static str, error: &Error) {
+    let detail = match error {
+        Error::Unreachable { why, .. } | Error::Proxy { why, .. } | Error::Protocol { what: why, .. } => why,
+        error => &error.to_string(),
+    };
+    report.failed(layer, error.exit_code(), detail, error.hint().as_deref());
+}
+
+/// What its clock showed within `latest` before now.
+fn clock(report: &mut Report, theirs: u64, latest: Duration) {
+    let ours = now_micros();
+    let apart = Duration::from_micros(ours.abs_diff(theirs));
+    if apart <= latest {
+        return report.ok("clock", "that of this machine, as far as the connection shows");
+    }
+    let way = if theirs > ours { "ahead of" } else { "behind" };
+    let detail = format!("{} {way} this machine's", text::duration(apart));
+    if apart < APART {
+        return report.ok("clock", &detail);
+    }
+    let hint = "set whichever is wrong: times of invites and of --expire mean something else there";
+    report.warning("clock", &detail, Some(hint));
+}
+
+fn round_trip(report: &mut Report, took: Duration) {
+    let round = format!("{}.{} ms", took.as_millis(), took.as_micros() % 1000 / 100);
+    if took > SLOW {
+        return report.warning("rtt", &format!("{round}, which is slow for a handshake"), None);
+    }
+    report.ok("rtt", &round)
+}
+
+/// Name and connection of either family; gives the first connection. One of them is enough.
+fn by_family(report: &mut Report, address: &Address) -> Option<TcpStream> {
+    let found = resolved(report, address)?;
+    let tries = [("tcp4", false), ("tcp6", true)].map(|(layer, is_v6)| {
+        let of_family: Vec<SocketAddr> = found.iter().filter(|at| at.is_ipv6() == is_v6).copied().collect();
+        let tried = route::first_of(&of_family, Deadline::after(route::CONNECT));
+        (layer, of_family, tried)
+    });
+    let works = tries.iter().any(|(_, _, tried)| tried.is_ok());
+    let mut stream = None;
+    for (layer, of_family, tried) in tries {
+        match tried {
+            _ if of_family.is_empty() => report.skipped(layer, "there is no such address"),
+            Ok(connected) => {
+                let at = connected.peer_addr().map_or_else(|_| String::new(), |at| format!(" to {at}"));
+                report.ok(layer, &format!("connected{at}"));
+                stream = stream.or(Some(connected));
+            }
+            Err(cause) if works => report.warning(layer, &reason(&cause), None),
+            Err(cause) => {
+                failed(report, layer, &Error::Unreachable { peer: String::new(), why: reason(&cause) });
+            }
+        }
+    }
+    stream
+}
+
+/// The addresses of both families, if there are any.
+fn resolved(report: &mut Report, address: &Address) -> Option<Vec<SocketAddr>> {
+    let found = match route::resolve(address, route::CONNECT) {
+        Ok(found) => found,
+        Err(cause) => {
+            let hint = Some("look at the spelling; other names tell whether resolving works here at all");
+            for layer in ["dns4", "dns6"] {
+                report.failed(layer, 69, &reason(&cause), hint);
+            }
+            return None;
+        }
+    };
+    for (layer, is_v6) in [("dns4", false), ("dns6", true)] {
+        let of_family: Vec<String> =
+            found.iter().filter(|at| at.is_ipv6() == is_v6).map(|at| at.ip().to_string()).collect();
+        match of_family.is_empty() {
+            _ if address.ip().is_some() => report.skipped(layer, "an address needs no name"),
+            true => report.skipped(layer, "the name has no such address"),
+            false => report.ok(layer, &of_family.join(", ")),
+        }
+    }
+    Some(found)
+}

@@ -1,0 +1,247 @@
+//! Files: send them now or when the peer can be reached, send what comes out of a pipe, receive a transfer, answer offers,
+//! and deal with transfers that arrived in part.
+
+pub mod offers;
+pub mod partial;
+pub mod receive;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::app::link;
+use crate::crypto::random_array;
+use crate::error::{Error, Result};
+use crate::net::route::Route;
+use crate::node::outbound;
+use crate::store::home::Own;
+use crate::store::peers::Peer;
+use crate::store::queued_files::Stop;
+use crate::store::source;
+use crate::text;
+use crate::time::now_micros;
+use crate::transfer::manifest::{Entry, Manifest};
+use crate::transfer::path::SafePath;
+use crate::transfer::stream::Spool;
+use crate::wire::address::Address;
+use crate::wire::message::UNKNOWN;
+
+pub use crate::node::outbound::{MOST_STREAMS, usual_streams};
+pub use crate::store::queued_files::Job;
+pub use crate::store::source::Item;
+pub use crate::transfer::source::Sources;
+pub use crate::transfer::tally::{Tally, per_second};
+
+/// How long to wait before a try is repeated.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+/// A pipe cannot be read twice, so its connection may be lost for this long, however short the user's wait.
+const PIPE_WAIT: Duration = Duration::from_secs(60);
+/// Bytes of a pipe that are kept for a retry unless the user says otherwise.
+pub const SPOOL: u64 = 1 << 30;
+
+/// Chooses files and directories to be sent; a single one may get another `name` on the way.
+pub fn choose(paths: &[PathBuf], name: Option<&str>) -> Result<Sources> {
+    match (paths, name) {
+        ([], _) => Err(Error::usage("which files? `egoat send PEER FILE...`, or - for stdin")),
+        ([one], Some(name)) => Sources::choose_as(one, file_name(name)?.as_str()),
+        (_, Some(_)) => Err(Error::usage("--name is for one file, directory or stdin")),
+        (all, None) => Sources::choose(all),
+    }
+}
+
+/// A name for a file, which is not a path.
+fn file_name(name: &str) -> Result<SafePath> {
+    SafePath::parse(name)
+        .ok()
+        .filter(|path| path.components().count() == 1)
+        .ok_or_else(|| Error::usage(format!("{} is no name for a file", text::clean_line(name))))
+}
+
+/// The count of a transfer of these files.
+pub fn tally(sources: &Sources) -> Arc<Tally> {
+    Arc::new(Tally::new(sources.manifest(), false))
+}
+
+/// Sends files over at most `streams` connections, and retries for as long as `wait` while the peer cannot be reached;
+/// `again` learns why. Returns the peer's address.
+pub fn send(
+    own: &Own,
+    peer: &Peer,
+    sources: &Sources,
+    streams: usize,
+    tally: &Tally,
+    wait: Duration,
+    again: impl FnMut(&Error),
+) -> Result<Option<Address>> {
+    let deadline = Instant::now() + wait;
+    let note = || own.history(peer.conversation())?.store_files(false, &sources.manifest().listing());
+    let attempt = || {
+        let session = outbound::dial(own, peer)?;
+        let at = session.route().map(Route::address);
+        outbound::send(session, sources, streams, tally, note).map(|()| at)
+    };
+    retry(tally, |error| error.is_passing().then_some(deadline), attempt, again)
+}
+
+/// Retries after those errors, and until those deadlines, that `until` names.
+fn retry<T>(
+    tally: &Tally,
+    mut until: impl FnMut(&Error) -> Option<Instant>,
+    mut attempt: impl FnMut() -> Result<T>,
+    mut again: impl FnMut(&Error),
+) -> Result<T> {
+    loop {
+        match attempt() {
+            Err(error) if until(&error).is_some_and(|deadline| Instant::now() < deadline) => {
+                again(&error);
+                tally.restart();
+                thread::sleep(RETRY_AFTER);
+            }
+            ended => return ended,
+        }
+    }
+}
+
+/// Whether the peer keeps what has arrived, so that the same command goes on from there.
+pub fn is_kept(error: &Error, tally: &Tally) -> bool {
+    let is_kept = matches!(error, Error::Lost { .. } | Error::Remote { disk: true, .. });
+    is_kept && tally.moved() > 0 && tally.total != UNKNOWN
+}
+
+/// Standard input as a file whose length shows when it ends.
+pub struct Pipe {
+    manifest: Manifest,
+    /// Bytes that are kept for a retry.
+    limit: u64,
+    /// The count of the transfer.
+    pub tally: Arc<Tally>,
+}
+
+impl Pipe {
+    /// A pipe that the peer gets as a file of this `name`.
+    pub fn new(name: Option<&str>, limit: u64) -> Result<Pipe> {
+        let path = file_name(name.unwrap_or("stdin"))?;
+        let modified = (now_micros() * 1000) as i64;
+        let entry = Entry { path, is_dir: false, executable: false, modified, size: 0 };
+        let manifest = Manifest::new(vec![entry]).map_err(Error::failed)?;
+        let tally = Arc::new(Tally::new(&manifest, true));
+        Ok(Pipe { manifest, limit, tally })
+    }
+
+    /// Sends standard input as [`send`] sends files.
+    pub fn send(
+        &self,
+        own: &Own,
+        peer: &Peer,
+        wait: Duration,
+        again: impl FnMut(&Error),
+    ) -> Result<Option<Address>> {
+        let deadline = Instant::now() + wait;
+        let pieces = outbound::read_stdin().map_err(|cause| Error::failed(format!("stdin: {cause}")))?;
+        let mut spool = Spool::new(own.home(), pieces, self.limit)?;
+        let transfer = random_array();
+        let attempt = || outbound::send_pipe(own, peer, &self.manifest, transfer, &mut spool, &self.tally);
+        let mut lost: Option<Instant> = None;
+        let until = |error: &Error| {
+            if matches!(error, Error::Lost { .. }) {
+                lost = Some(Instant::now());
+            }
+            match lost {
+                None => error.is_passing().then_some(deadline),
+                // A router in front of a peer that is away may answer in its place, with anything.
+                Some(lost) => (error.is_passing() || matches!(error, Error::Protocol { .. }))
+                    .then_some(deadline.max(lost + PIPE_WAIT)),
+            }
+        };
+        let at = retry(&self.tally, until, attempt, again)?;
+        let sent =
+            self.manifest.entries().iter().map(|entry| (self.tally.done().0, entry.path.as_str().to_owned()));
+        own.history(peer.conversation())?.store_files(false, &sent.collect::<Vec<_>>())?;
+        Ok(at)
+    }
+}
+
+/// Files that were queued.
+pub struct Queued {
+    /// The number of the job.
+    pub number: u64,
+    /// What it has.
+    pub items: Vec<Item>,
+    /// A node runs here, which sends them.
+    pub node_runs: bool,
+}
+
+impl Queued {
+    /// Bytes of all items.
+    pub fn bytes(&self) -> u64 {
+        self.items.iter().fold(0, |sum: u64, item| sum.saturating_add(item.size))
+    }
+}
+
+/// Queues files for a peer, as they are now, and rings for the node; durable when it returns.
+pub fn queue(own: &Own, peer: &Peer, paths: &[PathBuf], name: Option<&str>) -> Result<Queued> {
+    let mut items = paths.iter().map(|path| source::snapshot(path)).collect::<Result<Vec<_>>>()?;
+    for item in &mut items {
+        item.name = name.map(str::to_owned);
+    }
+    let number = own.queued_files(&peer.key)?.queue(&items)?;
+    Ok(Queued { number, items, node_runs: link::ring(own)? })
+}
+
+/// What became of files that were sent now if possible.
+pub enum Handed {
+    /// The peer has them.
+    Sent,
+    /// The peer cannot be reached; they are queued.
+    Queued(Queued),
+}
+
+/// Sends files now, or queues them if the peer cannot be reached. Whoever stops the tally gets [`Error::Stopped`].
+pub fn send_or_queue(
+    own: &Own,
+    peer: &Peer,
+    paths: &[PathBuf],
+    sources: &Sources,
+    tally: &Tally,
+) -> Result<Handed> {
+    let note = || own.history(peer.conversation())?.store_files(false, &sources.manifest().listing());
+    let sent = outbound::dial(own, peer)
+        .and_then(|session| outbound::send_unless(|| false, session, sources, tally, note));
+    tally.end();
+    match sent {
+        Ok(()) => Ok(Handed::Sent),
+        Err(_) if tally.check_stop().is_err() => Err(Error::Stopped),
+        Err(error) if error.is_passing() => queue(own, peer, paths, None).map(Handed::Queued),
+        Err(error) => Err(error),
+    }
+}
+
+/// The path of an item, with a slash at the end of a directory; not cleaned for a terminal.
+pub fn path_of(item: &Item) -> String {
+    let path = item.path.to_string_lossy();
+    let slash = if item.is_dir && !path.ends_with('/') { "/" } else { "" };
+    format!("{path}{slash}")
+}
+
+/// The first path of a job, and how many more there are; not cleaned for a terminal.
+pub fn title_of(job: &Job) -> String {
+    match &job.items[..] {
+        [] => String::new(),
+        [one] => path_of(one),
+        [first, rest @ ..] => format!("{} and {} more", path_of(first), rest.len()),
+    }
+}
+
+/// Why a job was stopped, with the path if it has several; `None` while it waits. Not cleaned for a terminal.
+pub fn why_stopped(job: &Job) -> Option<String> {
+    Some(match job.stopped.as_ref()? {
+        Stop::Changed { path, what } if job.items.len() > 1 => format!("{}: {what}", path.to_string_lossy()),
+        Stop::Changed { what: why, .. } | Stop::Refused(why) => why.clone(),
+    })
+}
+
+/// The state of a job in one word.
+pub fn state_of(job: &Job) -> &'static str {
+    job.stopped.as_ref().map_or("waiting", Stop::word)
+}

@@ -1,0 +1,101 @@
+//! Receiving one transfer, into a directory or a pipe, from a peer or from whoever gets the link.
+
+use std::path::PathBuf;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::{Duration, Instant};
+
+use crate::app::contacts::{INVITE_TTL, link_of};
+use crate::app::link::{self, Event, FilesFrom, FilesTo, Listen, Options};
+use crate::error::Result;
+use crate::net::local;
+use crate::node::pipe::Pipe;
+use crate::store::home::Own;
+use crate::store::invites;
+use crate::store::peers::Peer;
+use crate::wire::address::Address;
+use crate::wire::link::Link;
+
+/// Where the files of the transfer go.
+pub enum Destination {
+    /// To standard output, a single file.
+    Stdout,
+    /// Into this directory itself.
+    Directory(PathBuf),
+    /// Into a folder of the peer among the downloads.
+    Downloads,
+}
+
+/// What is received, and from whom.
+pub struct Wish {
+    /// Where to listen.
+    pub listen: Vec<Listen>,
+    /// Where the files go.
+    pub into: Destination,
+    /// From this peer alone; else from the guest of a link.
+    pub from: Option<Peer>,
+    /// Files that are there already are replaced.
+    pub overwrite: bool,
+    /// The sender may be a stranger.
+    pub accept_new: bool,
+    /// How long to wait for a transfer to begin.
+    pub timeout: Option<Duration>,
+}
+
+/// A one-off node that waits for a transfer.
+pub struct Reception {
+    events: Receiver<Event>,
+    /// Where the sender finds it.
+    pub addresses: Vec<Address>,
+    /// What to give to the sender, unless that is a peer.
+    pub link: Option<Link>,
+}
+
+impl Reception {
+    /// Starts to wait.
+    pub fn start(own: &Own, wish: &Wish) -> Result<Reception> {
+        let invite = match wish.from {
+            Some(_) => None,
+            None => Some(invites::issue(own.home(), wish.timeout.unwrap_or(INVITE_TTL), None)?),
+        };
+        let files_from = match (&wish.from, &invite) {
+            (Some(peer), _) => FilesFrom::Peer(peer.key),
+            (None, Some(invite)) if !wish.accept_new => {
+                FilesFrom::Invited(invites::id_text(&invite.token.invite_id()))
+            }
+            _ => FilesFrom::Peers,
+        };
+        let downloads = own.home().downloads(None);
+        let files_to = match &wish.into {
+            Destination::Stdout => FilesTo::Pipe(Pipe::start()?),
+            Destination::Directory(dir) => FilesTo::Flat(dir.clone()),
+            Destination::Downloads => FilesTo::Folders(downloads?),
+        };
+        let options = Options {
+            files_to,
+            // Whoever starts this has asked for the files.
+            max_bytes: None,
+            overwrite: wish.overwrite,
+            accept_new: wish.accept_new,
+            messages: false,
+            files_from,
+            ..link::usual(wish.listen.clone(), PathBuf::new())
+        };
+        let events = link::start(own, options)?;
+        let mut listening = Vec::new();
+        while let Ok(Event::Listening(at)) = events.try_recv() {
+            listening.push(at);
+        }
+        let addresses = local::reachable_at(&listening);
+        let link = invite.map(|invite| link_of(own, &invite, addresses.clone()));
+        Ok(Reception { events, addresses, link })
+    }
+
+    /// What happens next; `None` when nothing did before the deadline.
+    pub fn next(&self, deadline: Option<Instant>) -> Option<Event> {
+        let received = match deadline {
+            None => self.events.recv().map_err(|_| RecvTimeoutError::Disconnected),
+            Some(deadline) => self.events.recv_timeout(deadline.saturating_duration_since(Instant::now())),
+        };
+        received.ok()
+    }
+}

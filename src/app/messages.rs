@@ -1,0 +1,253 @@
+//! Messages: say something, see what waits, cancel it, try again, and collect what waits elsewhere.
+
+pub mod lines;
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use crate::app::contacts::{self, reach::Reached};
+use crate::app::link;
+use crate::error::{Error, Result};
+use crate::node::delivery;
+use crate::store::attempts;
+use crate::store::cancel;
+use crate::store::history::History;
+use crate::store::home::Own;
+use crate::store::outbox::Pending;
+use crate::store::peers::Peer;
+use crate::store::queued_files::Job;
+use crate::time::now_micros;
+
+pub use crate::node::delivery::{Fetched, Outcome};
+pub use crate::store::attempts::Attempt;
+pub use crate::store::outbox::{Draft, Waiting};
+pub use crate::wire::message::MAX_TEXT;
+
+/// What became of a message that was said.
+pub struct Said {
+    /// Its number.
+    pub number: u64,
+    /// Where it is.
+    pub outcome: Outcome,
+}
+
+/// Queues a message and rings for the node, for a front-end that does not wait. Returns its number; durable when it
+/// returns. An error if the peer is blocked.
+pub fn queue(own: &Own, peer: &Peer, text: &[u8]) -> Result<u64> {
+    peer.ensure_not_blocked()?;
+    let number = own.outbox(&peer.key)?.queue(&[Draft::new(text)])?;
+    // A node that does not hear it looks within a second.
+    let _ = link::ring(own);
+    Ok(number)
+}
+
+/// Queues a message and tries to deliver it: for as long as `wait`, else once. A message with a key that was queued or
+/// delivered before is not queued again, of which `known` learns.
+pub fn say(
+    own: &Own,
+    to: &Reached,
+    draft: Draft,
+    wait: Option<Duration>,
+    known: impl FnOnce(),
+) -> Result<Said> {
+    let peer = &to.peer;
+    let mut outbox = own.outbox(&peer.key)?;
+    let mut is_delivered = false;
+    let (number, is_new) = if draft.key.is_empty() {
+        (outbox.queue(&[draft])?, true)
+    } else {
+        outbox.queue_once(&draft, || {
+            let found = History::find_sent(own.read_history(peer.conversation()), &draft.key)?;
+            is_delivered = found.is_some();
+            Ok(found)
+        })?
+    };
+    if !is_new {
+        known();
+    }
+    let outcome = match &to.refusal {
+        _ if is_delivered => Outcome::Delivered,
+        Some(refusal) if wait.is_none() => Outcome::Queued(refusal.to_string()),
+        _ => delivery::deliver(own, peer, &mut outbox, delivery::Goal::Only(number), wait)?,
+    };
+    Ok(Said { number, outcome })
+}
+
+/// When a message that is said now expires after `wait`, in µs of Unix time.
+pub fn expiry(wait: Duration) -> u64 {
+    now_micros().saturating_add(u64::try_from(wait.as_micros()).unwrap_or(u64::MAX))
+}
+
+/// What waits for one peer.
+pub struct Queue {
+    /// The peer.
+    pub peer: Peer,
+    /// The last attempt to reach it, if that failed.
+    pub attempt: Option<Attempt>,
+    /// A node runs here, which tries again.
+    pub node_runs: bool,
+}
+
+/// Something that waits.
+pub enum Item {
+    /// A message.
+    Message(Waiting),
+    /// Files, or files that were stopped.
+    Files(Job),
+}
+
+/// What waits for one peer, oldest first.
+pub struct Items {
+    messages: Option<Pending>,
+    message: Option<Waiting>,
+    files: std::iter::Peekable<std::vec::IntoIter<Job>>,
+    /// Something waits; all else is files that were stopped.
+    pub is_waiting: bool,
+}
+
+/// The peers for whom something is or was queued.
+fn correspondents(own: &Own) -> Result<Vec<Peer>> {
+    let mut peers = contacts::all(own)?;
+    let home = own.home();
+    peers.retain(|peer| home.has_outbox(&peer.key) || home.queued_files_path(&peer.key).exists());
+    Ok(peers)
+}
+
+/// All queues of this home.
+pub fn queues(own: &Own) -> Result<Vec<Queue>> {
+    let node_runs = link::node(own)?.is_some();
+    let queue = |peer: Peer| {
+        let mut attempt = attempts::last(own.home(), &peer.key);
+        if let Some(attempt) = attempt.as_mut().filter(|_| !node_runs) {
+            // The node that meant to try again is gone.
+            attempt.next = 0;
+        }
+        Queue { peer, attempt, node_runs }
+    };
+    Ok(correspondents(own)?.into_iter().map(queue).collect())
+}
+
+impl Queue {
+    /// What waits in it.
+    pub fn items(&self, own: &Own) -> Result<Items> {
+        let files = own.read_queued_files(&self.peer.key).all()?;
+        let has_outbox = own.home().has_outbox(&self.peer.key);
+        let outbox = has_outbox.then(|| own.outbox(&self.peer.key)).transpose()?;
+        let mut messages = outbox.map(|outbox| outbox.pending());
+        let message = messages.as_mut().map_or(Ok(None), Pending::read)?;
+        let is_waiting = message.is_some() || files.iter().any(|job| job.stopped.is_none());
+        Ok(Items { messages, message, files: files.into_iter().peekable(), is_waiting })
+    }
+}
+
+impl Items {
+    /// Reads the next item; `None` after the last.
+    pub fn read(&mut self) -> Result<Option<Item>> {
+        let is_due = |job: &Job| self.message.as_ref().is_none_or(|message| job.number < message.number);
+        if let Some(job) = self.files.next_if(is_due) {
+            return Ok(Some(Item::Files(job)));
+        }
+        let Some(message) = self.message.take() else { return Ok(None) };
+        self.message = self.messages.as_mut().map_or(Ok(None), Pending::read)?;
+        Ok(Some(Item::Message(message)))
+    }
+}
+
+/// Cancels what waits under these numbers, whoever it is for. `tell` learns of each that waited; the numbers that did not
+/// are returned.
+pub fn cancel(
+    own: &Own,
+    mut wanted: BTreeSet<u64>,
+    mut tell: impl FnMut(&Peer, u64) -> Result<()>,
+) -> Result<BTreeSet<u64>> {
+    for peer in correspondents(own)? {
+        for number in cancel::cancel(own, &peer.key, |number| wanted.contains(&number))? {
+            wanted.remove(&number);
+            tell(&peer, number)?;
+        }
+    }
+    Ok(wanted)
+}
+
+/// Cancels one message to a peer.
+pub fn cancel_one(own: &Own, peer: &Peer, number: u64) -> Result<()> {
+    if cancel::cancel(own, &peer.key, |waiting| waiting == number)?.is_empty() {
+        return Err(Error::failed("it may be delivered by now"));
+    }
+    Ok(())
+}
+
+/// What happens while several peers are visited. A failure with one is no reason to leave out the others.
+pub enum Step {
+    /// Files that were stopped wait again, as they are now.
+    QueuedAgain(String, u64),
+    /// A node runs here, and does the rest.
+    NodeRuns,
+    /// A peer was visited.
+    Visited(String, Fetched),
+    /// Something failed.
+    Failed(Error),
+}
+
+/// Tries again what waits for this peer, or for all who are not blocked; files that were stopped are queued again. Errors of
+/// `tell` end it.
+pub fn retry(own: &Own, only: Option<Peer>, mut tell: impl FnMut(Step) -> Result<()>) -> Result<()> {
+    let peers = match only {
+        Some(peer) => {
+            peer.ensure_not_blocked()?;
+            vec![peer]
+        }
+        None => correspondents(own)?.into_iter().filter(|peer| !peer.is_blocked()).collect(),
+    };
+    for peer in &peers {
+        if let Err(error) = queue_again(own, peer, &mut tell) {
+            tell(Step::Failed(error))?;
+        }
+        // Whoever removes the note asks the node to try now.
+        if let Err(error) = attempts::clear(own.home(), &peer.key) {
+            tell(Step::Failed(error))?;
+        }
+    }
+    if link::ring(own)? {
+        return tell(Step::NodeRuns);
+    }
+    visit(&peers, |peer| delivery::push_all(own, peer), tell)
+}
+
+/// Queues files again that were stopped. Those that cannot be read now stay as they are.
+fn queue_again(own: &Own, peer: &Peer, tell: &mut impl FnMut(Step) -> Result<()>) -> Result<()> {
+    for job in own.read_queued_files(&peer.key).all()?.iter().filter(|job| job.stopped.is_some()) {
+        let queue = |items: Vec<_>| own.queued_files(&peer.key)?.queue_again(job.number, &items);
+        match job.items_now().and_then(queue) {
+            Ok(true) => tell(Step::QueuedAgain(peer.name.clone(), job.number))?,
+            Ok(false) => {}
+            Err(error) => tell(Step::Failed(error))?,
+        }
+    }
+    Ok(())
+}
+
+/// Connects to every peer that has an address, delivers what waits here, and collects what waits there; a node that runs
+/// does so all the time.
+pub fn fetch(own: &Own, mut tell: impl FnMut(Step) -> Result<()>) -> Result<()> {
+    if link::ring(own)? {
+        return tell(Step::NodeRuns);
+    }
+    let mut peers = contacts::all(own)?;
+    peers.retain(|peer| peer.has_address() && !peer.is_blocked());
+    visit(&peers, |peer| delivery::fetch(own, peer), tell)
+}
+
+fn visit(
+    peers: &[Peer],
+    act: impl Fn(&Peer) -> Result<Fetched>,
+    mut tell: impl FnMut(Step) -> Result<()>,
+) -> Result<()> {
+    for peer in peers {
+        tell(match act(peer) {
+            Ok(fetched) => Step::Visited(peer.name.clone(), fetched),
+            Err(error) => Step::Failed(error),
+        })?;
+    }
+    Ok(())
+}

@@ -1,0 +1,35 @@
+//! What a user can do, each thing once: every front-end calls these functions, and none of them prints, parses arguments or
+//! knows a terminal.
+//!
+//! | module | what a user does with it |
+//! | --- | --- |
+//! | [`identity`] | open a home, name this node, see its key and addresses |
+//! | [`contacts`] | invite, join, accept, rename, set rules, verify, block, remove |
+//! | [`messages`] | say, see what waits, cancel, retry, fetch |
+//! | [`files`] | send, queue, receive, answer offers, remove partial transfers |
+//! | [`inbox`] | read histories, search them, see what is unread |
+//! | [`chat`] | all of this at once, in a conversation: the model behind every view |
+//! | [`link`] | run a node, or reach the one that runs |
+//! | [`news`] | what a node tells, in words |
+//! | [`settings`] | where to listen, where files land |
+//! | [`doctor`] | find out what does not work |
+//!
+//! Front-ends name this layer alone, so the types that they handle are exported here.
+
+pub mod chat;
+pub mod contacts;
+pub mod doctor;
+pub mod files;
+pub mod identity;
+pub mod inbox;
+pub mod link;
+pub mod messages;
+pub mod news;
+pub mod settings;
+
+pub use crate::app::identity::{Home, Own};
+pub use crate::crypto::keys::PublicKey;
+pub use crate::store::log::Position;
+pub use crate::store::peers::{FilesPolicy, Peer};
+pub use crate::wire::address::Address;
+pub use crate::wire::link::Link;

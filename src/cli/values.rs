@@ -1,0 +1,24 @@
+//! The values of options: durations and sizes as egoat(1) has them.
+
+use std::time::Duration;
+
+use crate::app::settings;
+use crate::error::{Error, Result};
+use crate::text;
+
+/// The longest duration: a hundred years are as good as for ever, and no clock overflows.
+const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
+
+/// Parses a duration.
+pub fn duration(given: &str) -> Result<Duration> {
+    text::parse_duration(given).map(|duration| duration.min(LONGEST)).ok_or_else(|| {
+        Error::usage(format!("{} is no duration, such as 30s, 5m or 24h", text::clean_line(given)))
+    })
+}
+
+/// Parses the size that limits a file.
+pub fn max_file(given: Option<&str>) -> Result<u64> {
+    let Some(given) = given else { return Ok(settings::MAX_FILE) };
+    text::parse_size(given)
+        .ok_or_else(|| Error::usage(format!("{} is no size, such as 500M or 4G", text::clean_line(given))))
+}

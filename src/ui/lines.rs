@@ -1,0 +1,48 @@
+//! An entry of a conversation as one line, or with its further lines indented (egoat(1), LOG).
+
+use crate::app::inbox::entry::{Entry, Way, Words};
+use crate::time::Zone;
+
+/// The line of an entry with the peer of this name, without the newline at the end.
+pub fn line(zone: &Zone, peer: &str, entry: &Entry) -> String {
+    let time = zone.format(entry.micros());
+    match entry.words() {
+        Words::Message { way: Way::Received, text } => format!("{time} {peer}: {text}"),
+        Words::Message { way: Way::Delivered, text } => format!("{time} -> {peer}: {text}"),
+        Words::Message { way: Way::Dropped(why), text } => {
+            format!("{time} -> {peer} ({}): {text}", why.word())
+        }
+        Words::File { verb, what } => format!("{time} * {peer} {verb} {what}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::app::inbox::entry::Event;
+
+    fn shown(text: &str) -> String {
+        let event = Event::Received { number: 5, text: text.as_bytes() };
+        line(&Zone::utc(), "bob", &Entry { seq: 1_000_000, event })
+    }
+
+    #[test]
+    fn a_message_cannot_forge_a_line() {
+        assert_eq!(shown("hi"), "1970-01-01 00:00:01 bob: hi");
+        assert_eq!(
+            shown("hi\n1970-01-01 00:00:02 carol: no"),
+            "1970-01-01 00:00:01 bob: hi\n    1970-01-01 00:00:02 carol: no"
+        );
+        for evil in ["a\rb", "a\x1b[1Ab", "a\u{85}b", "a\u{2028}b", "a\u{b}b", "a\u{c}b"] {
+            let line = shown(evil);
+            assert!(!line.chars().any(|c| c.is_control()) && line.lines().count() == 1, "{line:?}");
+        }
+    }
+
+    #[test]
+    fn a_message_of_ours_names_its_receiver() {
+        let event = Event::Sent { number: 2_000_000, key: "", text: b"x" };
+        let line = line(&Zone::utc(), "bob", &Entry { seq: 9_000_000, event });
+        assert_eq!(line, "1970-01-01 00:00:02 -> bob: x");
+    }
+}

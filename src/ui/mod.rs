@@ -1,0 +1,11 @@
+//! Views: what is printed and drawn. They show what [`crate::app`] says and hand it what the user does.
+//!
+//! [`terminal`] is the interactive chat, [`plain`] the chat line by line; [`output`] has the rules for all that is printed.
+
+pub mod commands;
+pub mod lines;
+pub mod output;
+pub mod plain;
+pub mod progress;
+pub mod stty;
+pub mod terminal;

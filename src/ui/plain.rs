@@ -1,0 +1,237 @@
+//! The chat line by line: a view of [`crate::app::chat`] for pipes, and for terminals on which no lines can be drawn. Each
+//! line of standard input is said, and what happens is printed as `egoat log` prints it.
+
+use std::collections::HashMap;
+use std::io::{BufRead, Read};
+use std::net::SocketAddr;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::{Duration, Instant};
+
+use crate::app::chat::signal::{Signal, Signals};
+use crate::app::chat::view::{Arrival, View};
+use crate::app::chat::{Chat, Scope};
+use crate::app::inbox::entry::Entry;
+use crate::app::link::{Event, LOOK};
+use crate::app::messages::MAX_TEXT;
+use crate::app::{Link, Own, Peer, news};
+use crate::error::{Error, Result};
+use crate::time::Zone;
+use crate::ui::commands;
+use crate::ui::lines::line;
+use crate::ui::output::{self, Output};
+use crate::ui::progress::Progress;
+
+/// How long what was typed gets to be delivered after the end of input.
+const LAST_WORDS: Duration = Duration::from_secs(5);
+/// How often the logs are looked at meanwhile.
+const LAST_LOOK: Duration = Duration::from_millis(50);
+
+/// What standard input gives.
+enum Input {
+    /// A line without its newline.
+    Line(Vec<u8>),
+    /// A line that is longer than a message may be, and was left out.
+    TooLong,
+    /// There is no more; an error if it cannot be read.
+    Ended(Result<()>),
+}
+
+/// What is printed.
+struct Lines {
+    out: Output,
+    zone: Zone,
+    /// The transfers that come in, by the peer's name, and from where.
+    shown: HashMap<String, (Progress, Option<SocketAddr>)>,
+    /// Why a line could not be printed.
+    failed: Option<Error>,
+}
+
+/// Talks until the end of input: to `to`, else to the only peer or whom a line names.
+pub fn run(own: &Own, out: Output, to: Option<Peer>, events: Option<Receiver<Event>>) -> Result<()> {
+    let signals = Signals::default();
+    let mut view = Lines { out, zone: Zone::local(), shown: HashMap::new(), failed: None };
+    let scope = Scope::News(to.as_ref().map(|peer| peer.key));
+    let mut chat = Chat::new(own, scope, signals.teller())?;
+    chat.begin(to, &mut view)?;
+    signals.listen(own, events)?;
+    signals.spawn("stdin", read_lines)?;
+    let mut deadline: Option<Instant> = None;
+    while deadline.is_none_or(|deadline| Instant::now() < deadline && !chat.is_all_settled().unwrap_or(true))
+    {
+        match signals.receiver.recv_timeout(if deadline.is_some() { LAST_LOOK } else { LOOK }) {
+            Ok(signal) => {
+                if let Signal::Node(event) = &signal {
+                    view.beside(event);
+                }
+                match chat.take(signal, &mut view)? {
+                    Some(Input::Ended(ended)) => {
+                        ended?;
+                        deadline = Some(Instant::now() + LAST_WORDS);
+                    }
+                    Some(Input::TooLong) => {
+                        output::warn(
+                            "a line over 1 MiB was left out; send it as a file: `egoat send PEER FILE`",
+                        );
+                    }
+                    Some(Input::Line(line)) => handle(&mut chat, &mut view, &line)?,
+                    None => {}
+                }
+            }
+            Err(RecvTimeoutError::Timeout) => chat.look(&mut view)?,
+            Err(RecvTimeoutError::Disconnected) => break,
+        }
+        view.failed.take().map_or(Ok(()), Err)?;
+    }
+    chat.look(&mut view)?;
+    view.failed.take().map_or(Ok(()), Err)?;
+    if !chat.is_all_settled()? {
+        output::warn("not all that was typed is delivered yet; `egoat outbox` shows what waits");
+    }
+    Ok(())
+}
+
+/// Does or says a line. Only an error of this disk ends the chat.
+fn handle(chat: &mut Chat, view: &mut Lines, line: &[u8]) -> Result<()> {
+    chat.look_at_peers(view)?;
+    if let Some((command, rest)) = std::str::from_utf8(line).ok().and_then(commands::parse_piped) {
+        if let Err(error) = command.run(chat, view, rest) {
+            view.error(&error);
+        }
+        return Ok(());
+    }
+    if line.is_empty() {
+        return Ok(());
+    }
+    match chat.say(line, view) {
+        Err(error @ (Error::Disk { .. } | Error::Corrupt { .. })) => Err(error),
+        Err(error) => {
+            output::warn(&format!("this line was not sent: {error}"));
+            Ok(())
+        }
+        Ok(()) => Ok(()),
+    }
+}
+
+fn read_lines(send: &mut dyn FnMut(Input) -> bool) {
+    let mut stdin = std::io::stdin().lock();
+    loop {
+        let input = match read_line(&mut stdin) {
+            Ok(Some(input)) => input,
+            Ok(None) => Input::Ended(Ok(())),
+            Err(cause) => Input::Ended(Err(Error::failed(format!("cannot read the input: {cause}")))),
+        };
+        let is_last = matches!(input, Input::Ended(_));
+        if !send(input) || is_last {
+            return;
+        }
+    }
+}
+
+/// The next line; `None` at the end.
+fn read_line(stdin: &mut impl BufRead) -> std::io::Result<Option<Input>> {
+    let mut line = Vec::new();
+    // One byte more than a message and its newline have, so that a longer line is refused and not cut.
+    let limit = MAX_TEXT as u64 + 2;
+    if stdin.take(limit).read_until(b'\n', &mut line)? == 0 {
+        return Ok(None);
+    }
+    if line.last() == Some(&b'\n') {
+        line.pop();
+    } else if line.len() as u64 == limit {
+        skip_line(stdin)?;
+        return Ok(Some(Input::TooLong));
+    }
+    Ok(Some(Input::Line(line)))
+}
+
+/// Reads to the end of a line that is too long to keep.
+fn skip_line(stdin: &mut impl BufRead) -> std::io::Result<()> {
+    loop {
+        let bytes = stdin.fill_buf()?;
+        let end = bytes.iter().position(|byte| *byte == b'\n');
+        let used = end.map_or(bytes.len(), |place| place + 1);
+        let is_done = end.is_some() || bytes.is_empty();
+        stdin.consume(used);
+        if is_done {
+            return Ok(());
+        }
+    }
+}
+
+impl Lines {
+    /// Prints what the node does beside the conversation, and is not in the logs.
+    fn beside(&mut self, event: &Event) {
+        match event {
+            Event::TransferBegan { peer, address, tally } => {
+                self.note_event(event);
+                let progress = Progress::lines(self.out, peer, tally);
+                self.shown.insert(peer.clone(), (progress, *address));
+            }
+            Event::TransferDone { peer } => {
+                if let Some((progress, address)) = self.shown.remove(peer) {
+                    progress.received(address);
+                }
+            }
+            Event::TransferFailed { peer, .. } => drop(self.shown.remove(peer)),
+            Event::Request { .. } | Event::Connected { .. } | Event::Disconnected { .. } => {
+                self.note_event(event);
+            }
+            Event::FilesSent { .. } => self.note_event(event),
+            Event::Trouble(error) if error.is_passing() => self.out.note(&error.to_string()),
+            // The model shows these, or the logs have them.
+            _ => {}
+        }
+    }
+
+    fn note_event(&self, event: &Event) {
+        news::line(event).into_iter().for_each(|line| self.out.note(&line));
+    }
+}
+
+impl View for Lines {
+    fn note(&mut self, text: &str) {
+        self.out.note(text);
+    }
+
+    fn link(&mut self, link: &Link) {
+        self.out.note(&link.to_string());
+    }
+
+    fn begin(&mut self) {}
+
+    fn entry(&mut self, peer: &Peer, entry: &Entry, _is_all: bool) {
+        let line = line(&self.zone, &peer.name, entry);
+        let printed = self.out.data(&line, || entry.object(&peer.name));
+        self.failed = self.failed.take().or(printed.err());
+    }
+
+    fn arrived(&mut self, _arrival: &Arrival) {}
+
+    fn alert(&mut self, text: &str) {
+        output::warn(text);
+    }
+
+    fn error(&mut self, error: &Error) {
+        output::warn(&error.to_string());
+    }
+
+    fn clear(&mut self) {}
+
+    fn leave(&mut self) {}
+
+    fn is_idle(&self) -> bool {
+        true
+    }
+
+    fn draft(&self) -> Option<String> {
+        None
+    }
+
+    fn set_draft(&mut self, _draft: &str) {}
+
+    fn drop_line(&mut self) -> bool {
+        false
+    }
+
+    fn remember(&mut self, _text: &str) {}
+}

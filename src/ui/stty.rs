@@ -1,0 +1,32 @@
+//! stty(1), which sets the modes of a terminal and knows its size: std has no termios.
+
+use std::io;
+use std::process::{Command, Stdio};
+
+/// Runs stty on a terminal; returns what it prints, or in words why it failed.
+pub fn stty(terminal: impl Into<Stdio>, arguments: &[&str]) -> Result<String, String> {
+    let run = Command::new("stty").args(arguments).stdin(terminal).output();
+    let output = run.map_err(|cause| cause.to_string())?;
+    if output.status.success() {
+        Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+    } else {
+        Err(String::from_utf8_lossy(&output.stderr).trim().to_owned())
+    }
+}
+
+/// Columns and rows of a terminal; `None` if nobody knows.
+pub fn size(terminal: impl Into<Stdio>) -> Option<(usize, usize)> {
+    parse_size(&stty(terminal, &["size"]).ok()?)
+}
+
+/// Parses what `stty size` prints: rows first, and both are 0 where nobody knows.
+pub fn parse_size(text: &str) -> Option<(usize, usize)> {
+    let (rows, columns) = text.trim().split_once(' ')?;
+    let (rows, columns): (usize, usize) = (rows.parse().ok()?, columns.parse().ok()?);
+    (rows > 0 && columns > 0).then_some((columns, rows))
+}
+
+/// How wide the terminal is that standard error is.
+pub fn columns() -> Option<usize> {
+    size(io::stderr()).map(|(columns, _)| columns)
+}

@@ -1,0 +1,340 @@
+//! What is written to the terminal. Conversations scroll by in its own scrollback; below them stands the live part: a few
+//! lines on what goes on, and the line that is typed. Pure: it makes bytes, to be written at once, and as few as will do.
+//!
+//! It leaves out where the text comes from, which must be clean. No line of the live part ever fills the last column, so
+//! that no terminal wraps it; text above is left for the terminal to wrap, and to be copied as it was said.
+
+use std::fmt::Write;
+
+use crate::ui::terminal::width::{clusters, columns, fit};
+
+/// Continues what is typed in a further row.
+const INDENT: &str = "  ";
+
+/// The live part.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Live {
+    /// Lines above the input; cut to the width.
+    pub lines: Vec<String>,
+    /// What stands before the input.
+    pub prompt: String,
+    /// What is typed.
+    pub text: String,
+    /// The cursor in it, in bytes.
+    pub cursor: usize,
+}
+
+/// The rows of the live part, and the cursor among them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Layout {
+    rows: Vec<String>,
+    row: usize,
+    column: usize,
+}
+
+/// What a terminal shows.
+pub struct Screen {
+    width: usize,
+    height: usize,
+    shown: Layout,
+    /// Of what is shown, only the place is known.
+    is_stale: bool,
+}
+
+impl Screen {
+    /// Of a terminal with so many columns and rows; nothing is shown.
+    pub fn new((width, height): (usize, usize)) -> Screen {
+        Screen { width: width.max(4), height: height.max(2), shown: Layout::default(), is_stale: false }
+    }
+
+    /// The columns that a line of the live part may have.
+    pub fn room(&self) -> usize {
+        self.width - 1
+    }
+
+    /// The terminal has another size. What it shows is wrapped anew by most, and so the cursor is where it is then.
+    pub fn resize(&mut self, (width, height): (usize, usize)) {
+        (self.width, self.height) = (width.max(4), height.max(2));
+        let rows_of = |row: &String| columns(row).div_ceil(self.width).max(1);
+        let above: usize = self.shown.rows.iter().take(self.shown.row).map(rows_of).sum();
+        let row = above + self.shown.column / self.width;
+        self.is_stale = true;
+        self.shown =
+            Layout { rows: vec![String::new(); row + 1], row, column: self.shown.column % self.width };
+    }
+
+    /// Takes the live part away; what is printed next stands in its place.
+    pub fn clear(&mut self) -> String {
+        let mut out = String::new();
+        up(&mut out, self.shown.row);
+        out.push_str("\r\x1b[J");
+        self.shown = Layout::default();
+        out
+    }
+
+    /// Forgets what is shown: the terminal was cleared, or something else was on it.
+    pub fn forget(&mut self) {
+        self.shown = Layout::default();
+    }
+
+    /// Prints whole lines above the live part, if there are any, and shows the live part as it is now.
+    pub fn draw(&mut self, above: &str, live: &Live) -> String {
+        let layout = self.lay_out(live);
+        let is_alike = !self.is_stale && above.is_empty() && layout.rows.len() == self.shown.rows.len();
+        let mut out = String::new();
+        if is_alike {
+            self.change_rows(&mut out, &layout);
+        } else {
+            out = self.clear();
+            for line in above.lines() {
+                let _ = write!(out, "{line}\r\n");
+            }
+            out.push_str(&layout.rows.join("\r\n"));
+            up(&mut out, layout.rows.len() - 1 - layout.row);
+            to_column(&mut out, layout.column);
+        }
+        self.shown = layout;
+        self.is_stale = false;
+        out
+    }
+
+    /// Writes what is different in rows that stay where they are.
+    fn change_rows(&self, out: &mut String, layout: &Layout) {
+        let (mut row, mut column) = (self.shown.row, self.shown.column);
+        for (at, (old, new)) in self.shown.rows.iter().zip(&layout.rows).enumerate() {
+            if old == new {
+                continue;
+            }
+            let same = common(old, new);
+            let start = columns(&new[..same]);
+            vertical(out, row, at);
+            if row != at || column != start {
+                to_column(out, start);
+            }
+            out.push_str(&new[same..]);
+            if columns(old) > columns(new) {
+                out.push_str("\x1b[K");
+            }
+            (row, column) = (at, columns(new));
+        }
+        vertical(out, row, layout.row);
+        if column != layout.column {
+            to_column(out, layout.column);
+        }
+    }
+
+    fn lay_out(&self, live: &Live) -> Layout {
+        // On a low screen there is room for the last of them, and for what is typed.
+        let lines = &live.lines[live.lines.len().saturating_sub(self.height - 2)..];
+        let mut input = wrap(&live.prompt, &live.text, live.cursor, self.room());
+        // A window on what is typed, so that all of it is on the screen.
+        let most = self.height - 1 - lines.len();
+        if input.rows.len() > most {
+            let first = (input.row + 1).saturating_sub(most);
+            input.rows = input.rows[first..first + most].to_vec();
+            input.row -= first;
+        }
+        let mut rows: Vec<String> = lines.iter().map(|line| fit(line, self.room()).to_owned()).collect();
+        let row = rows.len() + input.row;
+        rows.append(&mut input.rows);
+        Layout { rows, row, column: input.column }
+    }
+}
+
+/// Cuts prompt and text into rows of at most `room` columns.
+fn wrap(prompt: &str, text: &str, cursor: usize, room: usize) -> Layout {
+    // Some of the row is for what is typed.
+    let mut rows = vec![fit(prompt, room * 2 / 3).to_owned()];
+    let (mut column, mut at) = (columns(&rows[0]), 0);
+    let mut found = (0, column);
+    for cluster in clusters(text) {
+        let is_break = cluster.text == "\n";
+        if !is_break && column + cluster.columns > room {
+            rows.push(INDENT.to_owned());
+            column = INDENT.len();
+        }
+        if at == cursor {
+            found = (rows.len() - 1, column);
+        }
+        if is_break {
+            rows.push(INDENT.to_owned());
+            column = INDENT.len();
+        } else {
+            rows.last_mut().into_iter().for_each(|row| row.push_str(cluster.text));
+            column += cluster.columns;
+        }
+        at += cluster.text.len();
+    }
+    if at == cursor {
+        found = (rows.len() - 1, column);
+    }
+    Layout { rows, row: found.0, column: found.1 }
+}
+
+/// The bytes at the front of both that are whole characters of both, with nothing behind that would join them.
+fn common(old: &str, new: &str) -> usize {
+    let pairs = clusters(old).zip(clusters(new));
+    pairs.take_while(|(old, new)| old == new).map(|(old, _)| old.text.len()).sum()
+}
+
+fn up(out: &mut String, rows: usize) {
+    if rows > 0 {
+        let _ = write!(out, "\x1b[{rows}A");
+    }
+}
+
+fn vertical(out: &mut String, from: usize, to: usize) {
+    up(out, from.saturating_sub(to));
+    if to > from {
+        let _ = write!(out, "\x1b[{}B", to - from);
+    }
+}
+
+fn to_column(out: &mut String, column: usize) {
+    out.push('\r');
+    if column > 0 {
+        let _ = write!(out, "\x1b[{column}C");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn live(text: &str) -> Live {
+        Live { prompt: "bob> ".into(), text: text.into(), cursor: text.len(), ..Live::default() }
+    }
+
+    fn screen() -> Screen {
+        let mut screen = Screen::new((20, 6));
+        screen.draw("", &live(""));
+        screen
+    }
+
+    #[test]
+    fn typing_writes_what_is_typed_and_no_more() {
+        let mut screen = screen();
+        assert_eq!(screen.draw("", &live("h")), "h");
+        assert_eq!(screen.draw("", &live("hi")), "i");
+        assert_eq!(screen.draw("", &live("hi")), "");
+        assert_eq!(screen.draw("", &live("h")), "\r\x1b[6C\x1b[K");
+        assert_eq!(screen.draw("", &Live { cursor: 0, ..live("h") }), "\r\x1b[5C");
+        assert_eq!(screen.draw("", &Live { cursor: 1, ..live("ah") }), "ah\r\x1b[6C");
+    }
+
+    #[test]
+    fn each_key_writes_what_it_changes() {
+        use crate::ui::terminal::editor::Editor;
+        use crate::ui::terminal::keys::Keyboard;
+        let (mut screen, mut editor, mut keyboard) = (screen(), Editor::default(), Keyboard::default());
+        // The key, the line with its cursor, and what is written.
+        for (key, line, written) in [
+            ("a", "a|", "a"),
+            ("b", "ab|", "b"),
+            ("\x1b[D", "a|b", "\r\x1b[6C"),
+            ("x", "ax|b", "xb\r\x1b[7C"),
+            ("\x01", "|axb", "\r\x1b[5C"),
+            ("\x05", "axb|", "\r\x1b[8C"),
+            ("\x7f", "ax|", "\r\x1b[7C\x1b[K"),
+            ("\x15", "|", "\r\x1b[5C\x1b[K"),
+            ("\x19", "ax|", "ax"),
+            ("\x1b\r", "ax\n|", "\r\x1b[Jbob> ax\r\n  \r\x1b[2C"),
+            ("y", "ax\ny|", "y"),
+            ("\x1b[A", "a|x\ny", "\x1b[1A\r\x1b[6C"),
+        ] {
+            for key in keyboard.push(key.as_bytes()) {
+                editor.key(&key);
+            }
+            let (before, behind) = editor.text().split_at(editor.cursor());
+            assert_eq!(format!("{before}|{behind}"), line, "{key:?}");
+            let live = Live { cursor: editor.cursor(), ..live(editor.text()) };
+            assert_eq!(screen.draw("", &live), written, "{key:?}");
+        }
+    }
+
+    #[test]
+    fn what_comes_in_stands_above_what_is_typed() {
+        let mut screen = screen();
+        screen.draw("", &live("draft"));
+        assert_eq!(
+            screen.draw("bob: hello\nbob: there\n", &live("draft")),
+            "\r\x1b[Jbob: hello\r\nbob: there\r\nbob> draft\r\x1b[10C"
+        );
+    }
+
+    #[test]
+    fn long_input_goes_on_below_and_nothing_fills_the_last_column() {
+        let mut screen = screen();
+        let written = screen.draw("", &live("0123456789abcdef"));
+        assert_eq!(written, "\r\x1b[Jbob> 0123456789abcd\r\n  ef\r\x1b[4C");
+        assert_eq!(screen.draw("", &live("0123456789abcdefg")), "g");
+        assert_eq!(screen.draw("x\n", &live("")), "\x1b[1A\r\x1b[Jx\r\nbob> \r\x1b[5C");
+    }
+
+    #[test]
+    fn the_cursor_is_where_the_text_goes_on() {
+        for (text, cursor, expected) in [
+            ("0123456789abcdef", 14, (1, 2)),
+            ("0123456789abcdef", 13, (0, 18)),
+            ("one\ntwo", 3, (0, 8)),
+            ("one\ntwo", 4, (1, 2)),
+            ("one\n", 4, (1, 2)),
+            ("\u{6f22}\u{5b57}", 3, (0, 7)),
+            ("0123456789abc\u{6f22}", 13, (1, 2)),
+        ] {
+            let layout = wrap("bob> ", text, cursor, 19);
+            assert_eq!((layout.row, layout.column), expected, "{text:?} at {cursor}");
+            assert!(layout.rows.iter().all(|row| columns(row) < 20), "{layout:?}");
+        }
+    }
+
+    #[test]
+    fn more_than_the_screen_holds_is_seen_through_a_window() {
+        let mut screen = screen();
+        let text: String = (0..30).map(|line| format!("line {line}\n")).collect();
+        let layout = screen.lay_out(&Live { lines: vec!["status".into()], ..live(&text) });
+        assert_eq!((layout.rows.len(), layout.row), (5, 4));
+        assert_eq!(layout.rows[3], "  line 29");
+        let written = screen.draw("", &Live { cursor: 0, ..live(&text) });
+        assert!(written.contains("line 0") && written.contains("line 4") && !written.contains("line 5"));
+    }
+
+    #[test]
+    fn a_low_terminal_holds_all_of_the_live_part() {
+        let lines = (0..9).map(|line| format!("status {line}")).collect();
+        let live = Live { lines, ..live("one\ntwo\nthree") };
+        for height in 2..14 {
+            let layout = Screen::new((20, height)).lay_out(&live);
+            assert!(layout.rows.len() < height && layout.rows[layout.row] == "  three", "{layout:?}");
+        }
+        assert_eq!(Screen::new((20, 3)).lay_out(&live).rows, ["status 8", "  three"]);
+    }
+
+    #[test]
+    fn a_narrow_terminal_wraps_what_is_there() {
+        let mut screen = screen();
+        screen.draw("", &live("0123456789"));
+        screen.resize((8, 6));
+        // 15 columns are two rows of 8, and the cursor is in the second.
+        assert!(screen.draw("", &live("0123456789")).starts_with("\x1b[1A\r\x1b[Jbob>"));
+        for width in 0..40 {
+            screen.resize((width, 2));
+            screen.draw("", &Live { lines: vec!["a status that is long".into()], ..live("some text\nmore") });
+        }
+    }
+
+    #[test]
+    fn a_character_that_grows_is_drawn_anew() {
+        let mut screen = screen();
+        screen.draw("", &live("e"));
+        assert_eq!(screen.draw("", &live("e\u{301}")), "\r\x1b[5Ce\u{301}");
+    }
+
+    #[test]
+    fn clearing_leaves_the_conversation() {
+        let mut screen = screen();
+        screen.draw("", &Live { lines: vec!["one".into(), "two".into()], ..live("x") });
+        assert_eq!(screen.clear(), "\x1b[2A\r\x1b[J");
+        assert_eq!(screen.clear(), "\r\x1b[J");
+    }
+}

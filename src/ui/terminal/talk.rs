@@ -1,0 +1,333 @@
+//! The loop of the interactive chat: one thread that owns the model and the terminal, woken by keys, the logs, the node and
+//! jobs.
+
+use std::io::Read;
+use std::process::ChildStdout;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::app::chat::signal::{Signal, Signals};
+use crate::app::chat::view::View;
+use crate::app::chat::{Chat, Scope};
+use crate::app::link::{Event, LOOK, Program};
+use crate::app::{Own, Peer};
+use crate::error::Result;
+use crate::text;
+use crate::ui::commands::{self, Line};
+use crate::ui::terminal::editor::Action;
+use crate::ui::terminal::keys::Key;
+use crate::ui::terminal::pane::Pane;
+use crate::ui::terminal::tty::{self, Terminal};
+
+/// How long what follows an ESC of a longer key takes at most, also over a slow link.
+const ESCAPE: Duration = Duration::from_millis(100);
+/// How often a terminal is asked for keys that does not wait for them.
+const NONBLOCKING_POLL: Duration = Duration::from_millis(20);
+/// How often transfers are drawn.
+const DRAW: Duration = Duration::from_millis(250);
+/// How long nothing is typed before the draft is noted.
+const DRAFT_PAUSE: Duration = Duration::from_secs(1);
+/// How soon the second Ctrl-C follows that leaves.
+const TWICE: Duration = Duration::from_secs(3);
+/// How long messages that were said last get to be delivered on leaving, if the peer is here.
+const LAST_WORDS: Duration = Duration::from_secs(2);
+/// How often the logs are looked at meanwhile.
+const LAST_LOOK: Duration = Duration::from_millis(50);
+
+/// With what a chat begins.
+pub struct Start {
+    /// Whom to talk to.
+    pub to: Option<Peer>,
+    /// What the node tells, if it runs in this process.
+    pub events: Option<Receiver<Event>>,
+    /// What the store and the node in this process report that is no error.
+    pub reports: Receiver<String>,
+    /// What is run for a message that nobody looks at, in place of a bell.
+    pub notify: Option<Program>,
+    /// The chat begins with a link for somebody.
+    pub invites: bool,
+}
+
+/// What the terminal sends.
+enum Input {
+    Typed(Vec<u8>),
+    Ended,
+    Resized((usize, usize)),
+}
+
+struct Talk {
+    chat: Chat,
+    pane: Pane,
+    terminal: Terminal,
+    reports: Receiver<String>,
+    /// When the draft was changed that is not noted yet.
+    edited: Option<Instant>,
+    interrupted: Option<Instant>,
+}
+
+/// Talks until the user leaves.
+pub fn run(own: &Own, start: Start) -> Result<()> {
+    let (terminal, sizes) = Terminal::enter()?;
+    let signals = Signals::default();
+    let mut talk = Talk {
+        chat: Chat::new(own, Scope::Conversations, signals.teller())?,
+        pane: Pane::new(tty::size(), start.notify),
+        terminal,
+        reports: start.reports,
+        edited: None,
+        interrupted: None,
+    };
+    let result = talk.begin(start.to, start.invites).and_then(|()| {
+        signals.listen(own, start.events)?;
+        listen(&signals, sizes)?;
+        talk.run(&signals.receiver)
+    });
+    talk.end(result)
+}
+
+/// Starts the threads that listen to the terminal.
+fn listen(signals: &Signals<Input>, sizes: ChildStdout) -> Result<()> {
+    signals.spawn("stdin", read_keys)?;
+    signals.spawn("size", |send| {
+        tty::sizes(sizes, |size| {
+            // When the chat is gone, so is its terminal.
+            let _ = send(Input::Resized(size));
+        });
+    })
+}
+
+fn read_keys(send: &mut dyn FnMut(Input) -> bool) {
+    let mut stdin = std::io::stdin().lock();
+    let mut bytes = [0; 4096];
+    loop {
+        let input = match stdin.read(&mut bytes) {
+            Ok(length) if length > 0 => Input::Typed(bytes[..length].to_vec()),
+            Err(cause) if cause.kind() == std::io::ErrorKind::Interrupted => continue,
+            // Another program has left the terminal in non-blocking mode.
+            Err(cause) if cause.kind() == std::io::ErrorKind::WouldBlock => {
+                thread::sleep(NONBLOCKING_POLL);
+                continue;
+            }
+            _ => Input::Ended,
+        };
+        let is_last = matches!(input, Input::Ended);
+        if !send(input) || is_last {
+            return;
+        }
+    }
+}
+
+impl Talk {
+    fn begin(&mut self, to: Option<Peer>, invites: bool) -> Result<()> {
+        self.chat.begin(to, &mut self.pane)?;
+        if invites && let Err(error) = self.chat.invite(&mut self.pane) {
+            self.pane.error(&error);
+        }
+        self.draw()
+    }
+
+    fn run(&mut self, signals: &Receiver<Signal<Input>>) -> Result<()> {
+        while !self.pane.is_leaving {
+            match signals.recv_timeout(self.patience()) {
+                Ok(signal) => {
+                    for signal in std::iter::once(signal).chain(signals.try_iter()) {
+                        if let Some(input) = self.chat.take(signal, &mut self.pane)? {
+                            self.input(input)?;
+                        }
+                        if self.pane.is_leaving {
+                            break;
+                        }
+                    }
+                }
+                Err(RecvTimeoutError::Timeout) => {
+                    if let Some(key) = self.pane.keyboard.give_up() {
+                        self.key(&key)?;
+                    }
+                }
+                Err(RecvTimeoutError::Disconnected) => return Ok(()),
+            }
+            if self.edited.is_some_and(|edited| edited.elapsed() > DRAFT_PAUSE) {
+                self.note_draft();
+            }
+            if let Some(question) = self.chat.ask(&mut self.pane) {
+                self.pane.question = Some(question);
+            }
+            self.draw()?;
+        }
+        self.wait_for_last_words()
+    }
+
+    /// What was said last may be delivered in a moment.
+    fn wait_for_last_words(&mut self) -> Result<()> {
+        let deadline = Instant::now() + LAST_WORDS;
+        let is_moment =
+            |chat: &Chat| chat.waiting().len() > 0 && chat.partner().is_some_and(|peer| chat.is_here(peer));
+        while is_moment(&self.chat) && Instant::now() < deadline {
+            thread::sleep(LAST_LOOK);
+            self.chat.look(&mut self.pane)?;
+            self.draw()?;
+        }
+        Ok(())
+    }
+
+    /// Leaves the terminal as it was, with the conversation on it.
+    fn end(mut self, result: Result<()>) -> Result<()> {
+        self.note_draft();
+        // What there is still to show.
+        let _ = self.draw();
+        let mut last = self.pane.screen.clear();
+        let waiting = self.chat.waiting().len();
+        if waiting > 0 {
+            last.push_str(&format!("-- {waiting} not delivered yet; `egoat outbox` shows what waits --\r\n"));
+        }
+        for transfer in self.chat.transfers().outgoing() {
+            let line = transfer.line();
+            last.push_str(&format!("-- cut off: {line}; `egoat send` of the same goes on from there --\r\n"));
+        }
+        let _ = self.terminal.write(&last);
+        result
+    }
+
+    /// How long to wait for a signal.
+    fn patience(&self) -> Duration {
+        if self.pane.keyboard.is_waiting() {
+            ESCAPE
+        } else if !self.chat.transfers().is_empty() {
+            DRAW
+        } else {
+            LOOK
+        }
+    }
+
+    fn input(&mut self, input: Input) -> Result<()> {
+        match input {
+            Input::Typed(bytes) => {
+                self.pane.attention.typed();
+                for key in self.pane.keyboard.push(&bytes) {
+                    self.key(&key)?;
+                }
+            }
+            Input::Ended => self.pane.leave(),
+            Input::Resized(size) => self.pane.screen.resize(size),
+        }
+        Ok(())
+    }
+
+    fn key(&mut self, key: &Key) -> Result<()> {
+        let interrupted = self.interrupted.take();
+        match self.pane.editor.key(key) {
+            Action::Edit => self.edited = Some(Instant::now()),
+            Action::Submit => return self.submit(),
+            Action::Complete => self.complete(),
+            Action::TooLong => {
+                self.pane.note("a message of more than 1 MiB was not pasted; send it as a file: /send PATH");
+            }
+            Action::Leave => self.pane.leave(),
+            Action::Interrupt if self.pane.question.take().is_some() => self.chat.show_draft(&mut self.pane),
+            Action::Interrupt if interrupted.is_some_and(|before| before.elapsed() < TWICE) => {
+                self.pane.leave();
+            }
+            Action::Interrupt => {
+                self.interrupted = Some(Instant::now());
+                self.pane.note("Ctrl-C again leaves");
+            }
+            Action::Suspend => return self.suspend(),
+            Action::Redraw => self.pane.clear(),
+            Action::Switch(place) => self.switch(self.chat.peers().get(place).cloned()),
+            Action::NextUnread => self.switch(self.chat.next_unread()),
+        }
+        Ok(())
+    }
+
+    fn switch(&mut self, to: Option<Peer>) {
+        if let Some(peer) = to
+            && let Err(error) = self.chat.open(&peer, &mut self.pane)
+        {
+            self.pane.error(&error);
+        }
+    }
+
+    fn suspend(&mut self) -> Result<()> {
+        self.note_draft();
+        let cleared = self.pane.screen.clear();
+        self.terminal.write(&cleared)?;
+        self.terminal.suspend()?;
+        self.pane.screen.resize(tty::size());
+        self.pane.screen.forget();
+        Ok(())
+    }
+
+    fn submit(&mut self) -> Result<()> {
+        // Whoever is gone or blocked gets nothing more.
+        self.chat.look_at_peers(&mut self.pane)?;
+        let line = self.pane.editor.take();
+        if let Some(question) = self.pane.question.take() {
+            self.chat.show_draft(&mut self.pane);
+            self.chat.answer(question, matches!(line.trim(), "yes" | "y"), &mut self.pane);
+            return Ok(());
+        }
+        match commands::parse(&line) {
+            _ if line.trim().is_empty() => {}
+            Line::Message(text) => {
+                if let Err(error) = self.chat.say(text.as_bytes(), &mut self.pane) {
+                    // It is not lost.
+                    self.pane.editor.set(&commands::saying(text));
+                    self.pane.error(&error);
+                }
+            }
+            Line::Command(command, rest) => {
+                if let Err(error) = command.run(&mut self.chat, &mut self.pane, rest) {
+                    self.pane.error(&error);
+                }
+            }
+            Line::Unknown(name) => {
+                let name = text::clean_line(name);
+                self.pane.editor.set(&line);
+                self.pane.note(&format!("{name} is no command; /help lists them, and // begins a message"));
+            }
+        }
+        // The draft stays until its message is queued.
+        self.note_draft();
+        Ok(())
+    }
+
+    /// Completes what stands before the cursor; if there are several ways and nothing more in common, lists them.
+    fn complete(&mut self) {
+        let names: Vec<&str> = self.chat.peers().iter().map(|peer| peer.name.as_str()).collect();
+        let editor = &mut self.pane.editor;
+        let before = &editor.text()[..editor.cursor()];
+        let completion = commands::complete(before, &names);
+        let common = completion.common();
+        if common.len() > before.len() - completion.start {
+            editor.complete(completion.start, common);
+            self.edited = Some(Instant::now());
+        } else if completion.candidates.len() > 1 {
+            self.pane.note(&completion.candidates.join(" "));
+        }
+    }
+
+    fn note_draft(&mut self) {
+        self.edited = None;
+        self.chat.note_draft(&mut self.pane);
+    }
+
+    /// Each reader of a damaged log reports it; what is the same is shown once.
+    fn show_reports(&mut self) {
+        let mut shown: Vec<String> = Vec::new();
+        for report in self.reports.try_iter() {
+            if !shown.contains(&report) {
+                shown.push(report);
+            }
+        }
+        shown.iter().for_each(|report| self.pane.note(report));
+    }
+
+    /// Prints what is new and shows what is live, in one write.
+    fn draw(&mut self) -> Result<()> {
+        self.chat.sweep_transfers();
+        self.show_reports();
+        let out = self.pane.draw(&self.chat);
+        if out.is_empty() { Ok(()) } else { self.terminal.write(&out) }
+    }
+}
