@@ -30,7 +30,7 @@ all:
 check:
 	$(CARGO) test --locked
 
-# Every fault at every place; the number is that of the histories in tests/crash.rs. Takes long.
+# Every fault at every place; the number is that of the histories in tests/store/crash.rs. Takes long.
 torture:
 	EGOAT_TORTURE=20 $(CARGO) test --release --locked
 	tests/package/check-reproducible

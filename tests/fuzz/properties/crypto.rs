@@ -1,5 +1,5 @@
 //! The messages of the handshakes: as they come from the network, and with any payload behind a good seal, for who knows
-//! our public key can make those. It leaves out wrong keys and points of low order: tests/handshake.rs has them all.
+//! our public key can make those. It leaves out wrong keys and points of low order: tests/crypto/handshake.rs has them all.
 
 use std::sync::LazyLock;
 

@@ -1,0 +1,10 @@
+//! The chat in real terminals, and what it keeps for the next time.
+
+#![allow(clippy::unwrap_used)]
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod notes;
+#[cfg(unix)]
+mod terminal;

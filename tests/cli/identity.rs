@@ -1,0 +1,190 @@
+//! Who a node is: the identity file, its passphrase, and the home around them.
+
+use crate::common;
+
+use common::tmux::Terminal;
+use common::{EGOAT, Home, finish, json_text};
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::process::Command;
+
+fn mode(home: &Home, name: &str) -> u32 {
+    fs::metadata(home.path(name)).unwrap().permissions().mode() & 0o777
+}
+
+/// The command with `lines` on the descriptor that is for passphrases.
+fn with_passphrase(home: &Home, args: &[&str], lines: &str) -> Command {
+    let file = home.file("passphrase", lines);
+    let mut command = Command::new("sh");
+    command.args(["-c", r#"EGOAT_PASSPHRASE_FD=3 exec "$0" "$@" 3<"$PASSPHRASES""#, EGOAT, "--home"]);
+    command.arg(home.path("")).args(args).env("PASSPHRASES", file);
+    command
+}
+
+#[test]
+fn an_identity_is_made_on_first_use_and_stays() {
+    let home = Home::new("alice");
+    let first = home.run(&["id"]);
+    assert_eq!(first, home.run(&["id"]));
+    for field in
+        ["name         alice\n", "key          ", "fingerprint  ", "address      ", "link         egoat:"]
+    {
+        assert!(first.contains(field), "{first}");
+    }
+    assert_ne!(home.key(), Home::new("alice").key());
+}
+
+#[test]
+fn only_its_owner_can_read_a_home() {
+    let home = Home::new("alice");
+    let mut command = Command::new(EGOAT);
+    command.arg("--home").arg(home.path("inner")).arg("invite");
+    finish(command, b"", 0);
+    assert_eq!(mode(&home, "inner"), 0o700);
+    for file in ["identity", "invites", "records.lock"] {
+        assert_eq!(mode(&home, &format!("inner/{file}")), 0o600, "{file}");
+    }
+    let _node = home.serve();
+    assert_eq!(mode(&home, "node.lock"), 0o600);
+    for dir in ["history", "outbox"] {
+        assert_eq!(mode(&home, &format!("inner/{dir}")), 0o700, "{dir}");
+    }
+}
+
+#[test]
+fn an_identity_that_others_can_read_is_refused() {
+    let home = Home::new("alice");
+    for exposed in [0o640, 0o604, 0o620] {
+        fs::set_permissions(home.path("identity"), PermissionsExt::from_mode(exposed)).unwrap();
+        let said = home.fails(&["id"], 1);
+        assert!(
+            said.contains("others can read it") && said.contains("hint: ") && said.contains("chmod 600"),
+            "{said}"
+        );
+    }
+    fs::set_permissions(home.path("identity"), PermissionsExt::from_mode(0o600)).unwrap();
+    home.run(&["id"]);
+}
+
+#[test]
+fn a_damaged_identity_is_refused_and_kept() {
+    let home = Home::new("alice");
+    fs::write(home.path("identity"), "E-Goat identity 1\nseed abc\n").unwrap();
+    assert!(home.fails(&["id"], 1).contains("restore it from a backup"));
+    assert_eq!(fs::read(home.path("identity")).unwrap(), b"E-Goat identity 1\nseed abc\n");
+}
+
+#[test]
+fn a_passphrase_is_set_asked_for_and_removed() {
+    let home = Home::new("alice");
+    let before = home.key();
+    finish(with_passphrase(&home, &["id", "--passphrase"], "correct horse\n"), b"", 0);
+    assert_eq!(mode(&home, "identity"), 0o600);
+
+    let (_, said) = finish(with_passphrase(&home, &["id"], "wrong\n"), b"", 1);
+    assert!(said.contains("the passphrase is wrong"), "{said}");
+    // A line a question: the passphrase as it is, and then the new one.
+    finish(with_passphrase(&home, &["id", "--passphrase"], "correct horse\nbattery\n"), b"", 0);
+    finish(with_passphrase(&home, &["id", "--passphrase"], "battery\n\n"), b"", 0);
+    assert_eq!(home.key(), before);
+}
+
+#[test]
+fn only_an_empty_line_removes_a_passphrase() {
+    let home = Home::new("alice");
+    finish(with_passphrase(&home, &["id", "--passphrase"], "goat\n"), b"", 0);
+    let sealed = fs::read(home.path("identity")).unwrap();
+    for (asked, lines) in [("id --passphrase", "goat\n"), ("id --passphrase", "goat"), ("id", "")] {
+        let words: Vec<&str> = asked.split(' ').collect();
+        let (_, said) = finish(with_passphrase(&home, &words, lines), b"", 1);
+        assert_eq!(said, "egoat: error: no passphrase was given\n", "{asked} {lines:?}");
+    }
+    let Some(terminal) = Terminal::open(200) else { return };
+    let dir = home.path("").to_str().unwrap().to_owned();
+    terminal.type_line(&format!("'{EGOAT}' --home '{dir}' id --passphrase; echo ended:$?"));
+    terminal.wait_for("egoat: passphrase:");
+    terminal.type_line("goat");
+    terminal.wait_for("egoat: new passphrase (empty for none):");
+    terminal.tmux(&["send-keys", "C-d"]).unwrap();
+    let screen = terminal.wait_for("ended:1");
+    assert!(screen.contains("no passphrase was given") && !screen.contains("again:"), "{screen}");
+    assert_eq!(fs::read(home.path("identity")).unwrap(), sealed);
+}
+
+#[test]
+fn a_passphrase_that_cannot_be_asked_for_is_a_failure() {
+    let home = Home::new("alice");
+    finish(with_passphrase(&home, &["id", "--passphrase"], "x\n"), b"", 0);
+    // A session of its own has no terminal.
+    let mut command = Command::new("setsid");
+    if Command::new("setsid").arg("--version").output().is_err() {
+        eprintln!("skipped: there is no setsid here");
+        return;
+    }
+    command.args(["--wait", EGOAT, "--home"]).arg(home.path("")).arg("id");
+    let (_, said) = finish(command, b"", 1);
+    assert!(said.contains("no terminal") && said.contains("EGOAT_PASSPHRASE_FD=3"), "{said}");
+
+    let mut command = home.cmd(&["id"]);
+    command.env("EGOAT_PASSPHRASE_FD", "three");
+    let (_, said) = finish(command, b"", 2);
+    assert!(said.contains("EGOAT_PASSPHRASE_FD"), "{said}");
+}
+
+#[test]
+fn a_typed_passphrase_is_not_shown() {
+    let home = Home::new("alice");
+    let before = home.key();
+    let dir = home.path("").to_str().unwrap().to_owned();
+    let Some(terminal) = Terminal::open(200) else { return };
+    terminal.type_line(&format!("'{EGOAT}' --home '{dir}' id --passphrase; echo ended:$?"));
+    terminal.wait_for("new passphrase (empty for none):");
+    terminal.type_line("hidden-goat");
+    terminal.wait_for("again:");
+    terminal.type_line("hidden-goat");
+    terminal.wait_for("ended:0");
+    terminal.tmux(&["clear-history"]);
+    terminal.type_line(&format!("clear; '{EGOAT}' --home '{dir}' id; echo ended:$(($? + 100))"));
+    terminal.wait_for("egoat: passphrase:");
+    terminal.type_line("hidden-goat");
+    let screen = terminal.wait_for("ended:100");
+    assert!(!screen.contains("hidden-goat"), "{screen}");
+    // The terminal echoes again.
+    terminal.type_line("echo visible-$((40 + 2))");
+    let screen = terminal.wait_for("visible-42");
+    assert!(screen.contains("echo visible-$((40 + 2))") && !screen.contains("hidden-goat"), "{screen}");
+
+    let (seen, _) = finish(with_passphrase(&home, &["--json", "id"], "hidden-goat\n"), b"", 0);
+    assert_eq!(json_text(&seen, "key"), before);
+}
+
+#[test]
+fn a_passphrase_that_is_given_up_leaves_the_terminal_as_it_was() {
+    let home = Home::new("alice");
+    home.key();
+    let identity = fs::read(home.path("identity")).unwrap();
+    let dir = home.path("").to_str().unwrap().to_owned();
+    for keys in [&["C-c"][..], &["h", "C-c"], &["C-z", "h", "Enter"], &["C-\\", "Enter"]] {
+        let Some(terminal) = Terminal::open(200) else { return };
+        let mode = |when: &str| {
+            terminal.type_line(&format!("echo {when}:$?:$(stty -g)"));
+            let screen = terminal.wait_for(&format!("\n{when}:"));
+            screen.lines().find_map(|line| line.strip_prefix(when).map(str::to_owned)).unwrap()
+        };
+        let before = mode("before");
+        terminal.type_line(&format!("'{EGOAT}' --home '{dir}' id --passphrase"));
+        terminal.wait_for("egoat: new passphrase (empty for none):");
+        terminal.tmux(&[&["send-keys"], keys].concat()).unwrap();
+        // It reads no further: this is for the shell.
+        assert_eq!(mode("after"), before.replacen(":0:", ":130:", 1), "{keys:?}");
+    }
+    assert_eq!(fs::read(home.path("identity")).unwrap(), identity);
+}
+
+#[test]
+fn a_home_that_cannot_be_made_is_a_disk_error() {
+    let mut command = Command::new(EGOAT);
+    command.args(["--home", "/dev/null/home", "id"]);
+    let (_, said) = finish(command, b"", 74);
+    assert!(said.contains("cannot create /dev/null/home"), "{said}");
+}

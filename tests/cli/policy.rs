@@ -1,0 +1,147 @@
+//! What a peer may send: `peers set`, the peers file that comes of it, and the room that there is.
+
+use crate::common;
+
+use common::disk::SmallDisk;
+use common::{Home, json_text, pair, poll_until};
+use egoat::store::space::{free_bytes, used_bytes};
+use std::fs;
+
+/// A home that knows bob, by a key that nobody has.
+fn home_with_bob() -> Home {
+    let (alice, bob) = (Home::new("alice"), Home::new("bob"));
+    alice.run(&["peers", "add", "bob", &bob.key(), "192.0.2.1:4628"]);
+    alice
+}
+
+fn peers_file(home: &Home) -> String {
+    fs::read_to_string(home.path("peers")).unwrap()
+}
+
+#[test]
+fn options_are_set_shown_and_taken_away() {
+    let alice = home_with_bob();
+    let plain = peers_file(&alice);
+    let shown = alice.run(&["peers", "show", "bob"]);
+    assert!(!shown.contains("files") && !shown.contains("blocked"), "{shown}");
+    let json = alice.run(&["--json", "peers", "show", "bob"]);
+    assert!(
+        json.ends_with(
+            "\"seen\":null,\"files\":null,\"max_file\":null,\"quota\":null,\"dir\":null,\"blocked\":false,\"verified\":false}\n"
+        ),
+        "{json}"
+    );
+
+    let set = ["files=ask", "max-file=4 GiB", "quota=1500", "dir=/srv/from bob/100%", "blocked"];
+    let printed = alice.run(&[&["peers", "set", "bob"], &set[..]].concat());
+    let words = "files=ask max-file=4GiB quota=1500 dir=/srv/from%20bob/100%25 blocked";
+    assert_eq!(peers_file(&alice), format!("{} {words}\n", plain.trim_end()));
+    let shown = alice.run(&["peers", "show", "bob"]);
+    assert_eq!(printed, shown);
+    for line in [
+        "files        ask",
+        "max-file     4.0 GiB",
+        "quota        1.4 KiB",
+        "dir          /srv/from bob/100%",
+        "blocked      yes",
+    ] {
+        assert!(shown.lines().any(|shown| shown == line), "{line:?} is not in {shown}");
+    }
+    let json = alice.run(&["--json", "peers", "show", "bob"]);
+    assert_eq!(
+        (json_text(&json, "files"), json_text(&json, "dir")),
+        ("ask".into(), "/srv/from bob/100%".into())
+    );
+    assert!(
+        json.contains("\"max_file\":4294967296,\"quota\":1500,") && json.contains("\"blocked\":true"),
+        "{json}"
+    );
+
+    // One at a time, and what is not named stays.
+    alice.run(&["peers", "set", "bob", "files=refuse"]);
+    alice.run(&["peers", "set", "bob", "quota="]);
+    let file = peers_file(&alice);
+    assert!(
+        file.contains("files=refuse") && file.contains("max-file=4GiB") && !file.contains("quota"),
+        "{file}"
+    );
+    alice.run(&["peers", "set", "bob", "blocked=", "files=", "max-file=", "dir=", "quota="]);
+    assert_eq!(peers_file(&alice), plain);
+}
+
+#[test]
+fn a_wrong_option_changes_nothing() {
+    let alice = home_with_bob();
+    let plain = peers_file(&alice);
+    for (wrong, said) in [
+        ("files=never", "files= is ask, accept or refuse"),
+        ("max-file=big", "max-file= is a size"),
+        ("quota=-1", "quota= is a size"),
+        ("dir=downloads", "dir= is an absolute path"),
+        ("colour=red", "colour=red is no option"),
+        ("blocked=yes", "blocked=yes is no option"),
+        ("seen=10.0.0.1:1", "is no option"),
+        ("files=ask quota=1", "files= is ask"),
+    ] {
+        let error = alice.fails(&["peers", "set", "bob", "quota=1G", wrong], 2);
+        assert!(error.contains(said), "{wrong:?}: {error}");
+        assert_eq!(peers_file(&alice), plain, "{wrong:?}");
+    }
+    assert!(alice.fails(&["peers", "set", "bob"], 2).contains("nothing to set"));
+    assert!(alice.fails(&["peers", "set", "carol", "files=ask"], 2).contains("carol"));
+}
+
+#[test]
+fn a_wrong_line_is_named_and_kept() {
+    let alice = home_with_bob();
+    let wrong = format!("# friends\n{} files=accpet\n", peers_file(&alice).trim_end());
+    fs::write(alice.path("peers"), &wrong).unwrap();
+    for command in [&["peers"][..], &["peers", "show", "bob"], &["peers", "set", "bob", "files=ask"]] {
+        let error = alice.fails(command, 1);
+        assert!(error.contains("line 2: files= is ask, accept or refuse"), "{error}");
+    }
+    assert_eq!(peers_file(&alice), wrong);
+}
+
+#[test]
+fn what_a_node_learns_leaves_the_options() {
+    let (alice, bob) = (Home::new("alice"), Home::new("bob"));
+    let mut node = alice.serve();
+    pair(&alice, &bob);
+    alice.run(&["peers", "set", "bob", "files=ask", "dir=/srv/a b"]);
+    alice.run(&["peers", "rename", "bob", "robert"]);
+    let serving = bob.serve();
+    poll_until("bob's address to be noted", || peers_file(&alice).contains(&serving.addr).then_some(()));
+    assert!(peers_file(&alice).contains(" files=ask dir=/srv/a%20b"), "{}", peers_file(&alice));
+    assert!(node.is_running());
+}
+
+#[test]
+fn a_running_node_goes_by_a_block_at_once() {
+    let (alice, bob) = (Home::new("alice"), Home::new("bob"));
+    let mut node = alice.serve();
+    pair(&alice, &bob);
+    bob.run(&["say", "--wait", "30s", "alice", "one"]);
+    alice.run(&["peers", "set", "bob", "blocked"]);
+    let said = bob.fails(&["send", "alice", &bob.file("x", "x")], 77);
+    assert!(said.contains("refused"), "{said}");
+    alice.run(&["peers", "set", "bob", "blocked="]);
+    bob.run(&["say", "--wait", "30s", "alice", "two"]);
+    assert_eq!(alice.received(), ["one", "two"]);
+    assert!(node.is_running());
+}
+
+#[test]
+fn free_space_is_that_of_the_disk() {
+    let Some(disk) = SmallDisk::mount() else { return };
+    let downloads = disk.path().join("downloads/bob");
+    let free = || free_bytes(&downloads).unwrap();
+    let before = free();
+    assert!(before > 900 << 10 && before <= 1 << 20, "{before}");
+    fs::create_dir_all(&downloads).unwrap();
+    fs::write(downloads.join("file"), vec![1; 512 << 10]).unwrap();
+    assert_eq!(used_bytes(disk.path()), 512 << 10);
+    assert!(free() <= before - (512 << 10) && free() > 300 << 10, "{}", free());
+    assert!(fs::write(downloads.join("rest"), vec![1; 1 << 20]).is_err());
+    assert_eq!(free(), 0);
+}

@@ -1,0 +1,6 @@
+//! The handshake and the Noise engine below it, against other implementations and published vectors.
+
+#![allow(clippy::unwrap_used)]
+
+mod handshake;
+mod noise;

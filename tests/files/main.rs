@@ -1,0 +1,26 @@
+//! Files, directories and streams between real nodes.
+
+// A test prints what it leaves out, and why.
+#![allow(clippy::unwrap_used, clippy::print_stderr)]
+
+#[path = "../common/mod.rs"]
+mod common;
+
+#[cfg(target_os = "linux")]
+mod asking;
+#[cfg(unix)]
+mod pipes;
+#[cfg(unix)]
+mod progress;
+#[cfg(unix)]
+mod queued;
+#[cfg(unix)]
+mod queueing;
+#[cfg(unix)]
+mod receiving;
+#[cfg(unix)]
+mod resume;
+#[cfg(unix)]
+mod sending;
+#[cfg(unix)]
+mod trees;

@@ -1,0 +1,18 @@
+//! Peers and strangers that mean harm, and the text that they send.
+
+// A test prints what it leaves out, and why.
+#![allow(clippy::unwrap_used, clippy::print_stderr)]
+
+#[path = "../common/mod.rs"]
+mod common;
+
+#[cfg(unix)]
+mod files;
+#[cfg(unix)]
+mod receivers;
+#[cfg(target_os = "linux")]
+mod sessions;
+#[cfg(target_os = "linux")]
+mod sinks;
+#[cfg(target_os = "linux")]
+mod strangers;

@@ -1,0 +1,17 @@
+//! Messages: queued, delivered, read, and handed to programs.
+
+#![allow(clippy::unwrap_used)]
+
+#[path = "../common/mod.rs"]
+mod common;
+
+#[cfg(unix)]
+mod cursor;
+mod delivery;
+#[cfg(unix)]
+mod hooks;
+#[cfg(unix)]
+mod lines;
+#[cfg(unix)]
+mod outbox;
+mod processes;

@@ -1,0 +1,15 @@
+//! Ways to a peer: pairing, proxies, logins, bad networks, and whatever else answers at an address.
+
+// A test prints what it leaves out, and why.
+#![allow(clippy::unwrap_used, clippy::print_stderr, clippy::print_stdout)]
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod foreign;
+#[cfg(target_os = "linux")]
+mod netns;
+mod pairing;
+mod proxy;
+mod socks;
+mod via;
