@@ -14,18 +14,13 @@ CARGO = cargo
 FUZZ_SECONDS = 60
 FUZZ_TARGETS = $(notdir $(basename $(wildcard tests/fuzz/targets/*.rs)))
 
-# The same sources give the same bytes wherever they lie: no path of this machine gets into the program. And few functions
-# are copied to where they are called: that saves a seventh of the program, and costs no time that can be measured.
-# A linker that can has functions that are alike only once, which saves some more.
-# cargo takes flags with blanks in them only so, with 037 between.
-FOLD = $$(probe=$$(mktemp -d) && echo 'fn main() {}' | \
-    rustc -Clink-arg=-Wl,--icf=all -o $$probe/probe - 2>/dev/null && echo -Clink-arg=-Wl,--icf=all; rm -r $$probe)
-FLAGS = printf '%s\037' $$RUSTFLAGS '-Cllvm-args=-inline-threshold=5 -inlinehint-threshold=100' $(FOLD) \
-        '--remap-path-prefix=$(CURDIR)=egoat'; \
-    printf '%s' "--remap-path-prefix=$${CARGO_HOME:-$$HOME/.cargo}=cargo"
+# Keeps the paths of this machine out of the program, so that the same sources give the same bytes in every folder.
+# RUSTFLAGS in the environment takes the place of these flags.
+REMAP = --config "build.rustflags = ['--remap-path-prefix=$(CURDIR)=egoat', \
+    '--remap-path-prefix=$${CARGO_HOME:-$$HOME/.cargo}=cargo']"
 
 all:
-	CARGO_ENCODED_RUSTFLAGS="$$($(FLAGS))" $(CARGO) build --release --locked
+	$(CARGO) build --release --locked $(REMAP)
 
 check:
 	$(CARGO) test --locked
@@ -49,7 +44,7 @@ fuzz:
 	done
 
 bench:
-	CARGO_ENCODED_RUSTFLAGS="$$($(FLAGS))" $(CARGO) bench --locked --bench figures --bench transfer
+	$(CARGO) bench --locked $(REMAP) --bench figures --bench transfer
 
 # Packages of what `make` has built, in target/debian and target/generate-rpm.
 deb: all
