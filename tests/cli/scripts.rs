@@ -5,19 +5,13 @@ use crate::common;
 
 use common::json::object;
 use common::tree::all_in;
-use common::{EGOAT, Home, Node, Process, finish, json_number, json_text, pair, poll_until};
+use common::{Dead, EGOAT, Home, Node, Process, finish, json_number, json_text, pair, poll_until};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::net::TcpListener;
 use std::process::{Command, Stdio};
 
 /// A port that the system chooses.
 const FREE: &str = "127.0.0.1:0";
-
-/// An address where nobody listens.
-fn nobody() -> String {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string()
-}
 
 /// Every line of stderr is egoat's, in lower case and without a full stop.
 fn is_in_style(stderr: &str) {
@@ -32,8 +26,9 @@ fn is_in_style(stderr: &str) {
 #[test]
 fn failures_say_nothing_on_stdout_and_have_their_status() {
     let (alice, bob) = (Home::new("alice"), Home::new("bob"));
-    let (closed, file) = (nobody(), alice.file("a.txt", "a"));
-    alice.run(&["peers", "add", "away", &bob.key(), &nobody()]);
+    let (nobody, nobody_else) = (Dead::new(), Dead::new());
+    let (closed, file) = (nobody.addr.clone(), alice.file("a.txt", "a"));
+    alice.run(&["peers", "add", "away", &bob.key(), &nobody_else.addr]);
     let link = format!("egoat:{}@{closed}", Home::new("carol").key());
     let cases: &[(i32, &[&str])] = &[
         (2, &["frob"]),
@@ -141,7 +136,8 @@ fn a_reader_that_has_gone_ends_no_work() {
 fn what_only_shows_something_writes_nothing() {
     let (alice, bob) = (Home::new("alice"), Home::new("bob"));
     let key = bob.key();
-    alice.run(&["peers", "add", "bob", &key, &nobody()]);
+    let nobody = Dead::new();
+    alice.run(&["peers", "add", "bob", &key, &nobody.addr]);
     alice.run(&["say", "bob", "hi"]);
     fs::remove_file(alice.path("node.lock")).unwrap();
     // Of a message for which there was no room.

@@ -296,8 +296,15 @@ pub struct Dead {
 
 impl Dead {
     pub fn new() -> Dead {
-        let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
-        socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+        Dead::on("127.0.0.1:0")
+    }
+
+    /// Takes a port of this address.
+    pub fn on(address: &str) -> Dead {
+        let address: SocketAddr = address.parse().unwrap();
+        let domain = socket2::Domain::for_address(address);
+        let socket = socket2::Socket::new(domain, socket2::Type::STREAM, None).unwrap();
+        socket.bind(&address.into()).unwrap();
         let addr = socket.local_addr().unwrap().as_socket().unwrap().to_string();
         Dead { _socket: socket, addr }
     }

@@ -3,11 +3,13 @@
 
 use std::ffi::OsStr;
 use std::fs;
-use std::net::{TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
+
+use socket2::{Domain, Socket, Type};
 
 /// What clients call the server.
 pub const HOST: &str = "private";
@@ -20,8 +22,8 @@ const START: Duration = Duration::from_secs(5);
 pub struct Sshd {
     child: Child,
     dir: tempfile::TempDir,
-    /// The missing directory, made for as long as this runs.
-    made: Option<PathBuf>,
+    /// Bound and not listening, so that the system gives the port to nobody else while sshd starts.
+    _port: Socket,
 }
 
 /// Where a program is; servers are often not in the search path.
@@ -36,13 +38,13 @@ impl Sshd {
     pub fn start() -> Result<Sshd, String> {
         let sshd = find("sshd").ok_or("sshd is not installed")?;
         let dir = tempfile::tempdir().map_err(|error| error.to_string())?;
-        let port = free_port().map_err(|error| error.to_string())?;
+        let (taken, port) = take_port().map_err(|error| error.to_string())?;
         for key in ["host", "user"] {
             let file = dir.path().join(key);
             said(Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-f"]).arg(file))?;
         }
         configure(dir.path(), port).map_err(|error| error.to_string())?;
-        let made = check(&sshd, dir.path())?;
+        check(&sshd, dir.path())?;
         let child = Command::new(&sshd)
             .args(["-D", "-e", "-f"])
             .arg(dir.path().join("sshd_config"))
@@ -51,7 +53,7 @@ impl Sshd {
             .stderr(Stdio::null())
             .spawn()
             .map_err(|error| error.to_string())?;
-        let server = Sshd { child, dir, made };
+        let server = Sshd { child, dir, _port: taken };
         let deadline = Instant::now() + START;
         while TcpStream::connect(("127.0.0.1", port)).is_err() && Instant::now() < deadline {
             thread::sleep(Duration::from_millis(10));
@@ -75,14 +77,16 @@ impl Drop for Sshd {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
-        if let Some(made) = &self.made {
-            let _ = fs::remove_dir(made);
-        }
     }
 }
 
-fn free_port() -> std::io::Result<u16> {
-    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
+fn take_port() -> std::io::Result<(Socket, u16)> {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
+    // sshd sets it too, so both can be bound.
+    socket.set_reuse_address(true)?;
+    socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into())?;
+    let address = socket.local_addr()?.as_socket().ok_or(std::io::ErrorKind::AddrNotAvailable)?;
+    Ok((socket, address.port()))
 }
 
 /// Runs a command; what it complains of is the error.
@@ -119,19 +123,13 @@ fn configure(dir: &Path, port: u16) -> std::io::Result<()> {
     fs::write(dir.join("known_hosts"), format!("{HOST} {host_key}"))
 }
 
-/// Has the configuration checked, and makes the directory that sshd misses where no ssh server was ever started.
-fn check(sshd: &Path, dir: &Path) -> Result<Option<PathBuf>, String> {
+/// Has the configuration checked, and makes the directory that sshd misses where no ssh server was ever started. The
+/// directory stays, because another test may need it by then.
+fn check(sshd: &Path, dir: &Path) -> Result<(), String> {
     let test =
         || said(Command::new(sshd).args([OsStr::new("-t"), OsStr::new("-f")]).arg(dir.join("sshd_config")));
-    let Err(complaint) = test() else { return Ok(None) };
+    let Err(complaint) = test() else { return Ok(()) };
     let Some((_, missing)) = complaint.split_once(MISSING) else { return Err(complaint) };
-    let missing = PathBuf::from(missing.trim());
-    fs::create_dir(&missing).map_err(|error| format!("{complaint}: {error}"))?;
-    match test() {
-        Ok(()) => Ok(Some(missing)),
-        Err(complaint) => {
-            let _ = fs::remove_dir(&missing);
-            Err(complaint)
-        }
-    }
+    fs::create_dir_all(missing.trim()).map_err(|error| format!("{complaint}: {error}"))?;
+    test()
 }

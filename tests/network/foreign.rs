@@ -2,7 +2,7 @@
 
 use crate::common;
 
-use common::{Home, Node, paired, server};
+use common::{Dead, Home, Node, paired, server};
 use std::io::{ErrorKind, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::thread;
@@ -85,10 +85,9 @@ fn nobody_listening_is_unreachable() {
     let (alice, bob) = (Home::new("alice"), Home::new("bob"));
     let file = alice.file("a.txt", "a");
     for loopback in ["127.0.0.1:0", "[::1]:0"] {
-        // Bound but not accepting would be another case: the port is closed again here.
-        let closed = TcpListener::bind(loopback).unwrap().local_addr().unwrap().to_string();
-        let said = alice.fails(&["send", &closed, &file], 69);
-        assert!(said.contains(&closed) && said.contains("refused") && said.contains("hint: "), "{said}");
+        let Dead { addr: closed, .. } = &Dead::on(loopback);
+        let said = alice.fails(&["send", closed, &file], 69);
+        assert!(said.contains(closed) && said.contains("refused") && said.contains("hint: "), "{said}");
         let link = format!("egoat:{}@{closed}", bob.key());
         assert!(alice.fails(&["join", &link], 69).contains("refused"));
     }
@@ -100,9 +99,9 @@ fn nobody_listening_is_unreachable() {
 #[test]
 fn the_second_address_of_a_peer_is_tried_too() {
     let (alice, bob) = (Home::new("alice"), Home::new("bob"));
-    let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    let closed = Dead::new();
     let mut node = bob.serve_with(&["--listen", "127.0.0.1:0", "--accept-new"]);
-    alice.run(&["peers", "add", "bob", &bob.key(), &closed, &server(b"nonsense"), &node.addr]);
+    alice.run(&["peers", "add", "bob", &bob.key(), &closed.addr, &server(b"nonsense"), &node.addr]);
     alice.run(&["say", "--wait", "30s", "bob", "hi"]);
     node.wait_for("message from alice: hi");
 }

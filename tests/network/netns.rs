@@ -7,8 +7,9 @@ use common::{Home, Process, poll_until};
 use std::process::Command;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// Far enough from the next try for nobody to take that for the cause.
-const FAR: u64 = 12;
+/// Seconds to the next try: more than the 5 between two looks at the network, and less than the 12 of the shortest pause
+/// after four tries.
+const FAR: u64 = 10;
 
 fn ip(arguments: &str) -> bool {
     let ran = Command::new("ip").args(arguments.split(' ')).output();

@@ -3,9 +3,8 @@
 use crate::common;
 
 use common::sshd::{HOST, Sshd};
-use common::{EGOAT, Home, by, finish, json_text};
+use common::{Dead, EGOAT, Home, by, finish, json_text};
 use std::fs;
-use std::net::TcpListener;
 
 /// The command that a login would be: egoat on another home.
 fn on(home: &Home) -> String {
@@ -54,9 +53,9 @@ fn without_a_node_on_either_side_nobody_is_reached() {
     let said = alice.fails(&["join", "--via", &on(&bob)], 69);
     assert!(said.contains("start `egoat serve` on one side"), "{said}");
     // A node that cannot be dialled from there.
-    let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let away = alice
-        .script("away", &format!("[ $2 = invite ] && exec {} -q invite --addr {closed}\nexit 69", on(&bob)));
+    let closed = Dead::new();
+    let invite = format!("{} -q invite --addr {}", on(&bob), closed.addr);
+    let away = alice.script("away", &format!("[ $2 = invite ] && exec {invite}\nexit 69"));
     let _node = alice.serve();
     let said = alice.fails(&["join", "--via", &away], 69);
     assert!(said.contains("nor can it reach this node"), "{said}");

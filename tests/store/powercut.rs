@@ -7,7 +7,7 @@ use crate::common;
 use common::files::{names_in, sample_of};
 use common::strace::{self, Fault, Faulty, KILL};
 use common::tree::{all_in, as_received, put};
-use common::{Home, Node, Process, Random, count, poll_until};
+use common::{Home, Node, Process, Random, count, poll_for, poll_until};
 use std::collections::HashSet;
 use std::env;
 use std::path::Path;
@@ -220,8 +220,10 @@ fn a_power_cut_loses_and_doubles_nothing() {
                 let (alice, told, is_off) = (&alice, &told, &is_off);
                 scope.spawn(move || speak(alice, &format!("{cycle}.{speaker}"), is_off, told));
             }
-            poll_until("messages to flow", || (said() >= before + enough).then_some(()));
+            let has_flowed = poll_for(|| (said() >= before + enough).then_some(()));
+            // First of all, since it is what ends the speakers.
             is_off.store(true, Ordering::Release);
+            assert!(has_flowed.is_some(), "cycle {cycle}: messages do not flow");
             power.write(b"\n");
             assert_eq!(power.end().1, "done\n");
             // A `say` may wait for a lock that a stopped node holds.
