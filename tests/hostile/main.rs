@@ -6,12 +6,12 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+#[cfg(target_os = "linux")]
+mod conversations;
 #[cfg(unix)]
 mod files;
 #[cfg(unix)]
 mod receivers;
-#[cfg(target_os = "linux")]
-mod sessions;
 #[cfg(target_os = "linux")]
 mod sinks;
 #[cfg(target_os = "linux")]
