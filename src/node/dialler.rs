@@ -3,62 +3,45 @@
 
 use std::sync::Arc;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::error::Result;
 use crate::net::dial::{self, Target};
 use crate::net::session::Session;
-use crate::node::backoff::Backoff;
 use crate::node::event::Event;
 use crate::node::flow::{self, Idle, Sender};
+use crate::node::retry::{Backoff, Retry};
 use crate::node::roster::{Contact, Via};
 use crate::node::running::Shared;
-use crate::store::attempts;
 use crate::store::history::Numbered;
 use crate::store::peers::Peer;
 use crate::wire::message::{Kind, Message};
 
 /// A peer that is there, and refuses a pull because it pushes, is asked again after this at the latest.
 const LONGEST_PULL_PAUSE: Duration = Duration::from_secs(30);
-/// However much news there is, a peer is not dialled more often than this.
-const SHORTEST_PAUSE: Duration = Duration::from_millis(200);
 /// A peer that can dial us does so within this once we have reached it.
 const ITS_TURN: Duration = Duration::from_millis(500);
 
 /// Pushes to the contact's peer for as long as it is one.
 pub fn push(shared: &Arc<Shared>, contact: &Arc<Contact>) {
-    let mut backoff = Backoff::default();
-    let mut seen = 0;
+    let mut retry = Retry::new(0);
     while let Some(peer) = contact.wait_for_push() {
-        let tried = Instant::now();
-        // The first failure is worth a word, not each of a peer that is away for a week.
-        let is_news = backoff.is_new();
-        let result = push_once(shared, contact, &peer, &mut seen, &mut backoff);
-        let pause = backoff.pause();
+        retry.begin();
+        let result = push_once(shared, contact, &peer, &mut retry);
+        let pause = retry.pause();
         if let Err(error) = result {
             // A peer that collects is reached, if not by us.
             if !contact.is_served() {
-                attempts::note(shared.own().home(), &peer.key, &error.to_string(), pause);
-                contact.set_failed(true);
+                retry.note(shared, contact, &peer, &error, pause);
             }
-            if is_news {
-                shared.trouble(error);
-            }
+            retry.tell(shared, error);
         }
-        if contact.wait_for_news(&mut seen, pause) {
-            backoff.cut_short();
-        }
-        thread::sleep(SHORTEST_PAUSE.saturating_sub(tried.elapsed()));
+        retry.wait(contact, pause);
+        retry.end();
     }
 }
 
-fn push_once(
-    shared: &Arc<Shared>,
-    contact: &Arc<Contact>,
-    peer: &Peer,
-    seen: &mut u64,
-    backoff: &mut Backoff,
-) -> Result<()> {
+fn push_once(shared: &Arc<Shared>, contact: &Arc<Contact>, peer: &Peer, retry: &mut Retry) -> Result<()> {
     let mut session = dial_peer(shared, peer, Kind::Push, None)?;
     let Some(_connection) = shared.connect(contact, &peer.name, false) else {
         return session.finish(&Message::Bye);
@@ -67,9 +50,9 @@ fn push_once(
     let Some(_sending) = contact.begin_sending(Via::Push, None) else { return session.finish(&Message::Bye) };
     let held = flow::read_held(&mut session)?;
     // It is there: if the connection is lost, it may be back in a moment.
-    *backoff = Backoff::default();
+    retry.reset();
     shared.reached(contact)?;
-    send_messages(shared, contact, &mut session, held, seen)
+    send_messages(shared, contact, &mut session, held, &mut retry.seen)
 }
 
 /// Sends to the contact until the connection ends; the same for a push that we dialled and a pull that came.

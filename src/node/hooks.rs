@@ -15,10 +15,10 @@ use std::time::{Duration, Instant};
 
 use crate::crypto::keys::PublicKey;
 use crate::error::{Error, Result};
-use crate::node::backoff::Backoff;
 use crate::node::doorbell::LOOK;
 use crate::node::event::Event;
 use crate::node::program::{Outcome, Program};
+use crate::node::retry::Backoff;
 use crate::node::running::Shared;
 use crate::store::cursor::Cursor;
 use crate::store::file;

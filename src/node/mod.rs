@@ -9,7 +9,6 @@
 //! user's programs.
 
 pub mod admission;
-pub mod backoff;
 pub mod delivery;
 pub mod dialler;
 pub mod doorbell;
@@ -24,6 +23,7 @@ pub mod pairing;
 pub mod pipe;
 pub mod program;
 pub mod queued;
+pub mod retry;
 pub mod roster;
 pub mod running;
 pub mod transfers;

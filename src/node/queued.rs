@@ -3,14 +3,13 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::error::{Error, Result};
-use crate::node::backoff::Backoff;
 use crate::node::doorbell::LOOK;
 use crate::node::event::Event;
 use crate::node::outbound;
+use crate::node::retry::Retry;
 use crate::node::roster::{Contact, FilesTurn};
 use crate::node::running::Shared;
 use crate::store::attempts;
@@ -20,9 +19,6 @@ use crate::store::peers::Peer;
 use crate::store::queued_files::{Job, Outcome, QueuedFiles, Stop};
 use crate::transfer::source::Sources;
 use crate::transfer::tally::Tally;
-
-/// However much news there is, a peer is not tried more often than this.
-const SHORTEST_PAUSE: Duration = Duration::from_millis(200);
 
 /// What became of a job.
 pub enum Step {
@@ -143,21 +139,19 @@ pub fn send_all(own: &Own, peer: &Peer, troubles: &mut Vec<Error>) -> Result<usi
 
 /// The node's thread for the files of one peer, until nothing waits.
 pub fn run(shared: &Arc<Shared>, contact: &Contact, _turn: &FilesTurn) {
-    let mut backoff = Backoff::default();
-    let mut seen = contact.news();
+    let mut retry = Retry::new(contact.news());
     let mut open = None;
     while let Some(peer) = contact.peer().filter(|peer| !peer.is_blocked()) {
-        let tried = Instant::now();
-        let is_news = backoff.is_new();
+        retry.begin();
         match step(shared, contact, &peer, &mut open) {
-            Ok(None) => drop(contact.wait_for_news(&mut seen, LOOK)),
+            Ok(None) => drop(contact.wait_for_news(&mut retry.seen, LOOK)),
             Ok(Some(Step::Nothing)) => return,
             Ok(Some(Step::Sent(tally))) => {
-                if !is_news {
+                if retry.has_failed() {
                     // A note that stays is of no harm.
                     let _ = shared.reached(contact);
                 }
-                backoff = Backoff::default();
+                retry.reset();
                 let bytes = tally.held() + tally.moved();
                 shared.tell(Event::FilesSent { peer: peer.name, title: tally.title, bytes });
                 shared.doorbell().ring_back();
@@ -166,18 +160,13 @@ pub fn run(shared: &Arc<Shared>, contact: &Contact, _turn: &FilesTurn) {
             Ok(Some(Step::Stopped(error))) => shared.tell(Event::Trouble(error)),
             Ok(Some(Step::Cancelled)) => {}
             Err(error) => {
-                let pause = backoff.pause();
-                attempts::note(shared.own().home(), &peer.key, &error.to_string(), pause);
-                contact.set_failed(true);
-                if is_news {
-                    shared.trouble(error);
-                }
-                if contact.wait_for_news(&mut seen, pause) {
-                    backoff.cut_short();
-                }
+                let pause = retry.pause();
+                retry.note(shared, contact, &peer, &error, pause);
+                retry.tell(shared, error);
+                retry.wait(contact, pause);
             }
         }
-        thread::sleep(SHORTEST_PAUSE.saturating_sub(tried.elapsed()));
+        retry.end();
     }
 }
 

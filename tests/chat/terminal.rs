@@ -747,6 +747,25 @@ fn unread_messages_of_others_are_counted_and_found() {
     chat.see_input("[carol 1] bob (here)>");
 }
 
+/// The chat, `peers --unread` and `log --unread` mean the same.
+#[test]
+fn a_conversation_that_was_never_open_is_unread() {
+    let (alice, [bob, carol]) = (Home::new("alice"), [Home::new("bob"), Home::new("carol")]);
+    for (name, home) in [("bob", &bob), ("carol", &carol)] {
+        alice.run(&["peers", "add", name, &home.key()]);
+    }
+    logs::receive(&logs::open(&alice), "carol", &["one", "two"]);
+    assert_eq!(alice.run(&["peers", "--unread"]), "carol 2\n");
+    let Some(chat) = Chat::open(&alice, USUAL, "bob") else { return };
+    chat.see_input("[carol 2] bob (away)>");
+    assert_eq!(alice.run(&["peers", "--unread"]), "carol 2\n");
+    chat.line("/to carol");
+    let screen = chat.see("carol: two");
+    assert!(screen.contains("-- unread --"), "{screen}");
+    poll_until("it to be read", || alice.run(&["peers", "--unread"]).is_empty().then_some(()));
+    assert!(alice.run(&["log", "--unread"]).is_empty());
+}
+
 #[test]
 fn what_was_not_read_is_shown_whatever_came_behind_it() {
     let Some((chat, alice, [_bob, carol], _nodes)) = with_two() else { return };

@@ -1,0 +1,115 @@
+//! Retries: how long a thread that dials a peer waits after a failure, what it notes of that, and what cuts the wait short.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::crypto::random_array;
+use crate::error::Error;
+use crate::node::roster::Contact;
+use crate::node::running::Shared;
+use crate::store::attempts;
+use crate::store::peers::Peer;
+
+/// However much news there is, a peer is not dialled more often than this.
+const SHORTEST_PAUSE: Duration = Duration::from_millis(200);
+
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+const LONGEST_PAUSE: Duration = Duration::from_secs(300);
+
+/// Pauses that double, with a quarter of jitter, so that a thousand nodes do not come back at one moment.
+pub struct Backoff {
+    last: Option<Duration>,
+    next: Duration,
+}
+
+impl Default for Backoff {
+    /// The first pause is next.
+    fn default() -> Backoff {
+        Backoff { last: None, next: FIRST_PAUSE }
+    }
+}
+
+impl Backoff {
+    /// Whether there was no pause yet.
+    pub fn is_new(&self) -> bool {
+        self.last.is_none()
+    }
+
+    /// How long to wait now.
+    pub fn pause(&mut self) -> Duration {
+        let pause = self.next;
+        self.last = Some(pause);
+        self.next = (pause * 2).min(LONGEST_PAUSE);
+        let jitter = i32::from(random_array::<1>()[0]) - 128;
+        pause.mul_f64(1.0 + f64::from(jitter) / 512.0)
+    }
+
+    /// The pause was not waited out, since there was news: the next one is no longer. Else who is talked to much while
+    /// away is not tried for minutes when it is back.
+    pub fn cut_short(&mut self) {
+        self.next = self.last.unwrap_or(FIRST_PAUSE);
+    }
+}
+
+/// The retries of one thread that dials a contact's peer.
+pub struct Retry {
+    backoff: Backoff,
+    /// The news of the contact that the thread has seen.
+    pub seen: u64,
+    began: Instant,
+    /// The user knows of no failure yet. The first one is worth a word, not each of a peer that is away for a week.
+    is_news: bool,
+}
+
+impl Retry {
+    /// Nothing has failed yet. `seen` is the contact's count of news that the thread has acted on.
+    pub fn new(seen: u64) -> Retry {
+        Retry { backoff: Backoff::default(), seen, began: Instant::now(), is_news: true }
+    }
+
+    /// A try begins.
+    pub fn begin(&mut self) {
+        self.began = Instant::now();
+        self.is_news = self.backoff.is_new();
+    }
+
+    /// Whether the try before failed.
+    pub fn has_failed(&self) -> bool {
+        !self.is_news
+    }
+
+    /// The peer was reached: the next failure is a first one.
+    pub fn reset(&mut self) {
+        self.backoff = Backoff::default();
+    }
+
+    /// How long to wait after this try.
+    pub fn pause(&mut self) -> Duration {
+        self.backoff.pause()
+    }
+
+    /// Notes for `egoat outbox` why the peer was not reached.
+    pub fn note(&self, shared: &Shared, contact: &Contact, peer: &Peer, error: &Error, pause: Duration) {
+        attempts::note(shared.own().home(), &peer.key, &error.to_string(), pause);
+        contact.set_failed(true);
+    }
+
+    /// Tells whoever runs the node, once for failures in a row.
+    pub fn tell(&self, shared: &Shared, error: Error) {
+        if self.is_news {
+            shared.trouble(error);
+        }
+    }
+
+    /// Waits for news, at most as long as the pause.
+    pub fn wait(&mut self, contact: &Contact, pause: Duration) {
+        if contact.wait_for_news(&mut self.seen, pause) {
+            self.backoff.cut_short();
+        }
+    }
+
+    /// Sees to it that the next try does not follow too soon.
+    pub fn end(&self) {
+        thread::sleep(SHORTEST_PAUSE.saturating_sub(self.began.elapsed()));
+    }
+}
