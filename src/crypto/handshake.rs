@@ -18,8 +18,8 @@
 //! Every step consumes the state before it. Left out: sockets and deadlines, what the preamble and the payloads
 //! mean, who is allowed in, and which token belongs to an invite.
 
-use super::keys::{PublicKey, StaticKeys, Token};
-use super::noise::{DH_LEN, HandshakeState, Role, Split, TAG_LEN, XKPSK2};
+use super::keys::{INVITE_ID_LEN, PublicKey, StaticKeys, Token};
+use super::noise::{DH_LEN, HASH_LEN, HandshakeState, Role, Split, TAG_LEN, XKPSK2};
 use super::record::{Opener, Sealer};
 use super::{Failed, Secret32, derive, random_array, sha256};
 use orion::KP;
@@ -29,16 +29,19 @@ use orion::hazardous::kem::mlkem768;
 pub const PREAMBLE_LEN: usize = 8;
 /// Bytes of the payloads of messages 2 and 3.
 pub const PAYLOAD_LEN: usize = 64;
+/// Bytes of ct, the ML-KEM ciphertext at the front of message 2.
+pub const CT_LEN: usize = mlkem768::CIPHERTEXT_SIZE;
+/// Bytes of mode ‖ invite_id, the front of message 1's payload.
+pub const OFFER_LEN: usize = 1 + INVITE_ID_LEN;
 /// Bytes of message 1: e, and the sealed mode, invite_id and ek.
 pub const MESSAGE_1_LEN: usize = DH_LEN + OFFER_LEN + mlkem768::EK_SIZE + TAG_LEN;
 /// Bytes of message 2: ct, e, and the sealed payload.
-pub const MESSAGE_2_LEN: usize = mlkem768::CIPHERTEXT_SIZE + DH_LEN + PAYLOAD_LEN + TAG_LEN;
+pub const MESSAGE_2_LEN: usize = CT_LEN + DH_LEN + PAYLOAD_LEN + TAG_LEN;
 /// Bytes of message 3: the sealed s and the sealed payload.
 pub const MESSAGE_3_LEN: usize = DH_LEN + TAG_LEN + PAYLOAD_LEN + TAG_LEN;
 
 /// mode ‖ invite_id, which message 1 carries and the psk binds once more.
 type Offer = [u8; OFFER_LEN];
-const OFFER_LEN: usize = 1 + 16;
 
 /// The dialler after message 1.
 pub struct Initiator {
@@ -78,7 +81,7 @@ impl Initiator {
         mut self,
         message: &[u8; MESSAGE_2_LEN],
     ) -> Result<(InitiatorLast, [u8; PAYLOAD_LEN]), Failed> {
-        let (ct, message) = message.split_at(mlkem768::CIPHERTEXT_SIZE);
+        let (ct, message) = message.split_at(CT_LEN);
         let ss = self.kem.decap(&mlkem768::Ciphertext::try_from(ct)?)?;
         let psk = psk(self.noise.handshake_hash(), &ss, self.token.as_ref(), &self.offer, ct);
         // <- e, ee, psk
@@ -130,7 +133,7 @@ impl Responder {
         let (noise, payload) = noise.read_message(message)?;
         let (offer, ek) = payload.split_first_chunk::<OFFER_LEN>().ok_or(Failed)?;
         match offer {
-            [0, invite_id @ ..] if *invite_id == [0; 16] => {}
+            [0, invite_id @ ..] if *invite_id == [0; INVITE_ID_LEN] => {}
             [1, ..] => {}
             _ => return Err(Failed),
         }
@@ -139,7 +142,7 @@ impl Responder {
     }
 
     /// The invite that the dialler says it holds, in mode 1; `None` in mode 0.
-    pub fn invite_id(&self) -> Option<[u8; 16]> {
+    pub fn invite_id(&self) -> Option<[u8; INVITE_ID_LEN]> {
         match self.offer {
             [0, ..] => None,
             [_, invite_id @ ..] => Some(invite_id),
@@ -204,9 +207,9 @@ pub struct Established {
     /// Opens what the peer sends.
     pub opener: Opener,
     /// A secret that only both ends of this connection know; lanes are derived from it.
-    pub export: [u8; 32],
+    pub export: [u8; HASH_LEN],
     /// Names this connection: the same on both sides, never the same twice. Not secret.
-    pub handshake_hash: [u8; 32],
+    pub handshake_hash: [u8; HASH_LEN],
 }
 
 impl Established {
@@ -247,7 +250,7 @@ fn offer(token: Option<&Token>) -> Offer {
 
 /// The psk of this handshake; `h` is the transcript hash after message 1.
 fn psk(
-    h: &[u8; 32],
+    h: &[u8; HASH_LEN],
     ss: &mlkem768::SharedSecret,
     token: Option<&Token>,
     offer: &Offer,

@@ -161,11 +161,16 @@ impl FromStr for PublicKey {
     }
 }
 
+/// Bytes of an invite's token.
+pub const TOKEN_LEN: usize = 16;
+/// Bytes of an invite's public name.
+pub const INVITE_ID_LEN: usize = 16;
+
 /// The one-time secret of an invite link: 16 random bytes, from which both sides derive the name of the invite
 /// and the secret that goes into the handshake. Its use is over in a day and it is printed on a screen, so it
 /// is not wiped from memory.
 #[derive(Clone)]
-pub struct Token([u8; 16]);
+pub struct Token([u8; TOKEN_LEN]);
 
 impl Token {
     /// The token of a new invite.
@@ -174,7 +179,7 @@ impl Token {
     }
 
     /// The token that was stored.
-    pub fn from_bytes(bytes: [u8; 16]) -> Token {
+    pub fn from_bytes(bytes: [u8; TOKEN_LEN]) -> Token {
         Token(bytes)
     }
 
@@ -189,8 +194,8 @@ impl Token {
     }
 
     /// The public name of the invite, which message 1 of the handshake carries: it says nothing of the token.
-    pub fn invite_id(&self) -> [u8; 16] {
-        let mut id = [0; 16];
+    pub fn invite_id(&self) -> [u8; INVITE_ID_LEN] {
+        let mut id = [0; INVITE_ID_LEN];
         hkdf(b"", &self.0, b"E-Goat v1 invite id", &mut id);
         id
     }

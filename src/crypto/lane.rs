@@ -13,9 +13,11 @@
 //! replayed message 1 gets an answer but no further, and a ticket is good for one.
 
 use super::handshake::{Established, PREAMBLE_LEN};
-use super::noise::{DH_LEN, HandshakeState, NNPSK0, Role, TAG_LEN};
+use super::noise::{DH_LEN, HASH_LEN, HandshakeState, NNPSK0, Role, TAG_LEN};
 use super::{Failed, derive};
 
+/// Bytes of a ticket, which TAKE gives out and a lane begins with.
+pub const TICKET_LEN: usize = 16;
 /// Bytes of either message: e and a tag.
 pub const MESSAGE_LEN: usize = DH_LEN + TAG_LEN;
 
@@ -24,13 +26,13 @@ pub struct Lane<'a> {
     /// The preamble of the lane's own connection.
     pub preamble: &'a [u8; PREAMBLE_LEN],
     /// The ticket that the session gave out.
-    pub ticket: &'a [u8; 16],
+    pub ticket: &'a [u8; TICKET_LEN],
     /// Which of the ticket's lanes.
     pub index: u8,
     /// [`Established::handshake_hash`] of the session.
-    pub handshake_hash: &'a [u8; 32],
+    pub handshake_hash: &'a [u8; HASH_LEN],
     /// [`Established::export`] of the session.
-    pub export: &'a [u8; 32],
+    pub export: &'a [u8; HASH_LEN],
 }
 
 impl Lane<'_> {

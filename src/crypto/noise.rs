@@ -17,6 +17,12 @@ pub const TAG_LEN: usize = 16;
 /// Bytes of a public key and of a shared secret: the specification's DHLEN.
 pub const DH_LEN: usize = 32;
 
+/// Bytes of a symmetric key.
+pub const KEY_LEN: usize = 32;
+
+/// Bytes of a hash, and so of the handshake hash and of the export secret: the specification's HASHLEN.
+pub const HASH_LEN: usize = 32;
+
 /// An X25519 key pair (section 4.1).
 pub struct KeyPair {
     secret: x25519::PrivateKey,

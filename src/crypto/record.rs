@@ -6,13 +6,10 @@
 //! other bytes being opened, and that fails.
 
 use super::Failed;
-use super::noise::CipherState;
+use super::noise::{CipherState, TAG_LEN};
 
 /// Records under one key. Known to both sides, so nothing announces a change.
-const REKEY_INTERVAL: u32 = 1 << 14;
-
-/// Bytes that sealing adds to a record.
-pub const TAG_LEN: usize = super::noise::TAG_LEN;
+pub const REKEY_INTERVAL: u32 = 1 << 14;
 
 /// A cipher and the count of records under its present key; gone for good after a failure.
 struct Direction {
