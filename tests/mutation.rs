@@ -19,7 +19,7 @@ use std::sync::{Mutex, MutexGuard};
 use common::{Random, count};
 use egoat::crypto::noise::CipherState;
 use egoat::crypto::record::{Opener, Sealer};
-use egoat::net::session::Incoming;
+use egoat::net::session::{Incoming, MOST_IN_RECORD};
 use egoat::wire::message::{MAX_TEXT, Message};
 use peak_alloc::PeakAlloc;
 use properties::{Effort, TARGETS, Target};
@@ -197,9 +197,9 @@ fn the_longest_messages_take_little_more_room_than_they_have_bytes() {
     let cipher = || CipherState::initialize_key(&[3; 32]);
     let (mut sealer, text, mut stream, mut wire) = (Sealer::new(cipher()), vec![7; MAX_TEXT], vec![], vec![]);
     for number in 1..=3 {
-        Message::Text { number, body: &text }.encode(&mut stream);
+        Message::Text { number, text: &text }.encode(&mut stream);
     }
-    for part in stream.chunks(u16::MAX as usize - 16) {
+    for part in stream.chunks(MOST_IN_RECORD) {
         let mut record = part.to_vec();
         let tag = sealer.seal(&mut record).unwrap();
         record.extend_from_slice(&tag);
@@ -215,7 +215,7 @@ fn the_longest_messages_take_little_more_room_than_they_have_bytes() {
             continue;
         }
         read += 1;
-        assert_eq!(incoming.next_message(), Ok(Message::Text { number: read, body: &text }));
+        assert_eq!(incoming.next_message(), Ok(Message::Text { number: read, text: &text }));
         let taken = HEAP.current_usage() - before;
         assert!(taken < MAX_TEXT + (384 << 10), "{taken}");
     }

@@ -165,7 +165,7 @@ impl<'a> Sender<'a> {
             self.books()?.outbox.wait_for_disk()?;
         }
         for waiting in self.flight.range(known..).filter(|waiting| waiting.number > self.held) {
-            self.session.write(&Message::Text { number: waiting.number, body: &waiting.draft.text })?;
+            self.session.write(&Message::Text { number: waiting.number, text: &waiting.draft.text })?;
         }
         self.session.flush()
     }
@@ -278,10 +278,10 @@ fn read_batch(session: &mut Session, last: &mut u64) -> Result<(Vec<Numbered>, N
     let mut bytes = 0;
     loop {
         match session.read(DURING)? {
-            Message::Text { number, body } if number > *last => {
+            Message::Text { number, text } if number > *last => {
                 *last = number;
-                bytes += body.len() + PER_MESSAGE;
-                batch.push((number, body.to_vec()));
+                bytes += text.len() + PER_MESSAGE;
+                batch.push((number, text.to_vec()));
             }
             Message::Text { .. } => return Err(session.broken("message numbers do not rise")),
             Message::Ping => return Ok((batch, Next::Answer)),

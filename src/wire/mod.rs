@@ -3,6 +3,8 @@
 
 pub mod address;
 pub mod codec;
+pub mod features;
+pub mod field;
 pub mod link;
 pub mod message;
 pub mod proxy;

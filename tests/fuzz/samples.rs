@@ -1,13 +1,16 @@
 //! Inputs that every reader takes: the seeds of tests/fuzz/seeds, as `cargo test --test mutation -- --ignored` writes
 //! them. Small, so that the fuzzer finds out quickly what each byte does.
 
+use std::collections::HashMap;
+use std::ops::Range;
+
 use egoat::crypto::keys::Token;
 use egoat::store::log::Kind;
 use egoat::transfer::manifest::{Entry, Manifest};
 use egoat::transfer::path::SafePath;
 use egoat::wire::codec::Writer;
 use egoat::wire::link::Link;
-use egoat::wire::message::{Declined, Failure, Message, Refusal, UNKNOWN};
+use egoat::wire::message::{Message, table};
 
 use super::properties::{key, log_of, tzif_with};
 
@@ -18,7 +21,7 @@ pub type Sample = (String, Vec<u8>);
 pub fn samples(name: &str) -> Vec<Sample> {
     match name {
         "frames" => frames(),
-        "message" => messages().iter().map(|(name, message)| named(name, kind_and_body(message))).collect(),
+        "message" => messages(),
         "address" => texts(&["example.org:22", "Host.lan:1", "127.0.0.1:9", "[2001:db8::1]:4628", "::1"]),
         "link" => links(),
         "handshake" => handshake(),
@@ -65,30 +68,18 @@ fn texts(texts: &[&str]) -> Vec<Sample> {
     texts.iter().enumerate().map(|(n, text)| named(&format!("{}", n + 1), text.as_bytes().to_vec())).collect()
 }
 
-fn messages() -> Vec<(&'static str, Message<'static>)> {
-    vec![
-        ("accept", Message::Accept),
-        ("refused", Message::Refused(Refusal::Busy)),
-        ("bye", Message::Bye),
-        ("ping", Message::Ping),
-        ("pong", Message::Pong),
-        ("profile", Message::Profile { name: "Zoë", port: 4628, time: 0 }),
-        ("held", Message::Held(7)),
-        ("text", Message::Text { number: 1 << 50, body: b"hi" }),
-        ("ack", Message::Ack(1 << 50)),
-        ("offer", Message::Offer { transfer: [3; 16], entries: 2, bytes: 1 << 33 }),
-        ("offer-stream", Message::Offer { transfer: [3; 16], entries: 1, bytes: UNKNOWN }),
-        ("manifest", Message::Manifest(b"entries")),
-        ("take", Message::Take { lanes: 3, ticket: [7; 16] }),
-        ("stream", Message::Stream(1 << 34)),
-        ("decline", Message::Decline(Declined::Gone)),
-        ("have", Message::Have { first: 64, count: 32, hash: [9; 32] }),
-        ("start", Message::Start(1 << 34)),
-        ("piece", Message::Piece { at: 9, data: b"data" }),
-        ("end", Message::End),
-        ("stored", Message::Stored),
-        ("failed", Message::Failed(Failure::TooLarge)),
-    ]
+/// The table's samples, each by the name of its type and a number.
+fn messages() -> Vec<Sample> {
+    let names = table().into_iter().map(|row| (row.number, row.name.to_lowercase()));
+    let names: HashMap<u8, String> = names.collect();
+    let mut seen = HashMap::<u8, usize>::new();
+    let all = Message::samples();
+    let named = all.iter().map(|message| {
+        let count = seen.entry(message.kind()).or_default();
+        *count += 1;
+        (format!("{}-{count}", names[&message.kind()]), kind_and_body(message))
+    });
+    named.collect()
 }
 
 fn encoded(message: &Message) -> Vec<u8> {
@@ -106,8 +97,10 @@ fn kind_and_body(message: &Message) -> Vec<u8> {
 
 /// Several messages in a record, and each in many.
 fn frames() -> Vec<Sample> {
-    let stream: Vec<u8> = messages()[5..9].iter().flat_map(|(_, message)| encoded(message)).collect();
-    let short: Vec<u8> = messages()[6..8].iter().flat_map(|(_, message)| encoded(message)).collect();
+    let all = Message::samples();
+    let of = |kinds: Range<u8>| all.iter().filter(move |message| kinds.contains(&message.kind()));
+    let stream: Vec<u8> = of(6..10).flat_map(encoded).collect();
+    let short: Vec<u8> = of(7..8).flat_map(encoded).collect();
     let in_records = |step: u8, size: usize, stream: &[u8]| {
         let mut input = vec![step];
         for text in stream.chunks(size) {

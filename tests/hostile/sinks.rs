@@ -164,7 +164,7 @@ impl Mallory {
         let mut session = self.session(home, at, Kind::Push);
         read(&mut session, |message| message == Message::Held(0));
         for (number, body) in texts.iter().enumerate() {
-            session.write(&Message::Text { number: number as u64 + 1, body }).unwrap();
+            session.write(&Message::Text { number: number as u64 + 1, text: body }).unwrap();
         }
         session.flush().unwrap();
         while session.read_as(DURING, acknowledged).unwrap() < texts.len() as u64 {}

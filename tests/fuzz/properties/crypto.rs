@@ -4,7 +4,7 @@
 use std::sync::LazyLock;
 
 use egoat::crypto::handshake::{
-    Initiator, InitiatorLast, MESSAGE_1_LEN, MESSAGE_2_LEN, PAYLOAD_LEN, PREAMBLE_LEN, Responder,
+    Initiator, InitiatorLast, MESSAGE_1_LEN, MESSAGE_2_LEN, OFFER_LEN, PAYLOAD_LEN, PREAMBLE_LEN, Responder,
     ResponderLast,
 };
 use egoat::crypto::keys::{PublicKey, StaticKeys, Token};
@@ -98,7 +98,7 @@ fn meet(payload: &[u8; PAYLOAD_LEN]) -> (InitiatorLast, ResponderLast) {
 
 /// Message 1 of a rogue, whose payload is any mode, invite and KEM key.
 fn sealed_payload(change: &[u8]) -> Option<Vec<u8>> {
-    let mut payload = [vec![0; 17], EK.clone()].concat();
+    let mut payload = [vec![0; OFFER_LEN], EK.clone()].concat();
     payload.get_mut(..change.len())?.iter_mut().zip(change).for_each(|(byte, change)| *byte ^= change);
     let (rs, e) = (BOB.public(), [0xee; 32]);
     let mut symmetric = SymmetricState::initialize_symmetric(XKPSK2.protocol_name);
@@ -113,13 +113,16 @@ fn sealed_payload(change: &[u8]) -> Option<Vec<u8>> {
     symmetric.mix_key(es.unprotected_as_ref());
     let message = [e_public.as_slice(), &symmetric.encrypt_and_hash(&payload).ok()?].concat();
 
-    let (offer, ek) = payload.split_first_chunk::<17>()?;
-    let is_offer = offer[0] == 1 || *offer == [0; 17];
+    let (offer, ek) = payload.split_first_chunk::<OFFER_LEN>()?;
+    let is_offer = offer[0] == 1 || *offer == [0; OFFER_LEN];
     let read = Responder::read_message_1(&BOB, &PREAMBLE, message.as_slice().try_into().unwrap());
     assert_eq!(read.is_ok(), is_offer && is_reduced(ek));
     let responder = read.ok()?;
     let token = Token::from_bytes([9; 16]);
-    assert_eq!(responder.invite_id().map(|id| [[1].as_slice(), &id].concat()).unwrap_or(vec![0; 17]), *offer);
+    assert_eq!(
+        responder.invite_id().map(|id| [[1].as_slice(), &id].concat()).unwrap_or(vec![0; OFFER_LEN]),
+        *offer
+    );
     // The key is good for what it is there for, and a mode without its token is refused.
     let token = responder.invite_id().map(|_| &token);
     assert!(responder.write_message_2(token, &[2; PAYLOAD_LEN]).is_ok());

@@ -2,15 +2,13 @@
 
 use std::io::{self, Read};
 
-use egoat::crypto::noise::CipherState;
+use egoat::crypto::noise::{CipherState, TAG_LEN};
 use egoat::crypto::record::{Opener, Sealer};
-use egoat::net::session::Incoming;
+use egoat::net::session::{Incoming, MOST_IN_RECORD};
 use egoat::wire::address::Address;
 use egoat::wire::link::{Link, MAX_ADDRESSES};
 use egoat::wire::message::{HEADER, Message, max_body};
 
-/// Most text in a record: its length, tag included, is two bytes.
-const MAX_TEXT: usize = u16::MAX as usize - 16;
 /// A record of this length is none: what follows it was sealed by nobody.
 const RAW: u16 = u16::MAX;
 
@@ -47,10 +45,10 @@ pub fn frames(input: &[u8]) -> Option<Vec<u8>> {
             wire.extend_from_slice(behind);
             break;
         }
-        let (text, behind) = behind.split_at(usize::from(length).min(MAX_TEXT).min(behind.len()));
+        let (text, behind) = behind.split_at(usize::from(length).min(MOST_IN_RECORD).min(behind.len()));
         let mut sealed = text.to_vec();
         let tag = sealer.seal(&mut sealed).unwrap();
-        wire.extend_from_slice(&(sealed.len() as u16 + 16).to_be_bytes());
+        wire.extend_from_slice(&((sealed.len() + TAG_LEN) as u16).to_be_bytes());
         wire.extend_from_slice(&sealed);
         wire.extend_from_slice(&tag);
         stream.extend_from_slice(text);

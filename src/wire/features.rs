@@ -1,0 +1,86 @@
+//! Feature bits and the payloads of messages 2 and 3, in which each end tells its own (egoat-protocol(7), Feature bits).
+//! A bit stands for rules that hold in a session if and only if both ends set the bit. A program sets the bits whose
+//! rules it follows completely; nobody negotiates anything away.
+
+use crate::crypto::handshake::PAYLOAD_LEN;
+use crate::wire::message::Kind;
+
+/// A set of feature bits.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Features(u32);
+
+impl Features {
+    /// No bit: the protocol without any extension.
+    pub const NONE: Features = Features(0);
+    /// Bit 0: this end skips messages of the types from 128 on that it does not know.
+    pub const IGNORABLE: Features = Features(1 << 0);
+    /// What this program sets.
+    pub const OWN: Features = Features::IGNORABLE;
+
+    /// As they stand in a payload. Bits that this program does not know stay set, and mean nothing here.
+    pub const fn from_bits(bits: u32) -> Features {
+        Features(bits)
+    }
+
+    /// The bits that both ends set.
+    pub const fn shared(self, other: Features) -> Features {
+        Features(self.0 & other.0)
+    }
+
+    /// Whether all bits of `wanted` are set.
+    pub const fn has(self, wanted: Features) -> bool {
+        self.0 & wanted.0 == wanted.0
+    }
+}
+
+/// Message 2's payload: features u32 ‖ 60 zeros.
+pub fn acceptor_payload(own: Features) -> [u8; PAYLOAD_LEN] {
+    let mut payload = [0; PAYLOAD_LEN];
+    payload[..4].copy_from_slice(&own.0.to_be_bytes());
+    payload
+}
+
+/// What the acceptor told in message 2. The reserved bytes are ignored.
+pub fn read_acceptor_payload(&[a, b, c, d, ..]: &[u8; PAYLOAD_LEN]) -> Features {
+    Features(u32::from_be_bytes([a, b, c, d]))
+}
+
+/// Message 3's payload: kind u8 ‖ features u32 ‖ 59 zeros.
+pub fn dialler_payload(kind: Kind, own: Features) -> [u8; PAYLOAD_LEN] {
+    let mut payload = [0; PAYLOAD_LEN];
+    payload[0] = kind as u8;
+    payload[1..5].copy_from_slice(&own.0.to_be_bytes());
+    payload
+}
+
+/// What the dialler told in message 3; `None` if it names a kind that this program does not know. The reserved bytes are
+/// ignored.
+pub fn read_dialler_payload(&[kind, a, b, c, d, ..]: &[u8; PAYLOAD_LEN]) -> Option<(Kind, Features)> {
+    Kind::from_byte(kind).map(|kind| (kind, Features(u32::from_be_bytes([a, b, c, d]))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn unknown_bits_and_reserved_bytes_are_ignored() {
+        let mut payload = dialler_payload(Kind::Pull, Features::OWN);
+        payload[1] = 0x80;
+        payload[5..].fill(0xff);
+        let (kind, theirs) = read_dialler_payload(&payload).expect("a known kind");
+        assert_eq!((kind, theirs.shared(Features::OWN)), (Kind::Pull, Features::IGNORABLE));
+
+        let payload = acceptor_payload(Features::from_bits(!1));
+        assert_eq!(read_acceptor_payload(&payload).shared(Features::OWN), Features::NONE);
+    }
+
+    #[test]
+    fn an_unknown_kind_is_none() {
+        for kind in [0, 5, 10, 255] {
+            let mut payload = dialler_payload(Kind::Pair, Features::NONE);
+            payload[0] = kind;
+            assert_eq!(read_dialler_payload(&payload), None);
+        }
+    }
+}
