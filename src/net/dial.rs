@@ -208,6 +208,7 @@ fn accepted(mut session: Session, target: &Target, opening: &[Message]) -> Resul
     match answer {
         Ok(()) => {
             session.set_deadline(None);
+            session.skip_ignorable(true);
             Ok(session)
         }
         Err(refusal) => Err(refused(session.label(), refusal)),

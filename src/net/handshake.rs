@@ -7,13 +7,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::crypto::handshake::{
-    Initiator, MESSAGE_1_LEN, MESSAGE_2_LEN, MESSAGE_3_LEN, PAYLOAD_LEN, Responder,
+    Initiator, MESSAGE_1_LEN, MESSAGE_2_LEN, MESSAGE_3_LEN, PREAMBLE_LEN, Responder,
 };
-use crate::crypto::keys::{PublicKey, StaticKeys, Token};
+use crate::crypto::keys::{INVITE_ID_LEN, PublicKey, StaticKeys, Token};
+use crate::crypto::noise::DH_LEN;
 use crate::error::Error;
 use crate::net::deadline::{Deadline, ShortRead};
 use crate::net::route::Obstacle;
 use crate::net::session::Session;
+use crate::wire::features::{
+    Features, acceptor_payload, dialler_payload, read_acceptor_payload, read_dialler_payload,
+};
 use crate::wire::message::Kind;
 
 /// A handshake takes this long at most (DESIGN section 5).
@@ -31,13 +35,13 @@ const PURPOSE_LANE: u8 = 1;
 /// With this bit the acceptor first answers with its static key.
 const ASK_KEY: u8 = 0x80;
 
-fn preamble(purpose: u8) -> [u8; 8] {
+fn preamble(purpose: u8) -> [u8; PREAMBLE_LEN] {
     let [a, b, c, d, e, f] = MAGIC;
     [a, b, c, d, e, f, VERSION, purpose]
 }
 
 /// The preamble of a lane.
-pub(super) fn lane_preamble() -> [u8; 8] {
+pub(super) fn lane_preamble() -> [u8; PREAMBLE_LEN] {
     preamble(PURPOSE_LANE)
 }
 
@@ -103,15 +107,15 @@ pub fn initiate(
     deadline.write_all(&stream, &opening).map_err(not_taken)?;
     let mut second = [0; MESSAGE_2_LEN];
     deadline.read_exact(&stream, &mut second)?;
-    let (state, _reserved) = state
+    let (state, theirs) = state
         .read_message_2(&second)
         .map_err(|_| DialFailure::NotProven("its answer does not authenticate"))?;
-    let mut payload = [0; PAYLOAD_LEN];
-    payload[0] = kind as u8;
-    let (third, established) =
-        state.write_message_3(&payload).map_err(|_| DialFailure::NotProven("the key agreement failed"))?;
+    let features = Features::OWN.shared(read_acceptor_payload(&theirs));
+    let (third, established) = state
+        .write_message_3(&dialler_payload(kind, Features::OWN))
+        .map_err(|_| DialFailure::NotProven("the key agreement failed"))?;
     deadline.write_all(&stream, &third).map_err(DialFailure::Network)?;
-    Session::new(Arc::new(stream), *remote, label.to_owned(), established)
+    Session::new(Arc::new(stream), *remote, label.to_owned(), features, established)
         .map_err(|_| DialFailure::NotProven("the socket cannot be set up"))
 }
 
@@ -120,7 +124,7 @@ pub fn initiate(
 pub fn ask_key(stream: TcpStream) -> Result<PublicKey, DialFailure> {
     let deadline = Deadline::after(FIRST_MESSAGE);
     deadline.write_all(&stream, &preamble(PURPOSE_SESSION | ASK_KEY)).map_err(not_taken)?;
-    let mut key = [0; 32];
+    let mut key = [0; DH_LEN];
     deadline.read_exact(&stream, &mut key)?;
     // Another program that answers at all most likely answers in text, which would pass for a key; a key that is all
     // text has a chance of 1 in 10^13.
@@ -132,7 +136,7 @@ pub fn ask_key(stream: TcpStream) -> Result<PublicKey, DialFailure> {
 /// The beginning of a connection that was accepted: what it is to become, and by when.
 pub struct Opening {
     /// The eight bytes.
-    pub(super) preamble: [u8; 8],
+    pub(super) preamble: [u8; PREAMBLE_LEN],
     /// The end of the handshake.
     pub(super) deadline: Deadline,
     /// The end of its first message.
@@ -143,7 +147,7 @@ impl Opening {
     /// Reads the preamble; one of another version or purpose is an error.
     pub fn read(stream: &TcpStream) -> Result<Opening, Error> {
         let (deadline, first_deadline) = (Deadline::after(HANDSHAKE), Deadline::after(FIRST_MESSAGE));
-        let mut given = [0; 8];
+        let mut given = [0; PREAMBLE_LEN];
         first_deadline.read_exact(stream, &mut given).map_err(cut_short)?;
         let known = [PURPOSE_SESSION, PURPOSE_SESSION | ASK_KEY, PURPOSE_LANE];
         if known.into_iter().any(|purpose| given == preamble(purpose)) {
@@ -193,7 +197,7 @@ pub struct Accepted {
     /// What it is for.
     pub kind: Kind,
     /// The invite that it used.
-    pub invite: Option<[u8; 16]>,
+    pub invite: Option<[u8; INVITE_ID_LEN]>,
 }
 
 /// The acceptor's side. `find_token` gives the token of an invite, `None` for one that this node never issued; `begun` is
@@ -202,7 +206,7 @@ pub fn respond(
     stream: Arc<TcpStream>,
     opening: &Opening,
     keys: &StaticKeys,
-    find_token: impl Fn(&[u8; 16]) -> Option<Token>,
+    find_token: impl Fn(&[u8; INVITE_ID_LEN]) -> Option<Token>,
     begun: impl FnOnce(),
 ) -> Result<Accepted, Error> {
     let Opening { preamble: given, deadline, first_deadline } = opening;
@@ -220,15 +224,16 @@ pub fn respond(
     };
     begun();
     let (state, second) = state
-        .write_message_2(token.as_ref(), &[0; PAYLOAD_LEN])
+        .write_message_2(token.as_ref(), &acceptor_payload(Features::OWN))
         .map_err(|_| closed("the key agreement failed"))?;
     deadline.write_all(&stream, &second).map_err(|_| closed("it does not read"))?;
     let mut third = [0; MESSAGE_3_LEN];
     deadline.read_exact(&stream, &mut third).map_err(cut_short)?;
     let (peer, payload, established) =
         state.read_message_3(&third).map_err(|_| closed("message 3 does not authenticate"))?;
-    let kind =
-        Kind::from_byte(payload[0]).ok_or_else(|| closed("a kind of session that this version has not"))?;
-    let session = Session::new(stream, peer, peer.fingerprint(), established)?;
+    let (kind, theirs) = read_dialler_payload(&payload)
+        .ok_or_else(|| closed("a kind of session that this version does not have"))?;
+    let features = Features::OWN.shared(theirs);
+    let session = Session::new(stream, peer, peer.fingerprint(), features, established)?;
     Ok(Accepted { session, kind, invite })
 }

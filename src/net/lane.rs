@@ -5,13 +5,15 @@ use std::net::TcpStream;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::crypto::handshake::PREAMBLE_LEN;
 use crate::crypto::keys::PublicKey;
-use crate::crypto::lane::{self, Lane, LaneInitiator, MESSAGE_LEN};
+use crate::crypto::lane::{self, Lane, LaneInitiator, MESSAGE_LEN, TICKET_LEN};
 use crate::error::{Error, Result, reason};
 use crate::net::deadline::Deadline;
 use crate::net::handshake::{HANDSHAKE, Opening, closed, cut_short, lane_preamble};
 use crate::net::route::{Obstacle, Route};
 use crate::net::session::{Binding, Session};
+use crate::wire::features::Features;
 
 /// The session has just come to this address, so a lane does, or is done without.
 const LANE_CONNECT: Duration = Duration::from_secs(2);
@@ -34,7 +36,12 @@ impl Parent {
         Parent { binding, peer: session.peer(), label: session.label().to_owned() }
     }
 
-    fn lane<'a>(&'a self, preamble: &'a [u8; 8], ticket: &'a [u8; 16], index: u8) -> Lane<'a> {
+    fn lane<'a>(
+        &'a self,
+        preamble: &'a [u8; PREAMBLE_LEN],
+        ticket: &'a [u8; TICKET_LEN],
+        index: u8,
+    ) -> Lane<'a> {
         let Binding { export, handshake_hash } = &self.binding;
         Lane { preamble, ticket, index, handshake_hash, export }
     }
@@ -45,7 +52,7 @@ impl Parent {
 pub fn dial(
     route: &Route,
     parent: &Parent,
-    ticket: &[u8; 16],
+    ticket: &[u8; TICKET_LEN],
     index: u8,
     connected: impl FnOnce(&TcpStream),
 ) -> Result<Session> {
@@ -64,7 +71,7 @@ pub fn dial(
     let mut second = [0; MESSAGE_LEN];
     deadline.read_exact(&stream, &mut second).map_err(|short| network(short.cause))?;
     let established = state.finish(&second).map_err(failed)?;
-    Session::new(Arc::new(stream), parent.peer, parent.label.clone(), established)
+    Session::new(Arc::new(stream), parent.peer, parent.label.clone(), Features::NONE, established)
 }
 
 /// Accepts a lane. `find` gives the session of a ticket that is good for this lane, and how to use it up: that happens
@@ -73,10 +80,10 @@ pub fn dial(
 pub fn respond<C, F: FnOnce() -> Option<C>>(
     stream: Arc<TcpStream>,
     opening: &Opening,
-    find: impl FnOnce(&[u8; 16], u8) -> Option<(Arc<Parent>, F)>,
+    find: impl FnOnce(&[u8; TICKET_LEN], u8) -> Option<(Arc<Parent>, F)>,
 ) -> Result<Option<(Session, C)>> {
     let Opening { preamble, deadline, first_deadline } = opening;
-    let mut ticket = [0; 16];
+    let mut ticket = [0; TICKET_LEN];
     let mut index = [0];
     let mut first = [0; MESSAGE_LEN];
     first_deadline.read_exact(&stream, &mut ticket).map_err(cut_short)?;
@@ -90,5 +97,6 @@ pub fn respond<C, F: FnOnce() -> Option<C>>(
         lane::accept(&lane, &first).map_err(|_| closed("message 1 of a lane does not authenticate"))?;
     let Some(claimed) = claim() else { return Ok(None) };
     deadline.write_all(&stream, &second).map_err(|_| closed("it does not read"))?;
-    Ok(Some((Session::new(stream, parent.peer, parent.label.clone(), established)?, claimed)))
+    let session = Session::new(stream, parent.peer, parent.label.clone(), Features::NONE, established)?;
+    Ok(Some((session, claimed)))
 }

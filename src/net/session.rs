@@ -12,12 +12,16 @@ use std::time::{Duration, Instant};
 
 use crate::crypto::handshake::Established;
 use crate::crypto::keys::PublicKey;
+use crate::crypto::noise::{HASH_LEN, TAG_LEN};
 use crate::crypto::record::{Opener, Sealer};
 use crate::error::{Error, Result, reason};
 use crate::net::deadline::{Deadline, timed_out};
 use crate::net::route::Route;
 use crate::wire::codec::Writer;
-use crate::wire::message::{CHUNK, HEADER, MAX_PROFILE, MAX_TEXT, Message, PIECE_HEAD, max_body, piece_head};
+use crate::wire::features::Features;
+use crate::wire::message::{
+    CHUNK, HEADER, IGNORABLE, MAX_IGNORABLE, MAX_PROFILE, MAX_TEXT, Message, PIECE_HEAD, max_body, piece_head,
+};
 
 /// An idle sender pings this often (DESIGN section 5).
 pub const PING_AFTER: Duration = Duration::from_secs(20);
@@ -25,14 +29,15 @@ pub const PING_AFTER: Duration = Duration::from_secs(20);
 pub const DEAD_AFTER: Duration = Duration::from_secs(60);
 /// A write that makes no progress for this long, while nothing arrives, ends the connection.
 const STALLED_AFTER: Duration = Duration::from_secs(30);
-/// It is looked at this often. A write that has made some progress says so when its time is over, and not when it made
-/// it: with one timeout of 30 s nobody would notice before a minute.
-const STALL_LOOK: Duration = Duration::from_secs(5);
+/// How long one write blocks at most. A write that the kernel took in part returns after this time, and not when the
+/// progress was made: so much later than after [`STALLED_AFTER`] a stall may be noticed.
+const STALL_LOOK: Duration = Duration::from_secs(1);
 /// How long a refused peer gets to read the refusal.
 const LINGER: Duration = Duration::from_secs(2);
 
-const TAG: usize = 16;
-/// A record of the largest size: length and ciphertext.
+/// Most bytes that a record carries.
+pub const MOST_IN_RECORD: usize = u16::MAX as usize - TAG_LEN;
+/// A record of the largest size: length, ciphertext and tag.
 const RECORD: usize = 2 + u16::MAX as usize;
 /// Written out when this much is waiting: a chunk of four records, one system call.
 const FLUSH_AT: usize = CHUNK;
@@ -43,12 +48,15 @@ const LARGE: usize = 4 * RECORD;
 /// Bytes of a message under way, at the most: those before its end, and the record with its end.
 const MOST_CARRIED: usize = HEADER + 8 + MAX_TEXT + RECORD;
 
+/// Ignorable messages that may come in a row.
+const MOST_IGNORABLE: u8 = 4;
+
 /// What binds the lanes of a session to it. No `Debug`: the export is secret.
 pub struct Binding {
     /// A secret that only both ends of the session know.
-    pub export: [u8; 32],
+    pub export: [u8; HASH_LEN],
     /// Names the session.
-    pub handshake_hash: [u8; 32],
+    pub handshake_hash: [u8; HASH_LEN],
 }
 
 /// One end of a proven connection.
@@ -59,11 +67,17 @@ pub struct Session {
     outgoing: Outgoing,
     incoming: Incoming,
     binding: Binding,
+    /// What both ends set.
+    features: Features,
     deadline: Option<Deadline>,
     /// How it was dialled, if it was.
     route: Option<Route>,
     /// The read timeout that the socket has.
     waits: Duration,
+    /// How long a write may make no progress.
+    stalled_after: Duration,
+    /// A write failed, perhaps within a record: the other end would take what follows for the rest of that record.
+    is_given_up: bool,
 }
 
 impl Session {
@@ -72,6 +86,7 @@ impl Session {
         stream: Arc<TcpStream>,
         peer: PublicKey,
         label: String,
+        features: Features,
         established: Established,
     ) -> Result<Session> {
         let timeouts = stream
@@ -88,9 +103,12 @@ impl Session {
             outgoing: Outgoing::new(established.sealer),
             incoming: Incoming::new(established.opener),
             binding: Binding { export: established.export, handshake_hash: established.handshake_hash },
+            features,
             deadline: None,
             route: None,
             waits: DEAD_AFTER,
+            stalled_after: STALLED_AFTER,
+            is_given_up: false,
         })
     }
 
@@ -140,6 +158,23 @@ impl Session {
         self.incoming.take_bodies(most);
     }
 
+    /// The feature bits that both ends set.
+    pub fn features(&self) -> Features {
+        self.features
+    }
+
+    /// Queues ACCEPT. After it the other end may send ignorable messages.
+    pub fn accept(&mut self) -> Result<()> {
+        self.skip_ignorable(true);
+        self.write(&Message::Accept)
+    }
+
+    /// From here on the other end may, or may not, send ignorable messages in front of others. They are skipped; in a
+    /// session whose ends did not both set [`Features::IGNORABLE`] none may come at any point.
+    pub fn skip_ignorable(&mut self, may_come: bool) {
+        self.incoming.may_skip = may_come && self.features.has(Features::IGNORABLE);
+    }
+
     /// Reads end at the deadline, however many bytes trickle in; without one, after 60 s of silence.
     pub fn set_deadline(&mut self, deadline: Option<Deadline>) {
         self.deadline = deadline;
@@ -186,14 +221,24 @@ impl Session {
         if self.outgoing.end >= FLUSH_AT { self.flush() } else { Ok(()) }
     }
 
-    /// Sends what is queued.
+    /// Sends what is queued. After a failure nothing more is sent on this connection, but what has arrived can be read.
     pub fn flush(&mut self) -> Result<()> {
+        if self.is_given_up {
+            return Err(self.lost("sending", &io::ErrorKind::BrokenPipe.into()));
+        }
         let Some(sealed) = self.outgoing.seal() else {
             return Err(self.broken("no record numbers are left"));
         };
-        let written = write_all(&self.stream, sealed, &mut self.incoming);
+        let written = write_all(&self.stream, sealed, &mut self.incoming, self.stalled_after);
         self.outgoing.clear();
-        written.map_err(|cause| self.lost("sending", &cause))
+        written.map_err(|cause| {
+            self.is_given_up = true;
+            if cause.kind() == io::ErrorKind::TimedOut {
+                // Nothing arrived in all this time, so nobody waits for more.
+                let _ = self.stream.shutdown(Shutdown::Both);
+            }
+            self.lost("sending", &cause)
+        })
     }
 
     /// Sends one message now.
@@ -286,7 +331,12 @@ impl Session {
 }
 
 /// Writes for as long as that makes progress, or the other end says something: then what holds it up is behind it.
-fn write_all(mut stream: &TcpStream, mut bytes: &[u8], incoming: &mut Incoming) -> io::Result<()> {
+fn write_all(
+    mut stream: &TcpStream,
+    mut bytes: &[u8],
+    incoming: &mut Incoming,
+    stalled_after: Duration,
+) -> io::Result<()> {
     let mut since = Instant::now();
     while !bytes.is_empty() {
         match stream.write(bytes).map_err(timed_out) {
@@ -299,7 +349,7 @@ fn write_all(mut stream: &TcpStream, mut bytes: &[u8], incoming: &mut Incoming) 
             Err(cause) if cause.kind() == io::ErrorKind::TimedOut => {
                 if incoming.has_news(stream)? {
                     since = Instant::now();
-                } else if since.elapsed() >= STALLED_AFTER {
+                } else if since.elapsed() >= stalled_after {
                     return Err(cause);
                 }
             }
@@ -336,7 +386,7 @@ impl Outgoing {
 
     /// Makes sure that the open record has room for `wanted` bytes, and says how many it has.
     fn open_record(&mut self, wanted: usize) -> usize {
-        let room = |start: usize, end: usize| start + RECORD - TAG - end;
+        let room = |start: usize, end: usize| start + RECORD - TAG_LEN - end;
         if self.open.is_some_and(|start| room(start, self.end) < wanted) {
             self.close_record();
         }
@@ -349,7 +399,7 @@ impl Outgoing {
 
     fn close_record(&mut self) {
         let Some(start) = self.open.take() else { return };
-        self.space(TAG);
+        self.space(TAG_LEN);
         let length = (self.end - start - 2) as u16;
         self.bytes[start..start + 2].copy_from_slice(&length.to_be_bytes());
     }
@@ -370,7 +420,7 @@ impl Outgoing {
         let mut rest = &mut self.bytes[..self.end];
         while let Some((length, sealed)) = rest.split_first_chunk_mut::<2>() {
             let (record, behind) = sealed.split_at_mut(u16::from_be_bytes(*length).into());
-            let (text, tag) = record.split_at_mut(record.len() - TAG);
+            let (text, tag) = record.split_at_mut(record.len() - TAG_LEN);
             tag.copy_from_slice(&self.sealer.seal(text).ok()?);
             rest = behind;
         }
@@ -391,6 +441,10 @@ pub struct Incoming {
     records: u64,
     /// The longest body that is taken.
     most: usize,
+    /// Whether ignorable messages may come now.
+    may_skip: bool,
+    /// How many came since the last other message.
+    skipped: u8,
     /// Sealed bytes are at `raw[start..end]`.
     raw: Vec<u8>,
     start: usize,
@@ -409,6 +463,8 @@ impl Incoming {
             opener,
             records: 0,
             most: MAX_PROFILE,
+            may_skip: false,
+            skipped: 0,
             raw: vec![0; SMALL],
             start: 0,
             end: 0,
@@ -478,27 +534,53 @@ impl Incoming {
         self.opened = self.start..self.start;
     }
 
-    /// Opens records that have arrived until a whole message is there; says whether one is. The length of a message
-    /// is checked as soon as its header is there, so no more than one message and one record is ever held.
+    /// Opens records that have arrived until a whole message is there, and drops the ignorable ones in front of it; says
+    /// whether one is. The length of a message is checked as soon as its header is there, so no more than one message and
+    /// one record is ever held.
     pub fn has_message(&mut self) -> std::result::Result<bool, &'static str> {
         loop {
-            if self.message_length()?.is_some_and(|length| self.unread().len() >= length) {
-                return Ok(true);
-            }
-            if !self.open_record()? {
-                return Ok(false);
+            match self.front()? {
+                Some((kind, length)) if self.unread().len() >= length => {
+                    if kind < IGNORABLE {
+                        return Ok(true);
+                    }
+                    self.skipped += 1;
+                    self.take(length);
+                }
+                _ if self.open_record()? => {}
+                _ => return Ok(false),
             }
         }
     }
 
-    /// Header and body of the message at the front, once its header is there.
-    fn message_length(&self) -> std::result::Result<Option<usize>, &'static str> {
+    /// The type of the message at the front and its length with the header, once the header is there.
+    fn front(&self) -> std::result::Result<Option<(u8, usize)>, &'static str> {
         let Some((&[kind, a, b, c, d], _)) = self.unread().split_first_chunk::<HEADER>() else {
             return Ok(None);
         };
-        let limit = max_body(kind).map_err(|_| "unknown message type")?;
+        let limit = if kind < IGNORABLE {
+            max_body(kind).map_err(|_| "unknown message type")?.min(self.most)
+        } else if !self.may_skip {
+            return Err("an ignorable message where none may come");
+        } else if self.skipped == MOST_IGNORABLE {
+            return Err("too many ignorable messages in a row");
+        } else {
+            MAX_IGNORABLE
+        };
         let length = u32::from_be_bytes([a, b, c, d]) as usize;
-        if length > limit.min(self.most) { Err("message too long") } else { Ok(Some(HEADER + length)) }
+        if length > limit { Err("message too long") } else { Ok(Some((kind, HEADER + length))) }
+    }
+
+    /// The next `length` bytes, which are there.
+    fn take(&mut self, length: usize) -> &[u8] {
+        if self.carried.is_empty() {
+            let start = self.opened.start;
+            self.opened.start += length;
+            &self.raw[start..start + length]
+        } else {
+            self.taken += length;
+            &self.carried[self.taken - length..self.taken]
+        }
     }
 
     /// Opens one record if a whole one has arrived.
@@ -507,19 +589,19 @@ impl Incoming {
             return Ok(false);
         };
         let length = u16::from_be_bytes([high, low]) as usize;
-        if length < TAG {
+        if length < TAG_LEN {
             return Err("record too short");
         }
         if sealed.len() < length {
             return Ok(false);
         }
         self.carry();
-        let text = self.start + 2..self.start + 2 + length - TAG;
+        let text = self.start + 2..self.start + 2 + length - TAG_LEN;
         let (head, behind) = self.raw.split_at_mut(text.end);
-        let tag = behind.first_chunk::<TAG>().ok_or("record too short")?;
+        let tag = behind.first_chunk::<TAG_LEN>().ok_or("record too short")?;
         self.opener.open(&mut head[text.start..], tag).map_err(|_| "a record does not authenticate")?;
         self.records += 1;
-        self.start = text.end + TAG;
+        self.start = text.end + TAG_LEN;
         self.opened = text;
         if !self.carried.is_empty() {
             self.carry();
@@ -529,18 +611,12 @@ impl Incoming {
 
     /// The message that [`Incoming::has_message`] found.
     pub fn next_message(&mut self) -> std::result::Result<Message<'_>, &'static str> {
-        let length = self.message_length()?.ok_or("message cut short")?;
+        let (_, length) = self.front()?.ok_or("message cut short")?;
         if self.unread().len() < length {
             return Err("message cut short");
         }
-        let bytes = if self.carried.is_empty() {
-            let start = self.opened.start;
-            self.opened.start += length;
-            &self.raw[start..start + length]
-        } else {
-            self.taken += length;
-            &self.carried[self.taken - length..self.taken]
-        };
+        self.skipped = 0;
+        let bytes = self.take(length);
         Message::decode(bytes[0], &bytes[HEADER..]).map_err(|malformed| malformed.0)
     }
 
@@ -552,5 +628,147 @@ impl Incoming {
             self.raw = vec![0; SMALL];
             self.carried = Vec::new();
         }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::crypto::handshake::{Initiator, PREAMBLE_LEN, Responder};
+    use crate::crypto::keys::StaticKeys;
+    use crate::wire::features::{acceptor_payload, dialler_payload};
+    use crate::wire::message::{Kind, PIECE};
+    use std::net::TcpListener;
+
+    /// Both ends of a session on loopback.
+    fn pair() -> (Session, Session) {
+        let (alice, bob) = (StaticKeys::from_secret([1; 32]), StaticKeys::from_secret([2; 32]));
+        let (none, preamble) = (Features::NONE, [0; PREAMBLE_LEN]);
+        let (dialler, message) = Initiator::start(&alice, &bob.public(), &preamble, None).unwrap();
+        let acceptor = Responder::read_message_1(&bob, &preamble, &message).unwrap();
+        let (acceptor, message) = acceptor.write_message_2(None, &acceptor_payload(none)).unwrap();
+        let (dialler, _) = dialler.read_message_2(&message).unwrap();
+        let (message, dialled) = dialler.write_message_3(&dialler_payload(Kind::Push, none)).unwrap();
+        let (_, _, accepted) = acceptor.read_message_3(&message).unwrap();
+
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (other, _) = listener.accept().unwrap();
+        let session = |stream, keys: &StaticKeys, established| {
+            Session::new(Arc::new(stream), keys.public(), "them".into(), Features::OWN, established).unwrap()
+        };
+        (session(stream, &bob, dialled), session(other, &alice, accepted))
+    }
+
+    /// Sends pieces until that fails.
+    fn flood(session: &mut Session) -> Error {
+        loop {
+            if let Err(error) = session.write_piece(0, PIECE, |_| Ok(())) {
+                return error;
+            }
+        }
+    }
+
+    /// The kernel's buffers fill within milliseconds; then nothing moves.
+    #[test]
+    fn a_stalled_receiver_is_given_up_in_time_and_gets_no_other_record() {
+        let (mut sender, mut receiver) = pair();
+        sender.stalled_after = Duration::from_millis(900);
+        sender.stream.set_write_timeout(Some(Duration::from_millis(30))).unwrap();
+        let begun = Instant::now();
+        assert!(matches!(flood(&mut sender), Error::Lost { .. }));
+        let stalled = begun.elapsed();
+        assert!((900..2500).contains(&stalled.as_millis()), "{stalled:?}");
+
+        // What would follow the cut record fails at once, and is not sent.
+        assert!(sender.send(&Message::Ping).is_err() && sender.read("waiting").is_err());
+        assert!(begun.elapsed() - stalled < Duration::from_millis(500));
+        receiver.take_bodies(8 + PIECE);
+        let error = loop {
+            match receiver.read("receiving") {
+                Ok(message) => assert!(matches!(message, Message::Piece { .. })),
+                Err(error) => break error,
+            }
+        };
+        assert!(
+            matches!(error, Error::Lost { .. }),
+            "the end within a record, and no record that is none: {error}"
+        );
+    }
+
+    /// As an end that is slow, but alive, holds the connection up.
+    #[test]
+    fn who_is_heard_of_is_not_given_up() {
+        let (mut sender, mut receiver) = pair();
+        sender.stalled_after = Duration::from_millis(300);
+        sender.stream.set_write_timeout(Some(Duration::from_millis(30))).unwrap();
+        let alive = std::thread::spawn(move || {
+            for _ in 0..12 {
+                std::thread::sleep(Duration::from_millis(100));
+                receiver.send(&Message::Ping).unwrap();
+            }
+            receiver
+        });
+        let begun = Instant::now();
+        flood(&mut sender);
+        assert!(begun.elapsed() > Duration::from_millis(1200), "{:?}", begun.elapsed());
+        drop(alive.join());
+    }
+
+    const NEWS: (u8, &[u8]) = (200, b"news");
+
+    /// What arrives when these messages are sent, types and bodies: the types that are read, and whether all was well.
+    fn read(may_skip: bool, messages: &[(u8, &[u8])]) -> (Vec<u8>, std::result::Result<(), &'static str>) {
+        let bytes = messages
+            .iter()
+            .flat_map(|(kind, body)| [&[*kind], (body.len() as u32).to_be_bytes().as_slice(), body].concat());
+        let bytes: Vec<u8> = bytes.collect();
+        let cipher = || crate::crypto::noise::CipherState::initialize_key(&[3; 32]);
+        // In one record, and in many.
+        let [one, many] = [usize::MAX, 3].map(|size| {
+            let (mut sealer, mut wire) = (Sealer::new(cipher()), Vec::new());
+            for part in bytes.chunks(size.min(MOST_IN_RECORD)) {
+                let mut record = part.to_vec();
+                let tag = sealer.seal(&mut record).unwrap();
+                wire.extend(((record.len() + TAG_LEN) as u16).to_be_bytes());
+                wire.extend([record.as_slice(), &tag].concat());
+            }
+            let (mut incoming, mut socket) = (Incoming::new(Opener::new(cipher())), &wire[..]);
+            incoming.may_skip = may_skip;
+            let mut kinds = Vec::new();
+            let ended = loop {
+                match incoming.has_message() {
+                    Ok(true) => kinds.push(incoming.next_message().unwrap().kind()),
+                    Ok(false) if incoming.fill(&mut socket).is_err() => break Ok(()),
+                    Ok(false) => {}
+                    Err(what) => break Err(what),
+                }
+            };
+            (kinds, ended)
+        });
+        assert_eq!(one, many);
+        one
+    }
+
+    #[test]
+    fn ignorable_messages_are_skipped_where_they_may_come() {
+        let (ping, longest) = ((4, b"".as_slice()), vec![7; MAX_IGNORABLE]);
+        assert_eq!(
+            read(true, &[NEWS, ping, (128, b""), (255, &longest), NEWS, NEWS, ping]),
+            (vec![4, 4], Ok(()))
+        );
+        assert_eq!(read(false, &[ping, NEWS, ping]).0, [4]);
+        assert!(read(false, &[ping, NEWS, ping]).1.is_err());
+    }
+
+    #[test]
+    fn a_fifth_in_a_row_and_a_too_long_one_end_it() {
+        let (ping, too_long) = ((4, b"".as_slice()), vec![7; MAX_IGNORABLE + 1]);
+        assert_eq!(read(true, &[NEWS, NEWS, NEWS, NEWS, ping]), (vec![4], Ok(())));
+        let (kinds, ended) = read(true, &[ping, NEWS, NEWS, NEWS, NEWS, NEWS, ping]);
+        assert!(kinds == [4] && ended.is_err());
+        let (kinds, ended) = read(true, &[ping, (128, &too_long), ping]);
+        assert!(kinds == [4] && ended.is_err());
     }
 }

@@ -47,7 +47,8 @@ pub fn serve(shared: &Arc<Shared>, mut session: Session, peer: &Peer) -> Result<
     let Some(turn) = shared.transfers().begin(&session, !shared.options().messages) else {
         return session.finish(&Message::Refused(Refusal::Busy));
     };
-    session.send(&Message::Accept)?;
+    session.accept()?;
+    session.flush()?;
     let turn = Arc::new(turn);
     if let Err(error) = take(shared, session, peer, &turn) {
         // Told while the turn lasts: ahead of what the next try has to tell.
@@ -303,8 +304,8 @@ fn take_files(
         Err(error) => return Err(declined_by_disk(session, error)),
     };
     let incoming = Incoming::new(Inbound::new(staging, tally), Arc::clone(turn));
-    let (lanes, ticket) = shared.transfers().let_in(&session, &incoming);
-    let result = incoming.inbound.run(&mut session, lanes, ticket);
+    let let_in = |session: &Session| shared.transfers().let_in(session, &incoming);
+    let result = incoming.inbound.run(&mut session, let_in);
     incoming.turn().end_promise();
     match result {
         Ok(received) => {
@@ -455,6 +456,7 @@ fn note(shared: &Shared, session: &Session, received: &[Received]) -> Result<()>
 fn say_stored(shared: &Shared, mut session: Session, forget: impl FnOnce() -> Result<()>) -> Result<()> {
     let peer = session.label().to_owned();
     let said = session.send(&Message::Stored);
+    session.skip_ignorable(true);
     session.set_deadline(Some(Deadline::after(GOODBYE)));
     let heard = said.and_then(|()| {
         session.read_as("waiting for its goodbye", |message| (message == Message::Bye).then_some(()))

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::crypto::keys::INVITE_ID_LEN;
 use crate::error::{Error, Result};
 use crate::net::deadline::Deadline;
 use crate::net::handshake::{self, Accepted, HANDSHAKE, Opening};
@@ -131,7 +132,7 @@ fn shake_hands(shared: &Arc<Shared>, stream: Arc<TcpStream>, ticket: Ticket) {
     if opening.is_lane() {
         return start_lane(shared, stream, &opening, ticket);
     }
-    let find_token = |id: &[u8; 16]| Some(invites::find(shared.own().home(), id).ok()??.token);
+    let find_token = |id: &[u8; INVITE_ID_LEN]| Some(invites::find(shared.own().home(), id).ok()??.token);
     let begun = || ticket.begin();
     let accepted = match handshake::respond(stream, &opening, shared.own().keys(), find_token, begun) {
         Ok(accepted) => accepted,
@@ -240,7 +241,7 @@ fn serve(shared: &Arc<Shared>, session: Session, kind: Kind, peer: &Peer) -> Res
 }
 
 fn pair(shared: &Arc<Shared>, mut session: Session) -> Result<()> {
-    session.write(&Message::Accept)?;
+    session.accept()?;
     session.write(&shared.profile()?.answer())?;
     session.set_deadline(Some(Deadline::after(HANDSHAKE)));
     session.flush()?;
@@ -261,7 +262,7 @@ fn serve_push(shared: &Arc<Shared>, mut session: Session, peer: &Peer) -> Result
     };
     let _receiving = contact.begin_receiving();
     let held = shared.logged(flow::held(shared.own(), &peer.key))?;
-    session.write(&Message::Accept)?;
+    session.accept()?;
     session.send(&Message::Held(held))?;
     receive_messages(shared, &contact, &mut session)
 }
@@ -275,7 +276,8 @@ fn serve_pull(shared: &Arc<Shared>, mut session: Session, peer: &Peer) -> Result
         return session.finish(&Message::Refused(Refusal::Busy));
     };
     shared.reached(&contact)?;
-    session.send(&Message::Accept)?;
+    session.accept()?;
+    session.flush()?;
     let held = flow::read_held(&mut session)?;
     send_messages(shared, &contact, &mut session, held, &mut 0)
 }

@@ -8,6 +8,7 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread;
 use std::time::Duration;
 
+use crate::crypto::lane::TICKET_LEN;
 use crate::error::Result;
 use crate::net::dial::{self, Target};
 use crate::net::lane::{self, Parent};
@@ -24,7 +25,7 @@ use crate::transfer::source::Sources;
 use crate::transfer::stream::{self, FileFeed, Spool};
 use crate::transfer::tally::Tally;
 use crate::wire::address::Address;
-use crate::wire::message::{Kind, Message, PIECE};
+use crate::wire::message::{Kind, Message, PIECE, TRANSFER_LEN};
 
 /// Connections of a transfer, its session among them (DESIGN section 5).
 pub const MOST_STREAMS: usize = 8;
@@ -114,7 +115,12 @@ fn watch(mut is_unwanted: impl FnMut() -> bool, tally: &Tally, closer: &TcpStrea
 }
 
 /// The session in this thread, and each lane in one of its own.
-fn send_chunks(session: Session, outbound: &Outbound, streams: usize, ticket: &[u8; 16]) -> Result<Session> {
+fn send_chunks(
+    session: Session,
+    outbound: &Outbound,
+    streams: usize,
+    ticket: &[u8; TICKET_LEN],
+) -> Result<Session> {
     let worthwhile = (outbound.chunks() / CHUNKS_PER_LANE) as usize;
     let lanes = (streams - 1).min(worthwhile);
     let parent = Parent::of(&session);
@@ -153,7 +159,7 @@ pub fn send_pipe(
     own: &Own,
     peer: &Peer,
     manifest: &Manifest,
-    transfer: [u8; 16],
+    transfer: [u8; TRANSFER_LEN],
     spool: &mut Spool,
     tally: &Tally,
 ) -> Result<Option<Address>> {

@@ -52,7 +52,7 @@ pub struct OwnProfile {
 }
 
 impl OwnProfile {
-    /// The name from the home, and the port of the node that runs on it; 0 without one.
+    /// The name from the home, and the port of the node that runs on it; 0 without one, because nobody listens then.
     pub fn new(own: &Own) -> Result<OwnProfile> {
         let running = node_lock::running(own.home())?.unwrap_or_default();
         let port = running.listening.first().map_or(0, |address| address.port());

@@ -8,6 +8,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, Weak};
 use std::time::{Duration, Instant};
 
 use crate::crypto::keys::PublicKey;
+use crate::crypto::lane::TICKET_LEN;
 use crate::crypto::random_array;
 use crate::net::lane::Parent;
 use crate::net::session::Session;
@@ -53,7 +54,7 @@ struct Promise {
 struct State {
     running: Vec<Running>,
     last_number: u64,
-    tickets: HashMap<[u8; 16], Ticket>,
+    tickets: HashMap<[u8; TICKET_LEN], Ticket>,
     /// Lanes of each peer.
     lanes: HashMap<PublicKey, usize>,
 }
@@ -140,7 +141,7 @@ impl Transfers {
     }
 
     /// Lets lanes into a transfer; gives how many, and the ticket.
-    pub fn let_in(&self, session: &Session, transfer: &Arc<Incoming>) -> (u8, [u8; 16]) {
+    pub fn let_in(&self, session: &Session, transfer: &Arc<Incoming>) -> (u8, [u8; TICKET_LEN]) {
         let mut state = self.state();
         let now = Instant::now();
         state.tickets.retain(|_, ticket| ticket.until > now && ticket.transfer.strong_count() > 0);
@@ -154,14 +155,14 @@ impl Transfers {
     }
 
     /// The session that a ticket belongs to, if it is good for lane `index`.
-    pub fn find(&self, ticket: &[u8; 16], index: u8) -> Option<Arc<Parent>> {
+    pub fn find(&self, ticket: &[u8; TICKET_LEN], index: u8) -> Option<Arc<Parent>> {
         let state = self.state();
         let ticket = state.tickets.get(ticket)?;
         ticket.is_good(index).then(|| Arc::clone(&ticket.parent))
     }
 
     /// Uses a lane of the ticket up.
-    pub fn claim(self: &Arc<Self>, ticket: &[u8; 16], index: u8) -> Option<Lane> {
+    pub fn claim(self: &Arc<Self>, ticket: &[u8; TICKET_LEN], index: u8) -> Option<Lane> {
         let mut state = self.state();
         let ticket = state.tickets.get_mut(ticket)?;
         if !ticket.is_good(index) {

@@ -5,6 +5,7 @@ use std::net::{Shutdown, TcpStream};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::Instant;
 
+use crate::crypto::lane::TICKET_LEN;
 use crate::error::{Error, Result};
 use crate::net::session::{PING_AFTER, Session};
 use crate::store::source::MAX_ENTRIES;
@@ -51,7 +52,11 @@ enum NoOffer {
 pub fn read_offer(mut session: Session, may_keep: impl FnMut(usize) -> bool) -> Result<(Session, Offer)> {
     session.take_bodies(MAX_MANIFEST);
     match offered(&mut session, may_keep)? {
-        Ok(offer) => Ok((session, offer)),
+        Ok(offer) => {
+            // Until it is answered, the sender has nothing to say.
+            session.skip_ignorable(false);
+            Ok((session, offer))
+        }
         Err(NoOffer::Wrong(what)) => {
             let error = session.broken(what);
             session.finish(&Message::Decline(Declined::Manifest))?;
@@ -156,9 +161,14 @@ impl Inbound {
         self.state.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 
-    /// The session's own part, from the proof of what is here to the names of the files. It ends the lanes.
-    pub fn run(&self, session: &mut Session, lanes: u8, ticket: [u8; 16]) -> Result<Vec<Received>> {
-        let result = self.take(session, lanes, ticket).and_then(|()| {
+    /// The session's own part, from the proof of what is here to the names of the files. It ends the lanes. `let_in` gives
+    /// the number of lanes and their ticket, once TAKE is about to be sent: the ticket's time runs from then.
+    pub fn run(
+        &self,
+        session: &mut Session,
+        let_in: impl FnOnce(&Session) -> (u8, [u8; TICKET_LEN]),
+    ) -> Result<Vec<Received>> {
+        let result = self.take(session, let_in).and_then(|()| {
             let mut said = Instant::now();
             self.staging.publish(|| sign_of_life(session, &mut said))
         });
@@ -171,10 +181,17 @@ impl Inbound {
         result
     }
 
-    fn take(&self, session: &mut Session, lanes: u8, ticket: [u8; 16]) -> Result<()> {
+    fn take(
+        &self,
+        session: &mut Session,
+        let_in: impl FnOnce(&Session) -> (u8, [u8; TICKET_LEN]),
+    ) -> Result<()> {
+        session.skip_ignorable(true);
         self.prove(session)?;
+        let (lanes, ticket) = let_in(session);
         session.send(&Message::Take { lanes, ticket })?;
         let expected = self.read_start(session)?;
+        session.skip_ignorable(false);
         self.tally.add_lane();
         self.receive_chunks(session, &mut false)?;
         self.wait_for_lanes(session, expected)?;

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
+use crate::crypto::lane::TICKET_LEN;
 use crate::error::{Error, Result};
 use crate::net::deadline::Deadline;
 use crate::net::session::{PING_AFTER, Session};
@@ -14,7 +15,7 @@ use crate::text;
 use crate::transfer::manifest::Manifest;
 use crate::transfer::source::{SourceReader, Sources};
 use crate::transfer::tally::Tally;
-use crate::wire::message::{CHUNK, Declined, Failure, Message, PIECE, UNKNOWN};
+use crate::wire::message::{CHUNK, Declined, Failure, Message, PIECE, TRANSFER_LEN, UNKNOWN};
 
 /// When a lane is lost, the session says why within this, or has nothing to say.
 const REASON: Duration = Duration::from_secs(5);
@@ -32,7 +33,7 @@ pub enum Answer {
         /// Lanes that may be dialled.
         lanes: u8,
         /// What opens them.
-        ticket: [u8; 16],
+        ticket: [u8; TICKET_LEN],
         /// Chunks that it has.
         proven: Vec<Range<u64>>,
     },
@@ -45,7 +46,7 @@ pub enum Answer {
 /// Offers files and learns how they are taken. What the receiver has of an earlier try is compared with the files.
 pub fn offer(session: &mut Session, sources: &Sources, tally: &Tally) -> Result<Answer> {
     let manifest = sources.manifest();
-    write_offer(session, [0; 16], manifest, manifest.bytes())?;
+    write_offer(session, [0; TRANSFER_LEN], manifest, manifest.bytes())?;
     let mut reader = sources.reader();
     let answer = read_answer(session, manifest.bytes(), manifest.chunks(), tally, |chunks, hash| {
         let (start, end) = (chunks.start * CHUNK as u64, (chunks.end * CHUNK as u64).min(manifest.bytes()));
@@ -63,7 +64,7 @@ pub fn offer(session: &mut Session, sources: &Sources, tally: &Tally) -> Result<
 /// Offers one file of unknown length. The answer says where to begin; `None` that it is stored already.
 pub fn offer_stream(
     session: &mut Session,
-    transfer: [u8; 16],
+    transfer: [u8; TRANSFER_LEN],
     manifest: &Manifest,
     tally: &Tally,
 ) -> Result<Option<u64>> {
@@ -75,7 +76,12 @@ pub fn offer_stream(
     }
 }
 
-fn write_offer(session: &mut Session, transfer: [u8; 16], manifest: &Manifest, bytes: u64) -> Result<()> {
+fn write_offer(
+    session: &mut Session,
+    transfer: [u8; TRANSFER_LEN],
+    manifest: &Manifest,
+    bytes: u64,
+) -> Result<()> {
     session.write(&Message::Offer { transfer, entries: manifest.entries().len() as u32, bytes })?;
     for part in manifest.parts() {
         session.write(&Message::Manifest(&part))?;
@@ -116,8 +122,14 @@ fn read_answer(
                     session.send(&Message::Ping)?;
                 }
             }
-            Message::Take { lanes, ticket } => return Ok(Answer::Chunks { lanes, ticket, proven }),
-            Message::Stream(from) => return Ok(Answer::Stream(from)),
+            Message::Take { lanes, ticket } => {
+                session.skip_ignorable(false);
+                return Ok(Answer::Chunks { lanes, ticket, proven });
+            }
+            Message::Stream(from) => {
+                session.skip_ignorable(false);
+                return Ok(Answer::Stream(from));
+            }
             Message::Stored => return Ok(Answer::Stored),
             Message::Decline(reason) => return Err(declined(session.label(), reason, bytes)),
             // Its user is asked.
@@ -155,7 +167,10 @@ fn declined(peer: &str, reason: Declined, bytes: u64) -> Error {
             "it writes one file to a pipe",
             Some("send one file, or pack them: `tar c ... | egoat send`"),
         ),
-        Declined::Gone => refused("it does not have the beginning of this stream any more", None),
+        Declined::Gone => refused(
+            "its pipe already has the beginning of another transfer",
+            Some("ask them to run `egoat receive --into -` again"),
+        ),
     }
 }
 
@@ -288,6 +303,7 @@ impl<'a> Outbound<'a> {
         }
         // If the receiver has said something already, this END is not read any more, and does no harm.
         session.send(&Message::End)?;
+        session.skip_ignorable(true);
         if self.sent.load(Ordering::Relaxed) < self.chunks() {
             Err(interrupted(session))
         } else {

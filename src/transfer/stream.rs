@@ -112,6 +112,7 @@ pub fn send(mut session: Session, feed: &mut dyn Feed, from: u64, tally: &Tally)
         }
     }
     session.send(&Message::End)?;
+    session.skip_ignorable(true);
     send::stored(session)
 }
 

@@ -6,28 +6,36 @@ use std::net::{TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
 use egoat::crypto::handshake::{
-    Established, Initiator, MESSAGE_1_LEN, MESSAGE_2_LEN, MESSAGE_3_LEN, PAYLOAD_LEN, Responder,
+    Established, Initiator, MESSAGE_1_LEN, MESSAGE_2_LEN, MESSAGE_3_LEN, PREAMBLE_LEN, Responder,
 };
 use egoat::crypto::keys::{StaticKeys, Token};
-use egoat::crypto::lane::{self, Lane, LaneInitiator};
-use egoat::wire::message::{CHUNK, Kind, Message, PIECE, UNKNOWN};
+use egoat::crypto::lane::{self, Lane, LaneInitiator, TICKET_LEN};
+use egoat::crypto::noise::TAG_LEN;
+use egoat::net::session::MOST_IN_RECORD;
+use egoat::wire::features::{Features, acceptor_payload, dialler_payload, read_dialler_payload};
+use egoat::wire::message::{CHUNK, HEADER, Kind, MAX_MANIFEST, Message, PIECE, TRANSFER_LEN, UNKNOWN};
 
 use super::PATIENCE;
 
-pub const SESSION: &[u8; 8] = b"E-GOAT\x01\x00";
-pub const LANE: &[u8; 8] = b"E-GOAT\x01\x01";
-/// The most that a record carries.
-const RECORD: usize = 65_519;
+pub const SESSION: &[u8; PREAMBLE_LEN] = b"E-GOAT\x01\x00";
+pub const LANE: &[u8; PREAMBLE_LEN] = b"E-GOAT\x01\x01";
 
 /// Who it is.
 pub struct Rogue {
     pub keys: StaticKeys,
+    /// What it tells in its handshakes.
+    pub features: Features,
 }
 
 impl Rogue {
-    /// Another one for each number.
+    /// Another one for each number, with no feature bit.
     pub fn new(number: u8) -> Rogue {
-        Rogue { keys: StaticKeys::from_secret([number; 32]) }
+        Rogue { keys: StaticKeys::from_secret([number; 32]), features: Features::NONE }
+    }
+
+    /// The same with these feature bits.
+    pub fn with_features(self, features: Features) -> Rogue {
+        Rogue { features, ..self }
     }
 
     /// As it stands in a peers file.
@@ -48,10 +56,9 @@ impl Rogue {
         stream.write_all(&[SESSION.as_slice(), &first].concat()).ok()?;
         let mut second = [0; MESSAGE_2_LEN];
         stream.read_exact(&mut second).ok()?;
-        let mut payload = [0; PAYLOAD_LEN];
-        payload[0] = kind as u8;
-        let (state, _) = state.read_message_2(&second).ok().unwrap();
-        let (third, established) = state.write_message_3(&payload).ok().unwrap();
+        let (state, told) = state.read_message_2(&second).ok().unwrap();
+        assert_eq!(told, acceptor_payload(Features::OWN), "what a node tells in message 2");
+        let (third, established) = state.write_message_3(&dialler_payload(kind, self.features)).ok().unwrap();
         stream.write_all(&third).ok()?;
         Some(Line::new(stream, established))
     }
@@ -78,7 +85,7 @@ impl Rogue {
     pub fn meet(&self, listener: &TcpListener, kind: Kind) -> Line {
         loop {
             if let Some((wanted, mut line)) = self.answer(listener.accept().unwrap().0)
-                && wanted == kind as u8
+                && wanted == kind
             {
                 let (kind, body) = line.read().unwrap();
                 assert_eq!(kind, Message::Profile { name: "", port: 0, time: 0 }.kind());
@@ -89,18 +96,21 @@ impl Rogue {
     }
 
     /// The acceptor's part of a handshake; gives what the dialler wants, if it is still there.
-    fn answer(&self, mut stream: TcpStream) -> Option<(u8, Line)> {
+    fn answer(&self, mut stream: TcpStream) -> Option<(Kind, Line)> {
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream.set_nodelay(true).unwrap();
-        let (mut preamble, mut first, mut third) = ([0; 8], [0; MESSAGE_1_LEN], [0; MESSAGE_3_LEN]);
+        let (mut preamble, mut first, mut third) =
+            ([0; PREAMBLE_LEN], [0; MESSAGE_1_LEN], [0; MESSAGE_3_LEN]);
         stream.read_exact(&mut preamble).ok()?;
         stream.read_exact(&mut first).ok()?;
         let state = Responder::read_message_1(&self.keys, &preamble, &first).ok().unwrap();
-        let (state, second) = state.write_message_2(None, &[0; PAYLOAD_LEN]).ok().unwrap();
+        let (state, second) = state.write_message_2(None, &acceptor_payload(self.features)).ok().unwrap();
         stream.write_all(&second).ok()?;
         stream.read_exact(&mut third).ok()?;
         let (_, payload, established) = state.read_message_3(&third).ok().unwrap();
-        Some((payload[0], Line::new(stream, established)))
+        let (kind, told) = read_dialler_payload(&payload).unwrap();
+        assert_eq!(told, Features::OWN, "what a node tells in message 3");
+        Some((kind, Line::new(stream, established)))
     }
 }
 
@@ -166,7 +176,7 @@ impl Line {
 
     /// Sends bytes of the stream in records that are as long as can be.
     pub fn send(&mut self, bytes: &[u8]) {
-        let sealed: Vec<u8> = bytes.chunks(RECORD).flat_map(|part| self.seal(part)).collect();
+        let sealed: Vec<u8> = bytes.chunks(MOST_IN_RECORD).flat_map(|part| self.seal(part)).collect();
         self.raw(&sealed);
     }
 
@@ -189,11 +199,11 @@ impl Line {
     /// The next message, type and body; `None` at the end of the connection.
     pub fn read(&mut self) -> Option<(u8, Vec<u8>)> {
         loop {
-            if let Some((&[kind, a, b, c, d], rest)) = self.opened.split_first_chunk::<5>() {
+            if let Some((&[kind, a, b, c, d], rest)) = self.opened.split_first_chunk::<HEADER>() {
                 let length = u32::from_be_bytes([a, b, c, d]) as usize;
                 if rest.len() >= length {
                     let body = rest[..length].to_vec();
-                    self.opened.drain(..5 + length);
+                    self.opened.drain(..HEADER + length);
                     return Some((kind, body));
                 }
             }
@@ -201,7 +211,7 @@ impl Line {
             self.fill(&mut length)?;
             let mut record = vec![0; u16::from_be_bytes(length).into()];
             self.fill(&mut record)?;
-            let (data, tag) = record.split_last_chunk_mut::<16>().unwrap();
+            let (data, tag) = record.split_last_chunk_mut::<TAG_LEN>().unwrap();
             self.established.opener.open(data, tag).unwrap();
             self.opened.extend_from_slice(data);
         }
@@ -249,20 +259,20 @@ impl Line {
     /// Offers these entries as files, and says what they should add up to.
     pub fn offer(&mut self, entries: &[Entry]) {
         let bytes = entries.iter().fold(0_u64, |sum, entry| sum.wrapping_add(entry.size));
-        self.offer_as([0; 16], entries.len() as u32, bytes, entries);
+        self.offer_as([0; TRANSFER_LEN], entries.len() as u32, bytes, entries);
     }
 
     /// Offers a file without a length.
     pub fn offer_stream(&mut self, name: &str) {
-        self.offer_as([7; 16], 1, UNKNOWN, &[file(name, 0)]);
+        self.offer_as([7; TRANSFER_LEN], 1, UNKNOWN, &[file(name, 0)]);
     }
 
-    pub fn offer_as(&mut self, transfer: [u8; 16], count: u32, bytes: u64, entries: &[Entry]) {
+    pub fn offer_as(&mut self, transfer: [u8; TRANSFER_LEN], count: u32, bytes: u64, entries: &[Entry]) {
         self.say(&Message::Offer { transfer, entries: count, bytes });
         let mut part = Vec::new();
         for entry in entries {
             let encoded = entry.encode();
-            if part.len() + encoded.len() > 64 << 10 {
+            if part.len() + encoded.len() > MAX_MANIFEST {
                 self.say(&Message::Manifest(&std::mem::take(&mut part)));
             }
             part.extend(encoded);
@@ -271,7 +281,7 @@ impl Line {
     }
 
     /// The files are taken; says on how many lanes, and what opens them.
-    pub fn expect_take(&mut self) -> (u8, [u8; 16]) {
+    pub fn expect_take(&mut self) -> (u8, [u8; TICKET_LEN]) {
         loop {
             let (kind, body) = self.read().expect("closed instead of TAKE");
             match Message::decode(kind, &body).unwrap() {
@@ -302,7 +312,7 @@ impl Line {
     }
 
     /// What dials a lane of this session: preamble, ticket, index and message 1; and who goes on with it.
-    pub fn lane_opening(&self, ticket: &[u8; 16], index: u8) -> (Vec<u8>, LaneInitiator) {
+    pub fn lane_opening(&self, ticket: &[u8; TICKET_LEN], index: u8) -> (Vec<u8>, LaneInitiator) {
         let Established { export, handshake_hash, .. } = &self.established;
         let lane = Lane { preamble: LANE, ticket, index, handshake_hash, export };
         let (state, message) = LaneInitiator::start(&lane).ok().unwrap();
@@ -310,7 +320,7 @@ impl Line {
     }
 
     /// Dials a lane; `None` when it is not let in.
-    pub fn lane(&self, addr: &str, ticket: &[u8; 16], index: u8) -> Option<Line> {
+    pub fn lane(&self, addr: &str, ticket: &[u8; TICKET_LEN], index: u8) -> Option<Line> {
         let (opening, state) = self.lane_opening(ticket, index);
         let mut stream = connect(addr);
         stream.write_all(&opening).ok()?;

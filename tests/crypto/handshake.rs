@@ -4,8 +4,8 @@
 use egoat::crypto::handshake::*;
 use egoat::crypto::keys::{PublicKey, StaticKeys, Token};
 use egoat::crypto::lane::{self, Lane, LaneInitiator};
-use egoat::crypto::noise::{KeyPair, SymmetricState, XKPSK2};
-use egoat::crypto::record::{Opener, Sealer};
+use egoat::crypto::noise::{DH_LEN, KeyPair, SymmetricState, TAG_LEN, XKPSK2};
+use egoat::crypto::record::{Opener, REKEY_INTERVAL, Sealer};
 use egoat::crypto::{Failed, hkdf, sha256};
 use orion::KP;
 use orion::hazardous::ecc::x25519;
@@ -19,8 +19,6 @@ static ALICE_KEYS: LazyLock<StaticKeys> = LazyLock::new(|| StaticKeys::from_secr
 static BOB_KEYS: LazyLock<StaticKeys> = LazyLock::new(|| StaticKeys::from_secret(BOB));
 const PAYLOAD_2: [u8; PAYLOAD_LEN] = [2; PAYLOAD_LEN];
 const PAYLOAD_3: [u8; PAYLOAD_LEN] = [3; PAYLOAD_LEN];
-/// What message 1 holds before the KEM's key: mode and invite_id.
-const OFFER_LEN: usize = 17;
 
 fn token() -> Token {
     Token::from_bytes([0x70; 16])
@@ -180,10 +178,10 @@ mod with_snow {
         assert_eq!(snow.get_handshake_hash(), ours.handshake_hash);
         let mut snow = snow.into_transport_mode().unwrap();
         // Past two changes of the key in both directions.
-        for i in 1u32..=2 * (1 << 14) + 3 {
+        for i in 1..=2 * REKEY_INTERVAL + 3 {
             to_snow(&mut snow, &mut ours, &i.to_be_bytes());
             from_snow(&mut snow, &mut ours, &i.to_be_bytes());
-            if i.is_multiple_of(1 << 14) {
+            if i.is_multiple_of(REKEY_INTERVAL) {
                 snow.rekey_incoming();
                 snow.rekey_outgoing();
             }
@@ -199,9 +197,9 @@ mod with_snow {
     }
 
     fn from_snow(snow: &mut TransportState, ours: &mut Established, text: &[u8; 4]) {
-        let mut sealed = [0; 20];
-        assert_eq!(snow.write_message(text, &mut sealed).unwrap(), 20);
-        let (data, tag) = sealed.split_last_chunk_mut::<16>().unwrap();
+        let mut sealed = [0; 4 + TAG_LEN];
+        assert_eq!(snow.write_message(text, &mut sealed).unwrap(), sealed.len());
+        let (data, tag) = sealed.split_last_chunk_mut::<TAG_LEN>().unwrap();
         ours.opener.open(data, tag).unwrap();
         assert_eq!(data, text);
     }
@@ -215,7 +213,7 @@ mod with_snow {
         let bob = bob(&message.try_into().unwrap()).unwrap();
         let (bob, message) = bob.write_message_2(token, &PAYLOAD_2).unwrap();
 
-        let (ct, message) = message.split_at(1088);
+        let (ct, message) = message.split_at(CT_LEN);
         let ss = kem.decap(&mlkem768::Ciphertext::try_from(ct).unwrap()).unwrap();
         snow.set_psk(2, &psk(&h, &ss, token, &offer(token), ct)).unwrap();
         assert_eq!(read(&mut snow, message), PAYLOAD_2);
@@ -443,7 +441,7 @@ mod refused {
             assert!(bob(&Rogue::dial_low_order(point).message_1()).is_err());
 
             let (alice, _, mut message) = until_message_2();
-            message[1088..1120].copy_from_slice(&point);
+            message[CT_LEN..CT_LEN + DH_LEN].copy_from_slice(&point);
             assert!(alice.read_message_2(&message).is_err());
         }
     }
@@ -520,7 +518,7 @@ mod refused {
 
         /// Whether message 2 could be opened with this token.
         fn read_message_2(&mut self, message: &[u8; MESSAGE_2_LEN], token: Option<&Token>) -> bool {
-            let (ct, message) = message.split_at(1088);
+            let (ct, message) = message.split_at(CT_LEN);
             let (re, sealed) = message.split_first_chunk::<32>().unwrap();
             self.re = *re;
             let ss = self.kem.decap(&mlkem768::Ciphertext::try_from(ct).unwrap()).unwrap();

@@ -7,7 +7,9 @@ use crate::common;
 use common::files::{CHUNK, landed_in, sample};
 use common::rogue::{Entry, LANE, Line, Rogue, connect, file};
 use common::{Home, Node, PATIENCE, poll_until};
-use egoat::wire::message::{Kind, MAX_NUMBER, Message, max_body};
+use egoat::crypto::handshake::{MESSAGE_1_LEN, MESSAGE_2_LEN, MESSAGE_3_LEN, PREAMBLE_LEN};
+use egoat::crypto::lane::{MESSAGE_LEN, TICKET_LEN};
+use egoat::wire::message::{Kind, MAX_NUMBER, MAX_TEXT, Message, max_body};
 use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::net::TcpListener;
@@ -68,7 +70,7 @@ impl Field {
     }
 
     /// A transfer of a file of so many chunks, that is taken; with its ticket.
-    fn transfer(&self, name: &str, chunks: usize) -> (Line, [u8; 16]) {
+    fn transfer(&self, name: &str, chunks: usize) -> (Line, [u8; TICKET_LEN]) {
         let mut line = self.session(Kind::Files);
         line.offer(&[file(name, (chunks * CHUNK) as u64)]);
         let (_, ticket) = line.expect_take();
@@ -205,7 +207,7 @@ const NOISE: [Noise; 21] = [
     ("a length of 2^32 - 1", |line| line.lie(8, u32::MAX, b"evil")),
     ("a length of 2^32 - 1 of a piece", |line| line.lie(20, u32::MAX, &[0; 100])),
     ("a length of 2^32 - 1 of what has no body", |line| line.lie(3, u32::MAX, &[])),
-    ("one byte more than the longest text", |line| line.lie(8, 8 + (1 << 20) + 1, b"evil")),
+    ("one byte more than the longest text", |line| line.lie(8, 8 + MAX_TEXT as u32 + 1, b"evil")),
     ("no body where there must be one", |line| line.frame(8, &[])),
     ("half a number", |line| line.frame(9, &[0; 7])),
     ("a number that there is not", |line| line.frame(9, &(MAX_NUMBER + 1).to_be_bytes())),
@@ -298,7 +300,7 @@ fn who_does_not_say_its_name_is_not_listened_to() {
     let noise: [Noise; 8] = [
         ("a message", |line| line.frame(8, &[0; 9])),
         // Nobody has asked for that much memory yet.
-        ("the beginning of a long text", |line| line.lie(8, 8 + (1 << 20), &[0; 1000])),
+        ("the beginning of a long text", |line| line.lie(8, 8 + MAX_TEXT as u32, &[0; 1000])),
         ("the beginning of a manifest", |line| line.lie(17, 1 << 16, &[0; 1000])),
         ("a name of 129 bytes", |line| line.lie(6, 140, &[129; 10])),
         ("a name that is no text", |line| line.frame(6, &[1, 0xff, 0, 0])),
@@ -434,7 +436,8 @@ fn answer(node: &str, bytes: &[u8]) -> usize {
     answer.len()
 }
 
-const MESSAGE_2: usize = 1200;
+/// Preamble and message 1.
+const OPENING: usize = PREAMBLE_LEN + MESSAGE_1_LEN;
 
 #[test]
 fn a_recorded_session_says_nothing_twice() {
@@ -448,11 +451,11 @@ fn a_recorded_session_says_nothing_twice() {
     let replays = [
         // All of it, and what could be taken for another try.
         said.clone(),
-        said[..8 + 1249 + 128].to_vec(),
-        [&said[..8 + 1249], &said[8 + 1249 + 128..]].concat(),
+        said[..OPENING + MESSAGE_3_LEN].to_vec(),
+        [&said[..OPENING], &said[OPENING + MESSAGE_3_LEN..]].concat(),
     ];
     for replay in &replays {
-        assert_eq!(answer(&field.node.addr, replay), MESSAGE_2);
+        assert_eq!(answer(&field.node.addr, replay), MESSAGE_2_LEN);
     }
     assert_eq!(field.bob.received().iter().filter(|text| *text == "once").count(), 1);
     assert!(field.bob.run(&["log", "erin"]).lines().count() == 1);
@@ -480,7 +483,7 @@ const LANES: [LaneCase; 8] = [
         let (opening, _) = line.lane_opening(&ticket, 0);
         let mut first = connect(&field.node.addr);
         first.write_all(&opening).unwrap();
-        first.read_exact(&mut [0; 48]).unwrap();
+        first.read_exact(&mut [0; MESSAGE_LEN]).unwrap();
         // It is in use, and then it was.
         assert_eq!(answer(&field.node.addr, &opening), 0);
         drop(first);
@@ -491,7 +494,7 @@ const LANES: [LaneCase; 8] = [
     ("a recorded lane before the true one", |field| {
         let (line, ticket) = field.transfer("evil", 2);
         let (opening, _) = line.lane_opening(&ticket, 0);
-        assert_eq!(answer(&field.node.addr, &[&opening[..], &[0, 21], &[7; 21]].concat()), 48);
+        assert_eq!(answer(&field.node.addr, &[&opening[..], &[0, 21], &[7; 21]].concat()), MESSAGE_LEN);
         assert_eq!(answer(&field.node.addr, &opening), 0);
         line
     }),
@@ -593,7 +596,7 @@ impl Slow<'_> {
         line
     }
 
-    fn taken(&self) -> (Line, [u8; 16]) {
+    fn taken(&self) -> (Line, [u8; TICKET_LEN]) {
         let mut line = self.session(Kind::Files);
         line.offer(&[file("evil", 4 * CHUNK as u64)]);
         let (_, ticket) = line.expect_take();
