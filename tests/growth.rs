@@ -239,10 +239,13 @@ fn files_are_taken_with_news() {
     assert_eq!(code, Some(0), "{said}");
 }
 
+/// What the receiver says to an offer.
+type Answer = fn(&mut Line);
+
 #[test]
 fn news_that_may_not_come_ends_the_sending_of_files() {
     let content = sample(8 * CHUNK);
-    let wrong: [(&str, fn(&mut Line)); 4] = [
+    let wrong: [(&str, Answer); 4] = [
         ("a fifth in a row", |line| {
             news(line, 3);
             line.say(&TAKE);

@@ -10,6 +10,9 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
+/// Bytes of a seed.
+pub const SEED_LEN: usize = 32;
+
 /// The secret that an identity is: 32 random bytes.
 pub struct Seed(Secret32);
 
@@ -20,12 +23,12 @@ impl Seed {
     }
 
     /// The identity that was stored.
-    pub fn from_bytes(bytes: [u8; 32]) -> Seed {
+    pub fn from_bytes(bytes: [u8; SEED_LEN]) -> Seed {
         Seed(Secret32::from_bytes(bytes))
     }
 
     /// The seed itself, for writing the identity file and nothing else.
-    pub(crate) fn expose(&self) -> &[u8; 32] {
+    pub(crate) fn expose(&self) -> &[u8; SEED_LEN] {
         self.0.as_bytes()
     }
 

@@ -4,17 +4,18 @@
 //! Left out: files and their formats, and the choice of nonces and salts, which the store draws and keeps.
 
 use super::Failed;
-use super::keys::Seed;
+use super::keys::{SEED_LEN, Seed};
+use super::noise::TAG_LEN;
 use orion::hazardous::aead::xchacha20poly1305::{Nonce, SecretKey, Tag, XChaCha20Poly1305};
 use orion::hazardous::kdf::argon2::{Argon2, CostParams, ID, Sequential};
 use std::ops::RangeInclusive;
 
 /// Bytes of a nonce.
 pub const NONCE_LEN: usize = 24;
-/// Bytes that sealing adds.
-pub const TAG_LEN: usize = 16;
+/// Bytes of the salt of a passphrase.
+pub const SALT_LEN: usize = 16;
 /// Bytes of a seed under a passphrase.
-pub const SEALED_SEED_LEN: usize = 32 + TAG_LEN;
+pub const SEALED_SEED_LEN: usize = SEED_LEN + TAG_LEN;
 
 /// The key of one log, see [`Seed::log_key`].
 pub struct LogKey(SecretKey);
@@ -104,7 +105,7 @@ pub fn seal_seed(
     seed: &Seed,
     passphrase: &[u8],
     params: &PassphraseParams,
-    salt: &[u8; 16],
+    salt: &[u8; SALT_LEN],
     nonce: &[u8; NONCE_LEN],
 ) -> Result<[u8; SEALED_SEED_LEN], Failed> {
     let key = passphrase_key(passphrase, params, salt)?;
@@ -128,7 +129,7 @@ pub fn open_seed(
     sealed: &[u8; SEALED_SEED_LEN],
     passphrase: &[u8],
     params: &PassphraseParams,
-    salt: &[u8; 16],
+    salt: &[u8; SALT_LEN],
     nonce: &[u8; NONCE_LEN],
 ) -> Result<Seed, Failed> {
     let key = passphrase_key(passphrase, params, salt)?;
@@ -140,14 +141,14 @@ pub fn open_seed(
 fn passphrase_key(
     passphrase: &[u8],
     params: &PassphraseParams,
-    salt: &[u8; 16],
+    salt: &[u8; SALT_LEN],
 ) -> Result<SecretKey, Failed> {
     let mut key = [0; 32];
     Argon2::<ID, Sequential>::derive_key(passphrase, salt, &params.bounded()?, None, None, &mut key)?;
     Ok(SecretKey::from(key))
 }
 
-fn seed_aad(params: &PassphraseParams, salt: &[u8; 16]) -> Vec<u8> {
+fn seed_aad(params: &PassphraseParams, salt: &[u8; SALT_LEN]) -> Vec<u8> {
     [b"E-Goat v1 identity".as_slice(), &params.to_bytes(), salt].concat()
 }
 
@@ -207,6 +208,6 @@ mod tests {
             assert!(PassphraseParams { parallelism, ..default }.bounded().is_err());
         }
         let absurd = PassphraseParams { memory_kib: u32::MAX, ..default };
-        assert!(open_seed(&[0; 48], b"", &absurd, &[0; 16], &[0; 24]).is_err());
+        assert!(open_seed(&[0; SEALED_SEED_LEN], b"", &absurd, &[0; SALT_LEN], &[0; NONCE_LEN]).is_err());
     }
 }

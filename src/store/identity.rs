@@ -8,7 +8,7 @@ use std::path::Path;
 use crate::crypto::base32;
 use crate::crypto::keys::Seed;
 use crate::crypto::random_array;
-use crate::crypto::seal::{PassphraseParams, open_seed, seal_seed};
+use crate::crypto::seal::{NONCE_LEN, PassphraseParams, SALT_LEN, SEALED_SEED_LEN, open_seed, seal_seed};
 use crate::error::{Error, Result, Verb};
 use crate::store::file;
 
@@ -27,9 +27,9 @@ pub enum Identity {
 /// A seed under a passphrase.
 pub struct Sealed {
     params: PassphraseParams,
-    salt: [u8; 16],
-    nonce: [u8; 24],
-    sealed: [u8; 48],
+    salt: [u8; SALT_LEN],
+    nonce: [u8; NONCE_LEN],
+    sealed: [u8; SEALED_SEED_LEN],
 }
 
 impl Sealed {

@@ -9,7 +9,7 @@
 //! joiner who was interrupted can try again, and others are told that it is used or expired.
 
 use crate::crypto::base32;
-use crate::crypto::keys::Token;
+use crate::crypto::keys::{INVITE_ID_LEN, Token};
 use crate::error::{Error, Result, Verb};
 use crate::store::file;
 use crate::store::home::Home;
@@ -57,7 +57,7 @@ fn now_seconds() -> u64 {
 }
 
 /// The id of an invite as the peers file has it.
-pub fn id_text(id: &[u8; 16]) -> String {
+pub fn id_text(id: &[u8; INVITE_ID_LEN]) -> String {
     base32::encode(id)
 }
 
@@ -72,7 +72,7 @@ pub fn issue(home: &Home, ttl: std::time::Duration, name: Option<String>) -> Res
 }
 
 /// The invite with this id, also an expired one.
-pub fn find(home: &Home, id: &[u8; 16]) -> Result<Option<Invite>> {
+pub fn find(home: &Home, id: &[u8; INVITE_ID_LEN]) -> Result<Option<Invite>> {
     Ok(load(home)?.into_iter().find(|invite| invite.token.invite_id() == *id))
 }
 

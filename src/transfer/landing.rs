@@ -15,6 +15,7 @@ use crate::store::home::Home;
 use crate::store::partial::{Partial, Staged};
 use crate::transfer::manifest::Manifest;
 use crate::transfer::path::numbered;
+use crate::wire::message::TRANSFER_LEN;
 
 /// In the folder, where the files are under the names that they were offered with.
 const FILES: &str = "files";
@@ -42,7 +43,7 @@ pub struct Id(Hasher);
 
 impl Id {
     /// The same for the same files from the same peer. `transfer` is OFFER's.
-    pub fn new(peer: &PublicKey, transfer: &[u8; 16], manifest: &Manifest) -> Id {
+    pub fn new(peer: &PublicKey, transfer: &[u8; TRANSFER_LEN], manifest: &Manifest) -> Id {
         let mut hasher = Hasher::default();
         hasher.update(peer.as_bytes());
         hasher.update(transfer);

@@ -16,6 +16,15 @@ fn invite(home: &Home, args: &[&str]) -> String {
     home.run(&[&["invite"], args].concat()).trim_end().to_owned()
 }
 
+/// Nobody listens at the joiner's, so there is no address to dial it at.
+#[test]
+fn who_joins_without_a_node_is_not_thought_to_listen() {
+    let (alice, bob) = (Home::new("alice"), Home::new("bob"));
+    let _node = alice.serve();
+    bob.run(&["join", &invite(&alice, &[])]);
+    assert!(alice.run(&["--json", "peers"]).contains("\"seen\":null"), "{}", alice.run(&["peers"]));
+}
+
 /// Another character of base32 in place of the one at `index`.
 fn altered(text: &str, index: usize) -> String {
     let other = if &text[index..=index] == "a" { "b" } else { "a" };
