@@ -31,12 +31,11 @@ pub const MAX_PROFILE: usize = 1 + MAX_NAME + 2 + 8;
 pub const HEADER: usize = 5;
 /// Bytes before a PIECE's data.
 pub const PIECE_HEAD: usize = HEADER + 8;
-/// Types from this one on are ignorable: a session with [`Features::IGNORABLE`](super::features::Features) skips those
-/// that it does not know.
+/// Types from this one on are ignorable: where both ends set the feature bit for it, a receiver skips those that it does
+/// not know.
 pub const IGNORABLE: u8 = 128;
 /// Longest body of an ignorable message in bytes: it fits in one record.
 pub const MAX_IGNORABLE: usize = 8192;
-
 /// Bytes of what names a transfer in OFFER.
 pub const TRANSFER_LEN: usize = 16;
 
@@ -144,7 +143,9 @@ macro_rules! messages {
         /// The most bytes that the body of a message of this type may have; checked before anything is allocated for it.
         pub fn max_body(kind: u8) -> Result<usize, Malformed> {
             Ok(match kind {
-                $($number => 0 $(+ <codec!($type $(as $codec)?) as Field>::MOST)? $($(+ <codec!($kind $(as $bound)?) as Field>::MOST)+)?,)*
+                $($number => {
+                    0 $(+ <codec!($type $(as $codec)?)>::MOST)? $($(+ <codec!($kind $(as $bound)?)>::MOST)+)?
+                })*
                 _ => return Err(Malformed("message type")),
             })
         }
@@ -158,8 +159,8 @@ macro_rules! messages {
                 let mut fields = Reader::new(body);
                 let message = match kind {
                     $($number => Message::$name {
-                        $(0: <codec!($type $(as $codec)?) as Field>::decode(&mut fields, stringify!($field))?)?
-                        $($($part: <codec!($kind $(as $bound)?) as Field>::decode(&mut fields, stringify!($part))?),+)?
+                        $(0: <codec!($type $(as $codec)?)>::decode(&mut fields, stringify!($field))?)?
+                        $($($part: <codec!($kind $(as $bound)?)>::decode(&mut fields, stringify!($part))?),+)?
                     },)*
                     _ => return Err(Malformed("message type")),
                 };
@@ -178,7 +179,8 @@ macro_rules! messages {
             pub fn body_len(&self) -> usize {
                 match *self {
                     $(Message::$name { $(0: $field)? $($($part),+)? } => {
-                        0 $(+ <codec!($type $(as $codec)?) as Field>::length($field))? $($(+ <codec!($kind $(as $bound)?) as Field>::length($part))+)?
+                        0 $(+ <codec!($type $(as $codec)?)>::length($field))?
+                            $($(+ <codec!($kind $(as $bound)?)>::length($part))+)?
                     })*
                 }
             }
@@ -189,8 +191,8 @@ macro_rules! messages {
                 out.put_u32(self.body_len() as u32);
                 match *self {
                     $(Message::$name { $(0: $field)? $($($part),+)? } => {
-                        $(<codec!($type $(as $codec)?) as Field>::encode($field, out);)?
-                        $($(<codec!($kind $(as $bound)?) as Field>::encode($part, out);)+)?
+                        $(<codec!($type $(as $codec)?)>::encode($field, out);)?
+                        $($(<codec!($kind $(as $bound)?)>::encode($part, out);)+)?
                     })*
                 }
             }
@@ -200,8 +202,8 @@ macro_rules! messages {
             pub fn samples() -> Vec<Message<'static>> {
                 let mut all = Vec::new();
                 $(
-                    $(let $field = <codec!($type $(as $codec)?) as Field>::samples();)?
-                    $($(let $part = <codec!($kind $(as $bound)?) as Field>::samples();)+)?
+                    $(let $field = <codec!($type $(as $codec)?)>::samples();)?
+                    $($(let $part = <codec!($kind $(as $bound)?)>::samples();)+)?
                     let count = 1_usize $(.max($field.len()))? $($(.max($part.len()))+)?;
                     all.extend((0..count).map(|_turn| Message::$name {
                         $(0: $field[_turn % $field.len()])?
@@ -218,10 +220,10 @@ macro_rules! messages {
                 number: $number,
                 name: stringify!($name),
                 fields: vec![
-                    $(<codec!($type $(as $codec)?) as Field>::shape(stringify!($field)))?
-                    $($(<codec!($kind $(as $bound)?) as Field>::shape(stringify!($part))),+)?
+                    $(<codec!($type $(as $codec)?)>::shape(stringify!($field)))?
+                    $($(<codec!($kind $(as $bound)?)>::shape(stringify!($part))),+)?
                 ],
-                most: 0 $(+ <codec!($type $(as $codec)?) as Field>::MOST)? $($(+ <codec!($kind $(as $bound)?) as Field>::MOST)+)?,
+                most: 0 $(+ <codec!($type $(as $codec)?)>::MOST)? $($(+ <codec!($kind $(as $bound)?)>::MOST)+)?,
                 by: By::$by,
             },)*]
         }
@@ -238,15 +240,15 @@ messages! {
     7  Held     Receiver (number: u64 as Number) "The receiver's last number, at the start of a flow.";
     8  Text     Sender   { number: u64 as Number, text: &'a [u8] as Rest<MAX_TEXT> } "A message of a person or a script.";
     9  Ack      Receiver (number: u64 as Number) "All messages to this number are on the receiver's disk.";
-    16 Offer    Sender   { transfer: [u8; TRANSFER_LEN], entries: u32, bytes: u64 } "What the manifest that follows adds up to.";
+    16 Offer    Sender   { transfer: [u8; TRANSFER_LEN], entries: u32, bytes: u64 } "What the manifest adds up to.";
     17 Manifest Sender   (entries: &'a [u8] as Rest<MAX_MANIFEST>) "A part of the manifest: whole entries.";
-    18 Take     Receiver { lanes: u8, ticket: [u8; TICKET_LEN] } "The offer is taken in chunks, on so many lanes beside the session.";
+    18 Take     Receiver { lanes: u8, ticket: [u8; TICKET_LEN] } "The offer is taken, in chunks, on so many lanes more.";
     19 Decline  Receiver (reason: Declined) "The offer is not taken.";
-    20 Piece    Sender   { at: u64, data: &'a [u8] as Rest<PIECE> } "A part of a chunk or of a stream, and its place in all of them.";
+    20 Piece    Sender   { at: u64, data: &'a [u8] as Rest<PIECE> } "A part of a chunk or of a stream, and its place.";
     21 End      Sender   "No more pieces come on this connection.";
     22 Stored   Receiver "Everything is in its place and on the disk.";
     23 Failed   Either   (reason: Failure) "The transfer cannot go on.";
-    24 Have     Receiver { first: u64, count: u32, hash: [u8; 32] } "Chunks that an earlier connection brought, and the hash of their bytes.";
+    24 Have     Receiver { first: u64, count: u32, hash: [u8; 32] } "Chunks that are here already, by their hash.";
     25 Start    Sender   (chunks: u64) "So many chunks will come.";
     26 Stream   Receiver (from: u64 as Number) "The offer is taken in order, from this byte on.";
 }
@@ -308,6 +310,11 @@ mod tests {
     fn the_head_of_a_piece_is_its_encoding_without_the_data() {
         let bytes = encoded(&Message::Piece { at: 77 << 30, data: &[5; 300] });
         assert_eq!(piece_head(77 << 30, 300), bytes[..PIECE_HEAD]);
+    }
+
+    #[test]
+    fn a_profile_has_the_longest_body_that_is_always_taken() {
+        assert_eq!(max_body(Message::Profile { name: "", port: 0, time: 0 }.kind()), Ok(MAX_PROFILE));
     }
 
     #[test]
