@@ -127,6 +127,40 @@ fn hmac(key: &[u8], parts: &[&[u8]]) -> Secret32 {
     Secret32(state.finalize().expect("a fresh HMAC state can be finalized"))
 }
 
+/// The secret that two programs of one user share, to prove to each other that both can read the user's home.
+#[derive(Clone)]
+pub struct SharedSecret(Secret32);
+
+impl SharedSecret {
+    /// A new one.
+    pub fn generate() -> SharedSecret {
+        SharedSecret(Secret32::from_bytes(random_array()))
+    }
+
+    /// From its 32 bytes in base32.
+    pub fn from_base32(text: &str) -> Option<SharedSecret> {
+        base32::decode_array(text).map(|bytes| SharedSecret(Secret32::from_bytes(bytes)))
+    }
+
+    /// Its 32 bytes in base32.
+    pub fn to_base32(&self) -> String {
+        base32::encode(self.0.as_bytes())
+    }
+
+    /// Proves that the prover has the secret: HMAC-SHA-256 over the parts, 32 bytes.
+    pub fn prove(&self, parts: &[&[u8]]) -> [u8; PROOF_LEN] {
+        *hmac(self.0.as_bytes(), parts).as_bytes()
+    }
+
+    /// Whether this is the proof over the parts; takes the same time for every wrong one.
+    pub fn verify(&self, parts: &[&[u8]], proof: &[u8; PROOF_LEN]) -> bool {
+        hmac(self.0.as_bytes(), parts).0 == hmac_sha256::Tag::from(*proof)
+    }
+}
+
+/// Bytes of a proof.
+pub const PROOF_LEN: usize = 32;
+
 /// [`hkdf`] for one secret of 32 bytes, whose input comes in parts and whose output is wiped when dropped.
 /// Being one block long, the expansion is T(1) = HMAC(PRK, info ‖ 1) of RFC 5869, section 2.3.
 fn derive(salt: &[u8], ikm: &[&[u8]], info: &[&[u8]]) -> Secret32 {
@@ -137,6 +171,16 @@ fn derive(salt: &[u8], ikm: &[&[u8]], info: &[&[u8]]) -> Secret32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_proof_is_for_its_secret_and_its_parts_alone() {
+        let (one, other) = (SharedSecret::generate(), SharedSecret::generate());
+        let proof = one.prove(&[b"node", &[1; 16]]);
+        assert!(one.verify(&[b"node", &[1; 16]], &proof));
+        assert!(!one.verify(&[b"front", &[1; 16]], &proof) && !other.verify(&[b"node", &[1; 16]], &proof));
+        let read = SharedSecret::from_base32(&one.to_base32()).expect("its own text");
+        assert!(read.verify(&[b"node", &[1; 16]], &proof));
+    }
 
     #[test]
     fn derive_is_hkdf() {

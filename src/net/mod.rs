@@ -6,6 +6,7 @@ pub mod dial;
 pub mod handshake;
 pub mod lane;
 pub mod local;
+pub mod loopback;
 pub mod route;
 pub mod session;
 mod socks;

@@ -3,6 +3,7 @@
 
 pub mod address;
 pub mod codec;
+pub mod control;
 pub mod features;
 pub mod field;
 pub mod link;

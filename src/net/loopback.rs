@@ -1,0 +1,317 @@
+//! The control connection's way: TCP on 127.0.0.1, which every local user can dial and on which any program may listen. Both
+//! ends prove first that they know the secret in node.lock (egoat-files(5), CONTROL CONNECTION), and neither sends it.
+
+use std::collections::VecDeque;
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::crypto::{PROOF_LEN, SharedSecret, random_array};
+use crate::net::deadline::Deadline;
+use crate::wire::control::MAX_BODY;
+
+/// How long the proofs may take.
+const PROOF: Duration = Duration::from_secs(1);
+/// Connections that have not proven themselves. A newcomer takes the place of the oldest.
+const MAX_GUESTS: usize = 16;
+/// New connections in a second above which they are looked at in batches, so that a flood costs little.
+const CALM: u32 = 50;
+/// How often a batch is looked at.
+const BATCH: Duration = Duration::from_millis(20);
+/// The first looks at a guest follow each other without a pause: a front-end is there at once.
+const EAGER_LOOKS: u32 = 40;
+/// The shortest pause between two looks after that.
+const SHORTEST_PAUSE: Duration = Duration::from_micros(50);
+/// After accept() failed for want of descriptors or memory.
+const SHORTAGE: Duration = Duration::from_millis(100);
+/// How long a write may make no progress: a front-end that does not read is dropped.
+const STALLED: Duration = Duration::from_secs(5);
+/// Bytes of a nonce.
+const NONCE: usize = 16;
+/// Bytes before a body: type and length.
+const HEADER: usize = 5;
+
+const FRONT: &[u8] = b"front";
+const NODE: &[u8] = b"node";
+
+/// A proven connection to the other end. Clones share the socket; one thread reads, and one writes.
+#[derive(Clone)]
+pub struct Local {
+    stream: Arc<TcpStream>,
+}
+
+impl Local {
+    fn new(stream: TcpStream) -> io::Result<Local> {
+        stream.set_nonblocking(false)?;
+        stream.set_nodelay(true)?;
+        stream.set_read_timeout(None)?;
+        stream.set_write_timeout(Some(STALLED))?;
+        Ok(Local { stream: Arc::new(stream) })
+    }
+
+    /// Reads a message into `body`; returns its type. Waits until one arrives or the connection ends.
+    pub fn read(&self, body: &mut Vec<u8>) -> io::Result<u8> {
+        let mut header = [0; HEADER];
+        (&*self.stream).read_exact(&mut header)?;
+        let [kind, length @ ..] = header;
+        let length = u32::from_be_bytes(length) as usize;
+        if length > MAX_BODY {
+            return Err(io::Error::new(ErrorKind::InvalidData, "a message is too long"));
+        }
+        body.resize(length, 0);
+        (&*self.stream).read_exact(body)?;
+        Ok(kind)
+    }
+
+    /// Writes whole messages.
+    pub fn write(&self, messages: &[u8]) -> io::Result<()> {
+        (&*self.stream).write_all(messages)
+    }
+
+    /// Ends the connection for all clones.
+    pub fn close(&self) {
+        // It may have ended by itself.
+        let _ = self.stream.shutdown(Shutdown::Both);
+    }
+}
+
+/// Dials the node at `port`, which proves that it knows the secret before we do.
+pub fn dial(port: u16, secret: &SharedSecret) -> io::Result<Local> {
+    let stream = TcpStream::connect_timeout(&(Ipv4Addr::LOCALHOST, port).into(), PROOF)?;
+    stream.set_nodelay(true)?;
+    let deadline = Deadline::after(PROOF);
+    let own: [u8; NONCE] = random_array();
+    deadline.write_all(&stream, &own)?;
+    let (mut theirs, mut proof) = ([0; NONCE], [0; PROOF_LEN]);
+    deadline.read_exact(&stream, &mut theirs).map_err(|short| short.cause)?;
+    deadline.read_exact(&stream, &mut proof).map_err(|short| short.cause)?;
+    if !secret.verify(&[NODE, &own, &theirs], &proof) {
+        return Err(io::Error::new(ErrorKind::PermissionDenied, "another program has the node's port"));
+    }
+    deadline.write_all(&stream, &secret.prove(&[FRONT, &own, &theirs]))?;
+    Local::new(stream)
+}
+
+/// A connection that has not proven itself.
+struct Guest {
+    stream: TcpStream,
+    since: Instant,
+    own: [u8; NONCE],
+    theirs: Option<[u8; NONCE]>,
+    buffer: [u8; PROOF_LEN],
+    got: usize,
+}
+
+/// What a look at a guest found.
+enum Look {
+    Waits,
+    Proven,
+    Gone,
+}
+
+impl Guest {
+    fn new(stream: TcpStream) -> io::Result<Guest> {
+        stream.set_nonblocking(true)?;
+        stream.set_nodelay(true)?;
+        let (own, since) = (random_array(), Instant::now());
+        Ok(Guest { stream, since, own, theirs: None, buffer: [0; PROOF_LEN], got: 0 })
+    }
+
+    /// Goes as far as what has arrived lets it.
+    fn look(&mut self, secret: &SharedSecret) -> Look {
+        if self.since.elapsed() > PROOF {
+            return Look::Gone;
+        }
+        loop {
+            let wanted = if self.theirs.is_none() { NONCE } else { PROOF_LEN };
+            match self.stream.read(&mut self.buffer[self.got..wanted]) {
+                Ok(0) => return Look::Gone,
+                Ok(count) => self.got += count,
+                Err(cause) if cause.kind() == ErrorKind::WouldBlock => return Look::Waits,
+                Err(cause) if cause.kind() == ErrorKind::Interrupted => continue,
+                Err(_) => return Look::Gone,
+            }
+            if self.got < wanted {
+                continue;
+            }
+            match (self.theirs, self.buffer.first_chunk::<NONCE>()) {
+                (None, Some(theirs)) => {
+                    let proof = secret.prove(&[NODE, theirs, &self.own]);
+                    // 48 bytes fit into the buffer of a socket to which nothing was written.
+                    if self.stream.write_all(&[&self.own[..], &proof].concat()).is_err() {
+                        return Look::Gone;
+                    }
+                    (self.theirs, self.got) = (Some(*theirs), 0);
+                }
+                (Some(theirs), _) => {
+                    let is_proven = secret.verify(&[FRONT, &theirs, &self.own], &self.buffer);
+                    return if is_proven { Look::Proven } else { Look::Gone };
+                }
+                (None, None) => return Look::Gone,
+            }
+        }
+    }
+}
+
+/// The node's end: it listens, and lets in those that prove themselves.
+pub struct Door {
+    listener: TcpListener,
+    secret: SharedSecret,
+    guests: VecDeque<Guest>,
+    proven: VecDeque<Local>,
+    /// When this second began, and the connections since then.
+    second: (Instant, u32),
+    /// Looks since the last newcomer.
+    looks: u32,
+}
+
+impl Door {
+    /// Listens at a free port.
+    pub fn open() -> io::Result<Door> {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+        Ok(Door {
+            listener,
+            secret: SharedSecret::generate(),
+            guests: VecDeque::new(),
+            proven: VecDeque::new(),
+            second: (Instant::now(), 0),
+            looks: 0,
+        })
+    }
+
+    /// The port.
+    pub fn port(&self) -> io::Result<u16> {
+        self.listener.local_addr().map(|address| address.port())
+    }
+
+    /// The secret that front-ends read from node.lock.
+    pub fn secret(&self) -> &SharedSecret {
+        &self.secret
+    }
+
+    /// Waits for the next front-end that proves itself.
+    pub fn accept(&mut self) -> Local {
+        loop {
+            if let Some(proven) = self.proven.pop_front() {
+                return proven;
+            }
+            self.let_in();
+            let Door { guests, proven, secret, .. } = self;
+            for mut guest in std::mem::take(guests) {
+                match guest.look(secret) {
+                    Look::Waits => guests.push_back(guest),
+                    Look::Proven => proven.extend(Local::new(guest.stream)),
+                    Look::Gone => {}
+                }
+            }
+            if self.proven.is_empty() && !self.guests.is_empty() {
+                self.rest();
+            }
+        }
+    }
+
+    /// Accepts what waits; without guests it waits for one.
+    fn let_in(&mut self) {
+        let waits = self.guests.is_empty();
+        if self.listener.set_nonblocking(!waits).is_err() {
+            return thread::sleep(SHORTAGE);
+        }
+        loop {
+            match self.listener.accept() {
+                Ok((stream, _)) => {
+                    self.count();
+                    self.looks = 0;
+                    if let Ok(guest) = Guest::new(stream) {
+                        if self.guests.len() >= MAX_GUESTS {
+                            self.guests.pop_front();
+                        }
+                        self.guests.push_back(guest);
+                    }
+                    if waits && self.listener.set_nonblocking(true).is_err() {
+                        return;
+                    }
+                }
+                Err(cause) if cause.kind() == ErrorKind::WouldBlock => return,
+                Err(cause) if cause.kind() == ErrorKind::ConnectionAborted => {}
+                Err(cause) if cause.kind() == ErrorKind::Interrupted => {}
+                // EMFILE, ENFILE, ENOMEM: descriptors come back as connections end.
+                Err(_) => return thread::sleep(SHORTAGE),
+            }
+        }
+    }
+
+    fn count(&mut self) {
+        let (since, count) = &mut self.second;
+        if since.elapsed() > Duration::from_secs(1) {
+            (*since, *count) = (Instant::now(), 0);
+        }
+        *count += 1;
+    }
+
+    /// Pauses before the next look: not at all at first, then for as long as half of the youngest guest's wait.
+    fn rest(&mut self) {
+        self.looks += 1;
+        let (_, count) = self.second;
+        if count > CALM {
+            thread::sleep(BATCH);
+        } else if self.looks < EAGER_LOOKS {
+            thread::yield_now();
+        } else {
+            let youngest = self.guests.back().map_or(BATCH, |guest| guest.since.elapsed());
+            thread::sleep((youngest / 2).clamp(SHORTEST_PAUSE, BATCH));
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn door() -> (u16, SharedSecret, std::sync::mpsc::Receiver<Local>) {
+        let mut door = Door::open().unwrap();
+        let (port, secret) = (door.port().unwrap(), door.secret().clone());
+        let (sender, accepted) = std::sync::mpsc::channel();
+        thread::spawn(move || while sender.send(door.accept()).is_ok() {});
+        (port, secret, accepted)
+    }
+
+    #[test]
+    fn both_ends_prove_themselves() {
+        let (port, secret, accepted) = door();
+        let front = dial(port, &secret).unwrap();
+        let node = accepted.recv().unwrap();
+        front.write(&[7, 0, 0, 0, 2, 1, 2]).unwrap();
+        let mut body = Vec::new();
+        assert_eq!((node.read(&mut body).unwrap(), &body[..]), (7, &[1, 2][..]));
+        node.close();
+        assert!(front.read(&mut body).is_err());
+    }
+
+    #[test]
+    fn nobody_without_the_secret_comes_in_or_is_believed() {
+        let (port, _secret, accepted) = door();
+        let other = SharedSecret::generate();
+        assert_eq!(dial(port, &other).err().unwrap().kind(), ErrorKind::PermissionDenied);
+        // It gets the node's proof, and cannot answer it.
+        let mut stranger = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).unwrap();
+        stranger.write_all(&[1; NONCE]).unwrap();
+        stranger.read_exact(&mut [0; NONCE + PROOF_LEN]).unwrap();
+        stranger.write_all(&[2; PROOF_LEN]).unwrap();
+        assert_eq!(stranger.read(&mut [0]).unwrap_or(0), 0);
+        assert!(accepted.try_recv().is_err());
+    }
+
+    /// Silent strangers, however many, keep no front-end out.
+    #[test]
+    fn a_front_end_comes_in_beside_silent_strangers() {
+        let (port, secret, accepted) = door();
+        let strangers: Vec<TcpStream> =
+            (0..100).map(|_| TcpStream::connect((Ipv4Addr::LOCALHOST, port)).unwrap()).collect();
+        let front = dial(port, &secret).unwrap();
+        accepted.recv().unwrap();
+        drop((strangers, front));
+    }
+}

@@ -1,0 +1,427 @@
+//! The messages of the control connection between a node and a front-end of its home (egoat-files(5), CONTROL CONNECTION),
+//! framed as those of a session. Both ends are programs of one version, so nothing here needs to grow.
+
+use std::path::PathBuf;
+
+use crate::crypto::keys::PublicKey;
+use crate::wire::codec::{Malformed, Reader, Writer};
+
+/// Longest body of a message in bytes.
+pub const MAX_BODY: usize = 64 << 10;
+/// The number of bytes of something whose length is not known.
+pub const UNKNOWN: u64 = u64::MAX;
+
+/// From a front-end to the node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Up {
+    /// The version of the front-end.
+    Version(String),
+    /// Something was appended to an outbox of this peer; without a peer, something changed in the home.
+    Ring(Option<PublicKey>),
+    /// The front-end wants to know the node's state; `asks` if a person can answer offers.
+    Watch {
+        /// A person can answer.
+        asks: bool,
+    },
+    /// Takes an offer.
+    Accept {
+        /// Its number.
+        offer: u64,
+        /// Where its files go, if not to the usual place.
+        dir: Option<String>,
+    },
+    /// Refuses an offer.
+    Refuse(u64),
+    /// Ends a transfer.
+    Stop(u64),
+    /// Dials a peer now.
+    Dial(PublicKey),
+    /// Sends files to a peer.
+    Send {
+        /// The front-end's number of the job.
+        job: u64,
+        /// The peer.
+        peer: PublicKey,
+        /// What to send.
+        paths: Vec<PathBuf>,
+    },
+    /// Asks for the seed of the identity.
+    Unseal,
+}
+
+/// A transfer as the node tells it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Transfer {
+    /// Its number.
+    pub number: u64,
+    /// The peer's name.
+    pub peer: String,
+    /// It goes out.
+    pub is_outgoing: bool,
+    /// What is moved, in one line that is safe to show.
+    pub title: String,
+    /// All bytes, or [`UNKNOWN`].
+    pub total: u64,
+    /// Bytes on the other side.
+    pub done: u64,
+    /// Bytes of an earlier try that were compared.
+    pub checked: u64,
+    /// Bytes in a second.
+    pub rate: u64,
+}
+
+/// An offer as the node tells it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Offer {
+    /// Its number.
+    pub number: u64,
+    /// The name of the peer who offers.
+    pub peer: String,
+    /// What, in one line that is safe to show.
+    pub title: String,
+    /// How many files.
+    pub files: u64,
+    /// Their bytes, or [`UNKNOWN`].
+    pub bytes: u64,
+    /// When it ends without an answer, in seconds of Unix time.
+    pub until: u64,
+}
+
+/// What became of files that the node was to send.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum JobOutcome {
+    /// The peer has them.
+    Sent,
+    /// The peer cannot be reached; they are queued.
+    Queued,
+    /// They were not sent, for this reason.
+    Failed(String),
+    /// A user stopped them.
+    Stopped,
+}
+
+/// From the node to a front-end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Down {
+    /// The version of the node.
+    Version(String),
+    /// A log has grown.
+    Look,
+    /// All of the state was told.
+    Ready,
+    /// A peer is connected, or is not any more.
+    Peer {
+        /// The peer.
+        key: PublicKey,
+        /// It is connected.
+        is_here: bool,
+        /// Since when, in seconds of Unix time.
+        since: u64,
+        /// The address by which it is connected.
+        way: String,
+    },
+    /// How far a transfer is.
+    Transfer(Transfer),
+    /// A transfer has ended.
+    Ended(u64),
+    /// Files wait for an answer.
+    Offer(Offer),
+    /// An offer waits no more.
+    Decided(u64),
+    /// The node listens here.
+    Address(String),
+    /// What became of a job of this front-end.
+    Job {
+        /// The front-end's number of the job.
+        job: u64,
+        /// What became of it.
+        outcome: JobOutcome,
+        /// Bytes that it has.
+        bytes: u64,
+    },
+    /// The seed of the identity.
+    Seed([u8; 32]),
+}
+
+fn key(fields: &mut Reader) -> Result<PublicKey, Malformed> {
+    PublicKey::from_bytes(fields.array("key")?).map_err(|_| Malformed("key"))
+}
+
+fn flag(fields: &mut Reader, name: &'static str) -> Result<bool, Malformed> {
+    match fields.u8(name)? {
+        0 => Ok(false),
+        1 => Ok(true),
+        _ => Err(Malformed(name)),
+    }
+}
+
+fn rest(fields: &mut Reader, name: &'static str) -> Result<String, Malformed> {
+    String::from_utf8(fields.rest().to_vec()).map_err(|_| Malformed(name))
+}
+
+fn short(fields: &mut Reader, name: &'static str) -> Result<String, Malformed> {
+    let length = fields.u16(name)?.into();
+    fields.text(length, name).map(str::to_owned)
+}
+
+/// Appends a text and its length; one that is too long loses its end.
+fn put_short(out: &mut Vec<u8>, text: &str) {
+    let end = (0..=text.len().min(1024)).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
+    out.put_u16(end as u16);
+    out.put(&text.as_bytes()[..end]);
+}
+
+/// Frames a body.
+fn frame(kind: u8, body: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
+    let mut out = vec![kind, 0, 0, 0, 0];
+    body(&mut out);
+    let length = (out.len() - 5) as u32;
+    out[1..5].copy_from_slice(&length.to_be_bytes());
+    out
+}
+
+impl Up {
+    /// The whole message, header and body.
+    pub fn encode(&self) -> Vec<u8> {
+        match self {
+            Up::Version(version) => frame(1, |out| out.put(version.as_bytes())),
+            Up::Ring(peer) => frame(2, |out| match peer {
+                Some(peer) => out.put(peer.as_bytes()),
+                None => out.put(&[0; 32]),
+            }),
+            Up::Watch { asks } => frame(3, |out| out.put_u8(u8::from(*asks))),
+            Up::Accept { offer, dir } => frame(4, |out| {
+                out.put_u64(*offer);
+                out.put(dir.as_deref().unwrap_or_default().as_bytes());
+            }),
+            Up::Refuse(offer) => frame(5, |out| out.put_u64(*offer)),
+            Up::Stop(transfer) => frame(6, |out| out.put_u64(*transfer)),
+            Up::Dial(peer) => frame(7, |out| out.put(peer.as_bytes())),
+            Up::Send { job, peer, paths } => frame(8, |out| {
+                out.put_u64(*job);
+                out.put(peer.as_bytes());
+                for path in paths {
+                    let bytes = path.as_os_str().as_encoded_bytes();
+                    out.put_u16(bytes.len() as u16);
+                    out.put(bytes);
+                }
+            }),
+            Up::Unseal => frame(9, |_| ()),
+        }
+    }
+
+    /// Decodes the body of a message of type `kind`. `path_of` makes a path of its bytes, if it can be one here.
+    pub fn decode(
+        kind: u8,
+        body: &[u8],
+        path_of: impl Fn(&[u8]) -> Option<PathBuf>,
+    ) -> Result<Up, Malformed> {
+        let mut fields = Reader::new(body);
+        let message = match kind {
+            1 => Up::Version(rest(&mut fields, "version")?),
+            2 if body == [0; 32] => return Ok(Up::Ring(None)),
+            2 => Up::Ring(Some(key(&mut fields)?)),
+            3 => Up::Watch { asks: flag(&mut fields, "asks")? },
+            4 => Up::Accept {
+                offer: fields.u64("offer")?,
+                dir: Some(rest(&mut fields, "directory")?).filter(|dir| !dir.is_empty()),
+            },
+            5 => Up::Refuse(fields.u64("offer")?),
+            6 => Up::Stop(fields.u64("transfer")?),
+            7 => Up::Dial(key(&mut fields)?),
+            8 => {
+                let (job, peer) = (fields.u64("job")?, key(&mut fields)?);
+                let mut paths = Vec::new();
+                while !fields.is_empty() {
+                    let length = fields.u16("path length")?.into();
+                    paths.push(path_of(fields.take(length, "path")?).ok_or(Malformed("path"))?);
+                }
+                Up::Send { job, peer, paths }
+            }
+            9 => Up::Unseal,
+            _ => return Err(Malformed("message type")),
+        };
+        fields.expect_empty("bytes behind the message")?;
+        Ok(message)
+    }
+}
+
+impl Down {
+    /// The whole message, header and body.
+    pub fn encode(&self) -> Vec<u8> {
+        match self {
+            Down::Version(version) => frame(1, |out| out.put(version.as_bytes())),
+            Down::Look => frame(32, |_| ()),
+            Down::Ready => frame(33, |_| ()),
+            Down::Peer { key, is_here, since, way } => frame(34, |out| {
+                out.put(key.as_bytes());
+                out.put_u8(u8::from(*is_here));
+                out.put_u64(*since);
+                out.put(way.as_bytes());
+            }),
+            Down::Transfer(transfer) => frame(35, |out| {
+                out.put_u64(transfer.number);
+                out.put_u8(u8::from(transfer.is_outgoing));
+                for number in [transfer.total, transfer.done, transfer.checked, transfer.rate] {
+                    out.put_u64(number);
+                }
+                put_short(out, &transfer.peer);
+                put_short(out, &transfer.title);
+            }),
+            Down::Ended(transfer) => frame(36, |out| out.put_u64(*transfer)),
+            Down::Offer(offer) => frame(37, |out| {
+                for number in [offer.number, offer.files, offer.bytes, offer.until] {
+                    out.put_u64(number);
+                }
+                put_short(out, &offer.peer);
+                put_short(out, &offer.title);
+            }),
+            Down::Decided(offer) => frame(38, |out| out.put_u64(*offer)),
+            Down::Address(address) => frame(39, |out| out.put(address.as_bytes())),
+            Down::Job { job, outcome, bytes } => frame(40, |out| {
+                out.put_u64(*job);
+                let (code, why) = match outcome {
+                    JobOutcome::Sent => (0, ""),
+                    JobOutcome::Queued => (1, ""),
+                    JobOutcome::Failed(why) => (2, why.as_str()),
+                    JobOutcome::Stopped => (3, ""),
+                };
+                out.put_u8(code);
+                out.put_u64(*bytes);
+                out.put(why.as_bytes());
+            }),
+            Down::Seed(seed) => frame(41, |out| out.put(seed)),
+        }
+    }
+
+    /// Decodes the body of a message of type `kind`.
+    pub fn decode(kind: u8, body: &[u8]) -> Result<Down, Malformed> {
+        let mut fields = Reader::new(body);
+        let message = match kind {
+            1 => Down::Version(rest(&mut fields, "version")?),
+            32 => Down::Look,
+            33 => Down::Ready,
+            34 => Down::Peer {
+                key: key(&mut fields)?,
+                is_here: flag(&mut fields, "state")?,
+                since: fields.u64("since")?,
+                way: rest(&mut fields, "way")?,
+            },
+            35 => {
+                let (number, is_outgoing) = (fields.u64("transfer")?, flag(&mut fields, "direction")?);
+                let (total, done) = (fields.u64("total")?, fields.u64("done")?);
+                let (checked, rate) = (fields.u64("checked")?, fields.u64("rate")?);
+                let (peer, title) = (short(&mut fields, "peer")?, short(&mut fields, "title")?);
+                Down::Transfer(Transfer { number, peer, is_outgoing, title, total, done, checked, rate })
+            }
+            36 => Down::Ended(fields.u64("transfer")?),
+            37 => {
+                let (number, files) = (fields.u64("offer")?, fields.u64("files")?);
+                let (bytes, until) = (fields.u64("bytes")?, fields.u64("until")?);
+                let (peer, title) = (short(&mut fields, "peer")?, short(&mut fields, "title")?);
+                Down::Offer(Offer { number, peer, title, files, bytes, until })
+            }
+            38 => Down::Decided(fields.u64("offer")?),
+            39 => Down::Address(rest(&mut fields, "address")?),
+            40 => {
+                let (job, code, bytes) = (fields.u64("job")?, fields.u8("outcome")?, fields.u64("bytes")?);
+                let outcome = match code {
+                    0 => JobOutcome::Sent,
+                    1 => JobOutcome::Queued,
+                    2 => JobOutcome::Failed(rest(&mut fields, "reason")?),
+                    3 => JobOutcome::Stopped,
+                    _ => return Err(Malformed("outcome")),
+                };
+                Down::Job { job, outcome, bytes }
+            }
+            41 => Down::Seed(fields.array("seed")?),
+            _ => return Err(Malformed("message type")),
+        };
+        fields.expect_empty("bytes behind the message")?;
+        Ok(message)
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::crypto::keys::Seed;
+
+    fn peer() -> PublicKey {
+        Seed::from_bytes([1; 32]).static_keys().public()
+    }
+
+    fn path_of(bytes: &[u8]) -> Option<PathBuf> {
+        std::str::from_utf8(bytes).ok().map(PathBuf::from)
+    }
+
+    #[test]
+    fn a_front_end_is_understood() {
+        for message in [
+            Up::Version("0.1.0".into()),
+            Up::Ring(None),
+            Up::Ring(Some(peer())),
+            Up::Watch { asks: true },
+            Up::Accept { offer: 7, dir: None },
+            Up::Accept { offer: 7, dir: Some("/tmp/a b".into()) },
+            Up::Refuse(8),
+            Up::Stop(9),
+            Up::Dial(peer()),
+            Up::Send { job: 1, peer: peer(), paths: vec!["/a".into(), "/b c".into()] },
+            Up::Unseal,
+        ] {
+            let bytes = message.encode();
+            assert_eq!(Up::decode(bytes[0], &bytes[5..], path_of).as_ref(), Ok(&message));
+            assert_eq!(bytes[1..5], ((bytes.len() - 5) as u32).to_be_bytes());
+        }
+        for (kind, body) in [(0, &[][..]), (2, &[1; 31]), (3, &[2]), (5, &[0; 9]), (8, &[0; 40]), (9, &[0])] {
+            assert!(Up::decode(kind, body, path_of).is_err(), "{kind} {body:?}");
+        }
+    }
+
+    #[test]
+    fn a_node_is_understood() {
+        let transfer = Transfer {
+            number: 3,
+            peer: "bob".into(),
+            is_outgoing: true,
+            title: "photos/".into(),
+            total: UNKNOWN,
+            done: 5,
+            checked: 6,
+            rate: 7,
+        };
+        let offer = Offer {
+            number: 4,
+            peer: "bob".into(),
+            title: "photos/".into(),
+            files: 12,
+            bytes: 40,
+            until: 1 << 31,
+        };
+        let job = |outcome| Down::Job { job: 1, outcome, bytes: 9 };
+        for message in [
+            Down::Version("0.1.0".into()),
+            Down::Look,
+            Down::Ready,
+            Down::Peer { key: peer(), is_here: true, since: 9, way: "192.0.2.1:4628".into() },
+            Down::Transfer(transfer),
+            Down::Ended(3),
+            Down::Offer(offer),
+            Down::Decided(4),
+            Down::Address("[::]:4628".into()),
+            job(JobOutcome::Sent),
+            job(JobOutcome::Queued),
+            job(JobOutcome::Failed("no".into())),
+            job(JobOutcome::Stopped),
+            Down::Seed([7; 32]),
+        ] {
+            let bytes = message.encode();
+            assert_eq!(Down::decode(bytes[0], &bytes[5..]).as_ref(), Ok(&message));
+        }
+        for (kind, body) in [(0, &[][..]), (35, &[0; 40]), (36, &[0; 7]), (40, &[9; 17]), (41, &[0; 31])] {
+            assert!(Down::decode(kind, body).is_err(), "{kind} {body:?}");
+        }
+    }
+}
