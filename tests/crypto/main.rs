@@ -4,3 +4,4 @@
 
 mod handshake;
 mod noise;
+mod protocol;

@@ -10,6 +10,7 @@ mod common;
 mod conversations;
 #[cfg(unix)]
 mod files;
+mod growth;
 #[cfg(unix)]
 mod receivers;
 #[cfg(target_os = "linux")]

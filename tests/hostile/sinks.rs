@@ -296,7 +296,7 @@ fn what_a_peer_says() {
         let mut chat = Recorded::start(&home, &[form, &["chat"]].concat());
         // It shows what comes from now on: when it takes commands, that is now.
         chat.child.stdin.as_mut().unwrap().write_all(b"/to nobody\n").unwrap();
-        chat.until_error("no peer is called that");
+        chat.until_error("no peer is called nobody");
         mallory.say(&home, at, &texts);
         let outputs = [
             ("serve", node.until(LAST, true)),

@@ -228,7 +228,7 @@ fn who_is_blocked_is_refused_before_anything_else() {
     alice_node.wait_for("disconnected from bob");
     alice.run(&["say", "bob", "never"]);
     let (_, said) = alice.ends_with(&["peers", "set", "bob", "blocked"], b"", 0);
-    assert!(said.contains("1 that waited for bob will not be sent"), "{said}");
+    assert!(said.contains("cancelled 1 queued message or file for bob"), "{said}");
     assert_eq!(alice.run(&["outbox"]), "");
     assert!(alice.run(&["log", "bob"]).contains(" -> bob (cancelled): never"));
     let said = alice.fails(&["say", "bob", "never"], 1);

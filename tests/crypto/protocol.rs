@@ -2,8 +2,6 @@
 //! numbers, fields and bounds, and the values of its EXAMPLES are those that the code computes. Where a block of EXAMPLES
 //! is wrong, the failure prints how it should read.
 
-#![allow(clippy::unwrap_used)]
-
 use std::fmt::Debug;
 use std::sync::Arc;
 
@@ -23,7 +21,7 @@ use orion::KP;
 use orion::hazardous::aead::chacha20poly1305::{ChaCha20Poly1305, Nonce, SecretKey};
 use orion::hazardous::kem::mlkem768;
 
-const PAGE: &str = include_str!("../man/egoat-protocol.7");
+const PAGE: &str = include_str!("../../man/egoat-protocol.7");
 
 /// The columns of a table of the page: of the one whose first column is titled so, in the section or subsection.
 fn rows(section: &str, column: &str) -> Vec<Vec<String>> {

@@ -2,17 +2,13 @@
 //! that this program does not know, in front of those that it does. Where they may come they change nothing; anywhere
 //! else they end the session.
 
-#![allow(clippy::unwrap_used)]
-
-mod common;
-
 use std::fs;
 use std::net::TcpListener;
 use std::time::Duration;
 
-use common::files::{CHUNK, landed_in, sample};
-use common::rogue::{Line, Rogue, file};
-use common::{Home, Node, Process, poll_until};
+use crate::common::files::{CHUNK, landed_in, sample};
+use crate::common::rogue::{Line, Rogue, file};
+use crate::common::{Home, Node, Process, poll_until};
 use egoat::wire::features::Features;
 use egoat::wire::message::{Kind, MAX_IGNORABLE, Message};
 
