@@ -142,6 +142,11 @@ pub enum Error {
         /// The home.
         home: PathBuf,
     },
+    /// No node serves this home.
+    NoNode {
+        /// The home.
+        home: PathBuf,
+    },
     /// An address cannot be listened on.
     Listen {
         /// The address.
@@ -217,7 +222,7 @@ impl Error {
             Error::Identity { .. } | Error::Failed { .. } | Error::Stopped => 1,
             Error::Usage { .. } | Error::UnknownPeer { .. } => 2,
             Error::Unreachable { .. } | Error::Proxy { .. } | Error::Onion { .. } => 69,
-            Error::TimedOut { .. } | Error::Lost { .. } => 69,
+            Error::TimedOut { .. } | Error::Lost { .. } | Error::NoNode { .. } => 69,
             Error::Disk { .. } | Error::Corrupt { .. } => 74,
             Error::Remote { disk, .. } => {
                 if *disk {
@@ -271,6 +276,7 @@ impl Error {
             Error::Corrupt { .. } => {
                 Some("nothing was deleted; restore this file from a backup or move it away".into())
             }
+            Error::NoNode { .. } => Some("`egoat serve` or `egoat chat` is one".into()),
             Error::NodeRunning { .. } => Some("use another --home, or let the running node do it".into()),
             Error::Listen { cause, .. } if cause.kind() == io::ErrorKind::AddrInUse => {
                 Some("another program listens there; choose another with --listen HOST:PORT".into())
@@ -351,6 +357,7 @@ impl fmt::Display for Error {
             Error::Remote { peer, why, .. } => write!(f, "{peer} could not finish the transfer: {why}"),
             Error::Unwell { layer, .. } => write!(f, "the first layer that fails is {layer}"),
             Error::Stopped => f.write_str("it was stopped here"),
+            Error::NoNode { home } => write!(f, "no node runs on {}", home.display()),
             Error::NodeRunning { home } => write!(f, "a node already runs on {}", home.display()),
             Error::Listen { address, cause } => write!(f, "cannot listen on {address}: {}", reason(cause)),
             Error::Identity { path, why, .. } => {

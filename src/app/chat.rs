@@ -11,21 +11,19 @@ pub mod transfers;
 pub mod view;
 mod waiting;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::path::PathBuf;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use crate::app::chat::jobs::{News, Tell};
 use crate::app::chat::reading::Reading;
 use crate::app::chat::signal::Signal;
 use crate::app::chat::strangers::Strangers;
-use crate::app::chat::transfers::Transfers;
 use crate::app::chat::view::View;
 use crate::app::chat::waiting::Waiting;
-use crate::app::files::offers::Offers;
 use crate::app::inbox::histories::{Begin, Histories};
-use crate::app::link::Decision;
-use crate::app::{contacts, identity, messages};
+use crate::app::link::{self, Decision, Job, JobOutcome, Live, Transfer, Way};
+use crate::app::{contacts, files, identity, messages, settings};
 use crate::crypto::keys::PublicKey;
 use crate::error::{Error, Result};
 use crate::store::home::Own;
@@ -83,8 +81,13 @@ pub struct Chat {
     presence: HashMap<PublicKey, Presence>,
     /// A node ran when it was last looked at: this process, or one beside it.
     has_node: bool,
-    offers: Offers,
-    transfers: Transfers,
+    link: link::Link,
+    live: Live,
+    /// The offers that were shown.
+    shown_offers: BTreeSet<u64>,
+    /// The peers of the jobs that the node does for this chat.
+    jobs_of: HashMap<u64, String>,
+    last_job: u64,
     strangers: Strangers,
     questions: VecDeque<Question>,
     /// The last message that was queued for each peer.
@@ -101,6 +104,8 @@ impl Chat {
             _ => None,
         };
         let mut histories = Histories::new(own, only.as_ref(), Begin::Last(0))?;
+        let link = link::Link::open(own.home());
+        link.watch(true)?;
         // What is there already is shown with the conversation that it belongs to.
         while histories.next(|_, _| Ok(()))? {}
         Ok(Chat {
@@ -118,8 +123,11 @@ impl Chat {
             has_lost_notes: false,
             presence: HashMap::new(),
             has_node: false,
-            offers: Offers::default(),
-            transfers: Transfers::default(),
+            link,
+            live: Live::default(),
+            shown_offers: BTreeSet::new(),
+            jobs_of: HashMap::new(),
+            last_job: 0,
             strangers: Strangers::new(own),
             questions: VecDeque::new(),
             queued: HashMap::new(),
@@ -180,13 +188,6 @@ impl Chat {
                 }
                 self.questions.push_back(Question { at, key });
             }
-            News::Sending(peer, tally) => self.transfers.add(peer, true, tally),
-            News::Sent(peer, tally) => {
-                let (bytes, _) = tally.done();
-                let (size, rate) = (text::size(bytes), text::size(tally.rate()));
-                let time = text::duration(tally.elapsed());
-                view.note(&format!("{peer} has {} ({size}), in {time}, {rate}/s", tally.title));
-            }
             News::Note(what) => view.note(&what),
             News::Failed(error) => view.error(&error),
         }
@@ -225,13 +226,18 @@ impl Chat {
     }
 
     /// What is on its way.
-    pub fn transfers(&self) -> &Transfers {
-        &self.transfers
+    pub fn transfers(&self) -> impl Iterator<Item = &Transfer> {
+        self.live.transfers.values()
     }
 
-    /// Forgets the transfers that have ended.
-    pub fn sweep_transfers(&mut self) {
-        self.transfers.sweep();
+    /// What ends with this chat.
+    pub fn own_transfers(&self) -> impl Iterator<Item = &Transfer> {
+        self.transfers().filter(|transfer| transfer.way == Way::Own)
+    }
+
+    /// The link to the node.
+    pub fn link(&self) -> &link::Link {
+        &self.link
     }
 
     /// The next peer in order, after the one who is talked to, of whom something is unread.
@@ -515,32 +521,58 @@ impl Chat {
     }
 
     /// Sends files to the peer who is talked to.
-    pub fn send_files(&mut self, paths: Vec<PathBuf>) -> Result<()> {
-        let peer = self.partner().ok_or_else(|| Error::usage("to whom? /to NAME first"))?;
+    pub fn send_files(&mut self, paths: Vec<PathBuf>, view: &mut dyn View) -> Result<()> {
+        let peer = self.partner().ok_or_else(|| Error::usage("to whom? /to NAME first"))?.clone();
         if paths.is_empty() {
             return Err(Error::usage("which files? /send PATH..."));
         }
         peer.ensure_not_blocked()?;
-        jobs::send(&self.own, &self.jobs, peer.clone(), paths);
+        let paths: Vec<PathBuf> = paths.into_iter().map(settings::absolute).collect();
+        self.last_job += 1;
+        self.jobs_of.insert(self.last_job, peer.name.clone());
+        if !self.link.send(self.last_job, peer.key, paths.clone())? {
+            let queued = files::queue(&self.own, &peer, &paths, None)?;
+            let size = text::size(queued.bytes());
+            view.note(&format!("no node runs here; queued {size} for {}", peer.name));
+        }
         Ok(())
     }
 
+    /// Tells what became of a job.
+    fn job(&mut self, job: Job, view: &mut dyn View) {
+        let Some(peer) = self.jobs_of.remove(&job.number) else { return };
+        let (title, size) = (&job.title, text::size(job.bytes));
+        match job.outcome {
+            JobOutcome::Sent => {
+                let took = Duration::from_millis(job.milliseconds);
+                let rate = text::size(files::per_second(job.bytes, took));
+                view.note(&format!("{peer} has {title} ({size}), in {}, {rate}/s", text::duration(took)));
+            }
+            JobOutcome::Queued => {
+                view.note(&format!("{peer} cannot be reached now; {title} ({size}) goes out when it can"));
+            }
+            JobOutcome::Failed(why) => view.note(&why),
+            JobOutcome::Stopped => view.error(&Error::Stopped),
+        }
+    }
+
     /// Decides an offer.
-    pub fn decide(&mut self, number: usize, decision: Decision) -> Result<()> {
-        self.offers.decide(number, decision)
+    pub fn decide(&mut self, number: u64, decision: Decision) -> Result<()> {
+        self.link.decide(number, decision)
     }
 
     /// Lists what is on its way.
     pub fn list_transfers(&self, view: &mut dyn View) {
-        if self.transfers.is_empty() {
+        if self.live.transfers.is_empty() {
             view.note("nothing moves");
         }
-        self.transfers.iter().for_each(|transfer| view.note(&transfer.line()));
+        self.transfers().for_each(|transfer| view.note(&transfers::line(transfer)));
     }
 
     /// Stops a transfer.
-    pub fn stop(&self, number: Option<usize>) -> Result<()> {
-        self.transfers.stop(number)
+    pub fn stop(&self, number: Option<u64>) -> Result<()> {
+        let number = number.filter(|number| self.live.transfers.contains_key(number));
+        self.link.stop(number.ok_or_else(|| Error::usage("which one? /transfers lists them"))?)
     }
 
     /// Tells this node's name, fingerprint and addresses.

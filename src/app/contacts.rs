@@ -283,6 +283,6 @@ pub fn remove(own: &Own, peer: &Peer) -> Result<()> {
 /// Changes the peers file and rings for the node, which would else see the change within a second.
 fn edit<T>(own: &Own, change: impl FnOnce(&mut Peers) -> Result<T>) -> Result<T> {
     let changed = Peers::edit(own.home(), change)?;
-    link::ring(own)?;
+    link::ring(own, None)?;
     Ok(changed)
 }

@@ -15,8 +15,8 @@ use crate::error::{Error, Result, Verb, reason};
 use crate::net::deadline::Deadline;
 use crate::net::local::{self, Reach};
 use crate::net::{dial, route};
-use crate::node::limits::{self, Limits};
-use crate::node::listener;
+use crate::node::door::limits::{self, Limits};
+use crate::node::door::listen;
 use crate::store::home::{Home, Own};
 use crate::store::identity::{self, Identity};
 use crate::store::node_lock::{self, NodeInfo};
@@ -159,7 +159,7 @@ fn node(report: &mut Report, home: &Home) {
         Ok(None) => {
             let hint = "`egoat serve` or `egoat chat` is one; or run `egoat fetch` now and then";
             report.warning("node", "none runs here, so nobody can dial it", Some(hint));
-            let bound = settings::listen_of(home, &[]).and_then(|wanted| listener::bind(&wanted));
+            let bound = settings::listen_of(home, &[]).and_then(|wanted| listen::bind(&wanted));
             match bound {
                 Ok(_) => report.ok("listen", "where a node would listen, nobody else does"),
                 Err(error) => report.warning("listen", &error.to_string(), error.hint().as_deref()),

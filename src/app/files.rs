@@ -1,7 +1,5 @@
-//! Files: send them now or when the peer can be reached, send what comes out of a pipe, receive a transfer, answer offers,
-//! and deal with transfers that arrived in part.
+//! Files: send them now or when the peer can be reached, send what comes out of a pipe, receive a transfer, and deal with transfers that arrived in part.
 
-pub mod offers;
 pub mod partial;
 pub mod receive;
 
@@ -14,11 +12,10 @@ use crate::app::link;
 use crate::crypto::random_array;
 use crate::error::{Error, Result};
 use crate::net::route::Route;
-use crate::node::outbound;
+use crate::node::files::outbound;
 use crate::store::home::Own;
 use crate::store::peers::Peer;
 use crate::store::queued_files::Stop;
-use crate::store::source;
 use crate::text;
 use crate::time::now_micros;
 use crate::transfer::manifest::{Entry, Manifest};
@@ -27,7 +24,7 @@ use crate::transfer::stream::Spool;
 use crate::wire::address::Address;
 use crate::wire::message::UNKNOWN;
 
-pub use crate::node::outbound::{MOST_STREAMS, usual_streams};
+pub use crate::node::files::outbound::{MOST_STREAMS, usual_streams};
 pub use crate::store::queued_files::Job;
 pub use crate::store::source::Item;
 pub use crate::transfer::source::Sources;
@@ -181,40 +178,8 @@ impl Queued {
 
 /// Queues files for a peer, as they are now, and rings for the node; durable when it returns.
 pub fn queue(own: &Own, peer: &Peer, paths: &[PathBuf], name: Option<&str>) -> Result<Queued> {
-    let mut items = paths.iter().map(|path| source::snapshot(path)).collect::<Result<Vec<_>>>()?;
-    for item in &mut items {
-        item.name = name.map(str::to_owned);
-    }
-    let number = own.queued_files(&peer.key)?.queue(&items)?;
-    Ok(Queued { number, items, node_runs: link::ring(own)? })
-}
-
-/// What became of files that were sent now if possible.
-pub enum Handed {
-    /// The peer has them.
-    Sent,
-    /// The peer cannot be reached; they are queued.
-    Queued(Queued),
-}
-
-/// Sends files now, or queues them if the peer cannot be reached. Whoever stops the tally gets [`Error::Stopped`].
-pub fn send_or_queue(
-    own: &Own,
-    peer: &Peer,
-    paths: &[PathBuf],
-    sources: &Sources,
-    tally: &Tally,
-) -> Result<Handed> {
-    let note = || own.history(peer.conversation())?.store_files(false, &sources.manifest().listing());
-    let sent = outbound::dial(own, peer)
-        .and_then(|session| outbound::send_unless(|| false, session, sources, tally, note));
-    tally.end();
-    match sent {
-        Ok(()) => Ok(Handed::Sent),
-        Err(_) if tally.check_stop().is_err() => Err(Error::Stopped),
-        Err(error) if error.is_passing() => queue(own, peer, paths, None).map(Handed::Queued),
-        Err(error) => Err(error),
-    }
+    let (number, items) = own.queued_files(&peer.key)?.queue_paths(paths, name)?;
+    Ok(Queued { number, items, node_runs: link::ring(own, Some(&peer.key))? })
 }
 
 /// The path of an item, with a slash at the end of a directory; not cleaned for a terminal.

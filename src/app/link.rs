@@ -1,75 +1,347 @@
-//! The node that serves this home: one that this process starts, or one beside it. Front-ends append to the logs, ring, and
-//! wait until the node has done something.
+//! The node that serves this home, in this process or beside it: the same control connection leads to either. Front-ends
+//! append to the logs, ring, wait until the node has done something, and see what lives only while it runs.
 
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::path::PathBuf;
 use std::sync::mpsc::Receiver;
-use std::time::Duration;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use crate::app::settings;
-use crate::error::Result;
-use crate::node::doorbell::Bell;
-use crate::node::running;
-use crate::store::home::Own;
+use crate::crypto::keys::{PublicKey, Seed};
+use crate::error::{Error, Result};
+use crate::net::loopback::{self, Local};
+use crate::node::supervisor;
+use crate::store::home::{Home, Own};
 use crate::store::node_lock;
+use crate::wire::control::{Down, Up};
 
-pub use crate::node::admission::{Cause, Refusals};
-pub use crate::node::doorbell::LOOK;
+pub use crate::node::door::admission::{Cause, Refusals};
+pub use crate::node::door::limits::Limits;
+pub use crate::node::door::listen::Listen;
 pub use crate::node::event::{Decision, Event};
-pub use crate::node::hooks::{Programs, Run};
-pub use crate::node::limits::Limits;
-pub use crate::node::listener::Listen;
-pub use crate::node::program::{Outcome, Program};
-pub use crate::node::running::{FilesFrom, FilesTo, Options};
+pub use crate::node::hooks::program::{Outcome, Program};
+pub use crate::node::hooks::programs::{Programs, Run};
+pub use crate::node::options::{FilesFrom, FilesTo, Options};
 pub use crate::store::node_lock::NodeInfo;
+pub use crate::wire::control::{Job, JobOutcome, Offer, Transfer, UNKNOWN, Way};
+
+/// How often everybody looks at the logs, rung or not.
+pub const LOOK: Duration = Duration::from_secs(1);
+/// How long an answer of the node may take.
+const ANSWER: Duration = Duration::from_secs(5);
 
 /// What the node that runs on this home says of itself; `None` when none runs.
 pub fn node(own: &Own) -> Result<Option<NodeInfo>> {
     node_lock::running(own.home())
 }
 
-/// Rings once for the node; returns whether one runs.
-pub fn ring(own: &Own) -> Result<bool> {
-    Bell::new(own.home())?.ring()
+/// Rings once for the node, about a peer or about anything else that has changed; returns whether a node runs.
+pub fn ring(own: &Own, peer: Option<&PublicKey>) -> Result<bool> {
+    let Some(info) = node_lock::running(own.home())? else { return Ok(false) };
+    // A node that is just starting has no port yet, and looks at everything when it has.
+    if let Some((port, secret)) = &info.control
+        && let Ok(local) = loopback::dial(*port, secret)
+    {
+        // A node that does not hear it looks within a second.
+        let _ = local.write(&[version(), Up::Ring(peer.copied()).encode()].concat());
+    }
+    Ok(true)
 }
 
-/// A front-end's bell: it rings for the node, and waits until the node rings back.
+/// Asks the node for the seed of a sealed identity; `None` when no node runs that would give it.
+pub fn unsealed(home: &Home) -> Option<Seed> {
+    let (port, secret) = node_lock::running(home).ok()??.control?;
+    let local = loopback::dial(port, &secret).ok()?;
+    local.write(&[version(), Up::Unseal.encode()].concat()).ok()?;
+    local.limit_reads(ANSWER).ok()?;
+    let mut body = Vec::new();
+    loop {
+        let kind = local.read(&mut body).ok()?;
+        if let Ok(Down::Seed(seed)) = Down::decode(kind, &body) {
+            return Some(Seed::from_bytes(seed));
+        }
+    }
+}
+
+fn version() -> Vec<u8> {
+    Up::Version(env!("CARGO_PKG_VERSION").to_owned()).encode()
+}
+
+/// A peer that is connected.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Here {
+    /// Since when, in seconds of Unix time.
+    pub since: u64,
+    /// By which address.
+    pub way: String,
+}
+
+/// What lives only while the node runs.
+#[derive(Clone, Debug, Default)]
+pub struct Live {
+    /// The node has told all of it.
+    pub is_whole: bool,
+    /// Who is connected.
+    pub here: HashMap<PublicKey, Here>,
+    /// What is on its way, by number.
+    pub transfers: BTreeMap<u64, Transfer>,
+    /// What waits for an answer, by number.
+    pub offers: BTreeMap<u64, Offer>,
+    /// Where the node listens.
+    pub addresses: Vec<String>,
+}
+
+impl Live {
+    fn apply(&mut self, message: Down) {
+        match message {
+            Down::Ready => self.is_whole = true,
+            Down::Peer { key, is_here: true, since, way } => drop(self.here.insert(key, Here { since, way })),
+            Down::Peer { key, .. } => drop(self.here.remove(&key)),
+            Down::Transfer(transfer) => drop(self.transfers.insert(transfer.number, transfer)),
+            Down::Ended(number) => drop(self.transfers.remove(&number)),
+            Down::Offer(offer) => drop(self.offers.insert(offer.number, offer)),
+            Down::Decided(number) => drop(self.offers.remove(&number)),
+            Down::Address(address) => self.addresses.push(address),
+            Down::Version(_) | Down::Look | Down::Job(_) | Down::Seed(_) => {}
+        }
+    }
+}
+
+#[derive(Default)]
+struct State {
+    connection: Option<Local>,
+    /// Counts the connections, so that the end of an old one is not taken for that of a new one.
+    connections: u64,
+    /// Rises when there is something to look at.
+    news: u64,
+    /// What the waiting thread has seen of that.
+    seen: u64,
+    /// The front-end wants to know the live state; `true` if a person can answer offers.
+    watches: Option<bool>,
+    live: Live,
+    jobs: VecDeque<Job>,
+    /// The version of a node that is another than this program.
+    other_version: Option<String>,
+}
+
+struct Shared {
+    home: Home,
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+/// A front-end's link to the node, whether one runs or not. Clones are the same link; it ends with the last of them.
+#[derive(Clone)]
 pub struct Link {
-    bell: Bell,
+    shared: Arc<Shared>,
+    _end: Arc<End>,
+}
+
+/// Ends the connection when the last clone of a link is gone; the thread that reads it ends then.
+struct End(Arc<Shared>);
+
+impl Drop for End {
+    fn drop(&mut self) {
+        if let Some(connection) = self.0.state().connection.take() {
+            connection.close();
+        }
+    }
+}
+
+impl Shared {
+    /// A thread that panicked left the state as it was between two statements here, which is consistent.
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    /// Takes what the node tells until the connection ends.
+    fn read(&self, connection: &Local, number: u64) {
+        let mut body = Vec::new();
+        while let Ok(kind) = connection.read(&mut body) {
+            let Ok(message) = Down::decode(kind, &body) else { break };
+            let mut state = self.state();
+            if state.connections != number {
+                return;
+            }
+            match message {
+                Down::Version(version) if version != env!("CARGO_PKG_VERSION") => {
+                    state.other_version = Some(version);
+                    break;
+                }
+                Down::Job(job) => state.jobs.push_back(job),
+                message => state.live.apply(message),
+            }
+            state.news += 1;
+            drop(state);
+            self.changed.notify_all();
+        }
+        connection.close();
+        let mut state = self.state();
+        if state.connections == number {
+            state.connection = None;
+            state.live = Live::default();
+            state.news += 1;
+            drop(state);
+            self.changed.notify_all();
+        }
+    }
 }
 
 impl Link {
-    /// Opens the bell. A node need not run yet.
-    pub fn open(own: &Own) -> Result<Link> {
-        Ok(Link { bell: Bell::new(own.home())? })
+    /// A link to the node of this home. The connection is made when it is needed first, and again when it was lost.
+    pub fn open(home: &Home) -> Link {
+        let shared = Arc::new(Shared { home: home.clone(), state: Mutex::default(), changed: Condvar::new() });
+        Link { _end: Arc::new(End(Arc::clone(&shared))), shared }
     }
 
-    /// Rings for the node; returns whether one runs.
-    pub fn ring(&self) -> Result<bool> {
-        self.bell.ring()
+    /// Wants to know the live state from now on; with `asks`, a person can answer offers here.
+    pub fn watch(&self, asks: bool) -> Result<bool> {
+        self.shared.state().watches = Some(asks);
+        self.tell(&Up::Watch { asks })
     }
 
-    /// Rings, then waits until the node has done something, at most `wait` and at most a second.
+    /// Rings for the node, about a peer or about anything else; returns whether one runs.
+    pub fn ring(&self, peer: Option<&PublicKey>) -> Result<bool> {
+        self.tell(&Up::Ring(peer.copied()))
+    }
+
+    /// Sends a message to the node; returns whether one runs. A node that is just starting does not hear it, and looks at
+    /// everything by itself.
+    fn tell(&self, message: &Up) -> Result<bool> {
+        let bytes = message.encode();
+        if let Some(connection) = self.shared.state().connection.clone()
+            && connection.write(&bytes).is_ok()
+        {
+            return Ok(true);
+        }
+        match self.connect()? {
+            None => Ok(false),
+            Some(connected) => {
+                // What is new is told with the connection, and looked at within a second.
+                let _ = connected.map(|connection| connection.write(&bytes));
+                Ok(true)
+            }
+        }
+    }
+
+    /// Connects if a node runs and there is no connection yet. The inner `None` is for a node that cannot be reached now.
+    fn connect(&self) -> Result<Option<Option<Local>>> {
+        let Some(info) = node_lock::running(&self.shared.home)? else { return Ok(None) };
+        let Some((port, secret)) = &info.control else { return Ok(Some(None)) };
+        let mut state = self.shared.state();
+        if let Some(connection) = &state.connection {
+            return Ok(Some(Some(connection.clone())));
+        }
+        let Ok(connection) = loopback::dial(*port, secret) else { return Ok(Some(None)) };
+        let mut opening = version();
+        if let Some(asks) = state.watches {
+            opening.extend(Up::Watch { asks }.encode());
+        }
+        if connection.write(&opening).is_err() {
+            return Ok(Some(None));
+        }
+        state.connections += 1;
+        state.live = Live::default();
+        let (shared, reader, number) = (Arc::clone(&self.shared), connection.clone(), state.connections);
+        let read = move || shared.read(&reader, number);
+        // Without a thread nobody hears the node; it is tried again with the next ring.
+        if thread::Builder::new().name("link".into()).spawn(read).is_err() {
+            return Ok(Some(None));
+        }
+        state.connection = Some(connection.clone());
+        Ok(Some(Some(connection)))
+    }
+
+    /// Waits until there is something to look at, at most `wait` and at most a second. Connects if a node has started.
     pub fn wait(&self, wait: Duration) -> Result<()> {
-        self.bell.ring()?;
-        self.bell.wait(wait.min(LOOK));
+        let deadline = Instant::now() + wait.min(LOOK);
+        if self.shared.state().connection.is_none() {
+            self.connect()?;
+        }
+        let mut state = self.shared.state();
+        while state.news == state.seen {
+            let Some(left) = deadline.checked_duration_since(Instant::now()) else { break };
+            let waited = self.shared.changed.wait_timeout(state, left);
+            state = waited.unwrap_or_else(|poisoned| poisoned.into_inner()).0;
+        }
+        state.seen = state.news;
         Ok(())
+    }
+
+    /// The live state as the node has told it; empty without a node.
+    pub fn live(&self) -> Live {
+        self.shared.state().live.clone()
+    }
+
+    /// Waits until the node has told all of its live state; an error if it does not.
+    pub fn whole(&self) -> Result<Live> {
+        let deadline = Instant::now() + ANSWER;
+        while Instant::now() < deadline {
+            let state = self.shared.state();
+            if let Some(version) = &state.other_version {
+                return Err(Error::Failed {
+                    what: format!("the node that runs here is egoat {version}, and this is another version"),
+                    hint: Some("restart the node".into()),
+                });
+            }
+            if state.live.is_whole {
+                return Ok(state.live.clone());
+            }
+            drop(state);
+            self.wait(Duration::from_millis(50))?;
+        }
+        Err(Error::TimedOut { what: format!("the node here did not answer within {} s", ANSWER.as_secs()) })
+    }
+
+    /// Whether the node hears us.
+    pub fn is_connected(&self) -> bool {
+        self.shared.state().connection.is_some()
+    }
+
+    /// The jobs of this front-end that have ended since this was asked last.
+    pub fn ended_jobs(&self) -> Vec<Job> {
+        self.shared.state().jobs.drain(..).collect()
+    }
+
+    /// Decides an offer.
+    pub fn decide(&self, number: u64, decision: Decision) -> Result<()> {
+        if !self.shared.state().live.offers.contains_key(&number) {
+            return Err(Error::failed("no such offer waits any more"));
+        }
+        let dir = |dir: PathBuf| dir.to_string_lossy().into_owned();
+        self.tell(&match decision {
+            Decision::Accept { dir: to } => Up::Accept { offer: number, dir: to.map(dir) },
+            Decision::Refuse => Up::Refuse(number),
+        })
+        .map(drop)
+    }
+
+    /// Ends a transfer.
+    pub fn stop(&self, number: u64) -> Result<()> {
+        self.tell(&Up::Stop(number)).map(drop)
+    }
+
+    /// Hands files to the node, which sends them now or queues them; returns whether the node hears it.
+    pub fn send(&self, job: u64, peer: PublicKey, paths: Vec<PathBuf>) -> Result<bool> {
+        self.tell(&Up::Send { job, peer, paths })?;
+        Ok(self.is_connected())
     }
 }
 
 /// Starts a node in this process, which runs until the process ends; what happens comes out of the channel.
 pub fn start(own: &Own, options: Options) -> Result<Receiver<Event>> {
-    running::start(own.clone(), options)
+    supervisor::start(own.clone(), options)
 }
 
-/// What a node does unless its user says otherwise: it listens at `listen`, takes messages and files of all peers, and asks
-/// nobody.
+/// What a node does unless its user says otherwise: it listens at `listen`, and takes messages and files of all peers.
 pub fn usual(listen: Vec<Listen>, downloads: PathBuf) -> Options {
     Options {
         listen,
         files_to: FilesTo::Folders(downloads),
         max_bytes: Some(settings::MAX_FILE),
         overwrite: false,
-        asks: false,
         limits: Limits::default(),
         accept_new: false,
         messages: true,

@@ -1,5 +1,6 @@
 //! Messages: say something, see what waits, cancel it, try again, and collect what waits elsewhere.
 
+pub mod delivery;
 pub mod lines;
 
 use std::collections::BTreeSet;
@@ -8,7 +9,6 @@ use std::time::Duration;
 use crate::app::contacts::{self, reach::Reached};
 use crate::app::link;
 use crate::error::{Error, Result};
-use crate::node::delivery;
 use crate::store::attempts;
 use crate::store::cancel;
 use crate::store::history::History;
@@ -18,7 +18,7 @@ use crate::store::peers::Peer;
 use crate::store::queued_files::Job;
 use crate::time::now_micros;
 
-pub use crate::node::delivery::{Fetched, Outcome};
+pub use crate::app::messages::delivery::{Fetched, Outcome};
 pub use crate::store::attempts::Attempt;
 pub use crate::store::outbox::{Draft, Waiting};
 pub use crate::wire::message::MAX_TEXT;
@@ -37,7 +37,7 @@ pub fn queue(own: &Own, peer: &Peer, text: &[u8]) -> Result<u64> {
     peer.ensure_not_blocked()?;
     let number = own.outbox(&peer.key)?.queue(&[Draft::new(text)])?;
     // A node that does not hear it looks within a second.
-    let _ = link::ring(own);
+    let _ = link::ring(own, Some(&peer.key));
     Ok(number)
 }
 
@@ -208,7 +208,7 @@ pub fn retry(own: &Own, only: Option<Peer>, mut tell: impl FnMut(Step) -> Result
             tell(Step::Failed(error))?;
         }
     }
-    if link::ring(own)? {
+    if link::ring(own, None)? {
         return tell(Step::NodeRuns);
     }
     visit(&peers, |peer| delivery::push_all(own, peer), tell)
@@ -230,7 +230,7 @@ fn queue_again(own: &Own, peer: &Peer, tell: &mut impl FnMut(Step) -> Result<()>
 /// Connects to every peer that has an address, delivers what waits here, and collects what waits there; a node that runs
 /// does so all the time.
 pub fn fetch(own: &Own, mut tell: impl FnMut(Step) -> Result<()>) -> Result<()> {
-    if link::ring(own)? {
+    if link::ring(own, None)? {
         return tell(Step::NodeRuns);
     }
     let mut peers = contacts::all(own)?;

@@ -11,6 +11,7 @@
 //! | [`chat`] | all of this at once, in a conversation: the model behind every view |
 //! | [`link`] | run a node, or reach the one that runs |
 //! | [`news`] | what a node tells, in words |
+//! | [`status`] | see what the node does |
 //! | [`settings`] | where to listen, where files land |
 //! | [`doctor`] | find out what does not work |
 //!
@@ -26,6 +27,7 @@ pub mod link;
 pub mod messages;
 pub mod news;
 pub mod settings;
+pub mod status;
 
 pub use crate::app::identity::{Home, Own};
 pub use crate::crypto::keys::PublicKey;

@@ -30,9 +30,6 @@ pub fn line(event: &Event) -> Option<String> {
             format!("message from {peer}: {}", text::indent(&text::clean_bytes(text)))
         }
         Event::Delivered { peer, count, .. } => format!("delivered {count} to {peer}"),
-        Event::Offer { peer, title, files, bytes, .. } => {
-            format!("{peer} offers {title}{}", text::extent(*files as u64, *bytes))
-        }
         Event::TransferBegan { peer, tally, .. } => {
             let extent = text::extent(tally.files() as u64, tally.done().1);
             format!("receiving {} from {peer}{extent}", tally.title)
@@ -81,7 +78,7 @@ pub fn object(event: &Event) -> Option<Object> {
             let causes = CAUSES.iter().map(|(cause, name)| (refusals.of(*cause), *name));
             causes.fold(Object::event("refusals"), |object, (count, name)| object.number(name, count))
         }
-        Event::Offer { .. } | Event::TransferDone { .. } => return None,
+        Event::TransferDone { .. } => return None,
         Event::TransferFailed { .. } | Event::Trouble(_) | Event::Fatal(_) => return None,
     })
 }

@@ -56,6 +56,8 @@ pub enum Command {
     Outbox(Outbox),
     /// See [`Fetch`].
     Fetch(Fetch),
+    /// See [`Status`].
+    Status(Status),
     /// See [`Partial`].
     Partial(Partial),
     /// See [`Id`].
@@ -456,6 +458,11 @@ pub struct PartialRemove {
 #[derive(ArgsInfo, FromArgs)]
 #[argh(subcommand, name = "fetch", help_triggers("-h", "--help"))]
 pub struct Fetch {}
+
+/// Print what the node of this home does now; without a node the exit status is 69.
+#[derive(ArgsInfo, FromArgs)]
+#[argh(subcommand, name = "status", help_triggers("-h", "--help"))]
+pub struct Status {}
 
 /// Print this node's name, key, fingerprint and addresses.
 #[derive(ArgsInfo, FromArgs)]

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver};
 
-use crate::app::link::{self, Event, Options};
+use crate::app::link::{self, Event};
 use crate::app::{Own, contacts, settings};
 use crate::cli::args::Chat;
 use crate::cli::who;
@@ -40,8 +40,7 @@ fn start_node(own: &Own, args: &Chat) -> Result<Option<Receiver<Event>>> {
         return Ok(None);
     }
     let listen = settings::listen_of(own.home(), &args.listen)?;
-    let options = Options { asks: true, ..link::usual(listen, own.home().downloads(None)?) };
-    link::start(own, options).map(Some)
+    link::start(own, link::usual(listen, own.home().downloads(None)?)).map(Some)
 }
 
 /// Asks a newcomer line by line, before the terminal becomes the chat's; returns whether the chat begins with a link for

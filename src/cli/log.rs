@@ -71,7 +71,7 @@ pub fn log(own: &Own, out: Output, args: &Log) -> Result<()> {
     if !args.follow {
         return Ok(());
     }
-    let link = Link::open(own)?;
+    let link = Link::open(own.home());
     loop {
         histories.look()?;
         print_new(&mut histories, &mut place)?;

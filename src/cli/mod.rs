@@ -17,6 +17,7 @@ mod receive;
 mod say;
 mod send;
 mod serve;
+mod status;
 mod spelling;
 mod values;
 mod who;
@@ -119,6 +120,7 @@ fn dispatch(own: &Own, out: Output, passphrases: &passphrase::Source, command: C
         Command::Log(args) => log::log(own, out, &args),
         Command::Outbox(args) => outbox::run(own, out, args),
         Command::Fetch(_) => outbox::fetch(own, out.of_deeds()),
+        Command::Status(_) => status::run(own, out),
         Command::Partial(args) => partial::run(own, out, args),
         Command::Id(args) => id::run(own, out, passphrases, &args),
         // They have run by now.

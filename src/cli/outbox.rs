@@ -39,8 +39,8 @@ fn list(own: &Own, out: Output) -> Result<()> {
     Ok(())
 }
 
-/// The note above what waits for a peer.
-fn status(queue: &Queue) -> String {
+/// For whom something waits, what came of the last attempt, and when the next one is.
+pub fn status(queue: &Queue) -> String {
     let now = now_micros() / 1_000_000;
     let seconds = |count| text::duration(Duration::from_secs(count));
     let tried = match &queue.attempt {
@@ -92,7 +92,8 @@ fn print_files(out: Output, zone: &Zone, queue: &Queue, job: &Job) -> Result<()>
     })
 }
 
-fn with_attempt(object: Object, queue: &Queue) -> Object {
+/// Adds what came of the last attempt to reach the peer.
+pub fn with_attempt(object: Object, queue: &Queue) -> Object {
     let reason = queue.attempt.as_ref().map(|attempt| attempt.reason.as_str());
     let next = queue.attempt.as_ref().map_or(0, |attempt| attempt.next.saturating_mul(1_000_000));
     object.optional("error", reason).number("next", next)

@@ -65,6 +65,11 @@ impl Local {
         Ok(kind)
     }
 
+    /// Lets a read fail that waits for longer.
+    pub fn limit_reads(&self, wait: Duration) -> io::Result<()> {
+        self.stream.set_read_timeout(Some(wait))
+    }
+
     /// Writes whole messages.
     pub fn write(&self, messages: &[u8]) -> io::Result<()> {
         (&*self.stream).write_all(messages)

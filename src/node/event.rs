@@ -3,11 +3,10 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::mpsc::SyncSender;
 
 use crate::error::Error;
-use crate::node::admission::Refusals;
-use crate::node::hooks::Run;
+use crate::node::door::admission::Refusals;
+use crate::node::hooks::programs::Run;
 use crate::transfer::tally::Tally;
 
 /// What the user says of an offer.
@@ -68,19 +67,6 @@ pub enum Event {
         count: usize,
         /// The highest of their numbers.
         number: u64,
-    },
-    /// Files wait for the user's decision; to drop `answer` is to leave it open, and ends the connection.
-    Offer {
-        /// From whom.
-        peer: String,
-        /// What, in one line.
-        title: String,
-        /// How many files.
-        files: usize,
-        /// Their bytes, if that is known.
-        bytes: Option<u64>,
-        /// Takes the decision.
-        answer: SyncSender<Decision>,
     },
     /// Files begin to come in.
     TransferBegan {

@@ -1,29 +1,43 @@
-//! The node: it accepts, dials, delivers and receives. The threads of all connections are started here.
+//! The node: it accepts and dials, delivers and receives. One thread serves one socket, and on a socket to a peer messages
+//! flow one way. Front-ends append to an outbox and ring over the [`control`] connection.
 //!
-//! One thread serves one socket, and on a socket messages flow one way: [`flow`] has the two straight loops. Who dials
-//! and who sends are separate: [`dialler`] pushes to every peer that has an address, and pulls from one that cannot dial
-//! us; [`listener`] serves the same two loops to those who dial us, as far as [`admission`] lets them in. [`roster`] is what the threads of one peer know of
-//! each other. Front-ends append to an outbox and ring the [`doorbell`]; where no node runs, [`delivery`] does for one
-//! message what a node would do. Files come in by [`inbound`], whose connections [`transfers`] keeps apart, to the disk
-//! or to a [`pipe`], and go out by [`outbound`], those of the outbox by [`queued`]. For what has arrived, [`hooks`] runs the
-//! user's programs.
+//! A file uses only files of lines below its own, so there is no circle; `tests/layers.rs` holds that there is none.
+//!
+//! | file | what it does |
+//! | --- | --- |
+//! | [`supervisor`] | starts the node and its long-lived threads; follows the peers file and the outboxes |
+//! | [`control`] | serves front-ends: they ring, answer offers, hand over files, and see what is going on |
+//! | [`door::listener`] | accepts connections and serves each of them |
+//! | [`messages::dialler`] | dials a peer, to push and to pull messages |
+//! | [`files::inbound`] | receives files |
+//! | [`files::job`] | sends files that a front-end handed over |
+//! | [`files::queued`] | sends the files that wait in a queue |
+//! | [`hooks::runner`] | runs programs for what has arrived |
+//! | [`context`] | what all threads of the node share; starts no thread |
+//! | [`live`] | what front-ends see: who is here, transfers, offers |
+//! | [`options`] | what whoever starts the node wants |
+//! | [`event`] | what the node reports |
+//! | [`files::outbound`] | one transfer to a peer |
+//! | [`files::pipe`], [`files::transfers`] | stdout as the place for a file; the transfers that are being received |
+//! | [`hooks::turns`], [`hooks::programs`], [`hooks::program`] | whose turn it is; which programs; one run |
+//! | [`door::admission`], [`door::limits`], [`door::listen`] | who may connect; how many; the sockets |
+//! | [`messages::flow`] | the two ends of a session of messages |
+//! | [`retry`] | how long a thread pauses after a failure |
+//! | [`roster`] | the peers, and what the threads of one peer know of each other |
+//! | [`pairing`] | how nodes get to know each other |
+//! | [`threads`] | stack size; how a thread starts |
 
-pub mod admission;
-pub mod delivery;
-pub mod dialler;
-pub mod doorbell;
+pub mod context;
+pub mod control;
+pub mod door;
 pub mod event;
-pub mod flow;
+pub mod files;
 pub mod hooks;
-pub mod inbound;
-pub mod limits;
-pub mod listener;
-pub mod outbound;
+pub mod live;
+pub mod messages;
+pub mod options;
 pub mod pairing;
-pub mod pipe;
-pub mod program;
-pub mod queued;
 pub mod retry;
 pub mod roster;
-pub mod running;
-pub mod transfers;
+pub mod supervisor;
+pub mod threads;

@@ -6,9 +6,8 @@ use std::time::{Duration, Instant};
 use crate::crypto::random_array;
 use crate::error::Error;
 use crate::node::roster::Contact;
-use crate::node::running::Shared;
 use crate::store::attempts;
-use crate::store::peers::Peer;
+use crate::store::home::Own;
 
 /// However much news there is, a peer is not dialled more often than this.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(200);
@@ -57,7 +56,7 @@ pub struct Retry {
     /// The news of the contact that the thread has seen.
     pub seen: u64,
     began: Instant,
-    /// The user knows of no failure yet. The first one is worth a word, not each of a peer that is away for a week.
+    /// The user knows of no failure yet.
     is_news: bool,
 }
 
@@ -88,17 +87,10 @@ impl Retry {
         self.backoff.pause()
     }
 
-    /// Notes for `egoat outbox` why the peer was not reached.
-    pub fn note(&self, shared: &Shared, contact: &Contact, peer: &Peer, error: &Error, pause: Duration) {
-        attempts::note(shared.own().home(), &peer.key, &error.to_string(), pause);
-        contact.set_failed(true);
-    }
-
-    /// Tells whoever runs the node, once for failures in a row.
-    pub fn tell(&self, shared: &Shared, error: Error) {
-        if self.is_news {
-            shared.trouble(error);
-        }
+    /// Whether the user should hear of a failure of this try: of the first in a row, not of each while a peer is away for
+    /// a week.
+    pub fn is_news(&self) -> bool {
+        self.is_news
     }
 
     /// Waits for news, at most as long as the pause.
@@ -112,4 +104,10 @@ impl Retry {
     pub fn end(&self) {
         thread::sleep(SHORTEST_PAUSE.saturating_sub(self.began.elapsed()));
     }
+}
+
+/// Notes for `egoat outbox` why a try did not reach the contact's peer, and how long the thread pauses before the next.
+pub fn note_failure(own: &Own, contact: &Contact, error: &Error, pause: Duration) {
+    attempts::note(own.home(), &contact.key(), &error.to_string(), pause);
+    contact.set_failed(true);
 }

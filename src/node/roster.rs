@@ -82,6 +82,11 @@ impl Contact {
         self.state().peer.as_ref().is_some_and(|peer| !peer.is_blocked())
     }
 
+    /// Whether it is connected.
+    pub fn is_here(&self) -> bool {
+        self.state().connections > 0
+    }
+
     /// Whether it is connected, and since when or until when; `None` if it never was.
     pub fn presence(&self) -> Option<Presence> {
         let state = self.state();

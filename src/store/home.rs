@@ -296,6 +296,11 @@ impl Own {
         self.parts.keys.public()
     }
 
+    /// The seed of the identity, for a front-end that the node trusts with it.
+    pub fn seed(&self) -> &[u8; 32] {
+        self.parts.seed.expose()
+    }
+
     /// Seals the identity file with a passphrase, or opens it with an empty one.
     pub fn set_passphrase(&self, passphrase: &[u8]) -> Result<()> {
         let _lock = self.parts.home.lock_records()?;

@@ -1,18 +1,19 @@
 //! node.lock: held by the one node that runs on a home, for its life (egoat-files(5), NODE.LOCK).
 //!
 //! ```text
-//! doorbell PORT
+//! control PORT TOKEN
 //! listening ADDRESS
 //! ```
 //!
-//! The lock is the system's, so it is gone with its holder, however that ended; the text tells front-ends where the
-//! doorbell is and where the node listens.
+//! The lock is the system's, so it is gone with its holder, however that ended; the text tells front-ends how to reach the
+//! node, and where it listens.
 
 use std::fs::{File, TryLockError};
 use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
 
+use crate::crypto::SharedSecret;
 use crate::crypto::keys::PublicKey;
 use crate::error::{Error, Result, Verb};
 use crate::store::file;
@@ -25,10 +26,10 @@ pub struct NodeLock {
 }
 
 /// What a running node says about itself.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Default)]
 pub struct NodeInfo {
-    /// The UDP port on loopback that wakes it.
-    pub doorbell: u16,
+    /// The port and the secret of its control connection, unless it is just starting.
+    pub control: Option<(u16, SharedSecret)>,
     /// Where it listens.
     pub listening: Vec<SocketAddr>,
 }
@@ -50,7 +51,10 @@ impl NodeLock {
 
     /// Tells front-ends where to ring.
     pub fn publish(&self, home: &Home, info: &NodeInfo) -> Result<()> {
-        let mut text = format!("doorbell {}\n", info.doorbell);
+        let mut text = String::new();
+        if let Some((port, secret)) = &info.control {
+            text.push_str(&format!("control {port} {}\n", secret.to_base32()));
+        }
         for address in &info.listening {
             text.push_str(&format!("listening {address}\n"));
         }
@@ -130,12 +134,17 @@ pub fn running(home: &Home) -> Result<Option<NodeInfo>> {
     let mut info = NodeInfo::default();
     for line in text.lines() {
         match line.split_once(' ') {
-            Some(("doorbell", port)) => info.doorbell = port.parse().unwrap_or_default(),
+            Some(("control", rest)) => info.control = parse_control(rest),
             Some(("listening", address)) => info.listening.extend(address.parse::<SocketAddr>()),
             _ => {}
         }
     }
     Ok(Some(info))
+}
+
+fn parse_control(text: &str) -> Option<(u16, SharedSecret)> {
+    let (port, secret) = text.split_once(' ')?;
+    Some((port.parse().ok()?, SharedSecret::from_base32(secret)?))
 }
 
 fn open(home: &Home) -> Result<Lockable> {

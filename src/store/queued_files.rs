@@ -130,6 +130,14 @@ impl QueuedFiles {
         self.listed.is_waiting(number)
     }
 
+    /// Queues files and directories as they are now; a single one may get another `name` on the way. Durable when it
+    /// returns. Returns the number of the job and what it holds.
+    pub fn queue_paths(&mut self, paths: &[PathBuf], name: Option<&str>) -> Result<(u64, Vec<Item>)> {
+        let named = |path: &PathBuf| Ok(Item { name: name.map(str::to_owned), ..snapshot(path)? });
+        let items = paths.iter().map(named).collect::<Result<Vec<Item>>>()?;
+        Ok((self.queue(&items)?, items))
+    }
+
     /// Queues a job; on disk when it returns. Gives its number.
     pub fn queue(&mut self, items: &[Item]) -> Result<u64> {
         let body = queued_body(0, items)?;

@@ -96,8 +96,8 @@ pub const COMMANDS: [Command; 25] = [
     row("/verified", "[NAME]", "note that it is the same there", Takes::Peer, |chat, view, rest| {
         chat.verified(rest, view)
     }),
-    row("/send", "PATH...", "send files and directories", Takes::Paths, |chat, _, rest| {
-        chat.send_files(path_words(rest))
+    row("/send", "PATH...", "send files and directories", Takes::Paths, |chat, view, rest| {
+        chat.send_files(path_words(rest), view)
     }),
     row("/accept", "N [DIR]", "take what is offered", Takes::Paths, accept),
     row("/refuse", "N", "do not take it", Takes::Words, |chat, _, rest| {
@@ -151,7 +151,7 @@ fn accept(chat: &mut Chat, _: &mut dyn View, rest: &str) -> Result<()> {
 }
 
 /// The number of an offer.
-fn number(typed: &str) -> Result<usize> {
+fn number(typed: &str) -> Result<u64> {
     typed.trim().parse().map_err(|_| Error::usage("which one? /accept N [DIR] or /refuse N"))
 }
 

@@ -53,7 +53,7 @@ pub fn run(own: &Own, out: Output, to: Option<Peer>, events: Option<Receiver<Eve
     let scope = Scope::News(to.as_ref().map(|peer| peer.key));
     let mut chat = Chat::new(own, scope, signals.teller())?;
     chat.begin(to, &mut view)?;
-    signals.listen(own, events)?;
+    signals.listen(chat.link(), events)?;
     signals.spawn("stdin", read_lines)?;
     let mut deadline: Option<Instant> = None;
     while deadline.is_none_or(|deadline| Instant::now() < deadline && !chat.is_all_settled().unwrap_or(true))

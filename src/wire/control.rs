@@ -49,6 +49,17 @@ pub enum Up {
     Unseal,
 }
 
+/// Which way a transfer goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// From the peer.
+    In = 0,
+    /// To the peer.
+    Out = 1,
+    /// To the peer, as a job of the front-end that is told.
+    Own = 2,
+}
+
 /// A transfer as the node tells it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Transfer {
@@ -56,8 +67,8 @@ pub struct Transfer {
     pub number: u64,
     /// The peer's name.
     pub peer: String,
-    /// It goes out.
-    pub is_outgoing: bool,
+    /// Which way it goes, and whose it is.
+    pub way: Way,
     /// What is moved, in one line that is safe to show.
     pub title: String,
     /// All bytes, or [`UNKNOWN`].
@@ -85,6 +96,21 @@ pub struct Offer {
     pub bytes: u64,
     /// When it ends without an answer, in seconds of Unix time.
     pub until: u64,
+}
+
+/// Files that the node was to send, and what became of them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Job {
+    /// The front-end's number of the job.
+    pub number: u64,
+    /// What became of it.
+    pub outcome: JobOutcome,
+    /// Bytes that it has.
+    pub bytes: u64,
+    /// How long it took.
+    pub milliseconds: u64,
+    /// What it is, in one line that is safe to show.
+    pub title: String,
 }
 
 /// What became of files that the node was to send.
@@ -131,14 +157,7 @@ pub enum Down {
     /// The node listens here.
     Address(String),
     /// What became of a job of this front-end.
-    Job {
-        /// The front-end's number of the job.
-        job: u64,
-        /// What became of it.
-        outcome: JobOutcome,
-        /// Bytes that it has.
-        bytes: u64,
-    },
+    Job(Job),
     /// The seed of the identity.
     Seed([u8; 32]),
 }
@@ -261,7 +280,7 @@ impl Down {
             }),
             Down::Transfer(transfer) => frame(35, |out| {
                 out.put_u64(transfer.number);
-                out.put_u8(u8::from(transfer.is_outgoing));
+                out.put_u8(transfer.way as u8);
                 for number in [transfer.total, transfer.done, transfer.checked, transfer.rate] {
                     out.put_u64(number);
                 }
@@ -278,16 +297,18 @@ impl Down {
             }),
             Down::Decided(offer) => frame(38, |out| out.put_u64(*offer)),
             Down::Address(address) => frame(39, |out| out.put(address.as_bytes())),
-            Down::Job { job, outcome, bytes } => frame(40, |out| {
-                out.put_u64(*job);
-                let (code, why) = match outcome {
+            Down::Job(job) => frame(40, |out| {
+                out.put_u64(job.number);
+                let (code, why) = match &job.outcome {
                     JobOutcome::Sent => (0, ""),
                     JobOutcome::Queued => (1, ""),
                     JobOutcome::Failed(why) => (2, why.as_str()),
                     JobOutcome::Stopped => (3, ""),
                 };
                 out.put_u8(code);
-                out.put_u64(*bytes);
+                out.put_u64(job.bytes);
+                out.put_u64(job.milliseconds);
+                put_short(out, &job.title);
                 out.put(why.as_bytes());
             }),
             Down::Seed(seed) => frame(41, |out| out.put(seed)),
@@ -308,11 +329,17 @@ impl Down {
                 way: rest(&mut fields, "way")?,
             },
             35 => {
-                let (number, is_outgoing) = (fields.u64("transfer")?, flag(&mut fields, "direction")?);
+                let number = fields.u64("transfer")?;
+                let way = match fields.u8("direction")? {
+                    0 => Way::In,
+                    1 => Way::Out,
+                    2 => Way::Own,
+                    _ => return Err(Malformed("direction")),
+                };
                 let (total, done) = (fields.u64("total")?, fields.u64("done")?);
                 let (checked, rate) = (fields.u64("checked")?, fields.u64("rate")?);
                 let (peer, title) = (short(&mut fields, "peer")?, short(&mut fields, "title")?);
-                Down::Transfer(Transfer { number, peer, is_outgoing, title, total, done, checked, rate })
+                Down::Transfer(Transfer { number, peer, way, title, total, done, checked, rate })
             }
             36 => Down::Ended(fields.u64("transfer")?),
             37 => {
@@ -324,7 +351,9 @@ impl Down {
             38 => Down::Decided(fields.u64("offer")?),
             39 => Down::Address(rest(&mut fields, "address")?),
             40 => {
-                let (job, code, bytes) = (fields.u64("job")?, fields.u8("outcome")?, fields.u64("bytes")?);
+                let (number, code) = (fields.u64("job")?, fields.u8("outcome")?);
+                let (bytes, milliseconds) = (fields.u64("bytes")?, fields.u64("milliseconds")?);
+                let title = short(&mut fields, "title")?;
                 let outcome = match code {
                     0 => JobOutcome::Sent,
                     1 => JobOutcome::Queued,
@@ -332,7 +361,7 @@ impl Down {
                     3 => JobOutcome::Stopped,
                     _ => return Err(Malformed("outcome")),
                 };
-                Down::Job { job, outcome, bytes }
+                Down::Job(Job { number, outcome, bytes, milliseconds, title })
             }
             41 => Down::Seed(fields.array("seed")?),
             _ => return Err(Malformed("message type")),
@@ -385,7 +414,7 @@ mod tests {
         let transfer = Transfer {
             number: 3,
             peer: "bob".into(),
-            is_outgoing: true,
+            way: Way::Own,
             title: "photos/".into(),
             total: UNKNOWN,
             done: 5,
@@ -400,7 +429,9 @@ mod tests {
             bytes: 40,
             until: 1 << 31,
         };
-        let job = |outcome| Down::Job { job: 1, outcome, bytes: 9 };
+        let job = |outcome| {
+            Down::Job(Job { number: 1, outcome, bytes: 9, milliseconds: 8, title: "photos/".into() })
+        };
         for message in [
             Down::Version("0.1.0".into()),
             Down::Look,

@@ -11,7 +11,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use egoat::node::program::{Outcome, Program};
+use egoat::node::hooks::program::{Outcome, Program};
 
 const MIB: usize = 1 << 20;
 const LISTEN: [&str; 2] = ["--listen", "127.0.0.1:0"];

@@ -1,18 +1,15 @@
-//! What takes its time and runs in a thread of its own while the chat goes on: meeting nodes, sending files. Each job tells
-//! the chat how it ended.
+//! What takes its time and runs in a thread of its own while the chat goes on: meeting nodes. Each job tells the
+//! chat how it ended.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread;
 
 use crate::app::contacts;
-use crate::app::files::{self, Handed, Sources, Tally};
 use crate::crypto::keys::PublicKey;
 use crate::error::{Error, Result};
 use crate::net::dial;
 use crate::store::home::Own;
 use crate::store::peers::Peer;
-use crate::text;
 use crate::wire::address::Address;
 use crate::wire::link::Link;
 
@@ -22,10 +19,6 @@ pub enum News {
     Met(Peer, Option<Error>),
     /// A node has this key; nobody knows yet whether it is the right one.
     Asked(Address, PublicKey),
-    /// Files begin to go out to the peer of this name.
-    Sending(String, Arc<Tally>),
-    /// They are on the peer's disk.
-    Sent(String, Arc<Tally>),
     /// A line for the user.
     Note(String),
     /// The job failed.
@@ -78,27 +71,6 @@ pub fn meet(own: &Own, tell: &Tell, key: PublicKey, at: Address) {
     start(tell, move |tell| {
         let (peer, refusal) = contacts::first_contact(&own, key, &at)?;
         tell(News::Met(peer, refusal));
-        Ok(())
-    });
-}
-
-/// Sends files now, or queues them if the peer cannot be reached.
-pub fn send(own: &Own, tell: &Tell, peer: Peer, paths: Vec<PathBuf>) {
-    let own = own.clone();
-    start(tell, move |tell| {
-        let sources = Sources::choose(&paths)?;
-        let tally = files::tally(&sources);
-        tell(News::Sending(peer.name.clone(), Arc::clone(&tally)));
-        match files::send_or_queue(&own, &peer, &paths, &sources, &tally)? {
-            Handed::Sent => tell(News::Sent(peer.name, tally)),
-            Handed::Queued(queued) => {
-                let (title, size) = (&tally.title, text::size(queued.bytes()));
-                tell(News::Note(format!(
-                    "{} cannot be reached now; {title} ({size}) goes out when it can",
-                    peer.name
-                )));
-            }
-        }
         Ok(())
     });
 }

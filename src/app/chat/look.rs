@@ -8,13 +8,14 @@ use crate::app::chat::{Chat, Open, Scope};
 use crate::app::inbox::entry::Event;
 use crate::app::inbox::histories::{Begin, Histories};
 use crate::app::inbox::{self, Arrived};
-use crate::app::link::{self, Event as NodeEvent};
+use crate::app::link::{self, Event as NodeEvent, Offer, UNKNOWN};
 use crate::app::news;
 use crate::crypto::keys::PublicKey;
 use crate::error::Result;
 use crate::store::conversation::ConversationId;
 use crate::store::peers::{self, Peer, Peers};
 use crate::store::presence;
+use crate::text;
 
 /// Lines of a conversation that are shown when it is opened, and the most if more are unread.
 const OPENING_LINES: usize = 20;
@@ -27,6 +28,7 @@ impl Chat {
     pub fn look(&mut self, view: &mut dyn View) -> Result<()> {
         self.look_at_peers(view)?;
         self.look_at_presence(view);
+        self.look_at_live(view);
         self.show_news(view)?;
         self.look_at_waiting(view);
         self.note_read(view);
@@ -136,6 +138,23 @@ impl Chat {
         }
         if std::mem::replace(&mut self.has_node, has_node) && !has_node {
             view.note("the node beside this chat has ended: what is said waits until there is one, as by `egoat serve`");
+        }
+    }
+
+    /// Looks at what the node tells of transfers, offers and jobs.
+    fn look_at_live(&mut self, view: &mut dyn View) {
+        self.live = self.link.live();
+        for offer in self.live.offers.values() {
+            if self.shown_offers.insert(offer.number) {
+                let Offer { number, peer, title, files, bytes, .. } = offer;
+                let extent = text::extent(*files, Some(*bytes).filter(|bytes| *bytes != UNKNOWN));
+                view.alert(&format!(
+                    "[{number}] {peer} offers {title}{extent}: /accept {number} [DIR] or /refuse {number}"
+                ));
+            }
+        }
+        for job in self.link.ended_jobs() {
+            self.job(job, view);
         }
     }
 
@@ -249,19 +268,13 @@ impl Chat {
     pub(super) fn node_event(&mut self, event: NodeEvent, view: &mut dyn View) -> Result<()> {
         match event {
             NodeEvent::Listening(_) => news::line(&event).into_iter().for_each(|line| view.note(&line)),
-            NodeEvent::Offer { ref answer, .. } => {
-                let number = self.offers.add(answer.clone());
-                if let Some(offer) = news::line(&event) {
-                    view.alert(&format!("[{number}] {offer}: /accept {number} [DIR] or /refuse {number}"));
-                }
-            }
-            NodeEvent::TransferBegan { peer, tally, .. } => self.transfers.add(peer, false, tally),
             // Presence says as much.
             NodeEvent::Trouble(error) if error.is_passing() => {}
             NodeEvent::TransferFailed { error, .. } | NodeEvent::Trouble(error) => view.error(&error),
             NodeEvent::Fatal(error) => return Err(error),
             NodeEvent::Connected { .. } | NodeEvent::Disconnected { .. } => self.look_at_presence(view),
-            NodeEvent::FilesSent { .. } | NodeEvent::TransferDone { .. } | NodeEvent::File { .. } => {}
+            NodeEvent::TransferBegan { .. } | NodeEvent::TransferDone { .. } => {}
+            NodeEvent::FilesSent { .. } | NodeEvent::File { .. } => {}
             NodeEvent::Paired { .. } | NodeEvent::Request { .. } | NodeEvent::Refusals(_) => {}
             NodeEvent::Hook(_) | NodeEvent::Received { .. } | NodeEvent::Delivered { .. } => {}
         }

@@ -8,7 +8,6 @@ use std::thread;
 use crate::app::chat::jobs::{News, Tell};
 use crate::app::link::{Event, LOOK, Link};
 use crate::error::{Error, Result};
-use crate::store::home::Own;
 
 /// Capacity of the channel. When it is full, producers block, so memory stays bounded: a line may have 1 MiB.
 const SIGNALS: usize = 32;
@@ -57,10 +56,10 @@ impl<I: Send + 'static> Signals<I> {
     }
 
     /// Starts the threads that tell of the logs, and of the node if it runs in this process.
-    pub fn listen(&self, own: &Own, events: Option<Receiver<Event>>) -> Result<()> {
-        let link = Link::open(own)?;
+    pub fn listen(&self, link: &Link, events: Option<Receiver<Event>>) -> Result<()> {
+        let link = link.clone();
         let sender = self.sender.clone();
-        spawn("bell", move || while sender.send(Signal::Look).is_ok() && link.wait(LOOK).is_ok() {})?;
+        spawn("look", move || while sender.send(Signal::Look).is_ok() && link.wait(LOOK).is_ok() {})?;
         let Some(events) = events else { return Ok(()) };
         let sender = self.sender.clone();
         spawn(

@@ -8,7 +8,7 @@ use crate::app::contacts::{INVITE_TTL, link_of};
 use crate::app::link::{self, Event, FilesFrom, FilesTo, Listen, Options};
 use crate::error::Result;
 use crate::net::local;
-use crate::node::pipe::Pipe;
+use crate::node::files::pipe::Pipe;
 use crate::store::home::Own;
 use crate::store::invites;
 use crate::store::peers::Peer;

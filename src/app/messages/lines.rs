@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use crate::app::messages::expiry;
 use crate::error::{Error, Result};
-use crate::node::delivery::{self, Goal, Outcome};
+use crate::app::messages::delivery::{self, Goal, Outcome};
 use crate::store::home::Own;
 use crate::store::outbox::{Draft, Outbox};
 use crate::store::peers::Peer;

@@ -1,7 +1,7 @@
 //! What the terminal shows: lines that scroll up, and below them the live part with the line that is being typed.
 
 use crate::app::chat::view::{Arrival, View};
-use crate::app::chat::{Chat, Question};
+use crate::app::chat::{Chat, Question, transfers};
 use crate::app::inbox::entry::Entry;
 use crate::app::link::Program;
 use crate::app::{Link, Peer};
@@ -84,7 +84,7 @@ impl Pane {
         }
         let waiting = waiting.skip(hidden);
         lines.extend(waiting.map(|(number, text)| self.transcript.waiting(*number, text, state)));
-        lines.extend(chat.transfers().iter().take(LIVE_LINES).map(|transfer| transfer.line()));
+        lines.extend(chat.transfers().take(LIVE_LINES).map(transfers::line));
         lines
     }
 

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use crate::app::chat::signal::{Signal, Signals};
 use crate::app::chat::view::View;
-use crate::app::chat::{Chat, Scope};
+use crate::app::chat::{Chat, Scope, transfers};
 use crate::app::link::{Event, LOOK, Program};
 use crate::app::{Own, Peer};
 use crate::error::Result;
@@ -79,7 +79,7 @@ pub fn run(own: &Own, start: Start) -> Result<()> {
         interrupted: None,
     };
     let result = talk.begin(start.to, start.invites).and_then(|()| {
-        signals.listen(own, start.events)?;
+        signals.listen(talk.chat.link(), start.events)?;
         listen(&signals, sizes)?;
         talk.run(&signals.receiver)
     });
@@ -181,8 +181,8 @@ impl Talk {
         if waiting > 0 {
             last.push_str(&format!("-- {waiting} not delivered yet; `egoat outbox` shows what waits --\r\n"));
         }
-        for transfer in self.chat.transfers().outgoing() {
-            let line = transfer.line();
+        for transfer in self.chat.own_transfers() {
+            let line = transfers::line(transfer);
             last.push_str(&format!("-- cut off: {line}; `egoat send` of the same goes on from there --\r\n"));
         }
         let _ = self.terminal.write(&last);
@@ -193,7 +193,7 @@ impl Talk {
     fn patience(&self) -> Duration {
         if self.pane.keyboard.is_waiting() {
             ESCAPE
-        } else if !self.chat.transfers().is_empty() {
+        } else if self.chat.transfers().next().is_some() {
             DRAW
         } else {
             LOOK
@@ -325,7 +325,6 @@ impl Talk {
 
     /// Prints what is new and shows what is live, in one write.
     fn draw(&mut self) -> Result<()> {
-        self.chat.sweep_transfers();
         self.show_reports();
         let out = self.pane.draw(&self.chat);
         if out.is_empty() { Ok(()) } else { self.terminal.write(&out) }

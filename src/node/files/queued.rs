@@ -6,12 +6,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::error::{Error, Result};
-use crate::node::doorbell::LOOK;
+use crate::node::context::Context;
+use crate::node::threads::LOOK;
 use crate::node::event::Event;
-use crate::node::outbound;
-use crate::node::retry::Retry;
+use crate::node::files::outbound;
+use crate::node::retry::{self, Retry};
 use crate::node::roster::{Contact, FilesTurn};
-use crate::node::running::Shared;
 use crate::store::attempts;
 use crate::store::home::Own;
 use crate::store::node_lock::FilesLock;
@@ -138,31 +138,33 @@ pub fn send_all(own: &Own, peer: &Peer, troubles: &mut Vec<Error>) -> Result<usi
 }
 
 /// The node's thread for the files of one peer, until nothing waits.
-pub fn run(shared: &Arc<Shared>, contact: &Contact, _turn: &FilesTurn) {
+pub fn run(context: &Arc<Context>, contact: &Contact, _turn: &FilesTurn) {
     let mut retry = Retry::new(contact.news());
     let mut open = None;
     while let Some(peer) = contact.peer().filter(|peer| !peer.is_blocked()) {
         retry.begin();
-        match step(shared, contact, &peer, &mut open) {
+        match step(context, contact, &peer, &mut open) {
             Ok(None) => drop(contact.wait_for_news(&mut retry.seen, LOOK)),
             Ok(Some(Step::Nothing)) => return,
             Ok(Some(Step::Sent(tally))) => {
                 if retry.has_failed() {
                     // A note that stays is of no harm.
-                    let _ = shared.reached(contact);
+                    let _ = context.reached(contact);
                 }
                 retry.reset();
                 let bytes = tally.held() + tally.moved();
-                shared.tell(Event::FilesSent { peer: peer.name, title: tally.title, bytes });
-                shared.doorbell().ring_back();
+                context.tell(Event::FilesSent { peer: peer.name, title: tally.title, bytes });
+                context.live().look();
                 continue;
             }
-            Ok(Some(Step::Stopped(error))) => shared.tell(Event::Trouble(error)),
+            Ok(Some(Step::Stopped(error))) => context.tell(Event::Trouble(error)),
             Ok(Some(Step::Cancelled)) => {}
             Err(error) => {
                 let pause = retry.pause();
-                retry.note(shared, contact, &peer, &error, pause);
-                retry.tell(shared, error);
+                retry::note_failure(context.own(), contact, &error, pause);
+                if retry.is_news() {
+                    context.trouble(error);
+                }
                 retry.wait(contact, pause);
             }
         }
@@ -172,16 +174,16 @@ pub fn run(shared: &Arc<Shared>, contact: &Contact, _turn: &FilesTurn) {
 
 /// One job. The queue stays open, so that it is read from its start only once. `None` while another process has it.
 fn step(
-    shared: &Shared,
+    context: &Context,
     contact: &Contact,
     peer: &Peer,
     open: &mut Option<(FilesLock, QueuedFiles)>,
 ) -> Result<Option<Step>> {
-    let own = shared.own();
+    let own = context.own();
     if open.is_none() {
         let Some(lock) = FilesLock::take(own.home(), &peer.key)? else { return Ok(None) };
-        *open = Some((lock, shared.logged(own.queued_files(&peer.key))?));
+        *open = Some((lock, context.logged(own.queued_files(&peer.key))?));
     }
     let Some((_, queue)) = open else { return Ok(None) };
-    shared.logged(send_next(own, peer, queue, || contact.is_welcome())).map(Some)
+    context.logged(send_next(own, peer, queue, || contact.is_welcome())).map(Some)
 }

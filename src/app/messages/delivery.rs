@@ -2,14 +2,15 @@
 
 use std::time::{Duration, Instant};
 
+use crate::app::link::{LOOK, Link};
 use crate::error::{Error, Result};
 use crate::net::deadline::Deadline;
 use crate::net::dial::{self, Target};
 use crate::net::session::Session;
-use crate::node::doorbell::{Bell, LOOK};
-use crate::node::flow::{self, Idle, Sender};
+
+use crate::node::files::queued;
+use crate::node::messages::flow::{self, Idle, Sender};
 use crate::node::pairing::OwnProfile;
-use crate::node::queued;
 use crate::store::attempts;
 use crate::store::history::History;
 use crate::store::home::Own;
@@ -61,7 +62,7 @@ pub fn deliver(
     wait: Option<Duration>,
 ) -> Result<Outcome> {
     let (Goal::Only(number) | Goal::UpTo(number)) = goal;
-    let bell = Bell::new(own.home())?;
+    let link = Link::open(own.home());
     let started = Instant::now();
     let deadline = wait.map_or_else(|| one_try(own), Deadline::after);
     let mut why = "it was not reached yet".to_owned();
@@ -73,7 +74,7 @@ pub fn deliver(
         let Some(left) = deadline.remaining() else {
             return unless_dropped(own, peer, outbox, number, Outcome::Queued(why));
         };
-        if bell.ring()? {
+        if link.ring(Some(&peer.key))? {
             if let Some(attempt) = attempts::last(own.home(), &peer.key) {
                 why = attempt.reason;
                 if wait.is_none() {
@@ -83,11 +84,11 @@ pub fn deliver(
             if wait.is_none() && started.elapsed() > A_MOMENT {
                 return Ok(Outcome::Queued("the node here has not reached it yet".into()));
             }
-            bell.wait(left.min(LOOK));
+            link.wait(left.min(LOOK))?;
             continue;
         }
         let Some(lock) = DeliveryLock::take(own.home(), &peer.key)? else {
-            bell.wait(left.min(POLL));
+            link.wait(left.min(POLL))?;
             continue;
         };
         let turn = Deadline::after(TURN);
@@ -103,7 +104,7 @@ pub fn deliver(
             Err(error) if wait.is_none() => return Ok(Outcome::Queued(error.to_string())),
             Err(error) => {
                 why = error.to_string();
-                bell.wait(left.min(PAUSE));
+                link.wait(left.min(PAUSE))?;
             }
         }
     }

@@ -4,11 +4,10 @@
 use std::io::{self, Write};
 use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
-use std::thread;
 use std::time::Duration;
 
 use crate::error::{Error, Result, Verb};
-use crate::node::running::STACK;
+use crate::node::threads;
 use crate::transfer::stream::Sink;
 
 /// Stdout, and what has gone there so far: a sender whose connection was lost goes on behind it.
@@ -71,10 +70,8 @@ impl Pipe {
     /// Starts the thread, which runs until the process ends.
     pub fn start() -> Result<Pipe> {
         let state = Arc::<Guarded>::default();
-        let there = Arc::clone(&state);
-        let thread = thread::Builder::new().name("stdout".into()).stack_size(STACK);
-        let started = thread.spawn(move || there.run());
-        started.map_err(|cause| Error::failed(format!("no thread could be started: {cause}")))?;
+        let written = Arc::clone(&state);
+        threads::spawn("stdout", move || written.run())?;
         Ok(Pipe { state })
     }
 

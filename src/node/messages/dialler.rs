@@ -8,11 +8,12 @@ use std::time::Duration;
 use crate::error::Result;
 use crate::net::dial::{self, Target};
 use crate::net::session::Session;
+use crate::node::context::Context;
 use crate::node::event::Event;
-use crate::node::flow::{self, Idle, Sender};
-use crate::node::retry::{Backoff, Retry};
+use crate::node::messages::flow::{self, Idle, Sender};
+use crate::node::retry::{self, Backoff, Retry};
 use crate::node::roster::{Contact, Via};
-use crate::node::running::Shared;
+use crate::node::threads;
 use crate::store::history::Numbered;
 use crate::store::peers::Peer;
 use crate::wire::message::{Kind, Message};
@@ -23,27 +24,29 @@ const LONGEST_PULL_PAUSE: Duration = Duration::from_secs(30);
 const ITS_TURN: Duration = Duration::from_millis(500);
 
 /// Pushes to the contact's peer for as long as it is one.
-pub fn push(shared: &Arc<Shared>, contact: &Arc<Contact>) {
+pub fn push(context: &Arc<Context>, contact: &Arc<Contact>) {
     let mut retry = Retry::new(0);
     while let Some(peer) = contact.wait_for_push() {
         retry.begin();
-        let result = push_once(shared, contact, &peer, &mut retry);
+        let result = push_once(context, contact, &peer, &mut retry);
         let pause = retry.pause();
         if let Err(error) = result {
             // A peer that collects is reached, if not by us.
             if !contact.is_served() {
-                retry.note(shared, contact, &peer, &error, pause);
+                retry::note_failure(context.own(), contact, &error, pause);
             }
-            retry.tell(shared, error);
+            if retry.is_news() {
+                context.trouble(error);
+            }
         }
         retry.wait(contact, pause);
         retry.end();
     }
 }
 
-fn push_once(shared: &Arc<Shared>, contact: &Arc<Contact>, peer: &Peer, retry: &mut Retry) -> Result<()> {
-    let mut session = dial_peer(shared, peer, Kind::Push, None)?;
-    let Some(_connection) = shared.connect(contact, &peer.name, false) else {
+fn push_once(context: &Arc<Context>, contact: &Arc<Contact>, peer: &Peer, retry: &mut Retry) -> Result<()> {
+    let mut session = dial_peer(context, peer, Kind::Push, None)?;
+    let Some(_connection) = context.connect(contact, &session, false) else {
         return session.finish(&Message::Bye);
     };
     // While we dialled, the peer may have dialled us to collect; one of the two is enough.
@@ -51,13 +54,13 @@ fn push_once(shared: &Arc<Shared>, contact: &Arc<Contact>, peer: &Peer, retry: &
     let held = flow::read_held(&mut session)?;
     // It is there: if the connection is lost, it may be back in a moment.
     retry.reset();
-    shared.reached(contact)?;
-    send_messages(shared, contact, &mut session, held, &mut retry.seen)
+    context.reached(contact)?;
+    send_messages(context, contact, &mut session, held, &mut retry.seen)
 }
 
 /// Sends to the contact until the connection ends; the same for a push that we dialled and a pull that came.
 pub fn send_messages(
-    shared: &Arc<Shared>,
+    context: &Arc<Context>,
     contact: &Contact,
     session: &mut Session,
     held: u64,
@@ -71,50 +74,55 @@ pub fn send_messages(
         false => Idle::Ping,
     };
     let delivered = |count, number| {
-        shared.doorbell().ring_back();
-        shared.tell(Event::Delivered { peer: contact.name(&label), count, number });
+        context.live().look();
+        context.tell(Event::Delivered { peer: contact.name(&label), count, number });
     };
-    let sender = Sender::new(session, shared.own(), held);
-    shared.logged(sender.and_then(|sender| sender.run(allowed, idle, delivered)))
+    let sender = Sender::new(session, context.own(), held);
+    context.logged(sender.and_then(|sender| sender.run(allowed, idle, delivered)))
 }
 
 /// Pulls from the contact's peer whenever it can be dialled and does not dial us.
-pub fn pull(shared: &Arc<Shared>, contact: &Arc<Contact>) {
+pub fn pull(context: &Arc<Context>, contact: &Arc<Contact>) {
     let mut backoff = Backoff::default();
     while let Some(peer) = contact.wait_for_pull(ITS_TURN) {
         // A failure is not told: either it pushes to us after all, or it is gone, which the pushing thread tells.
-        let _ = pull_once(shared, contact, &peer, &mut backoff);
+        let _ = pull_once(context, contact, &peer, &mut backoff);
         thread::sleep(backoff.pause().min(LONGEST_PULL_PAUSE));
     }
 }
 
-fn pull_once(shared: &Arc<Shared>, contact: &Arc<Contact>, peer: &Peer, backoff: &mut Backoff) -> Result<()> {
-    let held = shared.logged(flow::held(shared.own(), &peer.key))?;
-    let mut session = dial_peer(shared, peer, Kind::Pull, Some(Message::Held(held)))?;
-    let Some(_connection) = shared.connect(contact, &peer.name, false) else {
+fn pull_once(
+    context: &Arc<Context>,
+    contact: &Arc<Contact>,
+    peer: &Peer,
+    backoff: &mut Backoff,
+) -> Result<()> {
+    let held = context.logged(flow::held(context.own(), &peer.key))?;
+    let mut session = dial_peer(context, peer, Kind::Pull, Some(Message::Held(held)))?;
+    let Some(_connection) = context.connect(contact, &session, false) else {
         return session.finish(&Message::Bye);
     };
     let _receiving = contact.begin_receiving();
     *backoff = Backoff::default();
-    receive_messages(shared, contact, &mut session)
+    receive_messages(context, contact, &mut session)
 }
 
 /// Receives from the contact until the connection ends; the same for a push that came and a pull that we dialled.
-pub fn receive_messages(shared: &Arc<Shared>, contact: &Contact, session: &mut Session) -> Result<()> {
+pub fn receive_messages(context: &Arc<Context>, contact: &Contact, session: &mut Session) -> Result<()> {
     let label = session.label().to_owned();
     let stored = |messages: Vec<Numbered>| {
-        shared.ring_arrival(&contact.key());
+        context.ring_arrival(&contact.key());
         for (number, text) in messages {
-            shared.tell(Event::Received { peer: contact.name(&label), number, text });
+            context.tell(Event::Received { peer: contact.name(&label), number, text });
         }
     };
-    shared.logged(flow::receive(session, shared.own(), false, || contact.is_welcome(), stored))
+    context.logged(flow::receive(session, context.own(), false, || contact.is_welcome(), stored))
 }
 
-fn dial_peer(shared: &Arc<Shared>, peer: &Peer, kind: Kind, then: Option<Message>) -> Result<Session> {
-    let profile = shared.profile()?;
+fn dial_peer(context: &Arc<Context>, peer: &Peer, kind: Kind, then: Option<Message>) -> Result<Session> {
+    let profile = context.profile()?;
     let opening: Vec<Message> = [profile.message()].into_iter().chain(then).collect();
     let target = Target::peer(peer, None);
     // In a thread of its own, as when accepting: what the handshake has touched of the stack goes back to the system.
-    shared.run_apart(|| dial::dial(shared.own(), &target, kind, &opening))
+    threads::run_apart("dial", || dial::dial(context.own(), &target, kind, &opening))
 }

@@ -6,16 +6,18 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::mpsc::{self, RecvTimeoutError};
+use std::sync::mpsc::RecvTimeoutError;
 use std::time::{Duration, Instant};
 
 use crate::error::{Error, Result};
 use crate::net::deadline::Deadline;
 use crate::net::session::{PING_AFTER, Session};
+use crate::node::context::Context;
 use crate::node::event::{Decision, Event};
-use crate::node::pipe::Pipe;
-use crate::node::running::{FilesTo, Shared};
-use crate::node::transfers::{Incoming, Lane, Turn};
+use crate::node::files::pipe::Pipe;
+use crate::node::files::transfers::{Incoming, Lane, Turn};
+use crate::node::live::Shown;
+use crate::node::options::FilesTo;
 use crate::store::history::History;
 use crate::store::partial::{self, Partial};
 use crate::store::peers::{FilesPolicy, Peer};
@@ -28,6 +30,7 @@ use crate::transfer::receive::{self, Inbound, Offer};
 use crate::transfer::staging::{MOST_CHUNKS, Staging};
 use crate::transfer::stream::{self, FileSink};
 use crate::transfer::tally::Tally;
+use crate::wire::control;
 use crate::wire::message::{CHUNK, Declined, Failure, Message, Refusal, UNKNOWN};
 
 /// The sender may hang up while the user is asked.
@@ -40,19 +43,19 @@ const WORTH_ASKING: u64 = 1 << 20;
 const GOODBYE: Duration = Duration::from_secs(5);
 
 /// Serves a session of kind FILES.
-pub fn serve(shared: &Arc<Shared>, mut session: Session, peer: &Peer) -> Result<()> {
-    if !shared.options().files_from.includes(peer) {
+pub fn serve(context: &Arc<Context>, mut session: Session, peer: &Peer) -> Result<()> {
+    if !context.options().files_from.includes(peer) {
         return session.finish(&Message::Refused(Refusal::Unsupported));
     }
-    let Some(turn) = shared.transfers().begin(&session, !shared.options().messages) else {
+    let Some(turn) = context.transfers().begin(&session, !context.options().messages) else {
         return session.finish(&Message::Refused(Refusal::Busy));
     };
     session.accept()?;
     session.flush()?;
     let turn = Arc::new(turn);
-    if let Err(error) = take(shared, session, peer, &turn) {
+    if let Err(error) = take(context, session, peer, &turn) {
         // Told while the turn lasts: ahead of what the next try has to tell.
-        shared.tell(Event::TransferFailed { peer: peer.name.clone(), error });
+        context.tell(Event::TransferFailed { peer: peer.name.clone(), error });
     }
     Ok(())
 }
@@ -63,20 +66,20 @@ enum Ruling {
     Decline(Declined),
 }
 
-fn take(shared: &Arc<Shared>, session: Session, peer: &Peer, turn: &Arc<Turn>) -> Result<()> {
+fn take(context: &Arc<Context>, session: Session, peer: &Peer, turn: &Arc<Turn>) -> Result<()> {
     let (session, offer) = receive::read_offer(session, |bytes| turn.may_keep(bytes))?;
     let name = &peer.name;
-    if let FilesTo::Pipe(pipe) = &shared.options().files_to {
-        return take_into_pipe(shared, session, &offer, pipe, turn);
+    if let FilesTo::Pipe(pipe) = &context.options().files_to {
+        return take_into_pipe(context, session, &offer, pipe, turn);
     }
-    let usual = match &shared.options().files_to {
+    let usual = match &context.options().files_to {
         FilesTo::Flat(dir) => dir.clone(),
-        _ => peer.downloads_dir().unwrap_or_else(|| shared.options().landing(name)),
+        _ => peer.downloads_dir().unwrap_or_else(|| context.options().landing(name)),
     };
     // Ahead of the rules: what is there already takes no room, and need not be asked about again.
-    let new = claim(shared, session, turn, &offer, &offer.id.at(&usual))?;
+    let new = claim(context, session, turn, &offer, &offer.id.at(&usual))?;
     let Some(mut session) = new else { return Ok(()) };
-    let (dir, limit) = match rule(shared, &mut session, peer, &offer, turn, usual)? {
+    let (dir, limit) = match rule(context, &mut session, peer, &offer, turn, usual)? {
         Ruling::Take { dir, limit } => (dir, limit),
         Ruling::Decline(reason) => {
             session.finish(&Message::Decline(reason))?;
@@ -88,7 +91,7 @@ fn take(shared: &Arc<Shared>, session: Session, peer: &Peer, turn: &Arc<Turn>) -
         }
     };
     let id = offer.id.at(&dir);
-    let Some(session) = claim(shared, session, turn, &offer, &id)? else { return Ok(()) };
+    let Some(session) = claim(context, session, turn, &offer, &id)? else { return Ok(()) };
     let note = Partial {
         id,
         peer: peer.key,
@@ -97,12 +100,12 @@ fn take(shared: &Arc<Shared>, session: Session, peer: &Peer, turn: &Arc<Turn>) -
         dir,
         is_done: false,
     };
-    land(shared, session, offer, turn, note, limit)
+    land(context, session, offer, turn, note, limit)
 }
 
 /// Says what comes in. `None` when all is said: another connection brings it, or it came with an earlier try.
 fn claim(
-    shared: &Shared,
+    context: &Context,
     session: Session,
     turn: &Arc<Turn>,
     offer: &Offer,
@@ -111,23 +114,23 @@ fn claim(
     if !turn.claim(id) {
         return session.finish(&Message::Bye).map(|()| None);
     }
-    match done_before(shared, offer, id) {
+    match done_before(context, offer, id) {
         Ok(None) => Ok(Some(session)),
-        Ok(Some((note, paths))) => say_again(shared, session, offer, &note, paths).map(|()| None),
+        Ok(Some((note, paths))) => say_again(context, session, offer, &note, paths).map(|()| None),
         Err(error) => Err(declined_by_disk(session, error)),
     }
 }
 
 /// Takes what the rules let in, if there is room for it.
 fn land(
-    shared: &Arc<Shared>,
+    context: &Arc<Context>,
     session: Session,
     offer: Offer,
     turn: &Arc<Turn>,
     note: Partial,
     limit: u64,
 ) -> Result<()> {
-    let home = shared.own().home();
+    let home = context.own().home();
     if let Err(error) = partial::sweep(home, Some(&note)) {
         return Err(declined_by_disk(session, error));
     }
@@ -136,16 +139,16 @@ fn land(
         session.finish(&Message::Decline(reason))?;
         return Err(Error::failed(what));
     }
-    let place = Place { dir: note.dir.clone(), overwrite: shared.options().overwrite };
+    let place = Place { dir: note.dir.clone(), overwrite: context.options().overwrite };
     let landing = match Landing::open(home, place, note) {
         Ok(Some(landing)) => landing,
         Ok(None) => return session.finish(&Message::Bye),
         Err(error) => return Err(declined_by_disk(session, error)),
     };
     if offer.is_stream {
-        take_stream(shared, session, &offer, landing, limit, turn)
+        take_stream(context, session, &offer, landing, limit, turn)
     } else {
-        take_files(shared, session, offer, landing, turn)
+        take_files(context, session, offer, landing, turn)
     }
 }
 
@@ -159,14 +162,14 @@ fn declined_by_disk(session: Session, error: Error) -> Error {
 
 /// Judges an offer by the rules for its sender; the user is asked where they say so and there is one to ask.
 fn rule(
-    shared: &Shared,
+    context: &Context,
     session: &mut Session,
     peer: &Peer,
     offer: &Offer,
     turn: &Turn,
     dir: PathBuf,
 ) -> Result<Ruling> {
-    let options = shared.options();
+    let options = context.options();
     let Some(max_bytes) = options.max_bytes else {
         return Ok(Ruling::Take { dir, limit: u64::MAX });
     };
@@ -174,18 +177,18 @@ fn rule(
     Ok(match weigh(&rules, offer, peer, &dir, turn, false) {
         (Verdict::Accept, limit) => Ruling::Take { dir, limit },
         (Verdict::Refuse(unwanted), _) => Ruling::Decline(declined(unwanted)),
-        (Verdict::Ask, _) if !options.asks => Ruling::Decline(declined(rules.unanswered())),
-        (Verdict::Ask, _) => match ask(shared, session, peer, offer)? {
+        (Verdict::Ask, _) => match ask(context, session, peer, offer)? {
+            None => Ruling::Decline(declined(rules.unanswered())),
             // Elsewhere no quota holds.
-            Decision::Accept { dir: Some(other) } if other != dir => {
+            Some(Decision::Accept { dir: Some(other) }) if other != dir => {
                 Ruling::Take { dir: other, limit: u64::MAX }
             }
             // Another one may have been taken meanwhile.
-            Decision::Accept { .. } => match weigh(&rules, offer, peer, &dir, turn, true) {
+            Some(Decision::Accept { .. }) => match weigh(&rules, offer, peer, &dir, turn, true) {
                 (Verdict::Refuse(unwanted), _) => Ruling::Decline(declined(unwanted)),
                 (_, limit) => Ruling::Take { dir, limit },
             },
-            Decision::Refuse => Ruling::Decline(Declined::Asked),
+            Some(Decision::Refuse) => Ruling::Decline(Declined::Asked),
         },
     })
 }
@@ -234,24 +237,31 @@ fn because(reason: Declined) -> &'static str {
     }
 }
 
-/// Shows the offer to the user, and waits for the answer. The sender is kept waiting by signs of life.
-fn ask(shared: &Shared, session: &mut Session, peer: &Peer, offer: &Offer) -> Result<Decision> {
-    let (answer, decided) = mpsc::sync_channel(1);
-    shared.tell(Event::Offer {
+/// Shows the offer to front-ends, and waits for an answer; `None` when nobody is there to answer. Signs of life keep the
+/// sender waiting.
+fn ask(
+    context: &Context,
+    session: &mut Session,
+    peer: &Peer,
+    offer: &Offer,
+) -> Result<Option<Decision>> {
+    let shown = control::Offer {
+        number: 0,
         peer: peer.name.clone(),
         title: offer.manifest.title(),
-        files: offer.manifest.files(),
-        bytes: offer.bytes(),
-        answer,
-    });
+        files: offer.manifest.files() as u64,
+        bytes: offer.bytes().unwrap_or(control::UNKNOWN),
+        until: time::now_micros() / 1_000_000 + PATIENCE.as_secs(),
+    };
+    let Some((decided, _asked)) = context.live().offer(shown) else { return Ok(None) };
     let asked = Instant::now();
     let mut said = Instant::now();
     loop {
         match decided.recv_timeout(LOOK) {
-            Ok(decision) => return Ok(decision),
-            // The user has left the question open, and the program is about to end: the sender may come again.
+            Ok(decision) => return Ok(Some(decision)),
+            // The last front-end has left the question open: the sender may come again.
             Err(RecvTimeoutError::Disconnected) => return Err(Error::failed("nobody is here to answer")),
-            Err(RecvTimeoutError::Timeout) if asked.elapsed() > PATIENCE => return Ok(Decision::Refuse),
+            Err(RecvTimeoutError::Timeout) if asked.elapsed() > PATIENCE => return Ok(Some(Decision::Refuse)),
             Err(RecvTimeoutError::Timeout) => {}
         }
         if session.has_input()? {
@@ -279,8 +289,8 @@ fn no_room(offer: &Offer, note: &Partial) -> Option<Declined> {
 
 /// All of it came to its name before, and is still there, but the sender has not heard of it. Gives the note, and where
 /// it is.
-fn done_before(shared: &Shared, offer: &Offer, id: &str) -> Result<Option<(Partial, Vec<PathBuf>)>> {
-    let home = shared.own().home();
+fn done_before(context: &Context, offer: &Offer, id: &str) -> Result<Option<(Partial, Vec<PathBuf>)>> {
+    let home = context.own().home();
     let Some(note) = Partial::load(home, id)? else { return Ok(None) };
     if !note.is_done && !Landing::resume(home, &note, &offer.manifest)? {
         return Ok(None);
@@ -291,26 +301,26 @@ fn done_before(shared: &Shared, offer: &Offer, id: &str) -> Result<Option<(Parti
 }
 
 fn take_files(
-    shared: &Arc<Shared>,
+    context: &Arc<Context>,
     mut session: Session,
     offer: Offer,
     landing: Landing,
     turn: &Arc<Turn>,
 ) -> Result<()> {
-    let running = begin(shared, &session, &offer, turn);
-    let tally = Arc::clone(&running.0);
+    let running = begin(context, &session, &offer, turn);
+    let tally = Arc::clone(&running.tally);
     let staging = match Staging::new(landing, offer.manifest) {
         Ok(staging) => staging,
         Err(error) => return Err(declined_by_disk(session, error)),
     };
     let incoming = Incoming::new(Inbound::new(staging, tally), Arc::clone(turn));
-    let let_in = |session: &Session| shared.transfers().let_in(session, &incoming);
+    let let_in = |session: &Session| context.transfers().let_in(session, &incoming);
     let result = incoming.inbound.run(&mut session, let_in);
     incoming.turn().end_promise();
     match result {
         Ok(received) => {
-            note(shared, &session, &received)?;
-            say_stored(shared, session, || incoming.inbound.staging().landing().forget())
+            note(context, &session, &received)?;
+            say_stored(context, session, || incoming.inbound.staging().landing().forget())
         }
         Err(error) => {
             // Two names that this file system takes for one: no other try would help.
@@ -332,26 +342,26 @@ fn failed(session: Session, error: Error) -> Error {
 }
 
 fn take_stream(
-    shared: &Arc<Shared>,
+    context: &Arc<Context>,
     mut session: Session,
     offer: &Offer,
     landing: Landing,
     limit: u64,
     turn: &Turn,
 ) -> Result<()> {
-    let running = begin(shared, &session, offer, turn);
+    let running = begin(context, &session, offer, turn);
     let [entry] = offer.manifest.entries() else { return Err(session.broken("a stream of several files")) };
     let (mut sink, from) = match FileSink::new(landing, entry) {
         Ok(made) => made,
         Err(error) => return Err(declined_by_disk(session, error)),
     };
-    let result = stream::receive(&mut session, &mut sink, from, limit, &running.0)
+    let result = stream::receive(&mut session, &mut sink, from, limit, &running.tally)
         .and_then(|size| size.map(|size| sink.publish(size)).transpose());
     turn.end_promise();
     match result {
         Ok(Some(received)) => {
-            note(shared, &session, &[received])?;
-            say_stored(shared, session, || sink.landing().forget())
+            note(context, &session, &[received])?;
+            say_stored(context, session, || sink.landing().forget())
         }
         Ok(None) => {
             sink.landing().discard();
@@ -373,7 +383,7 @@ fn take_stream(
 }
 
 fn take_into_pipe(
-    shared: &Arc<Shared>,
+    context: &Arc<Context>,
     mut session: Session,
     offer: &Offer,
     mut pipe: &Pipe,
@@ -382,7 +392,7 @@ fn take_into_pipe(
     if offer.manifest.entries().len() != 1 || offer.manifest.files() != 1 {
         return Err(declined_by_pipe(session, Declined::OneFile, "more than one file"));
     }
-    let running = begin(shared, &session, offer, turn);
+    let running = begin(context, &session, offer, turn);
     // What came before the last connection was lost may still be on its way to the reader.
     if let Err(error) = stream::wait_for(&mut session, &mut pipe) {
         return Err(failed_pipe(session, error));
@@ -391,12 +401,12 @@ fn take_into_pipe(
     let Some(from) = pipe.begin(id) else {
         return Err(declined_by_pipe(session, Declined::Gone, "something else than it began with"));
     };
-    match stream::receive(&mut session, &mut pipe, from, u64::MAX, &running.0) {
+    match stream::receive(&mut session, &mut pipe, from, u64::MAX, &running.tally) {
         Ok(size) => {
             let size = size.unwrap_or(u64::MAX);
             let title = offer.manifest.title();
-            note(shared, &session, &[Received { path: PathBuf::from(title), size }])?;
-            say_stored(shared, session, || Ok(()))
+            note(context, &session, &[Received { path: PathBuf::from(title), size }])?;
+            say_stored(context, session, || Ok(()))
         }
         Err(error) => Err(failed_pipe(session, error)),
     }
@@ -422,38 +432,42 @@ fn failed_pipe(session: Session, error: Error) -> Error {
 }
 
 /// A transfer that comes in, until this is dropped.
-struct Running(Arc<Tally>);
+struct Running {
+    tally: Arc<Tally>,
+    _shown: Shown,
+}
 
 impl Drop for Running {
     fn drop(&mut self) {
-        self.0.end();
+        self.tally.end();
     }
 }
 
 /// Tells that a transfer comes in.
-fn begin(shared: &Shared, session: &Session, offer: &Offer, turn: &Turn) -> Running {
+fn begin(context: &Context, session: &Session, offer: &Offer, turn: &Turn) -> Running {
     let tally = Arc::new(Tally::new(&offer.manifest, offer.is_stream));
     turn.follow(&tally);
     let (peer, address) = (session.label().to_owned(), session.remote_address());
-    shared.tell(Event::TransferBegan { peer, address, tally: Arc::clone(&tally) });
-    Running(tally)
+    let shown = context.live().begin(&peer, false, None, &tally);
+    context.tell(Event::TransferBegan { peer, address, tally: Arc::clone(&tally) });
+    Running { tally, _shown: shown }
 }
 
 /// Notes what is in place in the history, and tells of it.
-fn note(shared: &Shared, session: &Session, received: &[Received]) -> Result<()> {
+fn note(context: &Context, session: &Session, received: &[Received]) -> Result<()> {
     let files: Vec<(u64, String)> =
         received.iter().map(|one| (one.size, one.path.to_string_lossy().into_owned())).collect();
-    let mut history = shared.logged(shared.own().history(session.peer().into()))?;
-    shared.logged(history.store_files(true, &files))?;
+    let mut history = context.logged(context.own().history(session.peer().into()))?;
+    context.logged(history.store_files(true, &files))?;
     for Received { path, size } in received {
-        shared.tell(Event::File { peer: session.label().to_owned(), path: path.clone(), size: *size });
+        context.tell(Event::File { peer: session.label().to_owned(), path: path.clone(), size: *size });
     }
-    shared.ring_arrival(&session.peer());
+    context.ring_arrival(&session.peer());
     Ok(())
 }
 
 /// The sender learns that all is in place; `forget` is called once it has said goodbye. If it has not, it asks again.
-fn say_stored(shared: &Shared, mut session: Session, forget: impl FnOnce() -> Result<()>) -> Result<()> {
+fn say_stored(context: &Context, mut session: Session, forget: impl FnOnce() -> Result<()>) -> Result<()> {
     let peer = session.label().to_owned();
     let said = session.send(&Message::Stored);
     session.skip_ignorable(true);
@@ -465,20 +479,20 @@ fn say_stored(shared: &Shared, mut session: Session, forget: impl FnOnce() -> Re
         forget()?;
     }
     // If this is lost, the files are in place all the same, and that is what is told here.
-    shared.tell(Event::TransferDone { peer });
+    context.tell(Event::TransferDone { peer });
     Ok(())
 }
 
 /// The same of what came with an earlier try, which may have ended before it was in the history.
 fn say_again(
-    shared: &Shared,
+    context: &Context,
     session: Session,
     offer: &Offer,
     done: &Partial,
     paths: Vec<PathBuf>,
 ) -> Result<()> {
-    let home = shared.own().home();
-    let known = known_since(shared, &session, done)?;
+    let home = context.own().home();
+    let known = known_since(context, &session, done)?;
     let tops = offer.manifest.tops().into_iter().map(|(_, _, size)| size);
     let all = paths.into_iter().zip(tops).map(|(path, size)| Received {
         size: if offer.is_stream { fs::metadata(&path).map_or(0, |data| data.len()) } else { size },
@@ -486,15 +500,15 @@ fn say_again(
     });
     let new: Vec<Received> = all.filter(|one| !known.contains(one.path.to_string_lossy().as_ref())).collect();
     if !new.is_empty() {
-        note(shared, &session, &new)?;
+        note(context, &session, &new)?;
     }
     // With what may be left of its folder.
-    say_stored(shared, session, || done.remove(home).map(drop))
+    say_stored(context, session, || done.remove(home).map(drop))
 }
 
 /// Files that are in the history since all of a transfer was noted to be in place.
-fn known_since(shared: &Shared, session: &Session, done: &Partial) -> Result<HashSet<String>> {
-    let own = shared.own();
+fn known_since(context: &Context, session: &Session, done: &Partial) -> Result<HashSet<String>> {
+    let own = context.own();
     let since = done.noted(own.home()).map_or(0, time::micros);
     History::files_since(own.read_history(session.peer().into()), since)
 }

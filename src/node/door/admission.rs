@@ -21,8 +21,8 @@ use std::time::{Duration, Instant};
 use crate::crypto::keys::PublicKey;
 use crate::crypto::random_array;
 use crate::error::Error;
-use crate::node::admission::source::{Source, Sources};
-use crate::node::limits::Limits;
+use crate::node::door::admission::source::{Source, Sources};
+use crate::node::door::limits::Limits;
 
 /// Connections of one IPv4 address or IPv6 /64 that are not yet authenticated, if no peer has come from there.
 const MOST_PER_SOURCE: usize = 4;
@@ -59,6 +59,9 @@ pub enum Cause {
     /// A stranger, whose request was noted or who is blocked.
     Stranger,
 }
+
+/// A connection that was turned away, and when to close it.
+pub type TurnedAway = (Instant, Arc<TcpStream>);
 
 /// How many were turned away, for each cause.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -14,9 +14,9 @@ use crate::net::dial::{self, Target};
 use crate::net::lane::{self, Parent};
 use crate::net::route::Route;
 use crate::net::session::Session;
-use crate::node::doorbell::LOOK;
+use crate::node::threads::LOOK;
 use crate::node::pairing::OwnProfile;
-use crate::node::running::STACK;
+use crate::node::threads::{self, STACK};
 use crate::store::home::Own;
 use crate::store::peers::Peer;
 use crate::transfer::manifest::Manifest;
@@ -93,7 +93,7 @@ pub fn send_unless(
     thread::scope(|scope| {
         let watch = move || watch(is_unwanted, tally, &closer, &is_over);
         // Without a thread, what is on its way arrives.
-        let _ = thread::Builder::new().name("watch".into()).stack_size(STACK).spawn_scoped(scope, watch);
+        let _ = threads::spawn_scoped(scope, "watch", watch);
         let result = send(session, sources, usual_streams(), tally, note);
         drop(over);
         result
@@ -143,9 +143,8 @@ fn send_chunks(
                     outbound.run_lane(session);
                 }
             };
-            let name = format!("lane {index}");
             // One lane fewer, if there can be no thread.
-            let _ = thread::Builder::new().name(name).stack_size(STACK).spawn_scoped(scope, run);
+            let _ = threads::spawn_scoped(scope, &format!("lane {index}"), run);
         }
         let result = outbound.run(session);
         // A lane that is still being dialled is not waited for.

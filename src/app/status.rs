@@ -1,0 +1,90 @@
+//! The status of the node that serves a home: where it listens, who is connected, what waits and why, what moves, and how much
+//! room the disks have.
+
+use std::path::PathBuf;
+
+use crate::app::contacts;
+use crate::app::link::{Here, Link, Offer, Transfer};
+use crate::app::messages::{self, Item, Queue};
+use crate::error::{Error, Result};
+use crate::net::local;
+use crate::store::home::Own;
+use crate::store::space;
+use crate::wire::address::Address;
+
+/// What waits for one peer.
+pub struct Waiting {
+    /// For whom, and what came of the last attempt.
+    pub queue: Queue,
+    /// Messages.
+    pub messages: usize,
+    /// Files that are queued, in jobs.
+    pub jobs: usize,
+    /// Files that were stopped, in jobs.
+    pub stopped: usize,
+}
+
+/// The status of a running node.
+pub struct Status {
+    /// Where it listens.
+    pub listening: Vec<String>,
+    /// Where others can dial it: this machine's own addresses, as far as it can tell.
+    pub addresses: Vec<Address>,
+    /// The peers that are connected, by name.
+    pub here: Vec<(String, Here)>,
+    /// What waits.
+    pub waiting: Vec<Waiting>,
+    /// What is on its way.
+    pub transfers: Vec<Transfer>,
+    /// What waits for an answer.
+    pub offers: Vec<Offer>,
+    /// Free bytes of the disks of the home and of the downloads, where that is known.
+    pub free: Vec<(PathBuf, u64)>,
+}
+
+/// Asks the node that runs; an error if none does.
+pub fn status(own: &Own) -> Result<Status> {
+    let link = Link::open(own.home());
+    if !link.watch(false)? {
+        return Err(Error::NoNode { home: own.home().dir().to_owned() });
+    }
+    let live = link.whole()?;
+    let peers = contacts::all(own)?;
+    let name = |key| match peers.iter().find(|peer| peer.key == key) {
+        Some(peer) => peer.name.clone(),
+        None => key.fingerprint(),
+    };
+    let mut here: Vec<(String, Here)> = live.here.into_iter().map(|(key, here)| (name(key), here)).collect();
+    here.sort_by(|(one, _), (other, _)| one.cmp(other));
+    let listening = live.addresses.iter().filter_map(|at| at.parse().ok()).collect::<Vec<_>>();
+    let disks = [Ok(own.home().dir().to_owned()), own.home().downloads(None)];
+    let free = disks.into_iter().flatten().filter_map(|dir| Some((dir.clone(), space::free_bytes(&dir)?)));
+    Ok(Status {
+        addresses: local::reachable_at(&listening),
+        listening: live.addresses,
+        here,
+        waiting: waiting(own)?,
+        transfers: live.transfers.into_values().collect(),
+        offers: live.offers.into_values().collect(),
+        free: free.collect(),
+    })
+}
+
+fn waiting(own: &Own) -> Result<Vec<Waiting>> {
+    let mut all = Vec::new();
+    for queue in messages::queues(own)? {
+        let mut items = queue.items(own)?;
+        let mut waiting = Waiting { queue, messages: 0, jobs: 0, stopped: 0 };
+        while let Some(item) = items.read()? {
+            match item {
+                Item::Message(_) => waiting.messages += 1,
+                Item::Files(job) if job.stopped.is_some() => waiting.stopped += 1,
+                Item::Files(_) => waiting.jobs += 1,
+            }
+        }
+        if waiting.messages + waiting.jobs + waiting.stopped > 0 {
+            all.push(waiting);
+        }
+    }
+    Ok(all)
+}

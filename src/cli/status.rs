@@ -1,0 +1,83 @@
+//! `egoat status`: what the node of this home does now.
+
+use std::time::Duration;
+
+use crate::app::Own;
+use crate::app::chat::transfers;
+use crate::app::link::{UNKNOWN, Way};
+use crate::app::status::{self, Waiting};
+use crate::cli::outbox;
+use crate::error::Result;
+use crate::text::{self, json::Object};
+use crate::time::now_micros;
+use crate::ui::output::Output;
+
+pub fn run(own: &Own, out: Output) -> Result<()> {
+    let status = status::status(own)?;
+    for at in &status.listening {
+        out.data(&line("listening", at), || Object::event("listening").text("address", at))?;
+    }
+    for at in status.addresses.iter().map(ToString::to_string) {
+        out.data(&line("address", &at), || Object::event("address").text("address", &at))?;
+    }
+    for (peer, here) in &status.here {
+        let ago = Duration::from_secs((now_micros() / 1_000_000).saturating_sub(here.since));
+        let human = format!("{peer}, for {}, by {}", text::duration(ago), here.way);
+        out.data(&line("here", &human), || {
+            let object = Object::event("here").text("peer", peer).text("address", &here.way);
+            object.number("time", here.since.saturating_mul(1_000_000))
+        })?;
+    }
+    status.waiting.iter().try_for_each(|waiting| print_waiting(out, waiting))?;
+    for transfer in &status.transfers {
+        out.data(&line("moving", &transfers::line(transfer)), || {
+            let way = if transfer.way == Way::In { "in" } else { "out" };
+            let object = Object::event("transfer").number("number", transfer.number);
+            let object = object.text("peer", &transfer.peer).text("title", &transfer.title);
+            let object = object.text("direction", way).number("bytes", transfer.done);
+            object.optional_number("total", known(transfer.total)).number("rate", transfer.rate)
+        })?;
+    }
+    for offer in &status.offers {
+        let extent = text::extent(offer.files, known(offer.bytes));
+        out.data(&line("offered", &format!("[{}] {}{extent} by {}", offer.number, offer.title, offer.peer)), || {
+            let object = Object::event("offer").number("number", offer.number).text("peer", &offer.peer);
+            let object = object.text("title", &offer.title).number("files", offer.files);
+            object.optional_number("bytes", known(offer.bytes)).number("until", offer.until * 1_000_000)
+        })?;
+    }
+    for (dir, bytes) in &status.free {
+        let dir = dir.to_string_lossy();
+        out.data(&line("disk", &format!("{} free for {dir}", text::size(*bytes))), || {
+            Object::event("disk").text("path", &dir).number("free", *bytes)
+        })?;
+    }
+    Ok(())
+}
+
+fn known(bytes: u64) -> Option<u64> {
+    Some(bytes).filter(|bytes| *bytes != UNKNOWN)
+}
+
+fn line(what: &str, rest: &str) -> String {
+    text::clean_line(&format!("{what:<11}{rest}"))
+}
+
+fn print_waiting(out: Output, waiting: &Waiting) -> Result<()> {
+    let Waiting { queue, messages, jobs, stopped } = waiting;
+    let counts = [(*messages, "message", "messages"), (*jobs, "transfer", "transfers")];
+    let mut parts: Vec<String> = counts
+        .iter()
+        .filter(|(count, ..)| *count > 0)
+        .map(|(count, one, many)| format!("{count} {}", if *count == 1 { one } else { many }))
+        .collect();
+    if *stopped > 0 {
+        parts.push(format!("{stopped} stopped, see `egoat outbox`"));
+    }
+    let human = format!("{} for {}", parts.join(", "), outbox::status(queue));
+    out.data(&line("waiting", &human), || {
+        let object = Object::event("waiting").text("peer", &queue.peer.name);
+        let object = object.number("messages", *messages as u64).number("transfers", *jobs as u64);
+        outbox::with_attempt(object.number("stopped", *stopped as u64), queue)
+    })
+}

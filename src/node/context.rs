@@ -1,0 +1,247 @@
+//! The context: what all threads of one node share, and the small things that each of them does with it. The context
+//! starts no thread. Whatever needs a new one is noted here, and [`Context::wake_supervisor`] tells the supervisor.
+
+use std::collections::HashSet;
+use std::sync::mpsc::SyncSender;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::SystemTime;
+
+use crate::crypto::keys::PublicKey;
+use crate::error::{Error, Result, Verb};
+use crate::net::session::Session;
+use crate::node::door::admission::{Admission, TurnedAway};
+use crate::node::event::Event;
+use crate::node::files::transfers::Transfers;
+use crate::node::hooks::turns::Bell;
+use crate::node::live::Live;
+use crate::node::options::Options;
+use crate::node::pairing::OwnProfile;
+use crate::node::roster::{Connection, Contact, Roster};
+use crate::store::attempts;
+use crate::store::home::Own;
+use crate::store::node_lock::NodeLock;
+use crate::store::peers::{self, Peer, Peers};
+use crate::wire::address::Address;
+
+/// The channels to the threads of the node, and to whoever runs it.
+pub struct Channels {
+    /// To whoever runs the node.
+    pub events: SyncSender<Event>,
+    /// To the thread that closes connections after a delay.
+    pub turned_away: SyncSender<TurnedAway>,
+    /// To the supervisor. One waiting signal is enough, so the capacity is 1.
+    pub wake: SyncSender<()>,
+    /// To the hooks, if there are any.
+    pub hooks: Option<Bell>,
+}
+
+/// What the supervisor is to look at.
+#[derive(Default)]
+pub struct Rung {
+    /// Everything.
+    pub all: bool,
+    /// What waits for these peers.
+    pub peers: HashSet<PublicKey>,
+}
+
+/// What all threads of a node share.
+pub struct Context {
+    own: Own,
+    options: Options,
+    roster: Roster,
+    admission: Arc<Admission>,
+    transfers: Arc<Transfers>,
+    live: Arc<Live>,
+    listening_port: u16,
+    channels: Channels,
+    /// The version of the peers file that the roster shows.
+    peers_version: Mutex<Option<(SystemTime, u64)>>,
+    /// What front-ends have rung for since the supervisor looked last.
+    rung: Mutex<Rung>,
+    /// Contacts for which the supervisor has not yet started threads.
+    new_contacts: Mutex<Vec<Arc<Contact>>>,
+    /// Until the last thread of the node has ended, no other node may start on this home.
+    _lock: Option<NodeLock>,
+}
+
+impl Context {
+    /// The context of a node that listens on `listening_port` and holds `lock`, with an empty roster.
+    pub fn new(
+        own: Own,
+        options: Options,
+        listening_port: u16,
+        channels: Channels,
+        lock: Option<NodeLock>,
+    ) -> Context {
+        Context {
+            admission: Arc::new(Admission::new(options.limits)),
+            own,
+            options,
+            roster: Roster::default(),
+            transfers: Arc::default(),
+            live: Arc::default(),
+            rung: Mutex::default(),
+            listening_port,
+            channels,
+            peers_version: Mutex::new(None),
+            new_contacts: Mutex::default(),
+            _lock: lock,
+        }
+    }
+
+    /// The home and its keys.
+    pub fn own(&self) -> &Own {
+        &self.own
+    }
+    /// What whoever started the node wants from it.
+    pub fn options(&self) -> &Options {
+        &self.options
+    }
+    /// The peers.
+    pub fn roster(&self) -> &Roster {
+        &self.roster
+    }
+    /// Who may connect.
+    pub fn admission(&self) -> &Arc<Admission> {
+        &self.admission
+    }
+    /// The transfers that are being received.
+    pub fn transfers(&self) -> &Arc<Transfers> {
+        &self.transfers
+    }
+    /// What front-ends see of the node.
+    pub fn live(&self) -> &Arc<Live> {
+        &self.live
+    }
+    /// Takes connections that were turned away, to close them after a delay.
+    pub fn turned_away(&self) -> &SyncSender<TurnedAway> {
+        &self.channels.turned_away
+    }
+
+    /// Makes the supervisor look at what waits for a peer, or at everything. Never blocks.
+    pub fn ring(&self, peer: Option<PublicKey>) {
+        {
+            let mut rung = self.rung();
+            match peer {
+                Some(peer) => drop(rung.peers.insert(peer)),
+                None => rung.all = true,
+            }
+        }
+        self.wake_supervisor();
+    }
+
+    fn rung(&self) -> MutexGuard<'_, Rung> {
+        self.rung.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    /// Takes what was rung for since the last call.
+    pub fn take_rung(&self) -> Rung {
+        std::mem::take(&mut *self.rung())
+    }
+
+    /// Wakes the supervisor. Never blocks.
+    fn wake_supervisor(&self) {
+        // A full channel means that the supervisor has not yet seen an earlier signal; that one is enough.
+        let _ = self.channels.wake.try_send(());
+    }
+
+    /// Makes front-ends and hooks look at the history of this peer, where something has just been stored.
+    pub fn ring_arrival(&self, peer: &PublicKey) {
+        self.live.look();
+        if let Some(hooks) = &self.channels.hooks {
+            hooks.ring(peer);
+        }
+    }
+
+    /// The profile that this node sends to others.
+    pub fn profile(&self) -> Result<OwnProfile> {
+        OwnProfile::at_port(&self.own, self.listening_port)
+    }
+
+    /// Sends an event to whoever runs the node. Blocks while the channel is full.
+    pub fn tell(&self, event: Event) {
+        // The receiver is gone when the process is about to end.
+        let _ = self.channels.events.send(event);
+    }
+
+    /// Reports an error that the node survives. A lost connection is no trouble: the peer shows as away.
+    pub fn trouble(&self, error: Error) {
+        match error {
+            Error::Lost { .. } => {}
+            error => self.tell(Event::Trouble(error)),
+        }
+    }
+
+    /// Ends the node if `result` says that a history or an outbox could not be written: what is on the disk then is
+    /// unknown, so the node must not acknowledge anything more. Other errors of a log stop the flow that met them.
+    pub fn logged<T>(&self, result: Result<T>) -> Result<T> {
+        result.map_err(|error| match error {
+            Error::Disk { verb, path, cause } if verb.may_lose_bytes() => {
+                let lost = Error::failed(format!("{} could not be written", path.display()));
+                self.tell(Event::Fatal(Error::Disk { verb: Verb::Write, path, cause }));
+                lost
+            }
+            other => other,
+        })
+    }
+
+    /// Brings the roster up to date with the peers file, and notes new contacts for the supervisor. A peers file that
+    /// cannot be parsed is an error once, and is not read again before it changes; after another error the next call
+    /// retries.
+    pub fn refresh_roster(&self) -> Result<()> {
+        let mut shown = self.peers_version.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let version = peers::version(&self.own.home().peers_path());
+        if *shown == version {
+            return Ok(());
+        }
+        let peers = match Peers::load(self.own.home()) {
+            Err(error @ Error::Disk { .. }) => return Err(error),
+            loaded => {
+                *shown = version;
+                loaded?
+            }
+        };
+        self.admission.expect(peers.iter().filter(|peer| !peer.is_blocked()).flat_map(Peer::ips));
+        let new = self.roster.update(peers.iter());
+        if self.options.messages && !new.is_empty() {
+            self.new_contacts().extend(new);
+            self.ring(None);
+        }
+        Ok(())
+    }
+
+    fn new_contacts(&self) -> MutexGuard<'_, Vec<Arc<Contact>>> {
+        self.new_contacts.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    /// Takes the contacts that are new since the last call. Their threads are still to be started.
+    pub fn take_new_contacts(&self) -> Vec<Arc<Contact>> {
+        std::mem::take(&mut *self.new_contacts())
+    }
+
+    /// Notes that a connection to the peer works: clears the failure that `egoat outbox` shows, and wakes the threads
+    /// that wait to retry, for messages or files.
+    pub fn reached(&self, contact: &Contact) -> Result<()> {
+        let had_failed = contact.set_failed(false);
+        attempts::clear(self.own.home(), &contact.key())?;
+        if had_failed {
+            contact.ring();
+        }
+        Ok(())
+    }
+
+    /// Counts a connection of a peer until the result is dropped; `None` if the peer has too many. Sends an event with
+    /// the first connection and with the end of the last.
+    pub fn connect(&self, contact: &Arc<Contact>, session: &Session, peer_dialled: bool) -> Option<Connection> {
+        let (events, named) = (self.channels.events.clone(), Arc::clone(contact));
+        let (live, name) = (Arc::clone(&self.live), session.label().to_owned());
+        let way = session.remote_address().map_or_else(String::new, |at| Address::from(at).to_string());
+        let report = move |is_here| {
+            live.note_peer(named.key(), &way, || named.is_here());
+            let peer = named.name(&name);
+            let _ =
+                events.send(if is_here { Event::Connected { peer } } else { Event::Disconnected { peer } });
+        };
+        contact.connect(peer_dialled, Box::new(report))
+    }
+}

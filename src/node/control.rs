@@ -1,0 +1,161 @@
+//! The node's end of the control connection (egoat-files(5), CONTROL CONNECTION): a thread lets front-ends in, and each
+//! front-end has one that reads and one that writes.
+
+use std::collections::VecDeque;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use crate::net::loopback::{Door, Local};
+use crate::node::context::Context;
+use crate::node::event::Decision;
+use crate::node::files::job::{self, Request};
+use crate::node::live::{PACE, Told};
+use crate::node::threads;
+use crate::store::attempts;
+use crate::store::file;
+use crate::wire::control::{Down, Up};
+
+/// Front-ends that are served at a time.
+const MAX_FRONT_ENDS: usize = 64;
+/// How long a thread waits for something to tell before it looks whether its front-end is still there.
+const LOOK: Duration = Duration::from_secs(60);
+
+/// A front-end that has proven itself, as its two threads and its jobs share it.
+struct FrontEnd {
+    number: u64,
+    connection: Local,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    is_watching: bool,
+    is_over: bool,
+    /// What is for this front-end alone.
+    answers: VecDeque<Down>,
+}
+
+impl FrontEnd {
+    /// A thread that panicked left the state as it was between two statements here, which is consistent.
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    fn answer(&self, context: &Context, message: Down) {
+        self.state().answers.push_back(message);
+        context.live().wake();
+    }
+
+}
+
+/// Lets front-ends in for as long as the node runs.
+pub fn run(context: &Arc<Context>, mut door: Door) {
+    let places = Arc::new(());
+    let mut number = 0;
+    loop {
+        let connection = door.accept();
+        // One reference is ours.
+        if Arc::strong_count(&places) > MAX_FRONT_ENDS {
+            connection.close();
+            continue;
+        }
+        number += 1;
+        let front = Arc::new(FrontEnd { number, connection, state: Mutex::default() });
+        let (context, place, reader) = (Arc::clone(context), Arc::clone(&places), Arc::clone(&front));
+        let serve = move || {
+            serve(&context, &reader);
+            drop(place);
+        };
+        if threads::spawn("front-end", serve).is_err() {
+            front.connection.close();
+        }
+    }
+}
+
+/// Reads what a front-end says until its connection ends.
+fn serve(context: &Arc<Context>, front: &Arc<FrontEnd>) {
+    let mut body = Vec::new();
+    let version = Up::Version(env!("CARGO_PKG_VERSION").to_owned());
+    let is_same = read(front, &mut body).is_some_and(|message| message == version);
+    let (writer_context, writer) = (Arc::clone(context), Arc::clone(front));
+    let started = threads::spawn("tell", move || tell(&writer_context, &writer));
+    if is_same && started.is_ok() {
+        listen(context, front, &mut body);
+    }
+    // The thread that writes tells our version first, so that the other end can say why it was refused.
+    front.state().is_over = true;
+    context.live().wake();
+    context.live().stop_jobs(front.number);
+    if started.is_err() {
+        front.connection.close();
+    }
+}
+
+/// The next message; `None` when the connection ends or carries something else.
+fn read(front: &FrontEnd, body: &mut Vec<u8>) -> Option<Up> {
+    let kind = front.connection.read(body).ok()?;
+    Up::decode(kind, body, file::path_of).ok()
+}
+
+fn listen(context: &Arc<Context>, front: &Arc<FrontEnd>, body: &mut Vec<u8>) {
+    let live = context.live();
+    let mut asking = None;
+    while let Some(message) = read(front, body) {
+        match message {
+            Up::Version(_) => return,
+            Up::Ring(peer) => context.ring(peer),
+            Up::Watch { asks } => {
+                asking = asks.then(|| live.begin_asking());
+                front.state().is_watching = true;
+                live.wake();
+            }
+            Up::Accept { offer, dir } => {
+                live.decide(offer, Decision::Accept { dir: dir.map(PathBuf::from) });
+            }
+            Up::Refuse(offer) => live.decide(offer, Decision::Refuse),
+            Up::Stop(transfer) => live.stop(transfer),
+            Up::Dial(peer) => {
+                // Whoever removes the note asks for a try now. One that stays is tried at its time.
+                let _ = attempts::clear(context.own().home(), &peer);
+                context.ring(Some(peer));
+            }
+            Up::Send { job: number, peer, paths } => {
+                let request = Request { owner: front.number, number, peer, paths };
+                let (wanted, answered, shared) = (Arc::clone(front), Arc::clone(front), Arc::clone(context));
+                let is_wanted = move || !wanted.state().is_over;
+                job::start(context, request, is_wanted, move |job| answered.answer(&shared, Down::Job(job)));
+            }
+            Up::Unseal => front.answer(context, Down::Seed(*context.own().seed())),
+        }
+    }
+    drop(asking);
+}
+
+/// Tells a front-end what changes, until it is gone or does not read.
+fn tell(context: &Context, front: &FrontEnd) {
+    let live = context.live();
+    let mut told = Told::new(front.number);
+    let mut messages = Down::Version(env!("CARGO_PKG_VERSION").to_owned()).encode();
+    loop {
+        if !messages.is_empty() && front.connection.write(&messages).is_err() {
+            break;
+        }
+        let (answers, is_over) = {
+            let mut state = front.state();
+            told.is_watching = state.is_watching;
+            (std::mem::take(&mut state.answers), state.is_over)
+        };
+        if is_over {
+            break;
+        }
+        let wait = match told.is_watching && live.is_moving() {
+            _ if !answers.is_empty() => Duration::ZERO,
+            true => PACE,
+            false => LOOK,
+        };
+        let news = live.wait(&mut told, wait);
+        messages = answers.iter().chain(&news).flat_map(Down::encode).collect();
+    }
+    front.connection.close();
+}

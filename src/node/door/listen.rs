@@ -1,0 +1,62 @@
+//! The addresses to listen on, and the sockets that are bound to them. This file accepts no connection: see `listener`.
+
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
+
+use crate::error::{Error, Result};
+use crate::wire::address::{Address, DEFAULT_PORT};
+
+/// An address to listen on. Port 0 means any free port.
+#[derive(Clone)]
+pub struct Listen {
+    host: String,
+    port: u16,
+}
+
+impl Listen {
+    /// Parses `HOST:PORT`, `[V6]:PORT` or `HOST`; `None` for anything else. A bare number is `None`, although it could be
+    /// an IPv4 address: whoever types one most likely means a port.
+    pub fn parse(text: &str) -> Option<Listen> {
+        if text.parse::<u32>().is_ok() {
+            return None;
+        }
+        if let Ok(address) = text.parse::<Address>() {
+            return Some(Listen { host: address.host().to_owned(), port: address.port() });
+        }
+        let address: Address = text.strip_suffix(":0")?.parse().ok()?;
+        Some(Listen { host: address.host().to_owned(), port: 0 })
+    }
+
+    fn bind(&self) -> Result<TcpListener> {
+        // A name like "localhost" may mean several addresses; this binds the first that works.
+        TcpListener::bind((self.host.as_str(), self.port))
+            .map_err(|cause| Error::Listen { address: format!("{} port {}", self.host, self.port), cause })
+    }
+}
+
+/// Binds the addresses that the user names, or the default port on all addresses of both families.
+pub fn bind(addresses: &[Listen]) -> Result<Vec<TcpListener>> {
+    if addresses.is_empty() {
+        bind_everywhere(DEFAULT_PORT)
+    } else {
+        addresses.iter().map(Listen::bind).collect()
+    }
+}
+
+/// Binds one dual-stack socket where the system has these, else a socket of each family.
+pub fn bind_everywhere(port: u16) -> Result<Vec<TcpListener>> {
+    let v6 = TcpListener::bind((Ipv6Addr::UNSPECIFIED, port));
+    let port =
+        v6.as_ref().ok().and_then(|listener| listener.local_addr().ok()).map_or(port, |bound| bound.port());
+    let v4 = TcpListener::bind((Ipv4Addr::UNSPECIFIED, port));
+    match (v6, v4) {
+        (Ok(v6), Ok(v4)) => Ok(vec![v6, v4]),
+        // The first socket is dual-stack and already has the port of the second family.
+        (Ok(one), Err(_)) | (Err(_), Ok(one)) => Ok(vec![one]),
+        (Err(_), Err(cause)) => Err(Error::Listen { address: format!("port {port}"), cause }),
+    }
+}
+
+/// The addresses of the sockets, with the ports that the system has chosen.
+pub fn local_addresses(listeners: &[TcpListener]) -> Vec<SocketAddr> {
+    listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect()
+}

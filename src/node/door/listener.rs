@@ -1,0 +1,229 @@
+//! Accepting: a thread per connection, its handshake, and what each connection is for.
+
+use std::io;
+use std::net::{IpAddr, TcpListener, TcpStream};
+use std::sync::mpsc::Receiver;
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::crypto::keys::INVITE_ID_LEN;
+use crate::error::{Error, Result};
+use crate::net::deadline::Deadline;
+use crate::net::handshake::{self, Accepted, HANDSHAKE, Opening};
+use crate::net::lane;
+use crate::net::session::Session;
+use crate::node::context::Context;
+use crate::node::door::admission::{Ticket, TurnedAway};
+use crate::node::event::Event;
+use crate::node::files::inbound;
+use crate::node::messages::dialler::{receive_messages, send_messages};
+use crate::node::messages::flow;
+use crate::node::pairing::{self, Profile, Verdict, Visitor};
+use crate::node::roster::{Contact, Via};
+use crate::node::threads;
+use crate::store::invites;
+use crate::store::peers::Peer;
+use crate::wire::message::{Kind, Message, Refusal};
+
+/// After accept() failed for want of descriptors or memory.
+const PAUSE: Duration = Duration::from_millis(100);
+/// Those who are turned away are left waiting for so long: who comes again at once comes less often so.
+const DELAY: Duration = Duration::from_millis(100);
+
+/// Accepts for ever.
+pub fn accept(context: &Arc<Context>, listener: &TcpListener) {
+    loop {
+        match listener.accept() {
+            Ok((stream, from)) => start(context, stream, from.ip()),
+            // The connection was gone before it was ours.
+            Err(cause) if cause.kind() == io::ErrorKind::ConnectionAborted => {}
+            // EMFILE, ENFILE, ENOMEM: descriptors come back as connections end.
+            Err(_) => {
+                context.admission().run_short();
+                thread::sleep(PAUSE);
+            }
+        }
+    }
+}
+
+/// Closes those who were turned away, each at its time.
+pub fn close_later(turned_away: &Receiver<TurnedAway>) {
+    for (time, stream) in turned_away {
+        thread::sleep(time.saturating_duration_since(Instant::now()));
+        drop(stream);
+    }
+}
+
+/// A thread for the connection; without one, the connection is closed, and nothing more.
+fn start(context: &Arc<Context>, stream: TcpStream, from: IpAddr) {
+    let stream = Arc::new(stream);
+    if let Some(ticket) = context.admission().admit(from, &stream) {
+        let (served, accepted) = (Arc::clone(context), Arc::clone(&stream));
+        if threads::spawn("handshake", move || shake_hands(&served, accepted, ticket)).is_ok() {
+            return;
+        }
+        context.admission().run_short();
+    }
+    // If too many wait for that already, it is closed now.
+    let _ = context.turned_away().try_send((Instant::now() + DELAY, stream));
+}
+
+/// A stranger's failed handshake is not worth a word.
+fn shake_hands(context: &Arc<Context>, stream: Arc<TcpStream>, ticket: Ticket) {
+    let opening = match Opening::read(&stream) {
+        Ok(opening) => opening,
+        Err(error) => return ticket.fail(&error),
+    };
+    if opening.is_lane() {
+        return start_lane(context, stream, &opening, ticket);
+    }
+    let find_token = |id: &[u8; INVITE_ID_LEN]| Some(invites::find(context.own().home(), id).ok()??.token);
+    let begun = || ticket.begin();
+    let accepted = match handshake::respond(stream, &opening, context.own().keys(), find_token, begun) {
+        Ok(accepted) => accepted,
+        // Who only wanted to know the key has it.
+        Err(Error::Lost { .. }) if opening.asks_key() => return,
+        Err(error) => return ticket.fail(&error),
+    };
+    // In a thread of its own, if there is one: the handshake has touched a hundred KiB of this one's stack, which an idle
+    // connection must not keep.
+    let proven = Arc::new(Mutex::new(Some((accepted, ticket))));
+    let (served, connection) = (Arc::clone(context), Arc::clone(&proven));
+    if threads::spawn("session", move || serve_proven(&served, &connection)).is_err() {
+        serve_proven(context, &proven);
+    }
+}
+
+fn serve_proven(context: &Arc<Context>, proven: &Mutex<Option<(Accepted, Ticket)>>) {
+    let taken = proven.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).take();
+    let Some((accepted, ticket)) = taken else { return };
+    if let Err(error) = receive(context, accepted, ticket) {
+        context.trouble(error);
+    }
+}
+
+/// A lane goes on in this thread: its handshake is small, and it will not be idle.
+fn start_lane(context: &Arc<Context>, stream: Arc<TcpStream>, opening: &Opening, ticket: Ticket) {
+    let transfers = context.transfers();
+    let accepted = lane::respond(stream, opening, |name, index| {
+        let name = *name;
+        let found = transfers.find(&name, index)?;
+        ticket.begin();
+        Some((found, move || transfers.claim(&name, index)))
+    });
+    let (mut session, lane) = match accepted {
+        Ok(Some(accepted)) => accepted,
+        Ok(None) => return,
+        Err(error) => return ticket.fail(&error),
+    };
+    if let Ok(_seat) = ticket.seat(session.peer()) {
+        inbound::serve_lane(&lane, &mut session);
+    }
+}
+
+/// Receives a proven connection: who it is, and whether it is welcome. What goes wrong before that is known is a stranger's
+/// failure, and not worth a word either.
+fn receive(context: &Arc<Context>, accepted: Accepted, ticket: Ticket) -> Result<()> {
+    let Accepted { mut session, kind, invite } = accepted;
+    session.set_deadline(Some(Deadline::after(HANDSHAKE)));
+    let profile = match Profile::read(&mut session) {
+        Ok(profile) => profile,
+        Err(error) => {
+            ticket.fail(&error);
+            return Ok(());
+        }
+    };
+    session.set_deadline(None);
+    if invite.is_some() && kind != Kind::Pair {
+        ticket.turn_away(false);
+        return refuse(session, ticket, Refusal::Unsupported);
+    }
+    let home = context.own().home();
+    let invite = invite.map(|id| invites::find(home, &id)).transpose()?.flatten();
+    let visitor = Visitor { key: session.peer(), profile: &profile, invite: invite.as_ref() };
+    let may_note = || context.admission().may_note();
+    let peer = match pairing::judge(home, &visitor, context.options().accept_new, may_note)? {
+        Verdict::Peer(peer) => peer,
+        Verdict::Added(peer) => {
+            context.tell(Event::Paired { peer: peer.name.clone(), fingerprint: peer.key.fingerprint() });
+            peer
+        }
+        Verdict::Refused { refusal, noted } => {
+            if noted {
+                let name = profile.name.unwrap_or_else(|| "stranger".into());
+                context.tell(Event::Request { name, fingerprint: session.peer().fingerprint() });
+            }
+            ticket.turn_away(refusal == Refusal::Blocked);
+            return refuse(session, ticket, refusal);
+        }
+    };
+    session.set_label(&peer.name);
+    context.refresh_roster()?;
+    match ticket.seat(peer.key) {
+        Ok(_seat) => serve(context, session, kind, &peer),
+        Err(ticket) => refuse(session, ticket, Refusal::Busy),
+    }
+}
+
+/// Says why not. Its place is taken until it has read that; if it does not care to, nobody else does.
+fn refuse(session: Session, ticket: Ticket, why: Refusal) -> Result<()> {
+    let _ = session.finish(&Message::Refused(why));
+    drop(ticket);
+    Ok(())
+}
+
+/// Serves a peer's connection.
+fn serve(context: &Arc<Context>, session: Session, kind: Kind, peer: &Peer) -> Result<()> {
+    match kind {
+        Kind::Pair => pair(context, session),
+        Kind::Push | Kind::Pull if !context.options().messages => {
+            session.finish(&Message::Refused(Refusal::Unsupported))
+        }
+        Kind::Push => serve_push(context, session, peer),
+        Kind::Pull => serve_pull(context, session, peer),
+        Kind::Files => inbound::serve(context, session, peer),
+    }
+}
+
+fn pair(context: &Arc<Context>, mut session: Session) -> Result<()> {
+    session.accept()?;
+    session.write(&context.profile()?.answer())?;
+    session.set_deadline(Some(Deadline::after(HANDSHAKE)));
+    session.flush()?;
+    session.read_as("waiting for its goodbye", |message| (message == Message::Bye).then_some(()))
+}
+
+fn contact(context: &Arc<Context>, peer: &Peer) -> Result<Arc<Contact>> {
+    // It was taken out of the peers file just now.
+    let gone =
+        || Error::Refused { peer: peer.name.clone(), why: "it is no peer any more".into(), hint: None };
+    context.roster().get(&peer.key).ok_or_else(gone)
+}
+
+fn serve_push(context: &Arc<Context>, mut session: Session, peer: &Peer) -> Result<()> {
+    let contact = contact(context, peer)?;
+    let Some(_connection) = context.connect(&contact, &session, true) else {
+        return session.finish(&Message::Refused(Refusal::Busy));
+    };
+    let _receiving = contact.begin_receiving();
+    let held = context.logged(flow::held(context.own(), &peer.key))?;
+    session.accept()?;
+    session.send(&Message::Held(held))?;
+    receive_messages(context, &contact, &mut session)
+}
+
+fn serve_pull(context: &Arc<Context>, mut session: Session, peer: &Peer) -> Result<()> {
+    let contact = contact(context, peer)?;
+    let Some(_connection) = context.connect(&contact, &session, true) else {
+        return session.finish(&Message::Refused(Refusal::Busy));
+    };
+    let Some(_sending) = contact.begin_sending(Via::Pull, Some(session.closer())) else {
+        return session.finish(&Message::Refused(Refusal::Busy));
+    };
+    context.reached(&contact)?;
+    session.accept()?;
+    session.flush()?;
+    let held = flow::read_held(&mut session)?;
+    send_messages(context, &contact, &mut session, held, &mut 0)
+}

@@ -1,0 +1,232 @@
+//! The thread of the hooks. For each message or file in a history, in order, it runs the user's program until the program
+//! exits with 0. Two cursors on disk, one for messages and one for files, say how far each program is, so a node that was
+//! killed goes on from there: a program runs at least once for each arrival.
+//!
+//! One thread watches which histories have grown, and starts a thread for each turn. Pending arrivals stay in the
+//! histories, so memory stays bounded. How a program runs is in `program`.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Instant;
+
+use crate::crypto::keys::PublicKey;
+use crate::error::{Error, Result};
+use crate::node::context::Context;
+use crate::node::threads::LOOK;
+use crate::node::event::Event;
+use crate::node::hooks::program::Program;
+use crate::node::hooks::programs::{For, Programs, Run};
+use crate::node::hooks::turns::{Bell, End, Lane, Lanes, Signal, length};
+use crate::node::retry::Backoff;
+use crate::node::threads;
+use crate::store::cursor::Cursor;
+use crate::store::file;
+use crate::store::history::{self, Event as Entry};
+use crate::store::home::Own;
+use crate::store::log::Reader;
+use crate::store::peers::Peer;
+
+/// Capacity of the signal channel.
+const SIGNALS: usize = 64;
+/// Runs in one turn. After these, other lanes that wait have theirs.
+const TURN: usize = 16;
+
+/// One program, and how far it is.
+struct Hook {
+    what: For,
+    program: Program,
+    cursor: Mutex<Cursor>,
+}
+
+/// All hooks of a node, before their thread runs.
+pub struct Hooks {
+    hooks: Vec<Arc<Hook>>,
+    woken: Receiver<Signal>,
+    signals: SyncSender<Signal>,
+}
+
+impl Hooks {
+    /// Opens the cursors; `None` if the user wants no hook. A new cursor stands at the end of every history, and is on disk
+    /// before a message can arrive: a hook runs only for what arrives after its first start.
+    pub fn open(own: &Own, programs: Programs) -> Result<Option<Hooks>> {
+        let given = [(For::Message, programs.message), (For::File, programs.file)];
+        let hooks = given.into_iter().filter_map(|(what, program)| Some(Hook::open(own, what, program?)));
+        let hooks: Vec<Arc<Hook>> = hooks.collect::<Result<_>>()?;
+        let (signals, woken) = sync_channel(SIGNALS);
+        Ok((!hooks.is_empty()).then_some(Hooks { hooks, woken, signals }))
+    }
+
+    /// A bell for the threads that store messages and files.
+    pub fn bell(&self) -> Bell {
+        Bell(self.signals.clone())
+    }
+
+    /// Runs the hooks until the process ends.
+    pub fn run(self, context: &Arc<Context>) {
+        let mut lanes = Lanes::default();
+        let mut looked: Option<Instant> = None;
+        loop {
+            if looked.is_none_or(|looked| looked.elapsed() >= LOOK) {
+                looked = Some(Instant::now());
+                for contact in context.roster().all() {
+                    self.look_at(context, &mut lanes, contact.key());
+                }
+            }
+            while let Some((lane, backoff)) = lanes.take_next() {
+                self.start(context, &mut lanes, lane, backoff);
+            }
+            let first = self.woken.recv_timeout(lanes.patience()).ok();
+            for signal in first.into_iter().chain(self.woken.try_iter().take(SIGNALS)) {
+                match signal {
+                    Signal::Arrived(peer) => self.look_at(context, &mut lanes, peer),
+                    Signal::Over(lane, end) => lanes.end(lane, end),
+                }
+            }
+        }
+    }
+
+    fn look_at(&self, context: &Context, lanes: &mut Lanes, peer: PublicKey) {
+        lanes.look_at(context.own(), self.hooks.iter().map(|hook| hook.what), peer);
+    }
+
+    /// Gives a lane a turn, in a new thread.
+    fn start(&self, context: &Arc<Context>, lanes: &mut Lanes, lane: Lane, backoff: Backoff) {
+        let Some(hook) = self.hooks.iter().find(|hook| hook.what == lane.what) else { return };
+        let (context, hook, over) = (Arc::clone(context), Arc::clone(hook), self.signals.clone());
+        let started = threads::spawn("hook", move || {
+            let end = hook.take_turn(&context, &lane.peer, backoff);
+            let _ = over.send(Signal::Over(lane, end));
+        });
+        if started.is_err() {
+            lanes.end(lane, End::Failed(Instant::now() + LOOK, Backoff::default()));
+        }
+    }
+}
+
+/// Something that arrived.
+struct Arrival {
+    number: u64,
+    /// The record's, in µs of Unix time.
+    seq: u64,
+    size: u64,
+    path: Option<PathBuf>,
+    text: Vec<u8>,
+}
+
+impl Hook {
+    fn open(own: &Own, what: For, program: Program) -> Result<Arc<Hook>> {
+        let path = own.home().hook_path(what.word());
+        let mut cursor = Cursor::open(&path).map_err(|error| match error {
+            Error::Usage { .. } => Error::Corrupt { path, what: "it is no cursor".into() },
+            error => error,
+        })?;
+        if cursor.is_new() {
+            // Not the peers alone: who comes back has a history as well.
+            for conversation in own.home().conversations()? {
+                let mut reader = own.read_history(conversation);
+                reader.skip_to_last(1)?;
+                while let Some(seq) = reader.read()?.map(|record| record.seq) {
+                    reader.position(seq)?.into_iter().for_each(|last| cursor.move_to(conversation, last));
+                }
+            }
+            cursor.save()?;
+        }
+        Ok(Arc::new(Hook { what, program, cursor: Mutex::new(cursor) }))
+    }
+
+    /// A thread that panicked left the cursor as it was between two statements, which is consistent.
+    fn cursor(&self) -> MutexGuard<'_, Cursor> {
+        self.cursor.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    /// Runs the program for what comes next of this peer, a number of times.
+    fn take_turn(&self, context: &Context, peer: &PublicKey, mut backoff: Backoff) -> End {
+        match self.try_turn(context, peer, &mut backoff) {
+            Ok(end) => end,
+            Err(error) => {
+                context.tell(Event::Trouble(error));
+                End::Failed(Instant::now() + backoff.pause(), backoff)
+            }
+        }
+    }
+
+    fn try_turn(&self, context: &Context, peer: &PublicKey, backoff: &mut Backoff) -> Result<End> {
+        // Before it is read: what is appended meanwhile is looked for again.
+        let length = length(context.own(), peer);
+        let mut reader = context.own().read_history((*peer).into());
+        let known = self.cursor().positions().get(&(*peer).into()).copied();
+        known.map_or(Ok(()), |known| reader.resume(known))?;
+        for _ in 0..TURN {
+            let contact = context.roster().get(peer).and_then(|contact| contact.peer());
+            let Some(contact) = contact else { return Ok(End::Gone) };
+            let Some(arrival) = self.next(&mut reader, peer)? else { return Ok(End::Dry(length)) };
+            let position = reader.position(arrival.seq)?;
+            let run = self.run(context.own(), &contact, arrival, backoff);
+            let pause = run.pause;
+            if pause.is_none() {
+                position.into_iter().for_each(|position| self.cursor().move_to((*peer).into(), position));
+            }
+            let saved = pause.map_or_else(|| self.cursor().save(), |_| Ok(()));
+            context.tell(Event::Hook(run));
+            saved?;
+            if let Some(pause) = pause {
+                return Ok(End::Failed(Instant::now() + pause, std::mem::take(backoff)));
+            }
+        }
+        Ok(End::More)
+    }
+
+    /// The next thing that arrived; what stands before it is passed.
+    fn next(&self, reader: &mut Reader, peer: &PublicKey) -> Result<Option<Arrival>> {
+        loop {
+            let read = reader.read()?.map(|record| (record.seq, self.arrival(record.seq, record.body)));
+            match read {
+                None => return Ok(None),
+                Some((_, Some(arrival))) => return Ok(Some(arrival)),
+                Some((seq, None)) => {
+                    let position = reader.position(seq)?;
+                    position.into_iter().for_each(|position| self.cursor().move_to((*peer).into(), position));
+                }
+            }
+        }
+    }
+
+    /// The record, if it is one for this program.
+    fn arrival(&self, seq: u64, body: &[u8]) -> Option<Arrival> {
+        match (self.what, history::decode(body).ok()?) {
+            (For::Message, Entry::Received { number, text }) => {
+                Some(Arrival { number, seq, size: text.len() as u64, path: None, text: text.to_vec() })
+            }
+            (For::File, Entry::FileReceived { size, path }) => {
+                Some(Arrival { number: seq, seq, size, path: file::path_of(path), text: Vec::new() })
+            }
+            _ => None,
+        }
+    }
+
+    fn run(&self, own: &Own, peer: &Peer, arrival: Arrival, backoff: &mut Backoff) -> Run {
+        let Arrival { number, seq, size, path, text } = arrival;
+        let decimal = |number: u64| Some(OsString::from(number.to_string()));
+        let variables = [
+            ("EGOAT_PEER", Some(peer.name.clone().into())),
+            ("EGOAT_KEY", Some(peer.key.to_string().into())),
+            ("EGOAT_ID", decimal(number)),
+            ("EGOAT_SIZE", decimal(size)),
+            ("EGOAT_TIME", decimal(seq / 1_000_000)),
+            ("EGOAT_PATH", path.clone().map(PathBuf::into_os_string)),
+            ("EGOAT_HOME", own.home().named().map(PathBuf::into_os_string)),
+        ];
+        let began = Instant::now();
+        let outcome = self.program.run(&variables, text);
+        let took = began.elapsed();
+        let pause = if outcome.is_done() {
+            *backoff = Backoff::default();
+            None
+        } else {
+            Some(backoff.pause())
+        };
+        Run { peer: peer.name.clone(), what: self.what, number, path, outcome, took, pause }
+    }
+}

@@ -1,0 +1,385 @@
+//! What lives only while a node runs, for front-ends to see: who is here, transfers of both directions, offers that wait for
+//! an answer. Threads of the node change it; a thread for each front-end waits for changes and tells them. Because a front-end
+//! is told the state and not its history, one that is slow misses nothing and holds nobody up.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::net::SocketAddr;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::time::{Duration, Instant};
+
+use crate::crypto::keys::PublicKey;
+use crate::node::event::Decision;
+use crate::time::now_micros;
+use crate::transfer::tally::Tally;
+use crate::wire::control::{Down, Offer, Transfer, Way};
+
+/// How often a front-end is told how far a transfer is.
+pub const PACE: Duration = Duration::from_millis(250);
+
+/// A peer that is connected.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Here {
+    since: u64,
+    way: String,
+}
+
+/// A transfer that is under way.
+struct Moving {
+    peer: String,
+    is_outgoing: bool,
+    /// The front-end whose job it is.
+    owner: Option<u64>,
+    tally: Arc<Tally>,
+}
+
+struct Waiting {
+    offer: Offer,
+    answer: SyncSender<Decision>,
+}
+
+#[derive(Default)]
+struct State {
+    /// Rises with every change.
+    version: u64,
+    /// Rises when a log has grown.
+    looks: u64,
+    here: HashMap<PublicKey, Here>,
+    transfers: BTreeMap<u64, Moving>,
+    offers: BTreeMap<u64, Waiting>,
+    addresses: Vec<SocketAddr>,
+    /// Front-ends at which a person can answer offers.
+    askers: usize,
+    /// The last number of a transfer or an offer.
+    last_number: u64,
+}
+
+/// The state, shared by all threads of a node.
+#[derive(Default)]
+pub struct Live {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+impl Live {
+    /// A thread that panicked left the state as it was between two statements here, which is consistent.
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    fn change<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
+        let mut state = self.state();
+        let changed = change(&mut state);
+        state.version += 1;
+        drop(state);
+        self.changed.notify_all();
+        changed
+    }
+
+    /// The node listens here.
+    pub fn listen(&self, addresses: &[SocketAddr]) {
+        self.change(|state| state.addresses = addresses.to_vec());
+    }
+
+    /// A log has grown.
+    pub fn look(&self) {
+        self.change(|state| state.looks += 1);
+    }
+
+    /// A peer is connected by `way`, or is not any more. `is_here` is asked under the lock, so that of two threads which
+    /// tell of the same peer the later one has the last word.
+    pub fn note_peer(&self, peer: PublicKey, way: &str, is_here: impl FnOnce() -> bool) {
+        self.change(|state| {
+            if is_here() {
+                let since = now_micros() / 1_000_000;
+                state.here.entry(peer).or_insert_with(|| Here { since, way: way.to_owned() });
+            } else {
+                state.here.remove(&peer);
+            }
+        });
+    }
+
+    /// Shows a transfer until the guard is dropped. `owner` is the front-end whose job it is.
+    pub fn begin(
+        self: &Arc<Self>,
+        peer: &str,
+        is_outgoing: bool,
+        owner: Option<u64>,
+        tally: &Arc<Tally>,
+    ) -> Shown {
+        let moving = Moving { peer: peer.to_owned(), is_outgoing, owner, tally: Arc::clone(tally) };
+        let number = self.change(|state| {
+            state.last_number += 1;
+            state.transfers.insert(state.last_number, moving);
+            state.last_number
+        });
+        Shown { live: Arc::clone(self), number }
+    }
+
+    /// Ends a transfer, if it is still under way.
+    pub fn stop(&self, number: u64) {
+        if let Some(moving) = self.state().transfers.get(&number) {
+            moving.tally.stop();
+        }
+    }
+
+    /// Ends the transfers that are jobs of a front-end.
+    pub fn stop_jobs(&self, owner: u64) {
+        let state = self.state();
+        state.transfers.values().filter(|one| one.owner == Some(owner)).for_each(|one| one.tally.stop());
+    }
+
+    /// Asks the front-ends about an offer, whose number is filled in here. `None` when nobody is there to answer. The
+    /// answer never comes if the last of them goes. The guard takes the offer back.
+    pub fn offer(self: &Arc<Self>, mut offer: Offer) -> Option<(Receiver<Decision>, Asked)> {
+        let (answer, decided) = sync_channel(1);
+        let number = self.change(|state| {
+            if state.askers == 0 {
+                return None;
+            }
+            state.last_number += 1;
+            offer.number = state.last_number;
+            state.offers.insert(offer.number, Waiting { offer, answer });
+            Some(state.last_number)
+        })?;
+        Some((decided, Asked { live: Arc::clone(self), number }))
+    }
+
+    /// Decides an offer, unless it was decided before.
+    pub fn decide(&self, number: u64, decision: Decision) {
+        if let Some(waiting) = self.change(|state| state.offers.remove(&number)) {
+            // Its sender may be gone.
+            let _ = waiting.answer.try_send(decision);
+        }
+    }
+
+    /// A person can answer offers until the guard is dropped.
+    pub fn begin_asking(self: &Arc<Self>) -> Asking {
+        self.state().askers += 1;
+        Asking(Arc::clone(self))
+    }
+
+    /// Waits for a change since `told`, at most as long as `wait`, and adds to `told` what there is to tell.
+    pub fn wait(&self, told: &mut Told, wait: Duration) -> Vec<Down> {
+        let deadline = Instant::now() + wait;
+        let mut state = self.state();
+        while state.version == told.version && !told.is_over {
+            let Some(left) = deadline.checked_duration_since(Instant::now()) else { break };
+            state = self.changed.wait_timeout(state, left).unwrap_or_else(|poisoned| poisoned.into_inner()).0;
+        }
+        told.catch_up(&state)
+    }
+
+    /// Wakes all who wait.
+    pub fn wake(&self) {
+        self.change(|_| ());
+    }
+
+    /// Whether something moves: then how far it is changes without a word.
+    pub fn is_moving(&self) -> bool {
+        !self.state().transfers.is_empty()
+    }
+}
+
+/// A transfer that front-ends see, until it is dropped.
+pub struct Shown {
+    live: Arc<Live>,
+    number: u64,
+}
+
+impl Drop for Shown {
+    fn drop(&mut self) {
+        self.live.change(|state| state.transfers.remove(&self.number));
+    }
+}
+
+/// An offer that front-ends see, until it is dropped.
+pub struct Asked {
+    live: Arc<Live>,
+    number: u64,
+}
+
+impl Drop for Asked {
+    fn drop(&mut self) {
+        self.live.change(|state| state.offers.remove(&self.number));
+    }
+}
+
+/// A person can answer, until it is dropped. When the last one is, open offers end without an answer.
+pub struct Asking(Arc<Live>);
+
+impl Drop for Asking {
+    fn drop(&mut self) {
+        self.0.change(|state| {
+            state.askers -= 1;
+            if state.askers == 0 {
+                state.offers.clear();
+            }
+        });
+    }
+}
+
+/// What a front-end was told.
+pub struct Told {
+    /// The number of the front-end.
+    owner: u64,
+    /// It wants to know the state, and not just that a log has grown.
+    pub is_watching: bool,
+    /// It is gone, so there is nothing to wait for.
+    pub is_over: bool,
+    is_ready: bool,
+    version: u64,
+    looks: u64,
+    here: HashMap<PublicKey, Here>,
+    /// As told, and when.
+    transfers: BTreeMap<u64, (Transfer, Instant)>,
+    offers: BTreeSet<u64>,
+    addresses: usize,
+}
+
+impl Told {
+    /// Nothing yet, to the front-end of this number. Of what grew before it came, it looks itself.
+    pub fn new(owner: u64) -> Told {
+        Told {
+            owner,
+            is_watching: false,
+            is_over: false,
+            is_ready: false,
+            version: 0,
+            looks: 0,
+            here: HashMap::new(),
+            transfers: BTreeMap::new(),
+            offers: BTreeSet::new(),
+            addresses: 0,
+        }
+    }
+
+    /// What is different now.
+    fn catch_up(&mut self, state: &State) -> Vec<Down> {
+        let mut news = Vec::new();
+        self.version = state.version;
+        if std::mem::replace(&mut self.looks, state.looks) != state.looks {
+            news.push(Down::Look);
+        }
+        if !self.is_watching {
+            return news;
+        }
+        news.extend(state.addresses.iter().skip(self.addresses).map(|at| Down::Address(at.to_string())));
+        self.addresses = state.addresses.len();
+        self.tell_peers(state, &mut news);
+        self.tell_transfers(state, &mut news);
+        self.tell_offers(state, &mut news);
+        if !std::mem::replace(&mut self.is_ready, true) {
+            news.push(Down::Ready);
+        }
+        news
+    }
+
+    fn tell_peers(&mut self, state: &State, news: &mut Vec<Down>) {
+        for (key, here) in &state.here {
+            if self.here.get(key) != Some(here) {
+                let Here { since, way } = here.clone();
+                news.push(Down::Peer { key: *key, is_here: true, since, way });
+            }
+        }
+        for key in self.here.keys().filter(|key| !state.here.contains_key(key)) {
+            let since = now_micros() / 1_000_000;
+            news.push(Down::Peer { key: *key, is_here: false, since, way: String::new() });
+        }
+        self.here.clone_from(&state.here);
+    }
+
+    fn tell_transfers(&mut self, state: &State, news: &mut Vec<Down>) {
+        let gone: Vec<u64> =
+            self.transfers.keys().filter(|number| !state.transfers.contains_key(number)).copied().collect();
+        for number in gone {
+            self.transfers.remove(&number);
+            news.push(Down::Ended(number));
+        }
+        for (number, moving) in &state.transfers {
+            let (done, total) = moving.tally.done();
+            let transfer = Transfer {
+                number: *number,
+                peer: moving.peer.clone(),
+                way: match moving.owner {
+                    _ if !moving.is_outgoing => Way::In,
+                    Some(owner) if owner == self.owner => Way::Own,
+                    _ => Way::Out,
+                },
+                title: moving.tally.title.clone(),
+                total: total.unwrap_or(crate::wire::control::UNKNOWN),
+                done,
+                checked: moving.tally.checked(),
+                rate: moving.tally.rate(),
+            };
+            let is_due = self
+                .transfers
+                .get(number)
+                .is_none_or(|(told, when)| *told != transfer && when.elapsed() >= PACE);
+            if is_due {
+                self.transfers.insert(*number, (transfer.clone(), Instant::now()));
+                news.push(Down::Transfer(transfer));
+            }
+        }
+    }
+
+    fn tell_offers(&mut self, state: &State, news: &mut Vec<Down>) {
+        for (number, waiting) in &state.offers {
+            if self.offers.insert(*number) {
+                news.push(Down::Offer(waiting.offer.clone()));
+            }
+        }
+        self.offers.retain(|number| {
+            let waits = state.offers.contains_key(number);
+            if !waits {
+                news.push(Down::Decided(*number));
+            }
+            waits
+        });
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn offer() -> Offer {
+        Offer { number: 0, peer: "bob".into(), title: "a".into(), files: 1, bytes: 2, until: 3 }
+    }
+
+    #[test]
+    fn an_offer_needs_somebody_to_answer_and_is_decided_once() {
+        let live = Arc::new(Live::default());
+        assert!(live.offer(offer()).is_none());
+        let asking = live.begin_asking();
+        let (decided, _asked) = live.offer(offer()).unwrap();
+        let mut told = Told { is_watching: true, ..Told::new(1) };
+        let news = live.wait(&mut told, Duration::ZERO);
+        let [Down::Offer(shown), Down::Ready] = &news[..] else { panic!("{news:?}") };
+        live.decide(shown.number, Decision::Refuse);
+        live.decide(shown.number, Decision::Accept { dir: None });
+        assert_eq!(decided.recv(), Ok(Decision::Refuse));
+        assert_eq!(live.wait(&mut told, Duration::ZERO), [Down::Decided(shown.number)]);
+        let (decided, _asked) = live.offer(offer()).unwrap();
+        drop(asking);
+        assert!(decided.recv().is_err(), "the last one who could answer is gone");
+    }
+
+    #[test]
+    fn a_front_end_is_told_what_is_different() {
+        let live = Live::default();
+        let peer = crate::crypto::keys::Seed::from_bytes([1; 32]).static_keys().public();
+        let mut told = Told::new(1);
+        live.look();
+        live.look();
+        live.note_peer(peer, "192.0.2.1:1", || true);
+        assert_eq!(live.wait(&mut told, Duration::ZERO), [Down::Look]);
+        told.is_watching = true;
+        assert_eq!(live.wait(&mut told, Duration::ZERO).len(), 2, "the peer, and that this is all");
+        assert_eq!(live.wait(&mut told, Duration::ZERO), []);
+        live.note_peer(peer, "", || false);
+        let news = live.wait(&mut told, Duration::ZERO);
+        assert!(matches!(news[..], [Down::Peer { is_here: false, .. }]), "{news:?}");
+    }
+}

@@ -1,0 +1,307 @@
+//! The supervisor: starts a node and every long-lived thread of it, then keeps the node in step with the disk. It looks at
+//! the peers file and the outboxes when it is woken, and every second in any case.
+//!
+//! Other files of the node start threads only for one connection or one run of a program, which end with it.
+
+use std::collections::{HashMap, HashSet};
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::crypto::keys::PublicKey;
+use crate::error::{Error, Result};
+use crate::net::local;
+use crate::net::loopback::Door;
+use crate::node::context::{Channels, Context, Rung};
+use crate::node::control;
+use crate::node::door::{listen, listener};
+use crate::node::event::Event;
+use crate::node::files::queued;
+use crate::node::hooks::runner::Hooks;
+use crate::node::messages::dialler;
+use crate::node::options::Options;
+use crate::node::roster::{Contact, Roster, Via};
+use crate::node::threads::{self, LOOK};
+use crate::store::cancel::cancel;
+use crate::store::home::Own;
+use crate::store::node_lock::{self, NodeInfo, NodeLock};
+use crate::store::presence::{self, Presence};
+use crate::store::queued_files::Listed;
+
+/// Capacity of the event channel. When it is full, producers block, so memory stays bounded: each event may carry a
+/// message.
+const EVENTS: usize = 64;
+/// How often the supervisor compares the machine's addresses with those that it saw last.
+const NETWORK: Duration = Duration::from_secs(5);
+/// The shortest time between two reports of refused connections.
+const COUNT: Duration = Duration::from_secs(60);
+/// How long to wait for an `egoat say` to release the home.
+const HOLD: Duration = Duration::from_secs(30);
+
+/// Starts a node, which runs until the process ends. The channel gives its events; whoever holds the channel must read
+/// it, because a full one blocks the node.
+///
+/// Fails if another node runs on the home, if no socket can be bound, or if a thread cannot be started.
+pub fn start(own: Own, mut options: Options) -> Result<Receiver<Event>> {
+    let lock = if options.messages { Some(take_home(&own)?) } else { None };
+    let hooks = Hooks::open(&own, std::mem::take(&mut options.programs))?;
+    let listeners = match listen::bind(&options.listen) {
+        // A one-off receiver beside a running node takes any port.
+        Err(_) if !options.messages && options.listen.is_empty() => listen::bind_everywhere(0)?,
+        bound => bound?,
+    };
+    let addresses = listen::local_addresses(&listeners);
+    let door = lock.is_some().then(open_door).transpose()?;
+    let (events, receiver) = mpsc::sync_channel(EVENTS);
+    for address in &addresses {
+        // The receiver is still here.
+        let _ = events.send(Event::Listening(*address));
+    }
+    if let Some(lock) = &lock {
+        let control = door.as_ref().map(|(door, port)| (*port, door.secret().clone()));
+        lock.publish(own.home(), &NodeInfo { control, listening: addresses.clone() })?;
+    }
+    let (turn_away, turned_away) = mpsc::sync_channel(options.limits.pending);
+    let (wake, woken) = mpsc::sync_channel(1);
+    let channels = Channels { events, turned_away: turn_away, wake, hooks: hooks.as_ref().map(Hooks::bell) };
+    let port = addresses.first().map_or(0, |address| address.port());
+    let context = Arc::new(Context::new(own, options, port, channels, lock));
+    context.refresh_roster()?;
+    threads::spawn("turned away", move || listener::close_later(&turned_away))?;
+    if let Some(hooks) = hooks {
+        let context = Arc::clone(&context);
+        threads::spawn("hooks", move || hooks.run(&context))?;
+    }
+    for listener in listeners {
+        let context = Arc::clone(&context);
+        threads::spawn("listener", move || listener::accept(&context, &listener))?;
+    }
+    context.live().listen(&addresses);
+    if let Some((door, _)) = door {
+        let context = Arc::clone(&context);
+        threads::spawn("control", move || control::run(&context, door))?;
+    }
+    threads::spawn("supervisor", move || Supervisor::new(context).run(&woken))?;
+    Ok(receiver)
+}
+
+/// The node's end of the control connection, and its port.
+fn open_door() -> Result<(Door, u16)> {
+    let opened = Door::open().and_then(|door| door.port().map(|port| (door, port)));
+    opened.map_err(|cause| Error::Listen { address: "127.0.0.1 for front-ends".into(), cause })
+}
+
+/// Takes the home for this node. Waits for an `egoat say` that is delivering from it, and fails if another node runs.
+fn take_home(own: &Own) -> Result<NodeLock> {
+    let deadline = Instant::now() + HOLD;
+    loop {
+        if let Some(lock) = NodeLock::take(own.home())? {
+            return Ok(lock);
+        }
+        if node_lock::running(own.home())?.is_some() {
+            return Err(Error::NodeRunning { home: own.home().dir().to_owned() });
+        }
+        if Instant::now() >= deadline {
+            return Err(Error::failed("another egoat is still delivering from this home"));
+        }
+        thread::sleep(Duration::from_millis(20));
+    }
+}
+
+struct Supervisor {
+    context: Arc<Context>,
+    /// Threads that the system has refused so far.
+    undialled: Vec<(Arc<Contact>, Via)>,
+    followed: Followed,
+    present: HashMap<PublicKey, Presence>,
+    /// The machine's addresses, and when they were compared last.
+    addresses: (Vec<IpAddr>, Instant),
+    /// When refused connections were reported last.
+    counted: Option<Instant>,
+}
+
+impl Supervisor {
+    fn new(context: Arc<Context>) -> Supervisor {
+        let home = context.own().home();
+        let mut present = presence::load(home);
+        // If an earlier node was killed, nobody knows how long its peers stayed.
+        present.values_mut().for_each(|presence| presence.is_here = false);
+        presence::save(home, &present);
+        Supervisor {
+            context,
+            undialled: Vec::new(),
+            followed: Followed::default(),
+            present,
+            addresses: (local::outward_ips(), Instant::now()),
+            counted: None,
+        }
+    }
+
+    fn run(mut self, woken: &Receiver<()>) {
+        let mut looked: Option<Instant> = None;
+        loop {
+            let Rung { all, peers } = self.context.take_rung();
+            if all || looked.is_none_or(|looked| looked.elapsed() >= LOOK) {
+                self.look();
+                looked = Some(Instant::now());
+            } else {
+                self.look_at(&peers);
+            }
+            // Everything is looked at every second: nobody rings for an editor that changes the peers file.
+            let left = LOOK.saturating_sub(looked.map_or(LOOK, |looked| looked.elapsed()));
+            let _ = woken.recv_timeout(left);
+        }
+    }
+
+    /// Looks at what waits for these peers, for whom a front-end has rung.
+    fn look_at(&mut self, peers: &HashSet<PublicKey>) {
+        for contact in peers.iter().filter_map(|peer| self.context.roster().get(peer)) {
+            self.followed.look_at(&self.context, &contact);
+        }
+    }
+
+    fn look(&mut self) {
+        let context = Arc::clone(&self.context);
+        match context.refresh_roster() {
+            // Most likely the process is out of file descriptors for a moment; the next look retries.
+            Ok(()) | Err(Error::Disk { .. }) => {}
+            Err(error) => context.tell(Event::Trouble(error)),
+        }
+        self.start_dialling();
+        let is_welcome = |peer: &PublicKey| context.roster().get(peer).is_some_and(|one| one.is_welcome());
+        context.transfers().close_unless(is_welcome);
+        self.followed.forget_others(context.roster());
+        for contact in context.roster().all() {
+            self.followed.look_at(&context, &contact);
+        }
+        self.note_presence();
+        self.look_at_network();
+        self.report_refusals();
+    }
+
+    /// Starts the two threads of each new contact. Those that the system refuses wait for the next look; the peer can
+    /// dial us meanwhile.
+    fn start_dialling(&mut self) {
+        let new = self.context.take_new_contacts().into_iter();
+        let new = new.flat_map(|contact| [(Arc::clone(&contact), Via::Push), (contact, Via::Pull)]);
+        let waiting: Vec<_> = std::mem::take(&mut self.undialled).into_iter().chain(new).collect();
+        for (contact, via) in waiting {
+            let (context, dialled) = (Arc::clone(&self.context), Arc::clone(&contact));
+            let started = match via {
+                Via::Push => threads::spawn("push", move || dialler::push(&context, &dialled)),
+                Via::Pull => threads::spawn("pull", move || dialler::pull(&context, &dialled)),
+            };
+            if started.is_err() {
+                self.undialled.push((contact, via));
+            }
+        }
+    }
+
+    /// Tells front-ends who is here, when that has changed.
+    fn note_presence(&mut self) {
+        let known = self.present.len();
+        self.present.retain(|key, _| self.context.roster().get(key).is_some());
+        let mut has_changed = self.present.len() != known;
+        for contact in self.context.roster().all() {
+            let Some(presence) = contact.presence() else { continue };
+            let before = self.present.insert(contact.key(), presence);
+            // A further connection of a peer that is here already changes nothing that front-ends show.
+            has_changed |= before.is_none_or(|before| {
+                before.is_here != presence.is_here || (!presence.is_here && before != presence)
+            });
+        }
+        if has_changed {
+            presence::save(self.context.own().home(), &self.present);
+            self.context.live().look();
+        }
+    }
+
+    /// Makes every contact retry when the machine has changed networks: a peer that was unreachable may not be now.
+    fn look_at_network(&mut self) {
+        let (known, compared) = &mut self.addresses;
+        if compared.elapsed() > NETWORK {
+            *compared = Instant::now();
+            let addresses = local::outward_ips();
+            if *known != addresses {
+                *known = addresses;
+                self.context.roster().all().iter().for_each(|contact| contact.ring());
+            }
+        }
+    }
+
+    /// Reports how many connections were refused, at most once in each [`COUNT`], and frees what admission no longer
+    /// needs.
+    fn report_refusals(&mut self) {
+        if self.counted.is_some_and(|counted| counted.elapsed() <= COUNT) {
+            return;
+        }
+        self.context.admission().sweep();
+        let refusals = self.context.admission().take_refusals();
+        if refusals.total() > 0 {
+            self.counted = Some(Instant::now());
+            self.context.tell(Event::Refusals(refusals));
+        }
+    }
+}
+
+/// What the supervisor has seen of each contact.
+#[derive(Default)]
+struct Followed {
+    /// Lengths of the outboxes for messages and for files, in bytes.
+    lengths: HashMap<PublicKey, (u64, u64)>,
+    files: HashMap<PublicKey, Listed>,
+    /// Blocked contacts whose queue is cancelled.
+    blocked: HashSet<PublicKey>,
+}
+
+impl Followed {
+    /// Forgets keys that are not in the roster, and closes the logs that were read for them.
+    fn forget_others(&mut self, roster: &Roster) {
+        self.lengths.retain(|key, _| roster.get(key).is_some());
+        self.files.retain(|key, _| roster.get(key).is_some());
+        self.blocked.retain(|key| roster.get(key).is_some());
+    }
+
+    /// Wakes the threads that send to a contact when there is something to send or to retry.
+    fn look_at(&mut self, context: &Arc<Context>, contact: &Arc<Contact>) {
+        let (home, key) = (context.own().home(), contact.key());
+        let length = |path: PathBuf| std::fs::metadata(path).map_or(0, |data| data.len());
+        let lengths = (length(home.outbox_path(&key)), length(home.queued_files_path(&key)));
+        let has_grown = self.lengths.insert(key, lengths) != Some(lengths);
+        // `egoat outbox retry` asks for a new try by removing the note of the failure.
+        let is_wanted = contact.has_failed() && !home.attempts_path(&key).exists();
+        if is_wanted {
+            contact.set_failed(false);
+        }
+        if has_grown || is_wanted {
+            contact.ring();
+        }
+        if contact.is_welcome() {
+            self.blocked.remove(&key);
+        } else if self.blocked.insert(key) || has_grown {
+            // A blocked peer has no queue. If cancelling fails, the next change of the queue retries.
+            if let Err(error) = cancel(context.own(), &key, |_| true) {
+                context.tell(Event::Trouble(error));
+            }
+        }
+        let listed = self.files.entry(key).or_insert_with(|| context.own().read_queued_files(&key));
+        // Ignore damaged queues here; `egoat outbox` reports them.
+        if listed.has_waiting().unwrap_or(false) {
+            send_files(context, contact);
+        }
+    }
+}
+
+/// Starts the thread that sends the files in a contact's queue, unless one runs.
+fn send_files(context: &Arc<Context>, contact: &Arc<Contact>) {
+    if !contact.is_welcome() {
+        return;
+    }
+    let Some(turn) = contact.begin_files() else { return };
+    let (context, contact) = (Arc::clone(context), Arc::clone(contact));
+    // If the system refuses the thread, the next look retries.
+    let _ = threads::spawn("files", move || queued::run(&context, &contact, &turn));
+}
