@@ -139,6 +139,21 @@ fn front_ends_know_what_a_user_can_do_and_no_more() {
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
+/// A [`egoat::net::transport::Stream`] may come from a proxy or a relay, so nothing above `net` may rely on a socket.
+#[test]
+fn tcp_sockets_are_named_in_net_alone() {
+    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut wrong = Vec::new();
+    for file in sources(&src).into_iter().filter(|file| layer_of(file, &src) != "net") {
+        let text = fs::read_to_string(&file).unwrap();
+        // Tests may.
+        let code = text.split("#[cfg(test)]").next().unwrap();
+        let words = ["TcpStream", "TcpListener"].into_iter().filter(|word| code.contains(word));
+        wrong.extend(words.map(|word| format!("{} has {word}", file.display())));
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
 /// What differs between systems is here, each with a fallback that is std alone.
 const PLATFORMS: &[(&str, &[&str])] = &[
     // Positioned reads and writes, modes, identity of files, bytes of paths.

@@ -26,7 +26,7 @@ use crate::app::link::{self, Decision, Job, JobOutcome, Live, Transfer, Way};
 use crate::app::{contacts, files, identity, messages, settings};
 use crate::crypto::keys::PublicKey;
 use crate::error::{Error, Result};
-use crate::store::home::Own;
+use crate::net::endpoint::Endpoint;
 use crate::store::peers::Peer;
 use crate::store::presence::Presence;
 use crate::text;
@@ -62,7 +62,7 @@ pub struct Question {
 
 /// The model of a chat.
 pub struct Chat {
-    own: Own,
+    own: Endpoint,
     zone: Zone,
     scope: Scope,
     jobs: Tell,
@@ -98,7 +98,7 @@ pub struct Chat {
 
 impl Chat {
     /// A chat of which nothing is shown yet; jobs reach it through `jobs`.
-    pub fn new(own: &Own, scope: Scope, jobs: Tell) -> Result<Chat> {
+    pub fn new(own: &Endpoint, scope: Scope, jobs: Tell) -> Result<Chat> {
         let only = match scope {
             Scope::News(Some(key)) => contacts::all(own)?.into_iter().find(|peer| peer.key == key),
             _ => None,

@@ -13,6 +13,7 @@ use crate::app::link;
 use crate::crypto::keys::{self, PublicKey};
 use crate::error::{Error, Result};
 use crate::net::dial::Target;
+use crate::net::endpoint::Endpoint;
 use crate::node::pairing::meet;
 use crate::store::cancel::cancel;
 use crate::store::home::{Home, Own};
@@ -112,7 +113,7 @@ pub fn link_of(own: &Own, invite: &Invite, addresses: Vec<Address>) -> Link {
 }
 
 /// Pairs with the node of `link`; it will be called `name` here if nobody else is, else what it calls itself.
-pub fn join(own: &Own, link: &Link, name: Option<String>) -> Result<Peer> {
+pub fn join(own: &Endpoint, link: &Link, name: Option<String>) -> Result<Peer> {
     if link.key == own.key() {
         return Err(Error::usage("this link is this node's own"));
     }
@@ -125,7 +126,7 @@ pub fn join(own: &Own, link: &Link, name: Option<String>) -> Result<Peer> {
 
 /// Saves the node at an address whose key the user has compared, or takes on trust. If it does not know this node yet, it
 /// is saved all the same and the refusal comes along: messages can wait in the outbox.
-pub fn first_contact(own: &Own, key: PublicKey, address: &Address) -> Result<(Peer, Option<Error>)> {
+pub fn first_contact(own: &Endpoint, key: PublicKey, address: &Address) -> Result<(Peer, Option<Error>)> {
     if key == own.key() {
         return Err(Error::usage(format!("the node at {address} is this one")));
     }

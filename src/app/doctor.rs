@@ -13,11 +13,13 @@ use crate::app::doctor::report::Report;
 use crate::app::settings;
 use crate::error::{Error, Result, Verb, reason};
 use crate::net::deadline::Deadline;
+use crate::net::dial;
+use crate::net::endpoint::Endpoint;
 use crate::net::local::{self, Reach};
-use crate::net::{dial, route};
+use crate::net::transport::direct;
 use crate::node::door::limits::{self, Limits};
 use crate::node::door::listen;
-use crate::store::home::{Home, Own};
+use crate::store::home::Home;
 use crate::store::identity::{self, Identity};
 use crate::store::node_lock::{self, NodeInfo};
 use crate::store::peers::Peers;
@@ -39,7 +41,7 @@ pub use crate::app::doctor::report::{Finding, Verdict};
 /// first layer that failed.
 pub fn run(
     home: Result<Home>,
-    unlock: impl FnOnce(Home) -> Result<Own>,
+    unlock: impl FnOnce(Home) -> Result<Endpoint>,
     peer: Option<&str>,
     mut tell: impl FnMut(&Finding) -> Result<()>,
 ) -> Result<()> {
@@ -176,7 +178,7 @@ fn listens(report: &mut Report, at: SocketAddr) {
         ip => ip,
     };
     let at = SocketAddr::new(ip, at.port());
-    let asked = match route::first_of(&[at], Deadline::after(LOOPBACK)) {
+    let asked = match direct::first_of(&[at], Deadline::after(LOOPBACK)) {
         Ok(stream) => {
             dial::key_over(stream, false).map_err(|failure| dial::key_error(failure, &at.into()).to_string())
         }

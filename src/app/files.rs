@@ -11,7 +11,8 @@ use std::time::{Duration, Instant};
 use crate::app::link;
 use crate::crypto::random_array;
 use crate::error::{Error, Result};
-use crate::net::route::Route;
+use crate::net::endpoint::Endpoint;
+use crate::net::transport::route::Route;
 use crate::node::files::outbound;
 use crate::store::home::Own;
 use crate::store::peers::Peer;
@@ -63,7 +64,7 @@ pub fn tally(sources: &Sources) -> Arc<Tally> {
 /// Sends files over at most `streams` connections, and retries for as long as `wait` while the peer cannot be reached;
 /// `again` learns why. Returns the peer's address.
 pub fn send(
-    own: &Own,
+    own: &Endpoint,
     peer: &Peer,
     sources: &Sources,
     streams: usize,
@@ -129,7 +130,7 @@ impl Pipe {
     /// Sends standard input as [`send`] sends files.
     pub fn send(
         &self,
-        own: &Own,
+        own: &Endpoint,
         peer: &Peer,
         wait: Duration,
         again: impl FnMut(&Error),

@@ -6,6 +6,7 @@ use crate::net::local;
 use crate::wire::address::Address;
 use crate::wire::link::Link;
 
+pub use crate::net::endpoint::Endpoint;
 pub use crate::store::home::{Home, Own};
 pub use crate::wire::proxy::{BadProxy, Proxy};
 

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use crate::app::settings;
 use crate::crypto::keys::{PublicKey, Seed};
 use crate::error::{Error, Result};
+use crate::net::endpoint::Endpoint;
 use crate::net::loopback::{self, Local};
 use crate::node::supervisor;
 use crate::store::home::{Home, Own};
@@ -192,7 +193,8 @@ impl Shared {
 impl Link {
     /// A link to the node of this home. The connection is made when it is needed first, and again when it was lost.
     pub fn open(home: &Home) -> Link {
-        let shared = Arc::new(Shared { home: home.clone(), state: Mutex::default(), changed: Condvar::new() });
+        let shared =
+            Arc::new(Shared { home: home.clone(), state: Mutex::default(), changed: Condvar::new() });
         Link { _end: Arc::new(End(Arc::clone(&shared))), shared }
     }
 
@@ -331,7 +333,7 @@ impl Link {
 }
 
 /// Starts a node in this process, which runs until the process ends; what happens comes out of the channel.
-pub fn start(own: &Own, options: Options) -> Result<Receiver<Event>> {
+pub fn start(own: &Endpoint, options: Options) -> Result<Receiver<Event>> {
     supervisor::start(own.clone(), options)
 }
 

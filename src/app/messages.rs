@@ -9,6 +9,7 @@ use std::time::Duration;
 use crate::app::contacts::{self, reach::Reached};
 use crate::app::link;
 use crate::error::{Error, Result};
+use crate::net::endpoint::Endpoint;
 use crate::store::attempts;
 use crate::store::cancel;
 use crate::store::history::History;
@@ -44,7 +45,7 @@ pub fn queue(own: &Own, peer: &Peer, text: &[u8]) -> Result<u64> {
 /// Queues a message and tries to deliver it: for as long as `wait`, else once. A message with a key that was queued or
 /// delivered before is not queued again, of which `known` learns.
 pub fn say(
-    own: &Own,
+    own: &Endpoint,
     to: &Reached,
     draft: Draft,
     wait: Option<Duration>,
@@ -191,7 +192,7 @@ pub enum Step {
 
 /// Tries again what waits for this peer, or for all who are not blocked; files that were stopped are queued again. Errors of
 /// `tell` end it.
-pub fn retry(own: &Own, only: Option<Peer>, mut tell: impl FnMut(Step) -> Result<()>) -> Result<()> {
+pub fn retry(own: &Endpoint, only: Option<Peer>, mut tell: impl FnMut(Step) -> Result<()>) -> Result<()> {
     let peers = match only {
         Some(peer) => {
             peer.ensure_not_blocked()?;
@@ -229,7 +230,7 @@ fn queue_again(own: &Own, peer: &Peer, tell: &mut impl FnMut(Step) -> Result<()>
 
 /// Connects to every peer that has an address, delivers what waits here, and collects what waits there; a node that runs
 /// does so all the time.
-pub fn fetch(own: &Own, mut tell: impl FnMut(Step) -> Result<()>) -> Result<()> {
+pub fn fetch(own: &Endpoint, mut tell: impl FnMut(Step) -> Result<()>) -> Result<()> {
     if link::ring(own, None)? {
         return tell(Step::NodeRuns);
     }

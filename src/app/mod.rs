@@ -29,7 +29,7 @@ pub mod news;
 pub mod settings;
 pub mod status;
 
-pub use crate::app::identity::{Home, Own};
+pub use crate::app::identity::{Endpoint, Home, Own};
 pub use crate::crypto::keys::PublicKey;
 pub use crate::store::log::Position;
 pub use crate::store::peers::{FilesPolicy, Peer};

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver};
 
 use crate::app::link::{self, Event};
-use crate::app::{Own, contacts, settings};
+use crate::app::{Endpoint, contacts, settings};
 use crate::cli::args::Chat;
 use crate::cli::who;
 use crate::error::{Error, Result};
@@ -12,7 +12,7 @@ use crate::ui::output::{self, Output};
 use crate::ui::plain;
 use crate::ui::terminal::{self, Start, tty};
 
-pub fn run(own: &Own, out: Output, args: &Chat) -> Result<()> {
+pub fn run(own: &Endpoint, out: Output, args: &Chat) -> Result<()> {
     let is_interactive = !out.json && tty::is_there();
     let invites = if is_interactive { welcome(own, out)? } else { false };
     let to = match args.peer.as_deref() {
@@ -35,7 +35,7 @@ pub fn run(own: &Own, out: Output, args: &Chat) -> Result<()> {
 }
 
 /// Becomes the node, unless one runs.
-fn start_node(own: &Own, args: &Chat) -> Result<Option<Receiver<Event>>> {
+fn start_node(own: &Endpoint, args: &Chat) -> Result<Option<Receiver<Event>>> {
     if link::node(own)?.is_some() {
         return Ok(None);
     }
@@ -45,7 +45,7 @@ fn start_node(own: &Own, args: &Chat) -> Result<Option<Receiver<Event>>> {
 
 /// Asks a newcomer line by line, before the terminal becomes the chat's; returns whether the chat begins with a link for
 /// somebody.
-fn welcome(own: &Own, out: Output) -> Result<bool> {
+fn welcome(own: &Endpoint, out: Output) -> Result<bool> {
     let home = own.home();
     if home.has_name() || !contacts::all(own)?.is_empty() {
         return Ok(false);

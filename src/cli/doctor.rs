@@ -1,7 +1,7 @@
 //! `egoat doctor`: prints a line for each layer that was checked.
 
 use crate::app::doctor::{self, Finding};
-use crate::app::{Home, Own};
+use crate::app::{Endpoint, Home};
 use crate::error::Result;
 use crate::text::{self, json::Object};
 use crate::ui::output::Output;
@@ -9,7 +9,7 @@ use crate::ui::output::Output;
 pub fn run(
     out: Output,
     home: Result<Home>,
-    unlock: impl FnOnce(Home) -> Result<Own>,
+    unlock: impl FnOnce(Home) -> Result<Endpoint>,
     peer: Option<&str>,
 ) -> Result<()> {
     doctor::run(home, unlock, peer, |finding| print(out, finding))

@@ -17,8 +17,8 @@ mod receive;
 mod say;
 mod send;
 mod serve;
-mod status;
 mod spelling;
+mod status;
 mod values;
 mod who;
 
@@ -26,7 +26,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use crate::app::identity::{BadProxy, Proxy};
-use crate::app::{Home, Own};
+use crate::app::{Endpoint, Home};
 use crate::cli::args::{Command, Egoat};
 use crate::cli::grammar::Place;
 use crate::error::{Error, Result};
@@ -88,7 +88,10 @@ fn run(line: Egoat) -> Result<()> {
     let home = Home::locate(line.home.as_deref());
     let proxy = proxy(line.proxy)?;
     let passphrases = passphrase::Source::from_environment()?;
-    let unlock = |home: Home| home.unlock(proxy, || passphrases.current(), Arc::new(output::warn));
+    let unlock = |home: Home| {
+        let own = home.unlock(|| passphrases.current(), Arc::new(output::warn))?;
+        Ok(Endpoint::new(own, proxy))
+    };
     match command {
         Command::Doctor(args) => doctor::run(out.of_deeds(), home, unlock, args.peer.as_deref()),
         command => dispatch(&unlock(home?)?, out, &passphrases, command),
@@ -107,7 +110,7 @@ fn proxy(flag: Option<String>) -> Result<Option<Proxy>> {
 }
 
 /// Those commands that work on a home in order.
-fn dispatch(own: &Own, out: Output, passphrases: &passphrase::Source, command: Command) -> Result<()> {
+fn dispatch(own: &Endpoint, out: Output, passphrases: &passphrase::Source, command: Command) -> Result<()> {
     match command {
         Command::Chat(args) => chat::run(own, out, &args),
         Command::Serve(args) => serve::run(own, out.of_deeds(), &args),

@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::app::files::{self, Job};
 use crate::app::inbox::entry::{Entry, Event};
 use crate::app::messages::{self, Attempt, Fetched, Item, Queue, Step, Waiting};
-use crate::app::{Own, Peer, contacts};
+use crate::app::{Endpoint, Own, Peer, contacts};
 use crate::cli::args::{self, OutboxAction};
 use crate::error::{Error, Result};
 use crate::text::{self, json::Object};
@@ -14,7 +14,7 @@ use crate::time::{Zone, now_micros};
 use crate::ui::lines;
 use crate::ui::output::{self, Output};
 
-pub fn run(own: &Own, out: Output, args: args::Outbox) -> Result<()> {
+pub fn run(own: &Endpoint, out: Output, args: args::Outbox) -> Result<()> {
     match args.action.unwrap_or(OutboxAction::List(args::OutboxList {})) {
         OutboxAction::List(_) => list(own, out),
         OutboxAction::Cancel(args) => cancel(own, out.of_deeds(), &args),
@@ -120,7 +120,7 @@ fn cancel(own: &Own, out: Output, args: &args::OutboxCancel) -> Result<()> {
     }
 }
 
-fn retry(own: &Own, out: Output, name: Option<&str>) -> Result<()> {
+fn retry(own: &Endpoint, out: Output, name: Option<&str>) -> Result<()> {
     let only = name.map(|name| contacts::named(own, name)).transpose()?;
     let mut failures = Failures::default();
     messages::retry(own, only, |step| match step {
@@ -133,7 +133,7 @@ fn retry(own: &Own, out: Output, name: Option<&str>) -> Result<()> {
     failures.end()
 }
 
-pub fn fetch(own: &Own, out: Output) -> Result<()> {
+pub fn fetch(own: &Endpoint, out: Output) -> Result<()> {
     let mut failures = Failures::default();
     messages::fetch(own, |step| match step {
         Step::NodeRuns => {

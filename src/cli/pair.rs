@@ -3,7 +3,7 @@
 use std::io::Read;
 
 use crate::app::contacts::{self, Named, via};
-use crate::app::{Own, Peer};
+use crate::app::{Endpoint, Own, Peer};
 use crate::cli::DASH;
 use crate::cli::args::{Invite, Join};
 use crate::cli::values;
@@ -28,7 +28,7 @@ pub fn invite(own: &Own, out: Output, args: &Invite) -> Result<()> {
     out.data(&link, || Object::event("invite").text("link", &link).number("seconds", seconds))
 }
 
-pub fn join(own: &Own, out: Output, args: &Join) -> Result<()> {
+pub fn join(own: &Endpoint, out: Output, args: &Join) -> Result<()> {
     let name = args.name.as_deref().map(contacts::parse_name).transpose()?;
     if let Some(command) = &args.via {
         if args.link.is_some() {

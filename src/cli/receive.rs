@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use crate::app::files::receive::{Destination, Reception, Wish};
 use crate::app::link::Event;
-use crate::app::{Address, Own, contacts, news, settings};
+use crate::app::{Address, Endpoint, contacts, news, settings};
 use crate::cli::args::Receive;
 use crate::cli::{DASH, values};
 use crate::error::{Error, Result};
@@ -14,7 +14,7 @@ use crate::text::{self, json::Object};
 use crate::ui::output::{self, Output};
 use crate::ui::progress::Progress;
 
-pub fn run(own: &Own, out: Output, args: &Receive) -> Result<()> {
+pub fn run(own: &Endpoint, out: Output, args: &Receive) -> Result<()> {
     let into_pipe = args.into.as_deref() == Some(DASH);
     if into_pipe && out.json {
         return Err(Error::usage("--json and the file cannot both be on stdout"));

@@ -3,14 +3,14 @@
 use std::io::Read;
 
 use crate::app::messages::{self, Draft, MAX_TEXT, Outcome, Said, lines};
-use crate::app::{Own, Peer};
+use crate::app::{Endpoint, Peer};
 use crate::cli::args::Say;
 use crate::cli::{values, who};
 use crate::error::{Error, Result};
 use crate::text::json::Object;
 use crate::ui::output::Output;
 
-pub fn run(own: &Own, out: Output, args: &Say) -> Result<()> {
+pub fn run(own: &Endpoint, out: Output, args: &Say) -> Result<()> {
     let wait = args.wait.as_deref().map(values::duration).transpose()?;
     let expires_after = args.expire.as_deref().map(values::duration).transpose()?;
     if args.lines {

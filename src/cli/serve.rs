@@ -1,7 +1,7 @@
 //! `egoat serve`: the node without a terminal, a line an event on stdout.
 
 use crate::app::link::{self, Event, Limits, Options, Programs};
-use crate::app::{Own, news, settings};
+use crate::app::{Endpoint, news, settings};
 use crate::cli::args::Serve;
 use crate::cli::values;
 use crate::error::{Error, Result};
@@ -24,7 +24,7 @@ fn limits(out: Output, args: &Serve) -> Result<Limits> {
     Ok(limits)
 }
 
-pub fn run(own: &Own, out: Output, args: &Serve) -> Result<()> {
+pub fn run(own: &Endpoint, out: Output, args: &Serve) -> Result<()> {
     let listen = settings::listen_of(own.home(), &args.listen)?;
     let options = Options {
         max_bytes: Some(values::max_file(args.max_file.as_deref())?),

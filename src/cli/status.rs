@@ -40,11 +40,14 @@ pub fn run(own: &Own, out: Output) -> Result<()> {
     }
     for offer in &status.offers {
         let extent = text::extent(offer.files, known(offer.bytes));
-        out.data(&line("offered", &format!("[{}] {}{extent} by {}", offer.number, offer.title, offer.peer)), || {
-            let object = Object::event("offer").number("number", offer.number).text("peer", &offer.peer);
-            let object = object.text("title", &offer.title).number("files", offer.files);
-            object.optional_number("bytes", known(offer.bytes)).number("until", offer.until * 1_000_000)
-        })?;
+        out.data(
+            &line("offered", &format!("[{}] {}{extent} by {}", offer.number, offer.title, offer.peer)),
+            || {
+                let object = Object::event("offer").number("number", offer.number).text("peer", &offer.peer);
+                let object = object.text("title", &offer.title).number("files", offer.files);
+                object.optional_number("bytes", known(offer.bytes)).number("until", offer.until * 1_000_000)
+            },
+        )?;
     }
     for (dir, bytes) in &status.free {
         let dir = dir.to_string_lossy();

@@ -1,12 +1,12 @@
 //! PEER on the command line: finds who is meant, and asks about the fingerprint of a node that is not known yet.
 
 use crate::app::contacts::reach::{self, News, Reached, Trust};
-use crate::app::{Address, Own};
+use crate::app::{Address, Endpoint};
 use crate::error::Result;
 use crate::ui::output::{self, Output};
 
 /// Finds the peer, and pairs with it if it is not saved yet. With `accept_new`, nobody is asked about a fingerprint.
-pub fn find(own: &Own, out: Output, given: &str, accept_new: bool) -> Result<Reached> {
+pub fn find(own: &Endpoint, out: Output, given: &str, accept_new: bool) -> Result<Reached> {
     let trusts = |at: &Address, fingerprint: &str| if accept_new { Trust::Yes } else { ask(at, fingerprint) };
     let reached = reach::reach(own, given, trusts)?;
     let peer = &reached.peer;

@@ -1,7 +1,6 @@
 //! Dialling: each address in turn, the handshake, and what a failure most likely means. It leaves out the way to an
-//! address: see `net::route`.
+//! address: see `net::transport`.
 
-use std::net::TcpStream;
 use std::thread;
 use std::time::Duration;
 
@@ -9,10 +8,11 @@ use crate::crypto::keys::{PublicKey, Token};
 use crate::crypto::random_array;
 use crate::error::{Error, Result, reason};
 use crate::net::deadline::Deadline;
+use crate::net::endpoint::Endpoint;
 use crate::net::handshake::{self, DialFailure, HANDSHAKE};
-use crate::net::route::{self, Obstacle, patience};
 use crate::net::session::Session;
-use crate::store::home::Own;
+use crate::net::transport::Stream;
+use crate::net::transport::route::{self, Obstacle, patience};
 use crate::store::peers::Peer;
 use crate::wire::address::Address;
 use crate::wire::message::{Kind, Message, Refusal};
@@ -68,7 +68,7 @@ impl<'a> Target<'a> {
 
 /// Dials until an address leads to a node that proves `target.key` and accepts. `opening` is written right behind the
 /// handshake, before the answer is known.
-pub fn dial(own: &Own, target: &Target, kind: Kind, opening: &[Message]) -> Result<Session> {
+pub fn dial(own: &Endpoint, target: &Target, kind: Kind, opening: &[Message]) -> Result<Session> {
     let mut network = Vec::new();
     let mut telling = None;
     let addresses = target.seen.iter().chain(target.addresses);
@@ -101,7 +101,7 @@ enum Attempt {
 }
 
 fn try_address(
-    own: &Own,
+    own: &Endpoint,
     target: &Target,
     address: &Address,
     kind: Kind,
@@ -159,7 +159,7 @@ fn pause(again: usize, by: Option<Deadline>) -> bool {
 
 /// A node that closes without a word has another key, does not know the invite, is at its limits, or is no node. Its
 /// key, and whether what we sent was read, tell them apart.
-fn explain_closed(own: &Own, target: &Target, address: &Address, was_read: bool) -> Error {
+fn explain_closed(own: &Endpoint, target: &Target, address: &Address, was_read: bool) -> Error {
     let peer = target.label.to_owned();
     match key_at(own, address, target.within(patience(own))) {
         Ok(key) if key != target.key => {
@@ -240,7 +240,7 @@ fn refused(peer: &str, refusal: Refusal) -> Error {
 }
 
 /// The static key of whoever answers at `address`, for a first contact.
-pub fn ask_key(own: &Own, address: &Address) -> Result<PublicKey> {
+pub fn ask_key(own: &Endpoint, address: &Address) -> Result<PublicKey> {
     let mut again = 0;
     loop {
         return match key_at(own, address, Deadline::after(patience(own))) {
@@ -265,13 +265,17 @@ pub fn key_error(failure: DialFailure, address: &Address) -> Error {
     }
 }
 
-fn key_at(own: &Own, address: &Address, deadline: Deadline) -> std::result::Result<PublicKey, DialFailure> {
+fn key_at(
+    own: &Endpoint,
+    address: &Address,
+    deadline: Deadline,
+) -> std::result::Result<PublicKey, DialFailure> {
     let (stream, route) = route::connect(own, address, deadline)?;
     key_over(stream, route.is_proxied())
 }
 
 /// Behind a proxy nobody sees whether the other end has read what we sent: it may have no place for us.
-pub fn key_over(stream: TcpStream, is_proxied: bool) -> std::result::Result<PublicKey, DialFailure> {
+pub fn key_over(stream: Stream, is_proxied: bool) -> std::result::Result<PublicKey, DialFailure> {
     handshake::ask_key(stream).map_err(|failure| match failure {
         DialFailure::Closed if is_proxied => DialFailure::Unread,
         other => other,

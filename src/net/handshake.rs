@@ -1,9 +1,8 @@
-//! The handshake on a TCP stream (egoat-protocol(7), HANDSHAKE): the cryptography is in `crypto::handshake`, here are
+//! The handshake on a stream (egoat-protocol(7), HANDSHAKE): the cryptography is in `crypto::handshake`, here are
 //! the preamble, the exact reads and the deadlines. Both sides end with a [`Session`] whose peer is proven; whether it
 //! is welcome is decided above.
 
-use std::net::{Shutdown, TcpStream};
-use std::sync::Arc;
+use std::net::Shutdown;
 use std::time::Duration;
 
 use crate::crypto::handshake::{
@@ -13,8 +12,9 @@ use crate::crypto::keys::{INVITE_ID_LEN, PublicKey, StaticKeys, Token};
 use crate::crypto::noise::DH_LEN;
 use crate::error::Error;
 use crate::net::deadline::{Deadline, ShortRead};
-use crate::net::route::Obstacle;
 use crate::net::session::Session;
+use crate::net::transport::Stream;
+use crate::net::transport::route::Obstacle;
 use crate::wire::features::{
     Features, acceptor_payload, dialler_payload, read_acceptor_payload, read_dialler_payload,
 };
@@ -91,7 +91,7 @@ fn not_taken(cause: std::io::Error) -> DialFailure {
 
 /// The dialler's side. The session is proven, but not yet accepted.
 pub fn initiate(
-    stream: TcpStream,
+    stream: Stream,
     keys: &StaticKeys,
     remote: &PublicKey,
     token: Option<&Token>,
@@ -104,9 +104,9 @@ pub fn initiate(
         .map_err(|_| DialFailure::NotProven("the key in the peers file cannot be talked to"))?;
     let mut opening = preamble.to_vec();
     opening.extend_from_slice(&first);
-    deadline.write_all(&stream, &opening).map_err(not_taken)?;
+    deadline.write_all(stream.socket(), &opening).map_err(not_taken)?;
     let mut second = [0; MESSAGE_2_LEN];
-    deadline.read_exact(&stream, &mut second)?;
+    deadline.read_exact(stream.socket(), &mut second)?;
     let (state, theirs) = state
         .read_message_2(&second)
         .map_err(|_| DialFailure::NotProven("its answer does not authenticate"))?;
@@ -114,18 +114,18 @@ pub fn initiate(
     let (third, established) = state
         .write_message_3(&dialler_payload(kind, Features::OWN))
         .map_err(|_| DialFailure::NotProven("the key agreement failed"))?;
-    deadline.write_all(&stream, &third).map_err(DialFailure::Network)?;
-    Session::new(Arc::new(stream), *remote, label.to_owned(), features, established)
+    deadline.write_all(stream.socket(), &third).map_err(DialFailure::Network)?;
+    Session::new(stream, *remote, label.to_owned(), features, established)
         .map_err(|_| DialFailure::NotProven("the socket cannot be set up"))
 }
 
 /// Asks the node at the other end for its static key, for a first contact. Nothing is proven by it: the key is what
 /// the user compares, and pins.
-pub fn ask_key(stream: TcpStream) -> Result<PublicKey, DialFailure> {
+pub fn ask_key(stream: Stream) -> Result<PublicKey, DialFailure> {
     let deadline = Deadline::after(FIRST_MESSAGE);
-    deadline.write_all(&stream, &preamble(PURPOSE_SESSION | ASK_KEY)).map_err(not_taken)?;
+    deadline.write_all(stream.socket(), &preamble(PURPOSE_SESSION | ASK_KEY)).map_err(not_taken)?;
     let mut key = [0; DH_LEN];
-    deadline.read_exact(&stream, &mut key)?;
+    deadline.read_exact(stream.socket(), &mut key)?;
     // Another program that answers at all most likely answers in text, which would pass for a key; a key that is all
     // text has a chance of 1 in 10^13.
     let is_text = key.iter().all(|byte| byte.is_ascii_graphic() || byte.is_ascii_whitespace());
@@ -145,10 +145,10 @@ pub struct Opening {
 
 impl Opening {
     /// Reads the preamble; one of another version or purpose is an error.
-    pub fn read(stream: &TcpStream) -> Result<Opening, Error> {
+    pub fn read(stream: &Stream) -> Result<Opening, Error> {
         let (deadline, first_deadline) = (Deadline::after(HANDSHAKE), Deadline::after(FIRST_MESSAGE));
         let mut given = [0; PREAMBLE_LEN];
-        first_deadline.read_exact(stream, &mut given).map_err(cut_short)?;
+        first_deadline.read_exact(stream.socket(), &mut given).map_err(cut_short)?;
         let known = [PURPOSE_SESSION, PURPOSE_SESSION | ASK_KEY, PURPOSE_LANE];
         if known.into_iter().any(|purpose| given == preamble(purpose)) {
             Ok(Opening { preamble: given, deadline, first_deadline })
@@ -173,9 +173,9 @@ impl Opening {
 
 /// A node of another version is to see an end, not the reset that comes of what is unread: that it would take for a node
 /// without a place for it. It closes when it sees the end.
-fn end_in_order(stream: &TcpStream, deadline: Deadline) {
-    let _ = stream.shutdown(Shutdown::Write);
-    let _ = deadline.read_exact(stream, &mut [0; FOREIGN]);
+fn end_in_order(stream: &Stream, deadline: Deadline) {
+    let _ = stream.socket().shutdown(Shutdown::Write);
+    let _ = deadline.read_exact(stream.socket(), &mut [0; FOREIGN]);
 }
 
 pub(super) fn closed(what: &str) -> Error {
@@ -203,7 +203,7 @@ pub struct Accepted {
 /// The acceptor's side. `find_token` gives the token of an invite, `None` for one that this node never issued; `begun` is
 /// called when message 1 is good. Every failure closes the connection without a byte, so an error is only worth a count.
 pub fn respond(
-    stream: Arc<TcpStream>,
+    stream: Stream,
     opening: &Opening,
     keys: &StaticKeys,
     find_token: impl Fn(&[u8; INVITE_ID_LEN]) -> Option<Token>,
@@ -211,10 +211,10 @@ pub fn respond(
 ) -> Result<Accepted, Error> {
     let Opening { preamble: given, deadline, first_deadline } = opening;
     if opening.asks_key() {
-        let _ = deadline.write_all(&stream, keys.public().as_bytes());
+        let _ = deadline.write_all(stream.socket(), keys.public().as_bytes());
     }
     let mut first = [0; MESSAGE_1_LEN];
-    first_deadline.read_exact(&stream, &mut first).map_err(cut_short)?;
+    first_deadline.read_exact(stream.socket(), &mut first).map_err(cut_short)?;
     let state = Responder::read_message_1(keys, given, &first)
         .map_err(|_| closed("message 1 does not authenticate"))?;
     let invite = state.invite_id();
@@ -226,9 +226,9 @@ pub fn respond(
     let (state, second) = state
         .write_message_2(token.as_ref(), &acceptor_payload(Features::OWN))
         .map_err(|_| closed("the key agreement failed"))?;
-    deadline.write_all(&stream, &second).map_err(|_| closed("it does not read"))?;
+    deadline.write_all(stream.socket(), &second).map_err(|_| closed("it does not read"))?;
     let mut third = [0; MESSAGE_3_LEN];
-    deadline.read_exact(&stream, &mut third).map_err(cut_short)?;
+    deadline.read_exact(stream.socket(), &mut third).map_err(cut_short)?;
     let (peer, payload, established) =
         state.read_message_3(&third).map_err(|_| closed("message 3 does not authenticate"))?;
     let (kind, theirs) = read_dialler_payload(&payload)

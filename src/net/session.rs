@@ -1,4 +1,4 @@
-//! A proven connection: messages in sealed records over one TCP stream (egoat-protocol(7), RECORDS).
+//! A proven connection: messages in sealed records over one stream (egoat-protocol(7), RECORDS).
 //!
 //! A session is made by `net::handshake` alone and is used by one thread. Reading and writing take turns; buffers
 //! are small until something long passes, and are given back when the peers only ping. It leaves out which message
@@ -7,7 +7,6 @@
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::ops::Range;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::crypto::handshake::Established;
@@ -16,7 +15,8 @@ use crate::crypto::noise::{HASH_LEN, TAG_LEN};
 use crate::crypto::record::{Opener, Sealer};
 use crate::error::{Error, Result, reason};
 use crate::net::deadline::{Deadline, timed_out};
-use crate::net::route::Route;
+use crate::net::transport::route::Route;
+use crate::net::transport::{Closer, Stream};
 use crate::wire::codec::Writer;
 use crate::wire::features::Features;
 use crate::wire::message::{
@@ -61,7 +61,7 @@ pub struct Binding {
 
 /// One end of a proven connection.
 pub struct Session {
-    stream: Arc<TcpStream>,
+    stream: Stream,
     peer: PublicKey,
     label: String,
     outgoing: Outgoing,
@@ -83,16 +83,17 @@ pub struct Session {
 impl Session {
     /// Only `net::handshake` has an [`Established`] to give.
     pub(super) fn new(
-        stream: Arc<TcpStream>,
+        stream: Stream,
         peer: PublicKey,
         label: String,
         features: Features,
         established: Established,
     ) -> Result<Session> {
-        let timeouts = stream
+        let socket = stream.socket();
+        let timeouts = socket
             .set_read_timeout(Some(DEAD_AFTER))
-            .and_then(|()| stream.set_write_timeout(Some(STALL_LOOK)))
-            .and_then(|()| stream.set_nodelay(true));
+            .and_then(|()| socket.set_write_timeout(Some(STALL_LOOK)))
+            .and_then(|()| socket.set_nodelay(true));
         if let Err(cause) = timeouts {
             return Err(Error::Lost { peer: label, during: reason(&cause) });
         }
@@ -142,14 +143,14 @@ impl Session {
         &self.binding
     }
 
-    /// The other end's address, as that of who has dialled us.
+    /// The address of the other end, from where it has dialled us.
     pub fn remote_address(&self) -> Option<SocketAddr> {
-        self.stream.peer_addr().ok()
+        self.stream.address()
     }
 
-    /// A second handle, with which another thread can end the connection.
-    pub fn closer(&self) -> Arc<TcpStream> {
-        Arc::clone(&self.stream)
+    /// A handle with which another thread ends the connection.
+    pub fn closer(&self) -> Closer {
+        self.stream.closer()
     }
 
     /// Takes messages with bodies of this length at the most, but for those that are always taken. Who has not come so
@@ -187,10 +188,10 @@ impl Session {
             None => DEAD_AFTER,
         };
         if self.waits != wait {
-            self.stream.set_read_timeout(Some(wait))?;
+            self.stream.socket().set_read_timeout(Some(wait))?;
             self.waits = wait;
         }
-        self.incoming.fill(&*self.stream)
+        self.incoming.fill(self.stream.socket())
     }
 
     /// Queues a message; it is on its way after [`Session::flush`] at the latest.
@@ -229,13 +230,13 @@ impl Session {
         let Some(sealed) = self.outgoing.seal() else {
             return Err(self.broken("no record numbers are left"));
         };
-        let written = write_all(&self.stream, sealed, &mut self.incoming, self.stalled_after);
+        let written = write_all(self.stream.socket(), sealed, &mut self.incoming, self.stalled_after);
         self.outgoing.clear();
         written.map_err(|cause| {
             self.is_given_up = true;
             if cause.kind() == io::ErrorKind::TimedOut {
                 // Nothing arrived in all this time, so nobody waits for more.
-                let _ = self.stream.shutdown(Shutdown::Both);
+                self.closer().close();
             }
             self.lost("sending", &cause)
         })
@@ -284,8 +285,9 @@ impl Session {
         if self.has_buffered()? {
             return Ok(true);
         }
-        let peeked = self.stream.set_nonblocking(true).and_then(|()| self.stream.peek(&mut [0]));
-        self.stream.set_nonblocking(false).map_err(|cause| self.lost("sending", &cause))?;
+        let socket = self.stream.socket();
+        let peeked = socket.set_nonblocking(true).and_then(|()| socket.peek(&mut [0]));
+        socket.set_nonblocking(false).map_err(|cause| self.lost("sending", &cause))?;
         Ok(!matches!(peeked, Err(cause) if cause.kind() == io::ErrorKind::WouldBlock))
     }
 
@@ -300,10 +302,10 @@ impl Session {
     /// socket with unread input would reset the connection and destroy the message on its way.
     pub fn finish(mut self, last: &Message) -> Result<()> {
         self.send(last)?;
-        let _ = self.stream.shutdown(Shutdown::Write);
+        let _ = self.stream.socket().shutdown(Shutdown::Write);
         let deadline = Deadline::after(LINGER);
         let mut scrap = [0; 4096];
-        while deadline.read_exact(&self.stream, &mut scrap).is_ok() {}
+        while deadline.read_exact(self.stream.socket(), &mut scrap).is_ok() {}
         Ok(())
     }
 
@@ -637,9 +639,10 @@ mod tests {
     use super::*;
     use crate::crypto::handshake::{Initiator, PREAMBLE_LEN, Responder};
     use crate::crypto::keys::StaticKeys;
+    use crate::net::transport::Origin;
     use crate::wire::features::{acceptor_payload, dialler_payload};
     use crate::wire::message::{Kind, PIECE};
-    use std::net::TcpListener;
+    use std::net::{Ipv4Addr, TcpListener};
 
     /// Both ends of a session on loopback.
     fn pair() -> (Session, Session) {
@@ -656,7 +659,8 @@ mod tests {
         let stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let (other, _) = listener.accept().unwrap();
         let session = |stream, keys: &StaticKeys, established| {
-            Session::new(Arc::new(stream), keys.public(), "them".into(), Features::OWN, established).unwrap()
+            let stream = Stream::new(stream, Origin::Direct(Ipv4Addr::LOCALHOST.into()));
+            Session::new(stream, keys.public(), "them".into(), Features::OWN, established).unwrap()
         };
         (session(stream, &bob, dialled), session(other, &alice, accepted))
     }
@@ -675,7 +679,7 @@ mod tests {
     fn a_stalled_receiver_is_given_up_in_time_and_gets_no_other_record() {
         let (mut sender, mut receiver) = pair();
         sender.stalled_after = Duration::from_millis(900);
-        sender.stream.set_write_timeout(Some(Duration::from_millis(30))).unwrap();
+        sender.stream.socket().set_write_timeout(Some(Duration::from_millis(30))).unwrap();
         let begun = Instant::now();
         assert!(matches!(flood(&mut sender), Error::Lost { .. }));
         let stalled = begun.elapsed();
@@ -702,7 +706,7 @@ mod tests {
     fn who_is_heard_of_is_not_given_up() {
         let (mut sender, mut receiver) = pair();
         sender.stalled_after = Duration::from_millis(300);
-        sender.stream.set_write_timeout(Some(Duration::from_millis(30))).unwrap();
+        sender.stream.socket().set_write_timeout(Some(Duration::from_millis(30))).unwrap();
         let alive = std::thread::spawn(move || {
             for _ in 0..12 {
                 std::thread::sleep(Duration::from_millis(100));

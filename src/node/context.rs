@@ -8,6 +8,7 @@ use std::time::SystemTime;
 
 use crate::crypto::keys::PublicKey;
 use crate::error::{Error, Result, Verb};
+use crate::net::endpoint::Endpoint;
 use crate::net::session::Session;
 use crate::node::door::admission::{Admission, TurnedAway};
 use crate::node::event::Event;
@@ -18,7 +19,6 @@ use crate::node::options::Options;
 use crate::node::pairing::OwnProfile;
 use crate::node::roster::{Connection, Contact, Roster};
 use crate::store::attempts;
-use crate::store::home::Own;
 use crate::store::node_lock::NodeLock;
 use crate::store::peers::{self, Peer, Peers};
 use crate::wire::address::Address;
@@ -46,7 +46,7 @@ pub struct Rung {
 
 /// What all threads of a node share.
 pub struct Context {
-    own: Own,
+    own: Endpoint,
     options: Options,
     roster: Roster,
     admission: Arc<Admission>,
@@ -67,7 +67,7 @@ pub struct Context {
 impl Context {
     /// The context of a node that listens on `listening_port` and holds `lock`, with an empty roster.
     pub fn new(
-        own: Own,
+        own: Endpoint,
         options: Options,
         listening_port: u16,
         channels: Channels,
@@ -89,8 +89,8 @@ impl Context {
         }
     }
 
-    /// The home and its keys.
-    pub fn own(&self) -> &Own {
+    /// The home, its keys, and the way out.
+    pub fn own(&self) -> &Endpoint {
         &self.own
     }
     /// What whoever started the node wants from it.
@@ -232,7 +232,12 @@ impl Context {
 
     /// Counts a connection of a peer until the result is dropped; `None` if the peer has too many. Sends an event with
     /// the first connection and with the end of the last.
-    pub fn connect(&self, contact: &Arc<Contact>, session: &Session, peer_dialled: bool) -> Option<Connection> {
+    pub fn connect(
+        &self,
+        contact: &Arc<Contact>,
+        session: &Session,
+        peer_dialled: bool,
+    ) -> Option<Connection> {
         let (events, named) = (self.channels.events.clone(), Arc::clone(contact));
         let (live, name) = (Arc::clone(&self.live), session.label().to_owned());
         let way = session.remote_address().map_or_else(String::new, |at| Address::from(at).to_string());

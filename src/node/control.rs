@@ -46,7 +46,6 @@ impl FrontEnd {
         self.state().answers.push_back(message);
         context.live().wake();
     }
-
 }
 
 /// Lets front-ends in for as long as the node runs.

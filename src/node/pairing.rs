@@ -4,8 +4,9 @@
 use crate::crypto::keys::PublicKey;
 use crate::error::Result;
 use crate::net::dial::{self, Target};
+use crate::net::endpoint::Endpoint;
 use crate::net::session::Session;
-use crate::store::home::{Home, Own};
+use crate::store::home::Home;
 use crate::store::invites::{self, Invite};
 use crate::store::node_lock;
 use crate::store::peers::{Peer, Peers};
@@ -53,14 +54,14 @@ pub struct OwnProfile {
 
 impl OwnProfile {
     /// The name from the home, and the port of the node that runs on it; 0 without one, because nobody listens then.
-    pub fn new(own: &Own) -> Result<OwnProfile> {
+    pub fn new(own: &Endpoint) -> Result<OwnProfile> {
         let running = node_lock::running(own.home())?.unwrap_or_default();
         let port = running.listening.first().map_or(0, |address| address.port());
         OwnProfile::at_port(own, port)
     }
 
     /// The name from the home, and a port; none behind a proxy, whose address is not ours to be dialled at.
-    pub fn at_port(own: &Own, port: u16) -> Result<OwnProfile> {
+    pub fn at_port(own: &Endpoint, port: u16) -> Result<OwnProfile> {
         Ok(OwnProfile { name: own.home().name()?, port: if own.proxy().is_some() { 0 } else { port } })
     }
 
@@ -167,7 +168,7 @@ pub fn judge(
 }
 
 /// Dials one pairing session; returns what the other node says of itself.
-pub fn meet(own: &Own, target: &Target) -> Result<Profile> {
+pub fn meet(own: &Endpoint, target: &Target) -> Result<Profile> {
     let profile = OwnProfile::new(own)?;
     let mut session = dial::dial(own, target, Kind::Pair, &[profile.message()])?;
     let theirs = Profile::read(&mut session)?;

@@ -2,11 +2,11 @@
 //! and that there is news. It leaves out the peers file itself: see `store::peers`.
 
 use std::collections::HashMap;
-use std::net::{Shutdown, TcpStream};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use crate::crypto::keys::PublicKey;
+use crate::net::transport::Closer;
 use crate::store::peers::Peer;
 use crate::store::presence::Presence;
 use crate::time::now_micros;
@@ -32,7 +32,7 @@ struct State {
     /// The last attempt to reach the peer failed, and a note of it was written.
     failed: bool,
     /// The thread that sends, and a handle to end its connection.
-    sending: Option<(u64, Via, Option<Arc<TcpStream>>)>,
+    sending: Option<(u64, Via, Option<Closer>)>,
     /// Gives each sending thread a number.
     senders: u64,
     receiving: usize,
@@ -192,10 +192,10 @@ impl Contact {
 
     /// Claims the sending of messages to this peer: only one thread does it at a time. A pull replaces an earlier pull,
     /// whose connection must be dead, since a home has one node.
-    pub fn begin_sending(self: &Arc<Self>, via: Via, closer: Option<Arc<TcpStream>>) -> Option<Sending> {
+    pub fn begin_sending(self: &Arc<Self>, via: Via, closer: Option<Closer>) -> Option<Sending> {
         let mut state = self.state();
         match &state.sending {
-            Some((_, Via::Pull, Some(old))) if via == Via::Pull => drop(old.shutdown(Shutdown::Both)),
+            Some((_, Via::Pull, Some(old))) if via == Via::Pull => old.close(),
             Some(_) => return None,
             None => {}
         }

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use crate::crypto::keys::PublicKey;
 use crate::error::{Error, Result};
+use crate::net::endpoint::Endpoint;
 use crate::net::local;
 use crate::net::loopback::Door;
 use crate::node::context::{Channels, Context, Rung};
@@ -45,7 +46,7 @@ const HOLD: Duration = Duration::from_secs(30);
 /// it, because a full one blocks the node.
 ///
 /// Fails if another node runs on the home, if no socket can be bound, or if a thread cannot be started.
-pub fn start(own: Own, mut options: Options) -> Result<Receiver<Event>> {
+pub fn start(own: Endpoint, mut options: Options) -> Result<Receiver<Event>> {
     let lock = if options.messages { Some(take_home(&own)?) } else { None };
     let hooks = Hooks::open(&own, std::mem::take(&mut options.programs))?;
     let listeners = match listen::bind(&options.listen) {

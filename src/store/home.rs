@@ -18,7 +18,6 @@ use crate::store::notes::Notes;
 use crate::store::outbox::Outbox;
 use crate::store::queued_files::{Listed, QueuedFiles};
 use crate::text;
-use crate::wire::proxy::Proxy;
 
 /// A home directory.
 #[derive(Clone, Debug)]
@@ -211,13 +210,8 @@ impl Home {
         Ok(file)
     }
 
-    /// Opens the home for its owner, who dials through `proxy`; `ask` gives the passphrase if the identity has one.
-    pub fn unlock(
-        self,
-        proxy: Option<Proxy>,
-        ask: impl FnOnce() -> Result<String>,
-        report: Report,
-    ) -> Result<Own> {
+    /// Opens the home for its owner; `ask` gives the passphrase if the identity has one.
+    pub fn unlock(self, ask: impl FnOnce() -> Result<String>, report: Report) -> Result<Own> {
         let path = self.identity_path();
         let seed = match identity::load_or_create(&path)? {
             Identity::Open(seed) => seed,
@@ -227,7 +221,7 @@ impl Home {
                 hint: "try again; without it, what is in this home cannot be read".into(),
             })?,
         };
-        let parts = OwnParts { keys: seed.static_keys(), home: self, seed, proxy };
+        let parts = OwnParts { keys: seed.static_keys(), home: self, seed };
         Ok(Own { parts: Arc::new(parts), report })
     }
 }
@@ -259,11 +253,9 @@ struct OwnParts {
     home: Home,
     seed: Seed,
     keys: StaticKeys,
-    proxy: Option<Proxy>,
 }
 
-/// A home that its owner has opened: the keys, the logs that they seal, and the proxy that this process dials through.
-/// Cheap to clone, shared by all threads.
+/// A home that its owner has opened: the keys, and the logs that they seal. Cheap to clone, shared by all threads.
 #[derive(Clone)]
 pub struct Own {
     parts: Arc<OwnParts>,
@@ -284,11 +276,6 @@ impl Own {
     /// The static keys of the handshake.
     pub fn keys(&self) -> &StaticKeys {
         &self.parts.keys
-    }
-
-    /// What every connection to a peer goes through.
-    pub fn proxy(&self) -> Option<&Proxy> {
-        self.parts.proxy.as_ref()
     }
 
     /// This node's public key.

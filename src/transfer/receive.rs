@@ -1,13 +1,13 @@
 //! The receiving end of a transfer of files: the offer, the proof of what is here already, the chunks of the session and
 //! of its lanes. It leaves out who may send, how much, and where it lands.
 
-use std::net::{Shutdown, TcpStream};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::Instant;
 
 use crate::crypto::lane::TICKET_LEN;
 use crate::error::{Error, Result};
 use crate::net::session::{PING_AFTER, Session};
+use crate::net::transport::Closer;
 use crate::store::source::MAX_ENTRIES;
 use crate::transfer::landing::{Id, Received};
 use crate::transfer::manifest::Manifest;
@@ -136,7 +136,7 @@ struct State {
     /// Chunks that were written.
     got: u64,
     /// Lanes that were let in, by a handle to end those that run.
-    lanes: Vec<(u8, Option<Arc<TcpStream>>)>,
+    lanes: Vec<(u8, Option<Closer>)>,
     /// Why it cannot go on.
     failed: Option<Error>,
     /// A lane ended before it brought anything. The sender may not have had it at all, and does without: it was cut, or
@@ -174,9 +174,8 @@ impl Inbound {
         });
         let mut state = self.state();
         state.over = true;
-        for (_, closer) in state.lanes.drain(..) {
-            // It has ended by itself otherwise.
-            let _ = closer.map(|stream| stream.shutdown(Shutdown::Both));
+        for closer in state.lanes.drain(..).filter_map(|(_, closer)| closer) {
+            closer.close();
         }
         result
     }

@@ -1,7 +1,6 @@
 //! The sending end of a transfer of files: the offer, what the receiver has already, the chunks over the session and its
 //! lanes. It leaves out whom to dial and the lanes' threads.
 
-use std::net::{Shutdown, TcpStream};
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard};
@@ -11,6 +10,7 @@ use crate::crypto::lane::TICKET_LEN;
 use crate::error::{Error, Result};
 use crate::net::deadline::Deadline;
 use crate::net::session::{PING_AFTER, Session};
+use crate::net::transport::Closer;
 use crate::text;
 use crate::transfer::manifest::Manifest;
 use crate::transfer::source::{SourceReader, Sources};
@@ -193,7 +193,7 @@ struct State {
     lanes: usize,
     failed: Option<Error>,
     /// End the lanes.
-    closers: Vec<TcpStream>,
+    closers: Vec<Closer>,
     /// Nobody takes another chunk.
     over: bool,
 }
@@ -338,16 +338,14 @@ impl<'a> Outbound<'a> {
     }
 
     /// Keeps a handle to end a lane with.
-    pub fn keep_closer(&self, stream: &TcpStream) {
-        // Without one the lane ends by itself, if later.
-        self.state().closers.extend(stream.try_clone());
+    pub fn keep_closer(&self, closer: Closer) {
+        self.state().closers.push(closer);
     }
 
     /// Ends all lanes.
     pub fn close_lanes(&self) {
         for closer in self.state().closers.drain(..) {
-            // It has ended by itself otherwise.
-            let _ = closer.shutdown(Shutdown::Both);
+            closer.close();
         }
     }
 

@@ -13,7 +13,7 @@ use crate::app::chat::{Chat, Scope};
 use crate::app::inbox::entry::Entry;
 use crate::app::link::{Event, LOOK};
 use crate::app::messages::MAX_TEXT;
-use crate::app::{Link, Own, Peer, news};
+use crate::app::{Endpoint, Link, Peer, news};
 use crate::error::{Error, Result};
 use crate::time::Zone;
 use crate::ui::commands;
@@ -47,7 +47,7 @@ struct Lines {
 }
 
 /// Talks until the end of input: to `to`, else to the only peer or whom a line names.
-pub fn run(own: &Own, out: Output, to: Option<Peer>, events: Option<Receiver<Event>>) -> Result<()> {
+pub fn run(own: &Endpoint, out: Output, to: Option<Peer>, events: Option<Receiver<Event>>) -> Result<()> {
     let signals = Signals::default();
     let mut view = Lines { out, zone: Zone::local(), shown: HashMap::new(), failed: None };
     let scope = Scope::News(to.as_ref().map(|peer| peer.key));

@@ -1,4 +1,4 @@
-//! A SOCKS5 proxy as people write it: `socks5://[USER:PASSWORD@]HOST:PORT`. It leaves out talking to it: see `net::socks`.
+//! A SOCKS5 proxy as people write it: `socks5://[USER:PASSWORD@]HOST:PORT`. It leaves out talking to it: see `net::transport`.
 
 use std::str::FromStr;
 

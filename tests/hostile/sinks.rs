@@ -11,7 +11,7 @@ mod shown;
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::Write;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -23,6 +23,7 @@ use egoat::crypto::keys::{PublicKey, StaticKeys};
 use egoat::net::deadline::Deadline;
 use egoat::net::handshake::{self, Opening};
 use egoat::net::session::Session;
+use egoat::net::transport::{Listener, Origin, Stream};
 use egoat::transfer::path::SafePath;
 use egoat::wire::codec::Writer;
 use egoat::wire::link::Link;
@@ -147,7 +148,7 @@ impl Mallory {
         socket.connect(&at.into()).unwrap();
         let deadline = Deadline::after(Duration::from_secs(30));
         let key: PublicKey = home.key().parse().unwrap();
-        let stream = TcpStream::from(socket);
+        let stream = Stream::new(socket.into(), Origin::Direct(at.ip()));
         handshake::initiate(stream, &self.keys, &key, None, kind, "the node", deadline).unwrap()
     }
 
@@ -437,13 +438,13 @@ fn what_a_newcomer_is_called_who_is_taken_on_trust() {
 /// Accepts whoever dials, under a name; gives the link to it.
 fn accept_under(name: String, number: u16) -> String {
     let mallory = Mallory::number(number);
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let listener = Listener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap().into();
     let link = Link { key: mallory.keys.public(), token: None, addresses: vec![address] };
     thread::spawn(move || {
-        let (stream, _) = listener.accept().unwrap();
+        let stream = listener.accept().unwrap();
         let opening = Opening::read(&stream).unwrap();
-        let accepted = handshake::respond(stream.into(), &opening, &mallory.keys, |_| None, || ()).unwrap();
+        let accepted = handshake::respond(stream, &opening, &mallory.keys, |_| None, || ()).unwrap();
         let mut session = accepted.session;
         read(&mut session, |message| matches!(message, Message::Profile { .. }));
         session.write(&Message::Accept).unwrap();

@@ -9,6 +9,7 @@ use egoat::crypto::keys::{Seed, StaticKeys, Token};
 use egoat::net::deadline::Deadline;
 use egoat::net::handshake;
 use egoat::net::session::Session;
+use egoat::net::transport::{Origin, Stream};
 use egoat::store::invites::Invite;
 use egoat::wire::link::Link;
 use egoat::wire::message::{Kind, Message, Refusal};
@@ -39,7 +40,7 @@ fn seed_of(home: &Home) -> [u8; 32] {
 
 /// Dials a node, and says who it is.
 fn dial(node: &Node, key: &str, from: Ipv4Addr, keys: &StaticKeys, kind: Kind, name: &str) -> Session {
-    let stream = connect(from, &node.addr).unwrap();
+    let stream = Stream::new(connect(from, &node.addr).unwrap(), Origin::Direct(from.into()));
     let by = Deadline::after(Duration::from_secs(20));
     let mut session =
         handshake::initiate(stream, keys, &key.parse().unwrap(), None, kind, "alice", by).unwrap();
@@ -268,7 +269,8 @@ fn peers_have_seats_that_strangers_do_not_take() {
     let dial_as = |index: usize| {
         // There may be no place for one more unknown just now.
         poll_until("a handshake", || {
-            let stream = connect(Ipv4Addr::LOCALHOST, &node.addr).unwrap();
+            let from = Ipv4Addr::LOCALHOST;
+            let stream = Stream::new(connect(from, &node.addr).unwrap(), Origin::Direct(from.into()));
             let by = Deadline::after(Duration::from_secs(20));
             let key = alice.key().parse().unwrap();
             let dialled = handshake::initiate(stream, &peers[index], &key, None, Kind::Push, "alice", by);
@@ -324,6 +326,7 @@ fn secrets_have_no_debug_output() {
         assert!(!Shown::<egoat::crypto::handshake::Established>::IS_SHOWN);
         assert!(!Shown::<egoat::crypto::seal::LogKey>::IS_SHOWN);
         assert!(!Shown::<egoat::store::home::Own>::IS_SHOWN);
+        assert!(!Shown::<egoat::net::endpoint::Endpoint>::IS_SHOWN);
         assert!(!Shown::<egoat::store::identity::Identity>::IS_SHOWN);
     }
 }

@@ -8,7 +8,7 @@ use crate::app::contacts;
 use crate::crypto::keys::PublicKey;
 use crate::error::{Error, Result};
 use crate::net::dial;
-use crate::store::home::Own;
+use crate::net::endpoint::Endpoint;
 use crate::store::peers::Peer;
 use crate::wire::address::Address;
 use crate::wire::link::Link;
@@ -42,7 +42,7 @@ fn start(tell: &Tell, work: impl FnOnce(&Tell) -> Result<()> + Send + 'static) {
 }
 
 /// Pairs by a link.
-pub fn join(own: &Own, tell: &Tell, link: Link) {
+pub fn join(own: &Endpoint, tell: &Tell, link: Link) {
     let own = own.clone();
     start(tell, move |tell| {
         let is_known = contacts::all(&own)?.iter().any(|peer| peer.key == link.key);
@@ -56,7 +56,7 @@ pub fn join(own: &Own, tell: &Tell, link: Link) {
 }
 
 /// Asks a node for its key.
-pub fn ask_key(own: &Own, tell: &Tell, at: Address) {
+pub fn ask_key(own: &Endpoint, tell: &Tell, at: Address) {
     let own = own.clone();
     start(tell, move |tell| {
         let key = dial::ask_key(&own, &at)?;
@@ -66,7 +66,7 @@ pub fn ask_key(own: &Own, tell: &Tell, at: Address) {
 }
 
 /// Makes a peer of the node at an address whose key the user has compared.
-pub fn meet(own: &Own, tell: &Tell, key: PublicKey, at: Address) {
+pub fn meet(own: &Endpoint, tell: &Tell, key: PublicKey, at: Address) {
     let own = own.clone();
     start(tell, move |tell| {
         let (peer, refusal) = contacts::first_contact(&own, key, &at)?;

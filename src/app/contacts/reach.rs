@@ -3,8 +3,9 @@
 
 use crate::app::contacts::{first_contact, join, parse_address, parse_link, save};
 use crate::error::{Error, Result};
-use crate::net::{dial, route};
-use crate::store::home::Own;
+use crate::net::dial;
+use crate::net::endpoint::Endpoint;
+use crate::net::transport::route;
 use crate::store::peers::{Peer, Peers};
 use crate::text;
 use crate::wire::address::Address;
@@ -51,7 +52,7 @@ pub enum Trust {
 }
 
 /// Resolves what the user typed. Only a bare word that is neither a peer nor a host that resolves is an error.
-pub fn meant(own: &Own, peers: &Peers, given: &str) -> Result<Meant> {
+pub fn meant(own: &Endpoint, peers: &Peers, given: &str) -> Result<Meant> {
     if let Some(peer) = peers.by_name(given) {
         return Ok(Meant::Saved(peer.clone()));
     }
@@ -71,7 +72,7 @@ pub fn meant(own: &Own, peers: &Peers, given: &str) -> Result<Meant> {
 
 /// Finds the peer, and pairs with it if it is not saved yet. `trusts` is asked about the fingerprint of a node that is
 /// known by its address alone.
-pub fn reach(own: &Own, given: &str, trusts: impl FnOnce(&Address, &str) -> Trust) -> Result<Reached> {
+pub fn reach(own: &Endpoint, given: &str, trusts: impl FnOnce(&Address, &str) -> Trust) -> Result<Reached> {
     let peers = Peers::load(own.home())?;
     match meant(own, &peers, given)? {
         Meant::Saved(peer) => {
@@ -83,7 +84,7 @@ pub fn reach(own: &Own, given: &str, trusts: impl FnOnce(&Address, &str) -> Trus
     }
 }
 
-fn by_link(own: &Own, peers: &Peers, link: &Link) -> Result<Reached> {
+fn by_link(own: &Endpoint, peers: &Peers, link: &Link) -> Result<Reached> {
     let known = peers.by_key(&link.key);
     known.map_or(Ok(()), Peer::ensure_not_blocked)?;
     // An invite is used up even by a known peer; a plain link to one may say where it is now.
@@ -97,7 +98,7 @@ fn by_link(own: &Own, peers: &Peers, link: &Link) -> Result<Reached> {
 
 /// Trust on first use. A known key at a new address needs nobody's word.
 fn by_address(
-    own: &Own,
+    own: &Endpoint,
     peers: &Peers,
     at: Address,
     trusts: impl FnOnce(&Address, &str) -> Trust,

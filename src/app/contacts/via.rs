@@ -7,6 +7,7 @@ use std::time::Duration;
 use crate::app::contacts::{invite, join};
 use crate::app::link;
 use crate::error::{Error, Result, reason};
+use crate::net::endpoint::Endpoint;
 use crate::store::external::{self, Ended, Starter};
 use crate::store::home::Own;
 use crate::store::peers::{Peer, Peers};
@@ -19,7 +20,7 @@ const PATIENCE: Duration = Duration::from_secs(120);
 const TTL: Duration = Duration::from_secs(600);
 
 /// Pairs with the node whose egoat the command runs; it will be called `name` here, or what it calls itself.
-pub fn pair(own: &Own, command: &str, name: Option<String>) -> Result<Peer> {
+pub fn pair(own: &Endpoint, command: &str, name: Option<String>) -> Result<Peer> {
     let remote = Remote(command);
     let link = remote.invite()?;
     match join(own, &link, name.clone()) {

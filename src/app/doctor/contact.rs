@@ -1,6 +1,6 @@
 //! The way to a peer, from its name to whether it takes this node as one. Nobody is paired with, and no link is used up.
 
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use crate::app::contacts::reach::{self, Meant};
@@ -9,10 +9,11 @@ use crate::crypto::keys::PublicKey;
 use crate::error::{Error, Result, reason};
 use crate::net::deadline::Deadline;
 use crate::net::dial::{self, Target};
+use crate::net::endpoint::Endpoint;
 use crate::net::handshake::DialFailure;
-use crate::net::route::{self, Obstacle};
+use crate::net::transport::route::{self, Obstacle};
+use crate::net::transport::{Stream, direct};
 use crate::node::pairing;
-use crate::store::home::Own;
 use crate::store::peers::Peers;
 use crate::text;
 use crate::time::now_micros;
@@ -25,7 +26,7 @@ const APART: Duration = Duration::from_secs(60);
 const SLOW: Duration = Duration::from_secs(2);
 
 /// Looks at all addresses of whoever is meant.
-pub fn check(report: &mut Report, own: &Own, given: &str) -> Result<()> {
+pub fn check(report: &mut Report, own: &Endpoint, given: &str) -> Result<()> {
     let peers = Peers::load(own.home())?;
     let (label, pinned, seen, addresses) = match reach::meant(own, &peers, given)? {
         Meant::Saved(peer) => (peer.name.clone(), Some(peer.key), peer.seen(), peer.addresses),
@@ -48,7 +49,7 @@ pub fn check(report: &mut Report, own: &Own, given: &str) -> Result<()> {
 }
 
 struct Look<'a> {
-    own: &'a Own,
+    own: &'a Endpoint,
     peers: &'a Peers,
     label: &'a str,
     pinned: Option<PublicKey>,
@@ -84,7 +85,7 @@ impl Look<'_> {
     }
 
     /// Nothing is resolved here.
-    fn by_proxy(&self, report: &mut Report, address: &Address) -> Option<TcpStream> {
+    fn by_proxy(&self, report: &mut Report, address: &Address) -> Option<Stream> {
         let unresolved = match self.own.proxy() {
             Some(_) => "names are not resolved here, but by the proxy",
             None => "the name of an onion service is not resolved",
@@ -198,11 +199,11 @@ fn round_trip(report: &mut Report, took: Duration) {
 }
 
 /// Name and connection of either family; gives the first connection. One of them is enough.
-fn by_family(report: &mut Report, address: &Address) -> Option<TcpStream> {
+fn by_family(report: &mut Report, address: &Address) -> Option<Stream> {
     let found = resolved(report, address)?;
     let tries = [("tcp4", false), ("tcp6", true)].map(|(layer, is_v6)| {
         let of_family: Vec<SocketAddr> = found.iter().filter(|at| at.is_ipv6() == is_v6).copied().collect();
-        let tried = route::first_of(&of_family, Deadline::after(route::CONNECT));
+        let tried = direct::first_of(&of_family, Deadline::after(direct::CONNECT));
         (layer, of_family, tried)
     });
     let works = tries.iter().any(|(_, _, tried)| tried.is_ok());
@@ -211,7 +212,7 @@ fn by_family(report: &mut Report, address: &Address) -> Option<TcpStream> {
         match tried {
             _ if of_family.is_empty() => report.skipped(layer, "there is no such address"),
             Ok(connected) => {
-                let at = connected.peer_addr().map_or_else(|_| String::new(), |at| format!(" to {at}"));
+                let at = connected.address().map(|at| format!(" to {at}")).unwrap_or_default();
                 report.ok(layer, &format!("connected{at}"));
                 stream = stream.or(Some(connected));
             }
@@ -226,7 +227,7 @@ fn by_family(report: &mut Report, address: &Address) -> Option<TcpStream> {
 
 /// The addresses of both families, if there are any.
 fn resolved(report: &mut Report, address: &Address) -> Option<Vec<SocketAddr>> {
-    let found = match route::resolve(address, route::CONNECT) {
+    let found = match direct::resolve(address, direct::CONNECT) {
         Ok(found) => found,
         Err(cause) => {
             let hint = Some("look at the spelling; other names tell whether resolving works here at all");

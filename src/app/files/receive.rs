@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 use crate::app::contacts::{INVITE_TTL, link_of};
 use crate::app::link::{self, Event, FilesFrom, FilesTo, Listen, Options};
 use crate::error::Result;
+use crate::net::endpoint::Endpoint;
 use crate::net::local;
 use crate::node::files::pipe::Pipe;
-use crate::store::home::Own;
 use crate::store::invites;
 use crate::store::peers::Peer;
 use crate::wire::address::Address;
@@ -52,7 +52,7 @@ pub struct Reception {
 
 impl Reception {
     /// Starts to wait.
-    pub fn start(own: &Own, wish: &Wish) -> Result<Reception> {
+    pub fn start(own: &Endpoint, wish: &Wish) -> Result<Reception> {
         let invite = match wish.from {
             Some(_) => None,
             None => Some(invites::issue(own.home(), wish.timeout.unwrap_or(INVITE_TTL), None)?),

@@ -6,6 +6,7 @@ use crate::app::link::{LOOK, Link};
 use crate::error::{Error, Result};
 use crate::net::deadline::Deadline;
 use crate::net::dial::{self, Target};
+use crate::net::endpoint::Endpoint;
 use crate::net::session::Session;
 
 use crate::node::files::queued;
@@ -55,7 +56,7 @@ pub enum Goal {
 
 /// Sees messages to the peer. Waits as long as `wait`, or makes one try.
 pub fn deliver(
-    own: &Own,
+    own: &Endpoint,
     peer: &Peer,
     outbox: &mut Outbox,
     goal: Goal,
@@ -132,7 +133,7 @@ fn unless_dropped(
     Ok(if is_dropped { Outcome::Dropped } else { outcome })
 }
 
-fn one_try(own: &Own) -> Deadline {
+fn one_try(own: &Endpoint) -> Deadline {
     Deadline::after(if own.proxy().is_some() { ONE_PROXIED_TRY } else { ONE_TRY })
 }
 
@@ -151,7 +152,7 @@ pub struct Fetched {
 
 /// Delivers what waits for the peer, and collects what waits there; for when no node runs. Files come last: they may take
 /// long.
-pub fn fetch(own: &Own, peer: &Peer) -> Result<Fetched> {
+pub fn fetch(own: &Endpoint, peer: &Peer) -> Result<Fetched> {
     let mut fetched = Fetched { delivered: push_messages(own, peer)?, ..Fetched::default() };
     let (profile, held) = (OwnProfile::at_port(own, 0)?, flow::held(own, &peer.key)?);
     let opening = [profile.message(), Message::Held(held)];
@@ -166,13 +167,13 @@ pub fn fetch(own: &Own, peer: &Peer) -> Result<Fetched> {
 }
 
 /// Delivers the messages and files that wait for the peer.
-pub fn push_all(own: &Own, peer: &Peer) -> Result<Fetched> {
+pub fn push_all(own: &Endpoint, peer: &Peer) -> Result<Fetched> {
     let mut fetched = Fetched { delivered: push_messages(own, peer)?, ..Fetched::default() };
     fetched.files = queued::send_all(own, peer, &mut fetched.troubles)?;
     Ok(fetched)
 }
 
-fn push_messages(own: &Own, peer: &Peer) -> Result<usize> {
+fn push_messages(own: &Endpoint, peer: &Peer) -> Result<usize> {
     let mut outbox = own.outbox(&peer.key)?;
     if !outbox.has_pending()? {
         return Ok(0);
@@ -194,7 +195,7 @@ fn push_messages(own: &Own, peer: &Peer) -> Result<usize> {
 
 /// Dials the peer before `by`, sends what waits until the `end`, and counts the messages that came there.
 fn deliver_once(
-    own: &Own,
+    own: &Endpoint,
     peer: &Peer,
     outbox: &mut Outbox,
     (by, end): (Deadline, Deadline),
@@ -214,7 +215,7 @@ fn deliver_once(
 }
 
 /// A session for messages, and the number of the last one that the peer holds.
-fn dial_push(own: &Own, peer: &Peer, by: Deadline, end: Deadline) -> Result<(Session, u64)> {
+fn dial_push(own: &Endpoint, peer: &Peer, by: Deadline, end: Deadline) -> Result<(Session, u64)> {
     // Port 0: whoever only says something is not reachable afterwards.
     let profile = OwnProfile::at_port(own, 0)?;
     let target = Target::peer(peer, Some(by.min(end)));

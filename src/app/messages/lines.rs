@@ -10,10 +10,10 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
+use crate::app::messages::delivery::{self, Goal, Outcome};
 use crate::app::messages::expiry;
 use crate::error::{Error, Result};
-use crate::app::messages::delivery::{self, Goal, Outcome};
-use crate::store::home::Own;
+use crate::net::endpoint::Endpoint;
 use crate::store::outbox::{Draft, Outbox};
 use crate::store::peers::Peer;
 use crate::wire::message::MAX_TEXT;
@@ -39,7 +39,7 @@ struct Progress {
 /// Says every line until the end of stdin, each of which expires after `expire`; then waits for the last one as a single
 /// message is waited for. Returns the number of the last message, and what became of it.
 pub fn say(
-    own: &Own,
+    own: &Endpoint,
     peer: &Peer,
     expire: Option<Duration>,
     wait: Option<Duration>,
@@ -160,7 +160,7 @@ fn wait_for_room(
 
 /// Sees to it that what was queued is delivered, through the node or without one, until nothing more comes.
 fn deliver_all(
-    own: &Own,
+    own: &Endpoint,
     peer: &Peer,
     outbox: &mut Outbox,
     progress: &Progress,

@@ -13,7 +13,7 @@ mod source;
 mod tests;
 
 use std::collections::HashMap;
-use std::net::{IpAddr, Shutdown, TcpStream};
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
@@ -21,6 +21,7 @@ use std::time::{Duration, Instant};
 use crate::crypto::keys::PublicKey;
 use crate::crypto::random_array;
 use crate::error::Error;
+use crate::net::transport::{Closer, Stream};
 use crate::node::door::admission::source::{Source, Sources};
 use crate::node::door::limits::Limits;
 
@@ -61,7 +62,7 @@ pub enum Cause {
 }
 
 /// A connection that was turned away, and when to close it.
-pub type TurnedAway = (Instant, Arc<TcpStream>);
+pub type TurnedAway = (Instant, Stream);
 
 /// How many were turned away, for each cause.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -89,7 +90,7 @@ struct Guest {
     /// Its first message was good: it knows our key, at least.
     has_begun: bool,
     /// To end it.
-    stream: Option<Arc<TcpStream>>,
+    closer: Option<Closer>,
 }
 
 /// When the system ran short of something, and how many had to do then.
@@ -133,19 +134,13 @@ impl Admission {
         self.state.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 
-    /// Lets a connection from `address` begin its handshake; `None` turns it away.
-    pub fn admit(self: &Arc<Self>, address: IpAddr, stream: &Arc<TcpStream>) -> Option<Ticket> {
-        self.admit_at(address, Some(Arc::clone(stream)), Instant::now())
+    /// Lets a connection begin its handshake, by its origin; `None` turns it away.
+    pub fn admit(self: &Arc<Self>, stream: &Stream) -> Option<Ticket> {
+        self.admit_at(stream.origin().into(), Some(stream.closer()), Instant::now())
     }
 
-    fn admit_at(
-        self: &Arc<Self>,
-        address: IpAddr,
-        stream: Option<Arc<TcpStream>>,
-        now: Instant,
-    ) -> Option<Ticket> {
-        let source = Source::of(address);
-        match self.enter(source, stream, now) {
+    fn admit_at(self: &Arc<Self>, source: Source, closer: Option<Closer>, now: Instant) -> Option<Ticket> {
+        match self.enter(source, closer, now) {
             Ok(number) => Some(Ticket { admission: Arc::clone(self), number, source }),
             Err(cause) => {
                 self.count(cause);
@@ -155,7 +150,7 @@ impl Admission {
     }
 
     /// Counts a newcomer among the guests; gives its number.
-    fn enter(&self, source: Source, stream: Option<Arc<TcpStream>>, now: Instant) -> Result<u64, Cause> {
+    fn enter(&self, source: Source, closer: Option<Closer>, now: Instant) -> Result<u64, Cause> {
         let mut state = self.state();
         let reserved = reserved(self.limits.pending);
         let is_friendly = reserved > 0 && state.sources.is_friendly(&source);
@@ -167,7 +162,7 @@ impl Admission {
         }
         state.last_number += 1;
         let number = state.last_number;
-        state.guests.push(Guest { number, source, is_friendly, since: now, has_begun: false, stream });
+        state.guests.push(Guest { number, source, is_friendly, since: now, has_begun: false, closer });
         Ok(number)
     }
 
@@ -301,8 +296,7 @@ impl State {
     fn put_out(&mut self, index: usize) {
         let guest = self.guests.remove(index);
         self.leaving += 1;
-        // One that is gone already needs no end.
-        let _ = guest.stream.map(|stream| stream.shutdown(Shutdown::Both));
+        guest.closer.iter().for_each(Closer::close);
     }
 
     fn guest(&mut self, number: u64) -> Option<&mut Guest> {

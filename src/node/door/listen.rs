@@ -1,8 +1,9 @@
 //! The addresses to listen on, and the sockets that are bound to them. This file accepts no connection: see `listener`.
 
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use crate::error::{Error, Result};
+use crate::net::transport::Listener;
 use crate::wire::address::{Address, DEFAULT_PORT};
 
 /// An address to listen on. Port 0 means any free port.
@@ -26,15 +27,15 @@ impl Listen {
         Some(Listen { host: address.host().to_owned(), port: 0 })
     }
 
-    fn bind(&self) -> Result<TcpListener> {
+    fn bind(&self) -> Result<Listener> {
         // A name like "localhost" may mean several addresses; this binds the first that works.
-        TcpListener::bind((self.host.as_str(), self.port))
+        Listener::bind((self.host.as_str(), self.port))
             .map_err(|cause| Error::Listen { address: format!("{} port {}", self.host, self.port), cause })
     }
 }
 
 /// Binds the addresses that the user names, or the default port on all addresses of both families.
-pub fn bind(addresses: &[Listen]) -> Result<Vec<TcpListener>> {
+pub fn bind(addresses: &[Listen]) -> Result<Vec<Listener>> {
     if addresses.is_empty() {
         bind_everywhere(DEFAULT_PORT)
     } else {
@@ -43,11 +44,11 @@ pub fn bind(addresses: &[Listen]) -> Result<Vec<TcpListener>> {
 }
 
 /// Binds one dual-stack socket where the system has these, else a socket of each family.
-pub fn bind_everywhere(port: u16) -> Result<Vec<TcpListener>> {
-    let v6 = TcpListener::bind((Ipv6Addr::UNSPECIFIED, port));
+pub fn bind_everywhere(port: u16) -> Result<Vec<Listener>> {
+    let v6 = Listener::bind((Ipv6Addr::UNSPECIFIED, port));
     let port =
         v6.as_ref().ok().and_then(|listener| listener.local_addr().ok()).map_or(port, |bound| bound.port());
-    let v4 = TcpListener::bind((Ipv4Addr::UNSPECIFIED, port));
+    let v4 = Listener::bind((Ipv4Addr::UNSPECIFIED, port));
     match (v6, v4) {
         (Ok(v6), Ok(v4)) => Ok(vec![v6, v4]),
         // The first socket is dual-stack and already has the port of the second family.
@@ -57,6 +58,6 @@ pub fn bind_everywhere(port: u16) -> Result<Vec<TcpListener>> {
 }
 
 /// The addresses of the sockets, with the ports that the system has chosen.
-pub fn local_addresses(listeners: &[TcpListener]) -> Vec<SocketAddr> {
+pub fn local_addresses(listeners: &[Listener]) -> Vec<SocketAddr> {
     listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect()
 }

@@ -1,7 +1,6 @@
 //! Accepting: a thread per connection, its handshake, and what each connection is for.
 
 use std::io;
-use std::net::{IpAddr, TcpListener, TcpStream};
 use std::sync::mpsc::Receiver;
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -13,6 +12,7 @@ use crate::net::deadline::Deadline;
 use crate::net::handshake::{self, Accepted, HANDSHAKE, Opening};
 use crate::net::lane;
 use crate::net::session::Session;
+use crate::net::transport::{Listener, Stream};
 use crate::node::context::Context;
 use crate::node::door::admission::{Ticket, TurnedAway};
 use crate::node::event::Event;
@@ -32,10 +32,10 @@ const PAUSE: Duration = Duration::from_millis(100);
 const DELAY: Duration = Duration::from_millis(100);
 
 /// Accepts for ever.
-pub fn accept(context: &Arc<Context>, listener: &TcpListener) {
+pub fn accept(context: &Arc<Context>, listener: &Listener) {
     loop {
         match listener.accept() {
-            Ok((stream, from)) => start(context, stream, from.ip()),
+            Ok(stream) => start(context, stream),
             // The connection was gone before it was ours.
             Err(cause) if cause.kind() == io::ErrorKind::ConnectionAborted => {}
             // EMFILE, ENFILE, ENOMEM: descriptors come back as connections end.
@@ -56,10 +56,9 @@ pub fn close_later(turned_away: &Receiver<TurnedAway>) {
 }
 
 /// A thread for the connection; without one, the connection is closed, and nothing more.
-fn start(context: &Arc<Context>, stream: TcpStream, from: IpAddr) {
-    let stream = Arc::new(stream);
-    if let Some(ticket) = context.admission().admit(from, &stream) {
-        let (served, accepted) = (Arc::clone(context), Arc::clone(&stream));
+fn start(context: &Arc<Context>, stream: Stream) {
+    if let Some(ticket) = context.admission().admit(&stream) {
+        let (served, accepted) = (Arc::clone(context), stream.clone());
         if threads::spawn("handshake", move || shake_hands(&served, accepted, ticket)).is_ok() {
             return;
         }
@@ -70,7 +69,7 @@ fn start(context: &Arc<Context>, stream: TcpStream, from: IpAddr) {
 }
 
 /// A stranger's failed handshake is not worth a word.
-fn shake_hands(context: &Arc<Context>, stream: Arc<TcpStream>, ticket: Ticket) {
+fn shake_hands(context: &Arc<Context>, stream: Stream, ticket: Ticket) {
     let opening = match Opening::read(&stream) {
         Ok(opening) => opening,
         Err(error) => return ticket.fail(&error),
@@ -104,7 +103,7 @@ fn serve_proven(context: &Arc<Context>, proven: &Mutex<Option<(Accepted, Ticket)
 }
 
 /// A lane goes on in this thread: its handshake is small, and it will not be idle.
-fn start_lane(context: &Arc<Context>, stream: Arc<TcpStream>, opening: &Opening, ticket: Ticket) {
+fn start_lane(context: &Arc<Context>, stream: Stream, opening: &Opening, ticket: Ticket) {
     let transfers = context.transfers();
     let accepted = lane::respond(stream, opening, |name, index| {
         let name = *name;

@@ -239,12 +239,7 @@ fn because(reason: Declined) -> &'static str {
 
 /// Shows the offer to front-ends, and waits for an answer; `None` when nobody is there to answer. Signs of life keep the
 /// sender waiting.
-fn ask(
-    context: &Context,
-    session: &mut Session,
-    peer: &Peer,
-    offer: &Offer,
-) -> Result<Option<Decision>> {
+fn ask(context: &Context, session: &mut Session, peer: &Peer, offer: &Offer) -> Result<Option<Decision>> {
     let shown = control::Offer {
         number: 0,
         peer: peer.name.clone(),
@@ -261,7 +256,9 @@ fn ask(
             Ok(decision) => return Ok(Some(decision)),
             // The last front-end has left the question open: the sender may come again.
             Err(RecvTimeoutError::Disconnected) => return Err(Error::failed("nobody is here to answer")),
-            Err(RecvTimeoutError::Timeout) if asked.elapsed() > PATIENCE => return Ok(Some(Decision::Refuse)),
+            Err(RecvTimeoutError::Timeout) if asked.elapsed() > PATIENCE => {
+                return Ok(Some(Decision::Refuse));
+            }
             Err(RecvTimeoutError::Timeout) => {}
         }
         if session.has_input()? {

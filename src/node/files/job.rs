@@ -66,9 +66,8 @@ fn run(context: &Context, request: &Request, is_wanted: &dyn Fn() -> bool, job: 
         return Err(Error::Stopped);
     }
     let note = || own.history(peer.conversation())?.store_files(false, &sources.manifest().listing());
-    let sent = outbound::dial(own, &peer).and_then(|session| {
-        outbound::send_unless(|| !contact.is_welcome(), session, &sources, &tally, note)
-    });
+    let sent = outbound::dial(own, &peer)
+        .and_then(|session| outbound::send_unless(|| !contact.is_welcome(), session, &sources, &tally, note));
     job.milliseconds = tally.elapsed().as_millis() as u64;
     match sent {
         Ok(()) => {

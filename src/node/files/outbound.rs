@@ -2,7 +2,6 @@
 //! to try again.
 
 use std::io::{self, Read};
-use std::net::{Shutdown, TcpStream};
 use std::num::NonZero;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread;
@@ -11,13 +10,13 @@ use std::time::Duration;
 use crate::crypto::lane::TICKET_LEN;
 use crate::error::Result;
 use crate::net::dial::{self, Target};
+use crate::net::endpoint::Endpoint;
 use crate::net::lane::{self, Parent};
-use crate::net::route::Route;
 use crate::net::session::Session;
-use crate::node::threads::LOOK;
+use crate::net::transport::Closer;
+use crate::net::transport::route::Route;
 use crate::node::pairing::OwnProfile;
-use crate::node::threads::{self, STACK};
-use crate::store::home::Own;
+use crate::node::threads::{self, LOOK, STACK};
 use crate::store::peers::Peer;
 use crate::transfer::manifest::Manifest;
 use crate::transfer::send::{self, Answer, Outbound};
@@ -44,7 +43,7 @@ pub fn usual_streams() -> usize {
 }
 
 /// Dials the peer, for one transfer.
-pub fn dial(own: &Own, peer: &Peer) -> Result<Session> {
+pub fn dial(own: &Endpoint, peer: &Peer) -> Result<Session> {
     let profile = OwnProfile::new(own)?;
     dial::dial(own, &Target::peer(peer, None), Kind::Files, &[profile.message()])
 }
@@ -100,7 +99,7 @@ pub fn send_unless(
     })
 }
 
-fn watch(mut is_unwanted: impl FnMut() -> bool, tally: &Tally, closer: &TcpStream, is_over: &Receiver<()>) {
+fn watch(mut is_unwanted: impl FnMut() -> bool, tally: &Tally, closer: &Closer, is_over: &Receiver<()>) {
     let goes_on = || is_over.recv_timeout(LOOK) == Err(RecvTimeoutError::Timeout);
     while goes_on() {
         if tally.check_stop().is_ok() && !is_unwanted() {
@@ -108,7 +107,7 @@ fn watch(mut is_unwanted: impl FnMut() -> bool, tally: &Tally, closer: &TcpStrea
         }
         tally.stop();
         if goes_on() {
-            let _ = closer.shutdown(Shutdown::Both);
+            closer.close();
         }
         return;
     }
@@ -131,7 +130,7 @@ fn send_chunks(
             let run = move || {
                 let Some(route) = route else { return };
                 let dial = || {
-                    let keep = |stream: &TcpStream| outbound.keep_closer(stream);
+                    let keep = |closer| outbound.keep_closer(closer);
                     lane::dial(route, parent, ticket, index, keep).ok()
                 };
                 let again = || {
@@ -155,7 +154,7 @@ fn send_chunks(
 
 /// Sends what comes out of a pipe, from where the peer wants it.
 pub fn send_pipe(
-    own: &Own,
+    own: &Endpoint,
     peer: &Peer,
     manifest: &Manifest,
     transfer: [u8; TRANSFER_LEN],

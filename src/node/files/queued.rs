@@ -6,14 +6,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::error::{Error, Result};
+use crate::net::endpoint::Endpoint;
 use crate::node::context::Context;
-use crate::node::threads::LOOK;
 use crate::node::event::Event;
 use crate::node::files::outbound;
 use crate::node::retry::{self, Retry};
 use crate::node::roster::{Contact, FilesTurn};
+use crate::node::threads::LOOK;
 use crate::store::attempts;
-use crate::store::home::Own;
 use crate::store::node_lock::FilesLock;
 use crate::store::peers::Peer;
 use crate::store::queued_files::{Job, Outcome, QueuedFiles, Stop};
@@ -34,7 +34,7 @@ pub enum Step {
 
 /// Sends what waits first, if anything does, for as long as the peer is welcome. Errors are those that another try may not have.
 pub fn send_next(
-    own: &Own,
+    own: &Endpoint,
     peer: &Peer,
     queue: &mut QueuedFiles,
     is_welcome: impl Fn() -> bool + Sync,
@@ -110,7 +110,7 @@ fn sources(job: &Job) -> Result<Sources> {
 }
 
 /// Sends until nothing waits, for when no node runs. Says how many jobs, and keeps what was in the way of others.
-pub fn send_all(own: &Own, peer: &Peer, troubles: &mut Vec<Error>) -> Result<usize> {
+pub fn send_all(own: &Endpoint, peer: &Peer, troubles: &mut Vec<Error>) -> Result<usize> {
     if !own.read_queued_files(&peer.key).has_waiting()? {
         return Ok(0);
     }

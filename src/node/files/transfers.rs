@@ -2,7 +2,6 @@
 //! `inbound`.
 
 use std::collections::HashMap;
-use std::net::{Shutdown, TcpStream};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, Weak};
 use std::time::{Duration, Instant};
@@ -12,6 +11,7 @@ use crate::crypto::lane::TICKET_LEN;
 use crate::crypto::random_array;
 use crate::net::lane::Parent;
 use crate::net::session::Session;
+use crate::net::transport::Closer;
 use crate::store::{partial, space};
 use crate::transfer::receive::{Inbound, MAX_MANIFESTS};
 use crate::transfer::tally::Tally;
@@ -35,7 +35,7 @@ struct Running {
     /// Bytes of its manifest.
     manifest: usize,
     /// Ends its session.
-    closer: Arc<TcpStream>,
+    closer: Closer,
     /// What has come, once it has begun to come.
     tally: Option<Arc<Tally>>,
     /// What was promised to it, until that is there.
@@ -190,8 +190,7 @@ impl Ticket {
 
 fn close<'a>(running: impl Iterator<Item = &'a Running>) {
     for one in running {
-        // It has ended by itself otherwise.
-        let _ = one.closer.shutdown(Shutdown::Both);
+        one.closer.close();
     }
 }
 

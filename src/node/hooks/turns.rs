@@ -6,9 +6,9 @@ use std::sync::mpsc::SyncSender;
 use std::time::{Duration, Instant};
 
 use crate::crypto::keys::PublicKey;
-use crate::node::threads::LOOK;
 use crate::node::hooks::programs::For;
 use crate::node::retry::Backoff;
+use crate::node::threads::LOOK;
 use crate::store::home::Own;
 
 /// How many programs run at a time.

@@ -11,7 +11,7 @@ use crate::app::chat::signal::{Signal, Signals};
 use crate::app::chat::view::View;
 use crate::app::chat::{Chat, Scope, transfers};
 use crate::app::link::{Event, LOOK, Program};
-use crate::app::{Own, Peer};
+use crate::app::{Endpoint, Peer};
 use crate::error::Result;
 use crate::text;
 use crate::ui::commands::{self, Line};
@@ -67,7 +67,7 @@ struct Talk {
 }
 
 /// Talks until the user leaves.
-pub fn run(own: &Own, start: Start) -> Result<()> {
+pub fn run(own: &Endpoint, start: Start) -> Result<()> {
     let (terminal, sizes) = Terminal::enter()?;
     let signals = Signals::default();
     let mut talk = Talk {

@@ -5,6 +5,8 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
+use crate::net::transport::Origin;
+
 /// Handshakes of a source at once, and then in a second.
 const BURST: f64 = 10.0;
 const RATE: f64 = 2.0;
@@ -36,6 +38,16 @@ impl Source {
                 let [a, b, c, d, e, f, g, h, ..] = v6.octets();
                 Source::V6([a, b, c, d, e, f, g, h])
             }
+        }
+    }
+}
+
+impl From<Origin> for Source {
+    /// A direct connection counts against its household. Each further kind of origin needs a source that does not mix with
+    /// those, because a penalty keeps out everybody who shares a source.
+    fn from(origin: Origin) -> Source {
+        match origin {
+            Origin::Direct(address) => Source::of(address),
         }
     }
 }

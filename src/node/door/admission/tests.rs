@@ -20,7 +20,7 @@ fn key() -> PublicKey {
 
 impl Admission {
     fn try_at(self: &Arc<Self>, address: &str, at: Instant) -> Option<Ticket> {
-        self.admit_at(ip(address), None, at)
+        self.admit_at(Source::of(ip(address)), None, at)
     }
 
     fn try_now(self: &Arc<Self>, address: &str) -> Option<Ticket> {
@@ -35,7 +35,7 @@ impl Admission {
     /// As many as come in at one moment, each from an address of its own.
     fn fill_with_strangers(self: &Arc<Self>, now: Instant) -> Vec<Ticket> {
         (0..10_000_u32)
-            .filter_map(|number| self.admit_at(IpAddr::from(number.to_be_bytes()), None, now))
+            .filter_map(|number| self.admit_at(Source::of(IpAddr::from(number.to_be_bytes())), None, now))
             .collect()
     }
 }

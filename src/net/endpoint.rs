@@ -1,0 +1,42 @@
+//! Who dials, and how: an opened home, and the proxy that this process reaches peers through. The store knows no network,
+//! so the proxy stands here beside it.
+
+use std::ops::Deref;
+use std::sync::Arc;
+
+use crate::store::home::Own;
+use crate::store::log::Report;
+use crate::wire::proxy::Proxy;
+
+/// An opened home and the way out of it. Whatever dials takes an endpoint; whatever only reads or writes the home takes
+/// the [`Own`] that an endpoint derefs to. Cheap to clone, shared by all threads.
+#[derive(Clone)]
+pub struct Endpoint {
+    own: Own,
+    proxy: Option<Arc<Proxy>>,
+}
+
+impl Endpoint {
+    /// Every connection to a peer goes through `proxy`; without one, straight to the peer.
+    pub fn new(own: Own, proxy: Option<Proxy>) -> Endpoint {
+        Endpoint { own, proxy: proxy.map(Arc::new) }
+    }
+
+    /// The proxy that every connection to a peer goes through.
+    pub fn proxy(&self) -> Option<&Proxy> {
+        self.proxy.as_deref()
+    }
+
+    /// The same endpoint, whose logs report to somebody else. See [`Own::reporting_to`].
+    pub fn reporting_to(&self, report: Report) -> Endpoint {
+        Endpoint { own: self.own.reporting_to(report), proxy: self.proxy.clone() }
+    }
+}
+
+impl Deref for Endpoint {
+    type Target = Own;
+
+    fn deref(&self) -> &Own {
+        &self.own
+    }
+}
