@@ -3,12 +3,24 @@
 use crate::app::link;
 use crate::error::Result;
 use crate::net::local;
+use crate::store::log::Report;
 use crate::wire::address::Address;
 use crate::wire::link::Link;
 
 pub use crate::net::endpoint::Endpoint;
 pub use crate::store::home::{Home, Own};
 pub use crate::wire::proxy::{BadProxy, Proxy};
+
+/// Opens a home, whose peers are reached through `proxy`. A sealed identity is opened by the node that runs, as by an agent,
+/// else by the passphrase that `ask` gives.
+pub fn unlock(
+    home: Home,
+    proxy: Option<Proxy>,
+    ask: impl FnOnce() -> Result<String>,
+    report: Report,
+) -> Result<Endpoint> {
+    Ok(Endpoint::new(home.unlock(link::unsealed, ask, report)?, proxy))
+}
 
 /// Who this node is.
 pub struct Card {

@@ -25,7 +25,7 @@ mod who;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use crate::app::identity::{BadProxy, Proxy};
+use crate::app::identity::{self, BadProxy, Proxy};
 use crate::app::{Endpoint, Home};
 use crate::cli::args::{Command, Egoat};
 use crate::cli::grammar::Place;
@@ -88,10 +88,7 @@ fn run(line: Egoat) -> Result<()> {
     let home = Home::locate(line.home.as_deref());
     let proxy = proxy(line.proxy)?;
     let passphrases = passphrase::Source::from_environment()?;
-    let unlock = |home: Home| {
-        let own = home.unlock(|| passphrases.current(), Arc::new(output::warn))?;
-        Ok(Endpoint::new(own, proxy))
-    };
+    let unlock = |home| identity::unlock(home, proxy, || passphrases.current(), Arc::new(output::warn));
     match command {
         Command::Doctor(args) => doctor::run(out.of_deeds(), home, unlock, args.peer.as_deref()),
         command => dispatch(&unlock(home?)?, out, &passphrases, command),

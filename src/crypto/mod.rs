@@ -131,6 +131,20 @@ fn hmac(key: &[u8], parts: &[&[u8]]) -> Secret32 {
 #[derive(Clone)]
 pub struct SharedSecret(Secret32);
 
+/// Compared in constant time.
+impl PartialEq for SharedSecret {
+    fn eq(&self, other: &SharedSecret) -> bool {
+        self.0.0 == other.0.0
+    }
+}
+
+/// It shows nothing.
+impl fmt::Debug for SharedSecret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SharedSecret")
+    }
+}
+
 impl SharedSecret {
     /// A new one.
     pub fn generate() -> SharedSecret {

@@ -50,8 +50,8 @@ struct State {
     addresses: Vec<SocketAddr>,
     /// Front-ends at which a person can answer offers.
     askers: usize,
-    /// The last number of a transfer or an offer.
-    last_number: u64,
+    last_transfer: u64,
+    last_offer: u64,
 }
 
 /// The state, shared by all threads of a node.
@@ -109,9 +109,9 @@ impl Live {
     ) -> Shown {
         let moving = Moving { peer: peer.to_owned(), is_outgoing, owner, tally: Arc::clone(tally) };
         let number = self.change(|state| {
-            state.last_number += 1;
-            state.transfers.insert(state.last_number, moving);
-            state.last_number
+            state.last_transfer += 1;
+            state.transfers.insert(state.last_transfer, moving);
+            state.last_transfer
         });
         Shown { live: Arc::clone(self), number }
     }
@@ -137,10 +137,10 @@ impl Live {
             if state.askers == 0 {
                 return None;
             }
-            state.last_number += 1;
-            offer.number = state.last_number;
+            state.last_offer += 1;
+            offer.number = state.last_offer;
             state.offers.insert(offer.number, Waiting { offer, answer });
-            Some(state.last_number)
+            Some(state.last_offer)
         })?;
         Some((decided, Asked { live: Arc::clone(self), number }))
     }

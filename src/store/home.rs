@@ -210,16 +210,24 @@ impl Home {
         Ok(file)
     }
 
-    /// Opens the home for its owner; `ask` gives the passphrase if the identity has one.
-    pub fn unlock(self, ask: impl FnOnce() -> Result<String>, report: Report) -> Result<Own> {
+    /// Opens the home for its owner. If the identity is sealed, `unsealed` gives the seed, or else `ask` the passphrase.
+    pub fn unlock(
+        self,
+        unsealed: impl FnOnce(&Home) -> Option<Seed>,
+        ask: impl FnOnce() -> Result<String>,
+        report: Report,
+    ) -> Result<Own> {
         let path = self.identity_path();
         let seed = match identity::load_or_create(&path)? {
             Identity::Open(seed) => seed,
-            Identity::Sealed(sealed) => sealed.open(ask()?.as_bytes()).ok_or_else(|| Error::Identity {
-                path,
-                why: "the passphrase is wrong".into(),
-                hint: "try again; without it, what is in this home cannot be read".into(),
-            })?,
+            Identity::Sealed(sealed) => match unsealed(&self) {
+                Some(seed) => seed,
+                None => sealed.open(ask()?.as_bytes()).ok_or_else(|| Error::Identity {
+                    path,
+                    why: "the passphrase is wrong".into(),
+                    hint: "try again; without it, what is in this home cannot be read".into(),
+                })?,
+            },
         };
         let parts = OwnParts { keys: seed.static_keys(), home: self, seed };
         Ok(Own { parts: Arc::new(parts), report })

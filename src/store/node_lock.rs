@@ -26,7 +26,7 @@ pub struct NodeLock {
 }
 
 /// What a running node says about itself.
-#[derive(Clone, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct NodeInfo {
     /// The port and the secret of its control connection, unless it is just starting.
     pub control: Option<(u16, SharedSecret)>,

@@ -54,7 +54,7 @@ fn say() {
 fn own(home: &Home) -> Own {
     let dir = home.dir.path().to_str().expect("UTF-8");
     let found = egoat::store::home::Home::locate(Some(dir)).expect("a home");
-    found.unlock(|| unreachable!("no passphrase"), Arc::new(|_: &str| ())).expect("an identity")
+    found.unlock(|_| None, || unreachable!("no passphrase"), Arc::new(|_: &str| ())).expect("an identity")
 }
 
 fn per_second(count: usize, time: Duration) -> String {

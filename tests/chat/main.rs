@@ -5,6 +5,8 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+#[cfg(unix)]
+mod beside;
 mod notes;
 #[cfg(unix)]
 mod terminal;

@@ -75,6 +75,7 @@ fn failures_say_nothing_on_stdout_and_have_their_status() {
         (2, &["outbox", "retry", "nobody"]),
         (69, &["outbox", "retry", "away"]),
         (69, &["fetch"]),
+        (69, &["status"]),
         (2, &["partial", "remove"]),
         (1, &["partial", "remove", "abc"]),
         (2, &["id", "--name", "a/b"]),
@@ -335,6 +336,7 @@ fn objects_are_as_the_manual_page_has_them() {
     strangers(&mut printed, &bob, &mut node, &carol);
     let address = messages(&mut printed, &alice, &bob, &mut node);
     files(&mut printed, &alice, &bob, &mut node);
+    status(&mut printed, &alice, &bob);
     partial(&mut printed, &alice, &carol);
     waiting(&mut printed, &alice, &address, &bob, node);
 
@@ -350,6 +352,7 @@ fn objects_are_as_the_manual_page_has_them() {
 fn strangers(printed: &mut Printed, bob: &Home, node: &mut Node, carol: &Home) {
     carol.run(&["say", "--accept-new", &node.addr, "hi"]);
     printed.until(node, "request");
+    printed.until(node, "refusals");
     printed.of(bob, &["peers", "requests"]);
 }
 
@@ -362,6 +365,7 @@ fn messages(printed: &mut Printed, alice: &Home, bob: &Home, node: &mut Node) ->
     bob.run(&["say", "alice", "hello"]);
     printed.until(node, "delivered");
     printed.until(&mut alice_node, "received");
+    printed.of(alice, &["status"]);
     printed.until(&mut alice_node, "hook");
     printed.of(alice, &["peers", "--unread"]);
     alice_node.kill9();
@@ -387,6 +391,32 @@ fn files(printed: &mut Printed, alice: &Home, bob: &Home, node: &mut Node) {
     let (code, rest, _) = receive.end();
     printed.note(&rest);
     assert_eq!(code, Some(0));
+}
+
+/// Bob's node while something waits, something is offered, and then it moves.
+fn status(printed: &mut Printed, alice: &Home, bob: &Home) {
+    let ghost = Home::new("ghost");
+    bob.run(&["peers", "add", "ghost", &ghost.key()]);
+    bob.run(&["say", "ghost", "are you there?"]);
+    bob.run(&["peers", "set", "alice", "files=ask"]);
+    let mut chat = Process::start(bob.cmd(&["chat"]));
+    let mut pipe = Process::start(alice.cmd(&["send", "bob", "-"]));
+    pipe.write(b"some");
+    let mut until = |event: &str| {
+        poll_until(event, || {
+            let lines = printed.of(bob, &["status"]);
+            lines.lines().find(|line| json_text(line, "event") == event).map(str::to_owned)
+        })
+    };
+    let offer = until("offer");
+    chat.write(format!("/accept {}\n", json_number(&offer, "number")).as_bytes());
+    until("transfer");
+    for event in ["listening", "waiting", "disk"] {
+        until(event);
+    }
+    assert_eq!((pipe.end().0, chat.end().0), (Some(0), Some(0)));
+    bob.run(&["peers", "set", "alice", "files="]);
+    bob.run(&["peers", "remove", "ghost"]);
 }
 
 /// Carol takes a part of a stream, and loses the sender.

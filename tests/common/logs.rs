@@ -11,7 +11,7 @@ use egoat::time::now_micros;
 /// Opens a home that has no passphrase.
 pub fn open(home: &Home) -> Own {
     let opened = home::Home::locate(home.path("").to_str()).unwrap();
-    opened.unlock(|| panic!("it has no passphrase"), Arc::new(|_: &str| ())).unwrap()
+    opened.unlock(|_| None, || panic!("it has no passphrase"), Arc::new(|_: &str| ())).unwrap()
 }
 
 /// The key of a saved peer.

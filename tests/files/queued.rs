@@ -326,7 +326,7 @@ proptest! {
 /// The home's owner, to queue files without a process.
 fn own(home: &Home) -> Own {
     let found = egoat::store::home::Home::locate(home.path("").to_str()).unwrap();
-    found.unlock(|| unreachable!("no passphrase"), Arc::new(|_: &str| ())).unwrap()
+    found.unlock(|_| None, || unreachable!("no passphrase"), Arc::new(|_: &str| ())).unwrap()
 }
 
 /// Alice knows Bob, who is nowhere.

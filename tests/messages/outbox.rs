@@ -84,7 +84,7 @@ fn micros() -> u64 {
 /// The home's owner, to look at logs and fill them without a process.
 fn own(home: &Home) -> Own {
     let found = egoat::store::home::Home::locate(home.path("").to_str()).unwrap();
-    found.unlock(|| unreachable!("no passphrase"), Arc::new(|_: &str| ())).unwrap()
+    found.unlock(|_| None, || unreachable!("no passphrase"), Arc::new(|_: &str| ())).unwrap()
 }
 
 fn key_of(home: &Home) -> PublicKey {

@@ -11,6 +11,7 @@ use std::sync::{Arc, LazyLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use egoat::crypto::SharedSecret;
 use egoat::crypto::keys::{PublicKey, Seed};
 use egoat::error::Error;
 use egoat::store::history::{self, Event, History};
@@ -944,12 +945,12 @@ fn one_node_runs_on_a_home() {
     assert!(NodeLock::take(&home).unwrap().is_none());
     assert_eq!(node_lock::running(&home).unwrap(), Some(NodeInfo::default()));
     let long = NodeInfo {
-        doorbell: 4000,
+        control: Some((4000, SharedSecret::generate())),
         listening: vec!["127.0.0.1:1".parse().unwrap(), "[::1]:2".parse().unwrap()],
     };
     lock.publish(&home, &long).unwrap();
     assert_eq!(node_lock::running(&home).unwrap(), Some(long));
-    let short = NodeInfo { doorbell: 5, listening: Vec::new() };
+    let short = NodeInfo { control: None, listening: Vec::new() };
     lock.publish(&home, &short).unwrap();
     assert_eq!(node_lock::running(&home).unwrap(), Some(short));
     drop(lock);

@@ -25,7 +25,7 @@ pub enum Step {
     /// None waits.
     Nothing,
     /// It is in place on the peer's disk.
-    Sent(Tally),
+    Sent(Arc<Tally>),
     /// It is not sent before the user says so again.
     Stopped(Error),
     /// The user took it back meanwhile.
@@ -33,11 +33,13 @@ pub enum Step {
 }
 
 /// Sends what waits first, if anything does, for as long as the peer is welcome. Errors are those that another try may not have.
-pub fn send_next(
+/// `begun` learns that a transfer begins; what it returns is dropped when the transfer has ended.
+pub fn send_next<G>(
     own: &Endpoint,
     peer: &Peer,
     queue: &mut QueuedFiles,
     is_welcome: impl Fn() -> bool + Sync,
+    begun: impl FnOnce(&Arc<Tally>) -> G,
 ) -> Result<Step> {
     let Some(job) = queue.first_waiting()? else { return Ok(Step::Nothing) };
     let sources = sources(&job);
@@ -51,7 +53,8 @@ pub fn send_next(
     };
     // Whom the peer does not know, or what it does not do now, may be otherwise tomorrow: messages wait as well.
     let session = outbound::dial(own, peer)?;
-    let tally = Tally::new(sources.manifest(), false);
+    let tally = Arc::new(Tally::new(sources.manifest(), false));
+    let _shown = begun(&tally);
     let note = || {
         own.history(peer.conversation())?.store_files(false, &sources.manifest().listing())?;
         queue.settle(job.number, &Outcome::Sent).map(drop)
@@ -62,6 +65,11 @@ pub fn send_next(
     match sent {
         Ok(()) => Ok(Step::Sent(tally)),
         Err(_) if !is_welcome() || !queue.is_waiting(job.number)? => Ok(Step::Cancelled),
+        // The user stopped this transfer, so there is no use in another try.
+        Err(_) if tally.check_stop().is_err() => {
+            queue.settle(job.number, &Outcome::Cancelled)?;
+            Ok(Step::Cancelled)
+        }
         Err(error @ Error::Source { .. }) => {
             let stop = job.change().unwrap_or_else(|| unreadable(&job, &error));
             stopped(peer, queue, &job, stop)
@@ -120,7 +128,7 @@ pub fn send_all(own: &Endpoint, peer: &Peer, troubles: &mut Vec<Error>) -> Resul
     let mut queue = own.queued_files(&peer.key)?;
     let mut sent = 0;
     loop {
-        match send_next(own, peer, &mut queue, || true) {
+        match send_next(own, peer, &mut queue, || true, |_| ()) {
             Ok(Step::Nothing) => return Ok(sent),
             Ok(Step::Sent(_)) => {
                 attempts::clear(own.home(), &peer.key)?;
@@ -153,7 +161,7 @@ pub fn run(context: &Arc<Context>, contact: &Contact, _turn: &FilesTurn) {
                 }
                 retry.reset();
                 let bytes = tally.held() + tally.moved();
-                context.tell(Event::FilesSent { peer: peer.name, title: tally.title, bytes });
+                context.tell(Event::FilesSent { peer: peer.name, title: tally.title.clone(), bytes });
                 context.live().look();
                 continue;
             }
@@ -185,5 +193,6 @@ fn step(
         *open = Some((lock, context.logged(own.queued_files(&peer.key))?));
     }
     let Some((_, queue)) = open else { return Ok(None) };
-    context.logged(send_next(own, peer, queue, || contact.is_welcome())).map(Some)
+    let begun = |tally: &Arc<Tally>| context.live().begin(&peer.name, true, None, tally);
+    context.logged(send_next(own, peer, queue, || contact.is_welcome(), begun)).map(Some)
 }

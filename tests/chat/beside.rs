@@ -1,0 +1,226 @@
+//! Front-ends beside a node that serves the home: the control connection (egoat-files(5), CONTROL CONNECTION), `status`, and
+//! a chat that sees what the node does. What the chat on a terminal shows is in `terminal`.
+
+use crate::common;
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, TcpStream};
+use std::path::Path;
+use std::time::Duration;
+
+use common::files::{CHUNK, MIB, landed_in, sample};
+use common::gate::Gate;
+use common::json::object;
+use common::{Home, Process, json_number, json_text, paired, poll_until};
+use egoat::crypto::SharedSecret;
+use egoat::net::loopback;
+use egoat::wire::control::{Down, Up};
+
+/// The port and the secret that node.lock names.
+fn control(home: &Home) -> (u16, SharedSecret) {
+    let lock = fs::read_to_string(home.path("node.lock")).unwrap();
+    let words: Vec<&str> =
+        lock.lines().find_map(|line| line.strip_prefix("control ")).unwrap().split(' ').collect();
+    (words[0].parse().unwrap(), SharedSecret::from_base32(words[1]).unwrap())
+}
+
+/// What `status` prints of one event.
+fn status(home: &Home, event: &str) -> Vec<String> {
+    let lines = home.run(&["--json", "status"]);
+    lines.lines().filter(|line| json_text(line, "event") == event).map(str::to_owned).collect()
+}
+
+#[test]
+fn status_tells_what_the_node_does() {
+    let (alice, mut alice_node, bob, mut bob_node) = paired();
+    alice_node.wait_for("connected with bob");
+    let here = poll_until("bob", || status(&alice, "here").pop());
+    assert_eq!(json_text(&here, "peer"), "bob");
+    assert!(json_text(&here, "address").starts_with("127.0.0.1:"), "{here}");
+    assert_eq!(json_text(&status(&alice, "listening")[0], "address"), alice_node.addr);
+    assert_eq!(
+        json_text(&status(&alice, "disk")[0], "path"),
+        alice.path("").to_str().unwrap().trim_end_matches('/')
+    );
+    bob_node.kill9();
+    alice_node.wait_for("disconnected from bob");
+    for text in ["one", "two"] {
+        alice.run(&["say", "bob", text]);
+    }
+    let file = alice.file("a.txt", "a");
+    alice.run(&["send", "--queue", "bob", &file]);
+    let waiting = status(&alice, "waiting").pop().unwrap();
+    assert_eq!((json_number(&waiting, "messages"), json_number(&waiting, "transfers")), (2, 1));
+    assert!(json_text(&waiting, "error").contains("refused"), "{waiting}");
+    assert!(status(&alice, "here").is_empty());
+    let human = alice.run(&["status"]);
+    assert!(human.contains("waiting    2 messages, 1 transfer for bob: tried "), "{human}");
+    alice_node.kill9();
+    assert!(alice.fails(&["status"], 69).contains("no node runs on "));
+    drop(bob);
+}
+
+#[test]
+fn a_chat_beside_a_node_answers_its_offers() {
+    let (alice, _alice_node, bob, _bob_node) = paired();
+    alice.run(&["peers", "set", "bob", "files=ask"]);
+    // With nobody to ask, it is refused.
+    assert!(bob.fails(&["send", "alice", &bob.file("a.txt", "a")], 77).contains("alice refused"));
+    let mut chats: Vec<Process> = (0..2).map(|_| Process::start(alice.cmd(&["chat", "bob"]))).collect();
+    poll_until("both chats", || {
+        let mut send = Process::start(bob.cmd(&["send", "alice", &bob.file("b.txt", "bb")]));
+        let line = poll_until("an offer or its end", || {
+            let said = chats.iter().map(Process::said).find(|said| said.contains("bob offers b.txt"));
+            said.or_else(|| (!send.is_running()).then(String::new))
+        });
+        let number =
+            line.lines().find_map(|line| line.split_once("egoat: [")?.1.split_once("] bob offers b.txt"))?.0;
+        // Either may answer; the other one learns that it is decided.
+        chats[1].wait_to_say(&format!(
+            "egoat: [{number}] bob offers b.txt (2 B): /accept {number} [DIR] or /refuse {number}"
+        ));
+        chats[0].write(format!("/accept {number}\n").as_bytes());
+        assert_eq!(send.end().0, Some(0), "{}", send.said());
+        poll_until("the decision", || {
+            chats[1].write(format!("/refuse {number}\n").as_bytes());
+            chats[1].said().contains("no such offer waits any more").then_some(())
+        });
+        Some(())
+    });
+    assert_eq!(landed_in(&alice.path("downloads/bob")), ["b.txt"]);
+    // When the last chat goes, an open offer ends without an answer.
+    let mut send = Process::start(bob.cmd(&["send", "alice", &bob.file("c.txt", "c")]));
+    chats[0].wait_to_say("bob offers c.txt");
+    for chat in &mut chats {
+        chat.kill9();
+    }
+    assert_eq!(send.end().0, Some(69), "{}", send.said());
+}
+
+/// A node that lets bytes through slowly, so that a transfer is there to be seen.
+#[test]
+fn a_transfer_is_seen_and_stopped_from_beside() {
+    let (alice, _alice_node, bob, bob_node) = paired();
+    let gate = Gate::before(&bob_node.addr, MIB as u64);
+    fs::write(alice.path("peers"), format!("bob {} {}\n", bob.key(), gate.addr)).unwrap();
+    let file = alice.path("large.bin");
+    fs::write(&file, sample(40 * CHUNK)).unwrap();
+    alice.run(&["send", "--queue", "bob", file.to_str().unwrap()]);
+    let moving = poll_until("the transfer", || status(&alice, "transfer").pop());
+    assert_eq!(
+        (json_text(&moving, "title").as_str(), json_text(&moving, "direction").as_str()),
+        ("large.bin", "out")
+    );
+    assert_eq!(json_number(&moving, "total"), 40 * CHUNK as u64);
+    let number = json_number(&moving, "number");
+    let (port, secret) = control(&alice);
+    let front = loopback::dial(port, &secret).unwrap();
+    let version = Up::Version(env!("CARGO_PKG_VERSION").into()).encode();
+    front.write(&[version, Up::Stop(number).encode()].concat()).unwrap();
+    poll_until("its end", || status(&alice, "transfer").is_empty().then_some(()));
+    assert_eq!(alice.run(&["outbox"]), "", "a transfer that the user stopped is not tried again");
+    gate.open();
+    drop(bob);
+}
+
+#[test]
+fn files_of_a_chat_are_sent_by_the_node_and_end_with_the_chat() {
+    let (alice, _alice_node, bob, bob_node) = paired();
+    let gate = Gate::before(&bob_node.addr, MIB as u64);
+    fs::write(alice.path("peers"), format!("bob {} {}\n", bob.key(), gate.addr)).unwrap();
+    let file = alice.path("large.bin");
+    fs::write(&file, sample(40 * CHUNK)).unwrap();
+    let (port, secret) = control(&alice);
+    let send = |path: &Path| {
+        let front = loopback::dial(port, &secret).unwrap();
+        let peer = bob.key().parse().unwrap();
+        let job = Up::Send { job: 7, peer, paths: vec![path.to_owned()] };
+        let version = Up::Version(env!("CARGO_PKG_VERSION").into());
+        front.write(&[version.encode(), job.encode()].concat()).unwrap();
+        front
+    };
+    let front = send(&file);
+    poll_until("the transfer", || status(&alice, "transfer").pop());
+    front.close();
+    poll_until("its end", || status(&alice, "transfer").is_empty().then_some(()));
+    assert_eq!(alice.run(&["outbox"]), "");
+    gate.open();
+    let small = alice.file("small.txt", "small");
+    let front = send(Path::new(&small));
+    let mut body = Vec::new();
+    let job = loop {
+        let kind = front.read(&mut body).unwrap();
+        if let Down::Job(job) = Down::decode(kind, &body).unwrap() {
+            break job;
+        }
+    };
+    assert_eq!((job.number, job.title.as_str(), job.bytes), (7, "small.txt", 5));
+    poll_until("the file", || bob.path("downloads/alice/small.txt").exists().then_some(()));
+}
+
+/// A node hands the seed to front-ends, as an agent does.
+#[test]
+fn beside_a_node_nobody_is_asked_for_the_passphrase() {
+    let (alice, bob) = (Home::new("alice"), Home::new("bob"));
+    let passphrase = alice.file("passphrase", "goat\n");
+    let shell = |args: &str| {
+        let home = alice.path("");
+        let mut command = std::process::Command::new("sh");
+        let line = format!("exec {} --home {} {args} 3<{passphrase}", common::EGOAT, home.display());
+        command.args(["-c", &line]).env("EGOAT_PASSPHRASE_FD", "3");
+        command
+    };
+    common::finish(shell("id --passphrase"), b"", 0);
+    assert!(alice.fails(&["id"], 1).contains("no terminal to ask for the passphrase"));
+    let mut node = Process::start(shell(&format!("serve --listen {}", alice.own_port("127.0.0.1:0"))));
+    node.wait_for("listening on ");
+    assert!(alice.run(&["id"]).contains("fingerprint"));
+    alice.run(&["peers", "add", "bob", &bob.key()]);
+    alice.run(&["say", "bob", "without a passphrase"]);
+    assert!(alice.run(&["outbox"]).contains("without a passphrase"));
+    node.kill9();
+    assert!(alice.fails(&["id"], 1).contains("no terminal to ask for the passphrase"));
+}
+
+/// Whoever cannot read the home gets nothing from its port, and a program of another version is told so.
+#[test]
+fn strangers_and_other_versions_are_not_served() {
+    let (alice, _node, bob, _bob_node) = paired();
+    let (port, secret) = control(&alice);
+    let mut silent = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).unwrap();
+    let mut wrong = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).unwrap();
+    wrong.write_all(&[7; 16]).unwrap();
+    wrong.read_exact(&mut [0; 48]).unwrap();
+    wrong.write_all(&[7; 32]).unwrap();
+    for stream in [&mut silent, &mut wrong] {
+        stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        assert_eq!(stream.read(&mut [0]).unwrap_or(0), 0, "it is closed");
+    }
+    let other = loopback::dial(port, &secret).unwrap();
+    other.write(&[Up::Version("0.0.1".into()).encode(), Up::Unseal.encode()].concat()).unwrap();
+    let mut body = Vec::new();
+    let kind = other.read(&mut body).unwrap();
+    assert_eq!(Down::decode(kind, &body).unwrap(), Down::Version(env!("CARGO_PKG_VERSION").into()));
+    assert!(other.read(&mut body).is_err(), "and nothing else");
+    // Another program at the port proves nothing, and is not believed.
+    let lock = fs::read_to_string(alice.path("node.lock")).unwrap();
+    let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let forged = lock
+        .replace(&format!("control {port} "), &format!("control {} ", listener.local_addr().unwrap().port()));
+    let thread = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut heard = Vec::new();
+        let _ = stream.write_all(&[0; 48]);
+        let _ = stream.read_to_end(&mut heard);
+        heard
+    });
+    fs::write(alice.path("node.lock"), forged).unwrap();
+    alice.run(&["say", "bob", "hello"]);
+    assert_eq!(thread.join().unwrap().len(), 16, "it gets a nonce and no more");
+    assert_eq!(object(status_line(&bob).as_str())["event"], "listening");
+}
+
+fn status_line(home: &Home) -> String {
+    home.run(&["--json", "status"]).lines().next().unwrap().to_owned()
+}
