@@ -1,5 +1,5 @@
-//! The doctor checks what has to work, layer by layer. This file checks this machine, [`contact`] the way to a peer, and
-//! [`report`] collects the findings. Whatever is wrong becomes a finding and ends nothing: the home may be in disorder here.
+//! The doctor checks what has to work, layer by layer. This file checks this machine, `contact` the way to a peer, and
+//! `report` collects the findings. Whatever is wrong becomes a finding and ends nothing: the home may be in disorder here.
 
 mod contact;
 mod report;

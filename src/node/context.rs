@@ -1,5 +1,5 @@
 //! The context: what all threads of one node share, and the small things that each of them does with it. The context
-//! starts no thread. Whatever needs a new one is noted here, and [`Context::wake_supervisor`] tells the supervisor.
+//! starts no thread. Whatever needs a new one is noted here, and the supervisor is woken.
 
 use std::collections::HashSet;
 use std::sync::mpsc::SyncSender;
