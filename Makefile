@@ -1,4 +1,4 @@
-# all, check, torture, fuzz, bench, deb, rpm, check-deb, check-reproducible, check-systems, install, uninstall, clean.
+# all, check, check-net, torture, fuzz, bench, deb, rpm, check-deb, check-reproducible, check-systems, install, uninstall, clean.
 # Installing compiles nothing: run `make` first.
 
 PREFIX = /usr/local
@@ -22,8 +22,13 @@ REMAP = --config "build.rustflags = ['--remap-path-prefix=$(CURDIR)=egoat', \
 all:
 	$(CARGO) build --release --locked $(REMAP)
 
+# All tests that need neither a network of their own nor a minute of waiting.
 check:
 	$(CARGO) test --locked
+
+# Those that do: network namespaces, which need root, and limits that are a minute long.
+check-net:
+	$(CARGO) test --locked --test network --test hostile --test messages -- --ignored
 
 # Every fault at every place; the number is that of the histories in tests/store/crash.rs. Takes long.
 torture:
@@ -93,4 +98,4 @@ uninstall:
 clean:
 	$(CARGO) clean
 
-.PHONY: all check torture fuzz bench deb rpm check-deb check-reproducible check-systems install uninstall clean
+.PHONY: all check check-net torture fuzz bench deb rpm check-deb check-reproducible check-systems install uninstall clean

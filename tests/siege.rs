@@ -230,7 +230,7 @@ fn a_user_who_may_have_few_threads() {
     let setpriv = format!("prlimit --nproc={threads}:{threads} setpriv {id}");
     let words = || setpriv.split(' ').collect::<Vec<_>>();
     if !by(&words(), &Command::new("true")).status().is_ok_and(|status| status.success()) {
-        eprintln!("skipped: another user's processes cannot be started here");
+        common::skip("another user's processes cannot be started here");
         return;
     }
     drain(Siege::by(|home| {
@@ -254,7 +254,7 @@ fn give(path: &Path, user: u32) {
 fn a_clock_that_jumps_a_day_either_way() {
     let dir = tempfile::tempdir().unwrap();
     let Some(clock) = Clock::new(dir.path().join("clock")) else {
-        eprintln!("skipped: faketime is missing");
+        common::skip("faketime is missing");
         return;
     };
     let mut siege = Siege::by(|_| clock.words.clone());

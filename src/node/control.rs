@@ -72,23 +72,20 @@ pub fn run(context: &Arc<Context>, mut door: Door) {
     }
 }
 
-/// Reads what a front-end says until its connection ends.
+/// Serves a front-end until its connection ends. One of another version is told ours, and no more.
 fn serve(context: &Arc<Context>, front: &Arc<FrontEnd>) {
     let mut body = Vec::new();
-    let version = Up::Version(env!("CARGO_PKG_VERSION").to_owned());
-    let is_same = read(front, &mut body).is_some_and(|message| message == version);
+    let version = env!("CARGO_PKG_VERSION");
+    let told = front.connection.write(&Down::Version(version.to_owned()).encode());
+    let is_same = read(front, &mut body) == Some(Up::Version(version.to_owned()));
     let (writer_context, writer) = (Arc::clone(context), Arc::clone(front));
-    let started = threads::spawn("tell", move || tell(&writer_context, &writer));
-    if is_same && started.is_ok() {
+    if told.is_ok() && is_same && threads::spawn("tell", move || tell(&writer_context, &writer)).is_ok() {
         listen(context, front, &mut body);
     }
-    // The thread that writes tells our version first, so that the other end can say why it was refused.
     front.state().is_over = true;
+    front.connection.close();
     context.live().wake();
     context.live().stop_jobs(front.number);
-    if started.is_err() {
-        front.connection.close();
-    }
 }
 
 /// The next message; `None` when the connection ends or carries something else.
@@ -135,20 +132,22 @@ fn listen(context: &Arc<Context>, front: &Arc<FrontEnd>, body: &mut Vec<u8>) {
 fn tell(context: &Context, front: &FrontEnd) {
     let live = context.live();
     let mut told = Told::new(front.number);
-    let mut messages = Down::Version(env!("CARGO_PKG_VERSION").to_owned()).encode();
+    let mut messages = Vec::new();
     loop {
         if !messages.is_empty() && front.connection.write(&messages).is_err() {
             break;
         }
         let (answers, is_over) = {
             let mut state = front.state();
-            told.is_watching = state.is_watching;
+            if state.is_watching {
+                told.watch();
+            }
             (std::mem::take(&mut state.answers), state.is_over)
         };
         if is_over {
             break;
         }
-        let wait = match told.is_watching && live.is_moving() {
+        let wait = match told.is_watching() && live.is_moving() {
             _ if !answers.is_empty() => Duration::ZERO,
             true => PACE,
             false => LOOK,

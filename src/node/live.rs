@@ -163,7 +163,7 @@ impl Live {
     pub fn wait(&self, told: &mut Told, wait: Duration) -> Vec<Down> {
         let deadline = Instant::now() + wait;
         let mut state = self.state();
-        while state.version == told.version && !told.is_over {
+        while state.version == told.version {
             let Some(left) = deadline.checked_duration_since(Instant::now()) else { break };
             state = self.changed.wait_timeout(state, left).unwrap_or_else(|poisoned| poisoned.into_inner()).0;
         }
@@ -224,9 +224,7 @@ pub struct Told {
     /// The number of the front-end.
     owner: u64,
     /// It wants to know the state, and not just that a log has grown.
-    pub is_watching: bool,
-    /// It is gone, so there is nothing to wait for.
-    pub is_over: bool,
+    is_watching: bool,
     is_ready: bool,
     version: u64,
     looks: u64,
@@ -243,7 +241,6 @@ impl Told {
         Told {
             owner,
             is_watching: false,
-            is_over: false,
             is_ready: false,
             version: 0,
             looks: 0,
@@ -252,6 +249,19 @@ impl Told {
             offers: BTreeSet::new(),
             addresses: 0,
         }
+    }
+
+    /// From here on the front-end is told the state, all of it at once.
+    pub fn watch(&mut self) {
+        if !std::mem::replace(&mut self.is_watching, true) {
+            // There is something to tell, even if nothing changes any more.
+            self.version = u64::MAX;
+        }
+    }
+
+    /// Whether it is told the state.
+    pub fn is_watching(&self) -> bool {
+        self.is_watching
     }
 
     /// What is different now.
@@ -354,7 +364,8 @@ mod tests {
         assert!(live.offer(offer()).is_none());
         let asking = live.begin_asking();
         let (decided, _asked) = live.offer(offer()).unwrap();
-        let mut told = Told { is_watching: true, ..Told::new(1) };
+        let mut told = Told::new(1);
+        told.watch();
         let news = live.wait(&mut told, Duration::ZERO);
         let [Down::Offer(shown), Down::Ready] = &news[..] else { panic!("{news:?}") };
         live.decide(shown.number, Decision::Refuse);
@@ -375,8 +386,8 @@ mod tests {
         live.look();
         live.note_peer(peer, "192.0.2.1:1", || true);
         assert_eq!(live.wait(&mut told, Duration::ZERO), [Down::Look]);
-        told.is_watching = true;
-        assert_eq!(live.wait(&mut told, Duration::ZERO).len(), 2, "the peer, and that this is all");
+        told.watch();
+        assert_eq!(live.wait(&mut told, Duration::from_secs(60)).len(), 2, "the peer, and that this is all");
         assert_eq!(live.wait(&mut told, Duration::ZERO), []);
         live.note_peer(peer, "", || false);
         let news = live.wait(&mut told, Duration::ZERO);

@@ -50,9 +50,10 @@ fn status_tells_what_the_node_does() {
     }
     let file = alice.file("a.txt", "a");
     alice.run(&["send", "--queue", "bob", &file]);
-    let waiting = status(&alice, "waiting").pop().unwrap();
+    let waiting = poll_until("the reason", || {
+        status(&alice, "waiting").pop().filter(|line| json_text(line, "error").contains("refused"))
+    });
     assert_eq!((json_number(&waiting, "messages"), json_number(&waiting, "transfers")), (2, 1));
-    assert!(json_text(&waiting, "error").contains("refused"), "{waiting}");
     assert!(status(&alice, "here").is_empty());
     let human = alice.run(&["status"]);
     assert!(human.contains("waiting    2 messages, 1 transfer for bob: tried "), "{human}");

@@ -118,7 +118,7 @@ fn a_passphrase_that_cannot_be_asked_for_is_a_failure() {
     // A session of its own has no terminal.
     let mut command = Command::new("setsid");
     if Command::new("setsid").arg("--version").output().is_err() {
-        eprintln!("skipped: there is no setsid here");
+        crate::common::skip("there is no setsid here");
         return;
     }
     command.args(["--wait", EGOAT, "--home"]).arg(home.path("")).arg("id");

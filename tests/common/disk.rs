@@ -20,7 +20,7 @@ impl SmallDisk {
         if ran.is_ok_and(|ran| ran.status.success()) {
             return Some(SmallDisk { dir });
         }
-        eprintln!("skipped: `mount -t tmpfs` does not work here");
+        super::skip("`mount -t tmpfs` does not work here");
         None
     }
 

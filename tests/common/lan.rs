@@ -16,7 +16,7 @@ impl Lan {
     pub fn new() -> Option<Lan> {
         let made = Lan::make();
         if made.is_none() {
-            eprintln!("skipped: `unshare -rn` and ip(8) do not work here");
+            super::skip("`unshare -rn` and ip(8) do not work here");
         }
         made
     }

@@ -52,6 +52,13 @@ pub const PATIENCE: Duration = Duration::from_secs(40);
 /// Lines of the output of a process that are kept for when its test fails.
 const HEARD: usize = 40;
 
+/// Says what a test cannot do here, and why. Where `.ci/run` has installed everything, that is a failure.
+#[allow(clippy::print_stderr)]
+pub fn skip(why: impl std::fmt::Display) {
+    assert!(std::env::var_os("CI").is_none(), "{why}");
+    eprintln!("skipped: {why}");
+}
+
 /// Looks again and again until there is something to see.
 pub fn poll_until<T>(what: &str, look: impl FnMut() -> Option<T>) -> T {
     poll_for(look).unwrap_or_else(|| panic!("waited in vain for: {what}"))

@@ -118,7 +118,7 @@ pub fn works() -> bool {
         knows_children && ran.is_ok_and(|ran| ran.status.code().is_none())
     });
     if !*WORKS {
-        eprintln!("skipped: strace is missing, or its fault injection does not work here");
+        super::skip("strace is missing, or its fault injection does not work here");
     }
     *WORKS
 }

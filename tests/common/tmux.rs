@@ -25,7 +25,7 @@ impl Terminal {
         let terminal = Terminal { socket, dir: tempfile::tempdir().unwrap() };
         let columns = columns.to_string();
         if terminal.tmux(&["new-session", "-d", "-x", &columns, "-y", "20", "sh"]).is_none() {
-            eprintln!("skipped: there is no tmux here");
+            super::skip("there is no tmux here");
             return None;
         }
         let record = format!("cat >'{}'", terminal.record().display());

@@ -708,9 +708,9 @@ const SLOW: [SlowCase; 16] = [
     }),
 ];
 
-/// All at once: each of them is waited for up to a minute, and none of the others is. By its name and that of the module
-/// this test is the first of its binary, so that the others run meanwhile.
+/// All at once: each of them is waited for up to a minute, and none of the others is.
 #[test]
+#[ignore = "takes a minute: make check-net"]
 fn a_peer_that_keeps_the_node_waiting_waits_alone() {
     let bob = Home::new("bob");
     let large = bob.file("large.bin", "");

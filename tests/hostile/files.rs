@@ -607,7 +607,7 @@ fn without_proc_a_raced_link_has_nothing_but_empty_files_and_directories_made() 
     let hidden = ["unshare", "-rm", "sh", "-c", "mount -t tmpfs none /proc && exec \"$0\" \"$@\""];
     let works = by(&hidden, &Command::new("true")).output().is_ok_and(|ran| ran.status.success());
     if !works {
-        eprintln!("skipped: `unshare -rm` and mount(8) do not work here");
+        crate::common::skip("`unshare -rm` and mount(8) do not work here");
         return;
     }
     let field = Field::by(&hidden, &[]);

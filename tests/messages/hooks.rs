@@ -460,6 +460,7 @@ fn a_program_can_answer_from_the_same_home() {
 }
 
 #[test]
+#[ignore = "takes a minute: make check-net"]
 fn a_minute_is_the_limit() {
     let alice = alice_with(&["bob", "carol"]);
     let own = logs::open(&alice);

@@ -474,7 +474,7 @@ fn a_fingerprint_is_confirmed_on_a_terminal() {
     let (alice, bob) = (Home::new("alice"), Home::new("bob"));
     let node = alice.serve_with(&["--listen", "127.0.0.1:0", "--accept-new"]);
     if cfg!(not(target_os = "linux")) || Command::new("script").arg("--version").output().is_err() {
-        eprintln!("skipped: there is no script(1) of util-linux here");
+        crate::common::skip("there is no script(1) of util-linux here");
         return;
     }
     let on_terminal = |answer: &str, code: i32| {

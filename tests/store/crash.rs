@@ -1145,7 +1145,7 @@ fn describe(seed: u64, actions: &[Action], history: &str, cut: &Cut) -> String {
 #[test]
 fn a_power_cut_takes_nothing_that_was_acknowledged() {
     if Command::new("strace").arg("-V").stdout(Stdio::null()).status().is_err() {
-        eprintln!("skipped: there is no strace");
+        crate::common::skip("there is no strace");
         return;
     }
     let number = |name| env::var(name).ok().map(|value| value.parse::<usize>().unwrap_or(200));

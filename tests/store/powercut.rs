@@ -54,7 +54,7 @@ fn runs_in_own_mounts(test: &str) -> bool {
         command
     };
     if !succeeds(unshare().arg("true")) {
-        println!("skipped: `unshare --mount` does not work here");
+        crate::common::skip("`unshare --mount` does not work here");
         return true;
     }
     let mut command = unshare();
@@ -186,7 +186,7 @@ fn a_power_cut_loses_and_doubles_nothing() {
         return;
     }
     let (Some(sender), Some(receiver)) = (Disk::new(), Disk::new()) else {
-        println!("skipped: this needs root, loop devices, mkfs.ext4, mount and python3");
+        crate::common::skip("this needs root, loop devices, mkfs.ext4, mount and python3");
         return;
     };
     let alice = Home::new_in(&sender.root(), "alice");
@@ -255,7 +255,7 @@ fn files_that_were_sent_outlive_a_power_cut() {
         return;
     }
     let Some(receiver) = Disk::new() else {
-        println!("skipped: this needs root, loop devices, mkfs.ext4, mount and python3");
+        crate::common::skip("this needs root, loop devices, mkfs.ext4, mount and python3");
         return;
     };
     let (alice, bob) = (Home::new("alice"), Home::new_in(&receiver.root(), "bob"));
@@ -288,7 +288,7 @@ fn no_directory_is_there_twice_after_a_power_cut() {
         return;
     }
     let Some(receiver) = Disk::new().filter(|_| strace::works()) else {
-        println!("skipped: this needs root, loop devices, mkfs.ext4, mount, python3 and strace");
+        crate::common::skip("this needs root, loop devices, mkfs.ext4, mount, python3 and strace");
         return;
     };
     let (alice, bob) = (Home::new("alice"), Home::new_in(&receiver.root(), "bob"));
