@@ -42,11 +42,9 @@ pub fn node(own: &Own) -> Result<Option<NodeInfo>> {
 pub fn ring(own: &Own, peer: Option<&PublicKey>) -> Result<bool> {
     let Some(info) = node_lock::running(own.home())? else { return Ok(false) };
     // A node that is just starting has no port yet, and looks at everything when it has.
-    if let Some((port, secret)) = &info.control
-        && let Ok(local) = loopback::dial(*port, secret)
-    {
+    if let Some((port, secret)) = &info.control {
         // A node that does not hear it looks within a second.
-        let _ = local.write(&[version(), Up::Ring(peer.copied()).encode()].concat());
+        let _ = loopback::dial(*port, secret, &[version(), Up::Ring(peer.copied()).encode()].concat());
     }
     Ok(true)
 }
@@ -54,8 +52,7 @@ pub fn ring(own: &Own, peer: Option<&PublicKey>) -> Result<bool> {
 /// Asks the node for the seed of a sealed identity; `None` when no node runs that would give it.
 pub fn unsealed(home: &Home) -> Option<Seed> {
     let (port, secret) = node_lock::running(home).ok()??.control?;
-    let local = loopback::dial(port, &secret).ok()?;
-    local.write(&[version(), Up::Unseal.encode()].concat()).ok()?;
+    let local = loopback::dial(port, &secret, &[version(), Up::Unseal.encode()].concat()).ok()?;
     local.limit_reads(ANSWER).ok()?;
     let mut body = Vec::new();
     loop {
@@ -218,49 +215,38 @@ impl Link {
         {
             return Ok(true);
         }
-        match self.connect()? {
-            None => Ok(false),
-            Some(connected) => {
-                // What is new is told with the connection, and looked at within a second.
-                let _ = connected.map(|connection| connection.write(&bytes));
-                Ok(true)
-            }
-        }
+        self.connect(&bytes)
     }
 
-    /// Connects if a node runs and there is no connection yet. The inner `None` is for a node that cannot be reached now.
-    fn connect(&self) -> Result<Option<Option<Local>>> {
-        let Some(info) = node_lock::running(&self.shared.home)? else { return Ok(None) };
-        let Some((port, secret)) = &info.control else { return Ok(Some(None)) };
+    /// Connects and sends a message, if a node runs; returns whether one does. One that is just starting has no port yet, and
+    /// one that cannot be reached now is dialled again with the next message.
+    fn connect(&self, message: &[u8]) -> Result<bool> {
+        let Some(info) = node_lock::running(&self.shared.home)? else { return Ok(false) };
+        let Some((port, secret)) = &info.control else { return Ok(true) };
         let mut state = self.shared.state();
         if let Some(connection) = &state.connection {
-            return Ok(Some(Some(connection.clone())));
+            let _ = connection.write(message);
+            return Ok(true);
         }
-        let Ok(connection) = loopback::dial(*port, secret) else { return Ok(Some(None)) };
-        let mut opening = version();
-        if let Some(asks) = state.watches {
-            opening.extend(Up::Watch { asks }.encode());
-        }
-        if connection.write(&opening).is_err() {
-            return Ok(Some(None));
-        }
+        let watch = state.watches.map(|asks| Up::Watch { asks }.encode()).unwrap_or_default();
+        let opening = [&version()[..], message, &watch].concat();
+        let Ok(connection) = loopback::dial(*port, secret, &opening) else { return Ok(true) };
         state.connections += 1;
         state.live = Live::default();
         let (shared, reader, number) = (Arc::clone(&self.shared), connection.clone(), state.connections);
         let read = move || shared.read(&reader, number);
-        // Without a thread nobody hears the node; it is tried again with the next ring.
-        if thread::Builder::new().name("link".into()).spawn(read).is_err() {
-            return Ok(Some(None));
+        // Without a thread nobody hears the node, so it is dialled again with the next message.
+        if thread::Builder::new().name("link".into()).spawn(read).is_ok() {
+            state.connection = Some(connection);
         }
-        state.connection = Some(connection.clone());
-        Ok(Some(Some(connection)))
+        Ok(true)
     }
 
     /// Waits until there is something to look at, at most `wait` and at most a second. Connects if a node has started.
     pub fn wait(&self, wait: Duration) -> Result<()> {
         let deadline = Instant::now() + wait.min(LOOK);
         if self.shared.state().connection.is_none() {
-            self.connect()?;
+            self.connect(&[])?;
         }
         let mut state = self.shared.state();
         while state.news == state.seen {

@@ -82,8 +82,8 @@ impl Local {
     }
 }
 
-/// Dials the node at `port`, which proves that it knows the secret before we do.
-pub fn dial(port: u16, secret: &SharedSecret) -> io::Result<Local> {
+/// Dials the node at `port`, which proves that it knows the secret before we do; then writes `opening`, whole messages.
+pub fn dial(port: u16, secret: &SharedSecret, opening: &[u8]) -> io::Result<Local> {
     let stream = TcpStream::connect_timeout(&(Ipv4Addr::LOCALHOST, port).into(), PROOF)?;
     stream.set_nodelay(true)?;
     let deadline = Deadline::after(PROOF);
@@ -95,7 +95,8 @@ pub fn dial(port: u16, secret: &SharedSecret) -> io::Result<Local> {
     if !secret.verify(&[NODE, &own, &theirs], &proof) {
         return Err(io::Error::new(ErrorKind::PermissionDenied, "another program has the node's port"));
     }
-    deadline.write_all(&stream, &secret.prove(&[FRONT, &own, &theirs]))?;
+    let proof = secret.prove(&[FRONT, &own, &theirs]);
+    deadline.write_all(&stream, &[&proof, opening].concat())?;
     Local::new(stream)
 }
 
@@ -286,7 +287,7 @@ mod tests {
     #[test]
     fn both_ends_prove_themselves() {
         let (port, secret, accepted) = door();
-        let front = dial(port, &secret).unwrap();
+        let front = dial(port, &secret, &[]).unwrap();
         let node = accepted.recv().unwrap();
         front.write(&[7, 0, 0, 0, 2, 1, 2]).unwrap();
         let mut body = Vec::new();
@@ -299,7 +300,7 @@ mod tests {
     fn nobody_without_the_secret_comes_in_or_is_believed() {
         let (port, _secret, accepted) = door();
         let other = SharedSecret::generate();
-        assert_eq!(dial(port, &other).err().unwrap().kind(), ErrorKind::PermissionDenied);
+        assert_eq!(dial(port, &other, &[]).err().unwrap().kind(), ErrorKind::PermissionDenied);
         // It gets the node's proof, and cannot answer it.
         let mut stranger = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).unwrap();
         stranger.write_all(&[1; NONCE]).unwrap();
@@ -315,7 +316,7 @@ mod tests {
         let (port, secret, accepted) = door();
         let strangers: Vec<TcpStream> =
             (0..100).map(|_| TcpStream::connect((Ipv4Addr::LOCALHOST, port)).unwrap()).collect();
-        let front = dial(port, &secret).unwrap();
+        let front = dial(port, &secret, &[]).unwrap();
         accepted.recv().unwrap();
         drop((strangers, front));
     }

@@ -100,7 +100,11 @@ fn listen(context: &Arc<Context>, front: &Arc<FrontEnd>, body: &mut Vec<u8>) {
     while let Some(message) = read(front, body) {
         match message {
             Up::Version(_) => return,
-            Up::Ring(peer) => context.ring(peer),
+            Up::Ring(peer) => {
+                // At once for a message; the supervisor looks at files, and at whatever else there may be.
+                peer.and_then(|peer| context.roster().get(&peer)).into_iter().for_each(|one| one.ring());
+                context.ring(peer);
+            }
             Up::Watch { asks } => {
                 asking = asks.then(|| live.begin_asking());
                 front.state().is_watching = true;

@@ -116,9 +116,8 @@ fn a_transfer_is_seen_and_stopped_from_beside() {
     assert_eq!(json_number(&moving, "total"), 40 * CHUNK as u64);
     let number = json_number(&moving, "number");
     let (port, secret) = control(&alice);
-    let front = loopback::dial(port, &secret).unwrap();
     let version = Up::Version(env!("CARGO_PKG_VERSION").into()).encode();
-    front.write(&[version, Up::Stop(number).encode()].concat()).unwrap();
+    let _front = loopback::dial(port, &secret, &[version, Up::Stop(number).encode()].concat()).unwrap();
     poll_until("its end", || status(&alice, "transfer").is_empty().then_some(()));
     assert_eq!(alice.run(&["outbox"]), "", "a transfer that the user stopped is not tried again");
     gate.open();
@@ -134,12 +133,10 @@ fn files_of_a_chat_are_sent_by_the_node_and_end_with_the_chat() {
     fs::write(&file, sample(40 * CHUNK)).unwrap();
     let (port, secret) = control(&alice);
     let send = |path: &Path| {
-        let front = loopback::dial(port, &secret).unwrap();
         let peer = bob.key().parse().unwrap();
         let job = Up::Send { job: 7, peer, paths: vec![path.to_owned()] };
         let version = Up::Version(env!("CARGO_PKG_VERSION").into());
-        front.write(&[version.encode(), job.encode()].concat()).unwrap();
-        front
+        loopback::dial(port, &secret, &[version.encode(), job.encode()].concat()).unwrap()
     };
     let front = send(&file);
     poll_until("the transfer", || status(&alice, "transfer").pop());
@@ -198,8 +195,8 @@ fn strangers_and_other_versions_are_not_served() {
         stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
         assert_eq!(stream.read(&mut [0]).unwrap_or(0), 0, "it is closed");
     }
-    let other = loopback::dial(port, &secret).unwrap();
-    other.write(&[Up::Version("0.0.1".into()).encode(), Up::Unseal.encode()].concat()).unwrap();
+    let opening = [Up::Version("0.0.1".into()).encode(), Up::Unseal.encode()].concat();
+    let other = loopback::dial(port, &secret, &opening).unwrap();
     let mut body = Vec::new();
     let kind = other.read(&mut body).unwrap();
     assert_eq!(Down::decode(kind, &body).unwrap(), Down::Version(env!("CARGO_PKG_VERSION").into()));
