@@ -168,6 +168,7 @@ impl Shared {
                     state.other_version = Some(version);
                     break;
                 }
+                Down::Version(_) => continue,
                 Down::Job(job) => state.jobs.push_back(job),
                 message => state.live.apply(message),
             }
@@ -246,7 +247,7 @@ impl Link {
     pub fn wait(&self, wait: Duration) -> Result<()> {
         let deadline = Instant::now() + wait.min(LOOK);
         if self.shared.state().connection.is_none() {
-            self.connect(&[])?;
+            self.connect(&Up::Ring(None).encode())?;
         }
         let mut state = self.shared.state();
         while state.news == state.seen {

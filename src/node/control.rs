@@ -78,8 +78,7 @@ fn serve(context: &Arc<Context>, front: &Arc<FrontEnd>) {
     let version = env!("CARGO_PKG_VERSION");
     let told = front.connection.write(&Down::Version(version.to_owned()).encode());
     let is_same = read(front, &mut body) == Some(Up::Version(version.to_owned()));
-    let (writer_context, writer) = (Arc::clone(context), Arc::clone(front));
-    if told.is_ok() && is_same && threads::spawn("tell", move || tell(&writer_context, &writer)).is_ok() {
+    if told.is_ok() && is_same {
         listen(context, front, &mut body);
     }
     front.state().is_over = true;
@@ -96,7 +95,7 @@ fn read(front: &FrontEnd, body: &mut Vec<u8>) -> Option<Up> {
 
 fn listen(context: &Arc<Context>, front: &Arc<FrontEnd>, body: &mut Vec<u8>) {
     let live = context.live();
-    let mut asking = None;
+    let (mut asking, mut is_told) = (None, false);
     while let Some(message) = read(front, body) {
         match message {
             Up::Version(_) => return,
@@ -127,6 +126,14 @@ fn listen(context: &Arc<Context>, front: &Arc<FrontEnd>, body: &mut Vec<u8>) {
                 job::start(context, request, is_wanted, move |job| answered.answer(&shared, Down::Job(job)));
             }
             Up::Unseal => front.answer(context, Down::Seed(*context.own().seed())),
+        }
+        // Behind the first message, which is a ring mostly: that shall not wait for a thread to start.
+        if !is_told {
+            let (context, front) = (Arc::clone(context), Arc::clone(front));
+            if threads::spawn("tell", move || tell(&context, &front)).is_err() {
+                break;
+            }
+            is_told = true;
         }
     }
     drop(asking);

@@ -68,6 +68,7 @@ pub fn deliver(
     let deadline = wait.map_or_else(|| one_try(own), Deadline::after);
     let mut why = "it was not reached yet".to_owned();
     let mut seen = 0;
+    let mut rung: Option<Instant> = None;
     while !outbox.is_settled(number)? {
         if matches!(goal, Goal::Only(_)) && is_newly_dropped(outbox, number, &mut seen)? {
             break;
@@ -75,7 +76,12 @@ pub fn deliver(
         let Some(left) = deadline.remaining() else {
             return unless_dropped(own, peer, outbox, number, Outcome::Queued(why));
         };
-        if link.ring(Some(&peer.key))? {
+        // A node that was rung a moment ago is at it.
+        let is_rung = rung.is_some_and(|rung| rung.elapsed() < LOOK) && link.is_connected();
+        if is_rung || link.ring(Some(&peer.key))? {
+            if !is_rung {
+                rung = Some(Instant::now());
+            }
             if let Some(attempt) = attempts::last(own.home(), &peer.key) {
                 why = attempt.reason;
                 if wait.is_none() {
