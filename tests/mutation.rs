@@ -19,7 +19,7 @@ use std::sync::{Mutex, MutexGuard};
 use common::{Random, count};
 use egoat::crypto::noise::CipherState;
 use egoat::crypto::record::{Opener, Sealer};
-use egoat::net::session::{Incoming, MOST_IN_RECORD};
+use egoat::net::session::{Incoming, MAX_IN_RECORD};
 use egoat::wire::message::{MAX_TEXT, Message};
 use peak_alloc::PeakAlloc;
 use properties::{Effort, TARGETS, Target};
@@ -199,7 +199,7 @@ fn the_longest_messages_take_little_more_room_than_they_have_bytes() {
     for number in 1..=3 {
         Message::Text { number, text: &text }.encode(&mut stream);
     }
-    for part in stream.chunks(MOST_IN_RECORD) {
+    for part in stream.chunks(MAX_IN_RECORD) {
         let mut record = part.to_vec();
         let tag = sealer.seal(&mut record).unwrap();
         record.extend_from_slice(&tag);

@@ -12,7 +12,7 @@ use std::path::Path;
 use crate::app::contacts;
 use crate::error::{Error, Result, Verb};
 use crate::store::file;
-use crate::store::history::{self, MOST_UNREAD};
+use crate::store::history::{self, MAX_UNREAD};
 use crate::store::home::Own;
 use crate::store::log::{Position, Reader};
 use crate::store::peers::Peer;
@@ -60,7 +60,7 @@ fn unread(own: &Own, id: ConversationId, read: Option<u64>, end: u64, most: usiz
 /// What is unread in a conversation that was read up to the record `read`. The last record is that of the history.
 pub fn unread_behind(own: &Own, id: ConversationId, read: Option<u64>) -> Result<Arrived> {
     let arrived = unread(own, id, read, u64::MAX, usize::MAX)?;
-    Ok(Arrived { count: arrived.count.min(MOST_UNREAD), ..arrived })
+    Ok(Arrived { count: arrived.count.min(MAX_UNREAD), ..arrived })
 }
 
 /// What is unread before the record `end`.
@@ -74,7 +74,7 @@ pub fn unread_peers(own: &Own) -> Result<Vec<(Peer, usize)>> {
     let mut all = Vec::new();
     for peer in contacts::all(own)? {
         let id = peer.conversation();
-        let arrived = unread(own, id, marks.get(&id).copied(), u64::MAX, MOST_UNREAD)?;
+        let arrived = unread(own, id, marks.get(&id).copied(), u64::MAX, MAX_UNREAD)?;
         if arrived.count > 0 {
             all.push((peer, arrived.count));
         }

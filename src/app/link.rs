@@ -25,11 +25,10 @@ pub use crate::node::event::{Decision, Event};
 pub use crate::node::hooks::program::{Outcome, Program};
 pub use crate::node::hooks::programs::{Programs, Run};
 pub use crate::node::options::{FilesFrom, FilesTo, Options};
+pub use crate::node::threads::LOG_POLL_INTERVAL;
 pub use crate::store::node_lock::NodeInfo;
 pub use crate::wire::control::{Job, JobOutcome, Offer, Transfer, UNKNOWN, Way};
 
-/// How often everybody looks at the logs, rung or not.
-pub const LOOK: Duration = Duration::from_secs(1);
 /// How long an answer of the node may take.
 const ANSWER: Duration = Duration::from_secs(5);
 
@@ -245,7 +244,7 @@ impl Link {
 
     /// Waits until there is something to look at, at most `wait` and at most a second. Connects if a node has started.
     pub fn wait(&self, wait: Duration) -> Result<()> {
-        let deadline = Instant::now() + wait.min(LOOK);
+        let deadline = Instant::now() + wait.min(LOG_POLL_INTERVAL);
         if self.shared.state().connection.is_none() {
             self.connect(&Up::Ring(None).encode())?;
         }

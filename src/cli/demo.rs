@@ -15,7 +15,7 @@ use crate::text::{self, json::Object};
 use crate::ui::output::Output;
 
 /// Every wait of the demo.
-const PATIENCE: Duration = Duration::from_secs(20);
+const TIMEOUT: Duration = Duration::from_secs(20);
 const FILE_BYTES: usize = 64 << 20;
 
 pub fn run(out: Output) -> Result<()> {
@@ -189,7 +189,7 @@ struct Node {
 
 impl Node {
     fn wait_for(&mut self, wanted: &str) -> Result<()> {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + TIMEOUT;
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
             match self.lines.recv_timeout(left) {
@@ -198,7 +198,7 @@ impl Node {
                 Err(_) => {
                     return expect(
                         false,
-                        &format!("the node did not say \"{wanted}\" in {}", text::duration(PATIENCE)),
+                        &format!("the node did not say \"{wanted}\" in {}", text::duration(TIMEOUT)),
                     );
                 }
             }

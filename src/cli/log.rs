@@ -7,7 +7,7 @@ use std::time::Instant;
 use crate::app::inbox::entry::Entry;
 use crate::app::inbox::histories::{Begin, Histories};
 use crate::app::inbox::{self, Cursor};
-use crate::app::link::{LOOK, Link};
+use crate::app::link::{LOG_POLL_INTERVAL, Link};
 use crate::app::{Own, Peer, contacts};
 use crate::cli::args::Log;
 use crate::error::{Error, Result};
@@ -75,7 +75,7 @@ pub fn log(own: &Own, out: Output, args: &Log) -> Result<()> {
     loop {
         histories.look()?;
         print_new(&mut histories, &mut place)?;
-        link.wait(LOOK)?;
+        link.wait(LOG_POLL_INTERVAL)?;
     }
 }
 
@@ -105,7 +105,7 @@ impl Place {
 
     /// Notes it now and then: who reads slowly is not to have all of it again.
     fn pass(&mut self, histories: &Histories) -> Result<()> {
-        if self.noted.elapsed() < LOOK { Ok(()) } else { self.note(histories) }
+        if self.noted.elapsed() < LOG_POLL_INTERVAL { Ok(()) } else { self.note(histories) }
     }
 
     /// Notes how far the histories were printed.

@@ -19,8 +19,8 @@ pub fn run(own: &Endpoint, out: Output, args: &Send) -> Result<()> {
     let wait = args.wait.as_deref().map_or(Ok(Duration::ZERO), values::duration)?;
     let streams = match args.streams {
         None => files::usual_streams(),
-        Some(streams) if (1..=files::MOST_STREAMS).contains(&streams) => streams,
-        Some(_) => return Err(Error::usage(format!("--streams is 1 to {}", files::MOST_STREAMS))),
+        Some(streams) if (1..=files::MAX_STREAMS).contains(&streams) => streams,
+        Some(_) => return Err(Error::usage(format!("--streams is 1 to {}", files::MAX_STREAMS))),
     };
     if args.files.iter().any(|file| file == DASH) {
         return send_pipe(own, out, args, wait);

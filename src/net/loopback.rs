@@ -20,10 +20,10 @@ const MAX_GUESTS: usize = 16;
 const CALM: u32 = 50;
 /// How often a batch is looked at.
 const BATCH: Duration = Duration::from_millis(20);
-/// The first looks at a guest follow each other without a pause: a front-end is there at once.
-const EAGER_LOOKS: u32 = 40;
-/// The shortest pause between two looks after that.
-const SHORTEST_PAUSE: Duration = Duration::from_micros(50);
+/// The first polls of a guest follow each other without a pause, because a front-end answers at once.
+const EAGER_POLLS: u32 = 40;
+/// The shortest pause between two polls after that.
+const SHORTEST_POLL: Duration = Duration::from_micros(50);
 /// After accept() failed for want of descriptors or memory.
 const SHORTAGE: Duration = Duration::from_millis(100);
 /// How long a write may make no progress: a front-end that does not read is dropped.
@@ -262,11 +262,11 @@ impl Door {
         let (_, count) = self.second;
         if count > CALM {
             thread::sleep(BATCH);
-        } else if self.looks < EAGER_LOOKS {
+        } else if self.looks < EAGER_POLLS {
             thread::yield_now();
         } else {
             let youngest = self.guests.back().map_or(BATCH, |guest| guest.since.elapsed());
-            thread::sleep((youngest / 2).clamp(SHORTEST_PAUSE, BATCH));
+            thread::sleep((youngest / 2).clamp(SHORTEST_POLL, BATCH));
         }
     }
 }

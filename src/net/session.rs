@@ -29,14 +29,14 @@ pub const PING_AFTER: Duration = Duration::from_secs(20);
 pub const DEAD_AFTER: Duration = Duration::from_secs(60);
 /// A write that makes no progress for this long, while nothing arrives, ends the connection.
 const STALLED_AFTER: Duration = Duration::from_secs(30);
-/// How long one write blocks at most. A write that the kernel took in part returns after this time, and not when the
-/// progress was made: so much later than after [`STALLED_AFTER`] a stall may be noticed.
-const STALL_LOOK: Duration = Duration::from_secs(1);
+/// How long one write may block. A write that the kernel took in part returns after this time, not when it made progress,
+/// so a stall may be noticed this much later than [`STALLED_AFTER`].
+const MAX_WRITE: Duration = Duration::from_secs(1);
 /// How long a refused peer gets to read the refusal.
 const LINGER: Duration = Duration::from_secs(2);
 
 /// Most bytes that a record carries.
-pub const MOST_IN_RECORD: usize = u16::MAX as usize - TAG_LEN;
+pub const MAX_IN_RECORD: usize = u16::MAX as usize - TAG_LEN;
 /// A record of the largest size: length, ciphertext and tag.
 const RECORD: usize = 2 + u16::MAX as usize;
 /// Written out when this much is waiting: a chunk of four records, one system call.
@@ -44,12 +44,12 @@ const FLUSH_AT: usize = CHUNK;
 /// Bytes of read buffer of a connection that only pings.
 const SMALL: usize = 1 << 10;
 /// Bytes of read buffer of a connection with traffic.
-const LARGE: usize = 4 * RECORD;
+const LARGE_BUFFER: usize = 4 * RECORD;
 /// Bytes of a message under way, at the most: those before its end, and the record with its end.
-const MOST_CARRIED: usize = HEADER + 8 + MAX_TEXT + RECORD;
+const MAX_CARRIED: usize = HEADER + 8 + MAX_TEXT + RECORD;
 
 /// Ignorable messages that may come in a row.
-const MOST_IGNORABLE: u8 = 4;
+const MAX_IGNORABLE_RUN: u8 = 4;
 
 /// What binds the lanes of a session to it. No `Debug`: the export is secret.
 pub struct Binding {
@@ -92,7 +92,7 @@ impl Session {
         let socket = stream.socket();
         let timeouts = socket
             .set_read_timeout(Some(DEAD_AFTER))
-            .and_then(|()| socket.set_write_timeout(Some(STALL_LOOK)))
+            .and_then(|()| socket.set_write_timeout(Some(MAX_WRITE)))
             .and_then(|()| socket.set_nodelay(true));
         if let Err(cause) = timeouts {
             return Err(Error::Lost { peer: label, during: reason(&cause) });
@@ -490,7 +490,7 @@ impl Incoming {
             self.start = 0;
         }
         if self.end == self.raw.len() {
-            self.raw.resize(LARGE, 0);
+            self.raw.resize(LARGE_BUFFER, 0);
         }
         loop {
             match from.read(&mut self.raw[self.end..]) {
@@ -514,7 +514,7 @@ impl Incoming {
         filled.or_else(|cause| if cause.kind() == io::ErrorKind::TimedOut { Ok(()) } else { Err(cause) })?;
         while self.open_record().map_err(|what| io::Error::new(io::ErrorKind::InvalidData, what))? {}
         // Nobody reads it as yet, so there is an end to what is kept.
-        Ok(self.records > before && self.unread().len() < LARGE)
+        Ok(self.records > before && self.unread().len() < LARGE_BUFFER)
     }
 
     /// The opened bytes that were not read yet.
@@ -530,7 +530,7 @@ impl Incoming {
         let held = self.carried.len();
         let needed = held + self.opened.len();
         if needed > self.carried.capacity() {
-            self.carried.reserve_exact((2 * needed).min(MOST_CARRIED.max(needed)) - held);
+            self.carried.reserve_exact((2 * needed).min(MAX_CARRIED.max(needed)) - held);
         }
         self.carried.extend_from_slice(&self.raw[self.opened.clone()]);
         self.opened = self.start..self.start;
@@ -564,7 +564,7 @@ impl Incoming {
             max_body(kind).map_err(|_| "unknown message type")?.min(self.most)
         } else if !self.may_skip {
             return Err("an ignorable message where none may come");
-        } else if self.skipped == MOST_IGNORABLE {
+        } else if self.skipped == MAX_IGNORABLE_RUN {
             return Err("too many ignorable messages in a row");
         } else {
             MAX_IGNORABLE
@@ -732,7 +732,7 @@ mod tests {
         // In one record, and in many.
         let [one, many] = [usize::MAX, 3].map(|size| {
             let (mut sealer, mut wire) = (Sealer::new(cipher()), Vec::new());
-            for part in bytes.chunks(size.min(MOST_IN_RECORD)) {
+            for part in bytes.chunks(size.min(MAX_IN_RECORD)) {
                 let mut record = part.to_vec();
                 let tag = sealer.seal(&mut record).unwrap();
                 wire.extend(((record.len() + TAG_LEN) as u16).to_be_bytes());

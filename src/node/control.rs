@@ -18,8 +18,8 @@ use crate::wire::control::{Down, Up};
 
 /// Front-ends that are served at a time.
 const MAX_FRONT_ENDS: usize = 64;
-/// How long a thread waits for something to tell before it looks whether its front-end is still there.
-const LOOK: Duration = Duration::from_secs(60);
+/// How often the thread of an idle front-end checks that the front-end is still connected.
+const CHECK_INTERVAL: Duration = Duration::from_secs(60);
 
 /// A front-end that has proven itself, as its two threads and its jobs share it.
 struct FrontEnd {
@@ -161,7 +161,7 @@ fn tell(context: &Context, front: &FrontEnd) {
         let wait = match told.is_watching() && live.is_moving() {
             _ if !answers.is_empty() => Duration::ZERO,
             true => PACE,
-            false => LOOK,
+            false => CHECK_INTERVAL,
         };
         let news = live.wait(&mut told, wait);
         messages = answers.iter().chain(&news).flat_map(Down::encode).collect();

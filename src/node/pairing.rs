@@ -17,7 +17,7 @@ use crate::wire::address::Address;
 use crate::wire::message::{Kind, Message, Refusal};
 
 /// With `--accept-new`, strangers become peers until there are this many.
-const MOST_ON_TRUST: usize = 1000;
+const MAX_ON_TRUST: usize = 1000;
 
 /// What a node says of itself: the PROFILE message, cleaned.
 pub struct Profile {
@@ -134,7 +134,7 @@ pub fn judge(
             Some(_) => false,
             None if is_withdrawn(home, invite)? => return Ok(None),
             None if invite.is_none() && !accept_new => return Ok(None),
-            None if invite.is_none() && peers.iter().count() >= MOST_ON_TRUST => {
+            None if invite.is_none() && peers.iter().count() >= MAX_ON_TRUST => {
                 return Ok(Some(refused(Refusal::Busy)));
             }
             None => {

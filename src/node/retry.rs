@@ -9,11 +9,11 @@ use crate::node::roster::Contact;
 use crate::store::attempts;
 use crate::store::home::Own;
 
-/// However much news there is, a peer is not dialled more often than this.
-const SHORTEST_PAUSE: Duration = Duration::from_millis(200);
+/// Shortest time between two dials of a peer, however much news there is.
+const MIN_BACKOFF: Duration = Duration::from_millis(200);
 
-const FIRST_PAUSE: Duration = Duration::from_secs(1);
-const LONGEST_PAUSE: Duration = Duration::from_secs(300);
+const FIRST_BACKOFF: Duration = Duration::from_secs(1);
+const MAX_BACKOFF: Duration = Duration::from_secs(300);
 
 /// Pauses that double, with a quarter of jitter, so that a thousand nodes do not come back at one moment.
 pub struct Backoff {
@@ -24,7 +24,7 @@ pub struct Backoff {
 impl Default for Backoff {
     /// The first pause is next.
     fn default() -> Backoff {
-        Backoff { last: None, next: FIRST_PAUSE }
+        Backoff { last: None, next: FIRST_BACKOFF }
     }
 }
 
@@ -38,7 +38,7 @@ impl Backoff {
     pub fn pause(&mut self) -> Duration {
         let pause = self.next;
         self.last = Some(pause);
-        self.next = (pause * 2).min(LONGEST_PAUSE);
+        self.next = (pause * 2).min(MAX_BACKOFF);
         let jitter = i32::from(random_array::<1>()[0]) - 128;
         pause.mul_f64(1.0 + f64::from(jitter) / 512.0)
     }
@@ -46,7 +46,7 @@ impl Backoff {
     /// The pause was not waited out, since there was news: the next one is no longer. Else who is talked to much while
     /// away is not tried for minutes when it is back.
     pub fn cut_short(&mut self) {
-        self.next = self.last.unwrap_or(FIRST_PAUSE);
+        self.next = self.last.unwrap_or(FIRST_BACKOFF);
     }
 }
 
@@ -102,7 +102,7 @@ impl Retry {
 
     /// Sees to it that the next try does not follow too soon.
     pub fn end(&self) {
-        thread::sleep(SHORTEST_PAUSE.saturating_sub(self.began.elapsed()));
+        thread::sleep(MIN_BACKOFF.saturating_sub(self.began.elapsed()));
     }
 }
 

@@ -12,7 +12,7 @@ use crate::store::presence::Presence;
 use crate::time::now_micros;
 
 /// Connections of one peer, however many it opens (DESIGN section 5).
-const MOST_CONNECTIONS: usize = 4;
+const MAX_CONNECTIONS: usize = 4;
 
 /// Which way the sending thread came to its socket.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -218,7 +218,7 @@ impl Contact {
     pub fn connect(self: &Arc<Self>, peer_dialled: bool, told: Told) -> Option<Connection> {
         let is_first = {
             let mut state = self.state();
-            if state.connections >= MOST_CONNECTIONS {
+            if state.connections >= MAX_CONNECTIONS {
                 return None;
             }
             state.connections += 1;

@@ -25,7 +25,7 @@ use crate::node::hooks::runner::Hooks;
 use crate::node::messages::dialler;
 use crate::node::options::Options;
 use crate::node::roster::{Contact, Roster, Via};
-use crate::node::threads::{self, LOOK};
+use crate::node::threads::{self, LOG_POLL_INTERVAL};
 use crate::store::cancel::cancel;
 use crate::store::home::Own;
 use crate::store::node_lock::{self, NodeInfo, NodeLock};
@@ -145,14 +145,15 @@ impl Supervisor {
         let mut looked: Option<Instant> = None;
         loop {
             let Rung { all, peers } = self.context.take_rung();
-            if all || looked.is_none_or(|looked| looked.elapsed() >= LOOK) {
+            if all || looked.is_none_or(|looked| looked.elapsed() >= LOG_POLL_INTERVAL) {
                 self.look();
                 looked = Some(Instant::now());
             } else {
                 self.look_at(&peers);
             }
             // Everything is looked at every second: nobody rings for an editor that changes the peers file.
-            let left = LOOK.saturating_sub(looked.map_or(LOOK, |looked| looked.elapsed()));
+            let left =
+                LOG_POLL_INTERVAL.saturating_sub(looked.map_or(LOG_POLL_INTERVAL, |looked| looked.elapsed()));
             let _ = woken.recv_timeout(left);
         }
     }

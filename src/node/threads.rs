@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use crate::error::{Error, Result};
 
-/// How often threads look at the logs that they follow, rung or not.
-pub const LOOK: Duration = Duration::from_secs(1);
+/// How often nodes and front-ends read the logs that they follow, even if nothing rings.
+pub const LOG_POLL_INTERVAL: Duration = Duration::from_secs(1);
 /// Stack of a thread in bytes. A connection costs one, so the default of 2 MiB would be most of a busy node's memory.
 pub const STACK: usize = 256 << 10;
 

@@ -23,7 +23,7 @@ const FIRST_LINE: &str = "E-Goat cursor 1";
 /// Most bytes that are read: some 90 for each conversation.
 const MAX_LEN: u64 = 4 << 20;
 /// Symbolic links from one to the next that are followed, as Linux does.
-const MOST_LINKS: usize = 40;
+const MAX_LINKS: usize = 40;
 
 /// A position in each history.
 pub struct Cursor {
@@ -92,7 +92,7 @@ impl Cursor {
 /// Where a name leads, also when nothing is there yet.
 fn end_of_links(path: &Path) -> PathBuf {
     let mut path = path.to_owned();
-    for _ in 0..MOST_LINKS {
+    for _ in 0..MAX_LINKS {
         let Ok(target) = fs::read_link(&path) else { break };
         path = file::parent(&path).join(target);
     }

@@ -13,13 +13,13 @@ use crate::error::{Error, Result};
 const SECRET: &str = "EGOAT_PASSPHRASE_FD";
 /// For what std cannot do. It never sees what a peer wrote.
 pub const SHELL: &str = "/bin/sh";
-/// A shell reads one digit as a descriptor, and more as something else.
-const MOST_SECRET: u32 = 9;
+/// Highest descriptor for a secret: a shell takes only one digit for a descriptor.
+const MAX_SECRET_FD: u32 = 9;
 /// The bytes of an answer that are read.
 const MAX_ANSWER: u64 = 64 << 10;
-/// Whether a program has ended is looked at after this long, and less and less often.
-const FIRST_LOOK: Duration = Duration::from_micros(250);
-const LAST_LOOK: Duration = Duration::from_millis(50);
+/// How soon a program is first checked for its end. The interval doubles up to [`LONGEST_POLL`].
+const FIRST_POLL: Duration = Duration::from_micros(250);
+const LONGEST_POLL: Duration = Duration::from_millis(50);
 
 /// How to start programs so that none gets our passphrases.
 pub struct Starter {
@@ -30,9 +30,9 @@ impl Starter {
     /// As our environment is. A descriptor that cannot be kept from them is an error now.
     pub fn new() -> Result<Starter> {
         let secret = std::env::var(SECRET).ok().and_then(|number| number.parse().ok());
-        if secret.is_some_and(|number| number > MOST_SECRET) {
+        if secret.is_some_and(|number| number > MAX_SECRET_FD) {
             return Err(Error::usage(format!(
-                "{SECRET} is to be at most {MOST_SECRET} where programs are run, so that they do not get it"
+                "{SECRET} is to be at most {MAX_SECRET_FD} where programs are run, so that they do not get it"
             )));
         }
         Ok(Starter { secret })
@@ -75,7 +75,7 @@ pub fn run_within(patience: Duration, command: &mut Command, input: &str) -> io:
     let _ = thread::Builder::new().name("program".into()).spawn(move || read(stdout, &sender));
     let (mut printed, mut status) = (Vec::new(), None);
     while Instant::now() < deadline {
-        match pieces.recv_timeout(LAST_LOOK) {
+        match pieces.recv_timeout(LONGEST_POLL) {
             Ok(Ok(piece)) => printed.extend(piece),
             // It may go on for long when it prints no more.
             Ok(Err(_)) | Err(RecvTimeoutError::Disconnected) => {
@@ -99,14 +99,14 @@ pub fn run_within(patience: Duration, command: &mut Command, input: &str) -> io:
 
 /// Waits for the end of a program, which std alone can only do for ever; `None` if it goes on by then.
 pub fn wait_until(deadline: Instant, child: &mut Child) -> io::Result<Option<ExitStatus>> {
-    let mut pause = FIRST_LOOK;
+    let mut pause = FIRST_POLL;
     loop {
         let status = child.try_wait()?;
         if status.is_some() || Instant::now() >= deadline {
             return Ok(status);
         }
         thread::sleep(pause);
-        pause = (pause * 2).min(LAST_LOOK);
+        pause = (pause * 2).min(LONGEST_POLL);
     }
 }
 
@@ -128,7 +128,7 @@ fn read(stdout: ChildStdout, sender: &Sender<io::Result<Vec<u8>>>) {
 mod tests {
     use super::*;
 
-    const PATIENCE: Duration = Duration::from_secs(30);
+    const TIMEOUT: Duration = Duration::from_secs(30);
 
     fn shell(script: &str, patience: Duration) -> io::Result<Ended> {
         run_within(patience, Command::new("sh").args(["-c", script]).stderr(Stdio::null()), "in\n")
@@ -136,18 +136,18 @@ mod tests {
 
     #[test]
     fn what_it_prints_and_how_it_ends() {
-        let ended = shell("echo out; echo err >&2; cat", PATIENCE).unwrap();
+        let ended = shell("echo out; echo err >&2; cat", TIMEOUT).unwrap();
         assert!(ended.status.success() && ended.printed == "out\nin\n");
-        let ended = shell("exec <&-; echo out; exit 3", PATIENCE).unwrap();
+        let ended = shell("exec <&-; echo out; exit 3", TIMEOUT).unwrap();
         assert!(ended.status.code() == Some(3) && ended.printed == "out\n");
-        assert!(!shell("yes", PATIENCE).unwrap().status.success(), "more than can be an answer");
-        assert!(run_within(PATIENCE, &mut Command::new("egoat-no-such-command"), "").is_err());
+        assert!(!shell("yes", TIMEOUT).unwrap().status.success(), "more than can be an answer");
+        assert!(run_within(TIMEOUT, &mut Command::new("egoat-no-such-command"), "").is_err());
     }
 
     #[test]
     fn what_it_leaves_running_is_not_waited_for() {
         let began = Instant::now();
-        let ended = shell("sleep 25 & echo out; exit 3", PATIENCE).unwrap();
+        let ended = shell("sleep 25 & echo out; exit 3", TIMEOUT).unwrap();
         assert!(ended.status.code() == Some(3) && ended.printed == "out\n");
         assert!(began.elapsed() < Duration::from_secs(20));
     }
@@ -159,6 +159,6 @@ mod tests {
             let late = shell(script, Duration::from_millis(50)).err().unwrap();
             assert_eq!(late.kind(), io::ErrorKind::TimedOut);
         }
-        assert!(began.elapsed() < PATIENCE);
+        assert!(began.elapsed() < TIMEOUT);
     }
 }

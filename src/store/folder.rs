@@ -13,9 +13,9 @@ use std::time::SystemTime;
 
 use crate::store::file::{self, no_directory};
 
-/// How often it is looked whether a name leads where it did. Whoever gains by a link has it there for each look at what is
-/// behind the name, and away for each look at the way there, within some microseconds.
-const LOOKS: usize = 3;
+/// How often the check is repeated that a name still leads where it did. To pass, an attacker would have to swap the link
+/// in for each look at the target and out for each look at the path, within microseconds.
+const LINK_CHECKS: usize = 3;
 
 /// An open directory.
 pub struct Folder {
@@ -130,7 +130,7 @@ impl Folder {
         if self.is_bound {
             return look();
         }
-        for _ in 0..LOOKS {
+        for _ in 0..LINK_CHECKS {
             if !look()? || fs::canonicalize(&self.way)? != self.way {
                 return Ok(false);
             }

@@ -25,7 +25,7 @@ const FILE_SENT: u8 = 4;
 const DROPPED: u8 = 5;
 
 /// More that is unread is not counted.
-pub const MOST_UNREAD: usize = 999;
+pub const MAX_UNREAD: usize = 999;
 
 /// Why a message was not sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

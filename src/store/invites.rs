@@ -18,7 +18,7 @@ use crate::time::now_micros;
 /// How long an expired invite is remembered, to say "expired" rather than nothing: 30 days in seconds.
 const REMEMBERED: u64 = 30 * 24 * 3600;
 /// How many expired invites are remembered at the most, so that those that are good have room.
-const MOST_EXPIRED: usize = 5000;
+const MAX_EXPIRED: usize = 5000;
 /// Thousands of invites; a larger file is not one that this program wrote.
 const MAX_LEN: u64 = 1 << 20;
 
@@ -98,7 +98,7 @@ fn edit(home: &Home, change: impl FnOnce(&mut Vec<Invite>)) -> Result<()> {
     invites.retain(|invite| invite.expires.saturating_add(REMEMBERED) > now_seconds());
     invites.sort_unstable_by_key(|invite| invite.expires);
     let expired = invites.iter().filter(|invite| invite.is_expired()).count();
-    invites.drain(..expired.saturating_sub(MOST_EXPIRED));
+    invites.drain(..expired.saturating_sub(MAX_EXPIRED));
     change(&mut invites);
     let text: String = invites.iter().map(|invite| invite.line() + "\n").collect();
     let path = home.invites_path();

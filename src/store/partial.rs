@@ -27,7 +27,7 @@ use crate::wire::message::UNKNOWN;
 /// Parts that nobody asked for any more are removed after this.
 pub const MAX_AGE: Duration = Duration::from_secs(14 * 24 * 3600);
 /// Parts that one peer may leave here; the oldest makes room.
-const MOST_PER_PEER: usize = 16;
+const MAX_PARTIALS: usize = 16;
 /// More than the first two lines of a note ever have.
 const MAX_HEAD: u64 = 64 << 10;
 /// More than any note ever has: names of 16 MiB, as a manifest has them at the most, take three times as much when every
@@ -316,7 +316,7 @@ pub fn sweep(home: &Home, begins: Option<&Partial>) -> Result<()> {
     others.retain(|partial| begins.is_none_or(|new| new.id != partial.id));
     let is_of_peer = |partial: &Partial| begins.is_some_and(|new| new.peer == partial.peer);
     let of_peer = others.iter().filter(|partial| is_of_peer(partial)).count();
-    let mut excess = of_peer.saturating_sub(MOST_PER_PEER - 1);
+    let mut excess = of_peer.saturating_sub(MAX_PARTIALS - 1);
     for partial in &others {
         let is_excess = excess > 0 && is_of_peer(partial);
         if (is_excess || is_old(partial.last_change(home))) && partial.remove(home).unwrap_or(false) {

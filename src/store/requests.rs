@@ -5,7 +5,7 @@
 //! ```
 //!
 //! NAME is what the stranger calls itself, made harmless; ADDRESS is where it can be dialled, or `-`; SECONDS is the Unix
-//! time of its last try. At most [`MOST`] are kept, the latest ones.
+//! time of its last try. At most [`MAX_REQUESTS`] are kept, the latest ones.
 
 use crate::crypto::keys::PublicKey;
 use crate::error::{Error, Result, Verb};
@@ -15,7 +15,7 @@ use crate::time::now_micros;
 use crate::wire::address::Address;
 
 /// Requests that are kept.
-pub const MOST: usize = 64;
+pub const MAX_REQUESTS: usize = 64;
 /// Seconds in which tries of one stranger are noted as one.
 const SAME: u64 = 60;
 const MAX_LEN: u64 = 1 << 20;
@@ -80,7 +80,7 @@ pub fn note(
         requests.retain(|request| request.key != key);
         let first = requests.len() == before;
         requests.push(Request { key, name, address, seconds });
-        let excess = requests.len().saturating_sub(MOST);
+        let excess = requests.len().saturating_sub(MAX_REQUESTS);
         requests.drain(..excess);
         Some(first)
     })

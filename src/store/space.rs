@@ -8,10 +8,10 @@ use std::time::Duration;
 
 use crate::store::external;
 
-/// df answers at once, unless it waits for a file server that is gone.
-const PATIENCE: Duration = Duration::from_secs(2);
-/// Entries of a folder that are looked at: ten transfers of the most files, and a few seconds.
-const MOST_ENTRIES: usize = 1 << 20;
+/// How long df may take. It answers at once, unless it waits for a file server that is gone.
+const DF_TIMEOUT: Duration = Duration::from_secs(2);
+/// Entries of a folder that are counted: ten transfers of the most files, which takes a few seconds.
+const MAX_COUNTED: usize = 1 << 20;
 
 /// The bytes that this user can still write to the file system of `dir`, which need not exist yet. `None` where that
 /// cannot be found out: then a write will tell.
@@ -23,7 +23,7 @@ pub fn free_bytes(dir: &Path) -> Option<u64> {
     // std has no statvfs(3). POSIX has df(1), with one format for all systems.
     let mut df = Command::new("df");
     df.args(["-P", "-k", "--"]).arg(there).env("LC_ALL", "C").stderr(Stdio::null());
-    let ended = external::run_within(PATIENCE, &mut df, "").ok()?;
+    let ended = external::run_within(DF_TIMEOUT, &mut df, "").ok()?;
     ended.status.success().then(|| available(&ended.printed)).flatten()
 }
 
@@ -61,7 +61,7 @@ pub fn used_bytes(dir: &Path) -> u64 {
         let Ok(found) = fs::read_dir(&folder) else { continue };
         for entry in found.flatten() {
             entries += 1;
-            if entries > MOST_ENTRIES {
+            if entries > MAX_COUNTED {
                 return u64::MAX;
             }
             match entry.file_type() {

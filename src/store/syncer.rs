@@ -9,12 +9,12 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// A sync that takes no longer is not worth another thread.
-const FAST: Duration = Duration::from_micros(100);
-/// Files that are synced at a time, and as many wait for it: each is open.
-const MOST: usize = 8;
+/// A sync that takes no longer than this is not worth another thread.
+const FAST_SYNC: Duration = Duration::from_micros(100);
+/// Files that are synced at a time, and also files that wait for it. Each is an open descriptor.
+const MAX_SYNCS: usize = 8;
 /// How often `meanwhile` is called.
-const PAUSE: Duration = Duration::from_secs(1);
+const MEANWHILE_INTERVAL: Duration = Duration::from_secs(1);
 /// Of a thread that does nothing else.
 const STACK: usize = 64 << 10;
 
@@ -58,11 +58,11 @@ impl Syncer {
             return shared.sync_now(&file).map_err(|cause| (number, cause));
         }
         let mut state = shared.state();
-        while state.waiting.len() == MOST && state.failed.is_none() {
+        while state.waiting.len() == MAX_SYNCS && state.failed.is_none() {
             state = shared.done.wait(state).unwrap_or_else(|poisoned| poisoned.into_inner());
         }
         state.failure()?;
-        if state.idle == 0 && state.threads < MOST {
+        if state.idle == 0 && state.threads < MAX_SYNCS {
             let worker = Arc::clone(shared);
             let builder = thread::Builder::new().name("sync".into()).stack_size(STACK);
             if builder.spawn(move || worker.run()).is_ok() {
@@ -84,7 +84,7 @@ impl Syncer {
         let shared = &self.0;
         let mut state = shared.state();
         while state.failed.is_none() && (state.busy > 0 || !state.waiting.is_empty()) {
-            let waited = shared.done.wait_timeout(state, PAUSE);
+            let waited = shared.done.wait_timeout(state, MEANWHILE_INTERVAL);
             let (again, waited) = waited.unwrap_or_else(|poisoned| poisoned.into_inner());
             state = again;
             if waited.timed_out() {
@@ -122,7 +122,7 @@ impl Shared {
     fn sync_now(&self, file: &File) -> io::Result<()> {
         let began = Instant::now();
         let synced = file.sync_all();
-        self.is_slow.store(began.elapsed() > FAST, Ordering::Relaxed);
+        self.is_slow.store(began.elapsed() > FAST_SYNC, Ordering::Relaxed);
         synced
     }
 
@@ -174,7 +174,7 @@ mod tests {
             }
             syncer.finish(wait).unwrap().unwrap();
             let state = syncer.0.state();
-            assert!(state.waiting.is_empty() && state.busy == 0 && state.threads <= MOST);
+            assert!(state.waiting.is_empty() && state.busy == 0 && state.threads <= MAX_SYNCS);
         }
     }
 

@@ -18,10 +18,10 @@ use crate::transfer::tally::Tally;
 use crate::wire::message::{CHUNK, Declined, Failure, Message, PIECE, TRANSFER_LEN, UNKNOWN};
 
 /// When a lane is lost, the session says why within this, or has nothing to say.
-const REASON: Duration = Duration::from_secs(5);
+const REASON_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Who waits for lanes looks this often whether the user has stopped it all.
-const LOOK: Duration = Duration::from_secs(1);
+/// How often the thread that waits for lanes checks whether the user has stopped the transfer.
+const STOP_POLL: Duration = Duration::from_secs(1);
 
 /// The way out of a limit.
 const MORE: &str = "they can allow more: `egoat serve --max-file SIZE`, or `max-file=` in their peers file";
@@ -291,7 +291,7 @@ impl<'a> Outbound<'a> {
             // may have brought its share long ago.
             Some(error) => {
                 let _ = session.send(&Message::Ping);
-                session.set_deadline(Some(Deadline::after(REASON)));
+                session.set_deadline(Some(Deadline::after(REASON_TIMEOUT)));
                 return match stored(session) {
                     Err(reason @ Error::Remote { .. }) => Err(reason),
                     Err(_) => Err(error),
@@ -325,7 +325,7 @@ impl<'a> Outbound<'a> {
             if state.failed.is_some() || state.lanes == 0 {
                 return Ok(state.failed.take());
             }
-            drop(self.changed.wait_timeout(state, LOOK));
+            drop(self.changed.wait_timeout(state, STOP_POLL));
             // A lane that hangs does not see it.
             if let Err(stop) = self.tally.check_stop() {
                 self.fail(stop);

@@ -33,7 +33,7 @@ use crate::wire::message::{CHUNK, PIECE};
 const SYNC_EVERY: u64 = 32 << 20;
 
 /// Chunks of a transfer at the most, 15 TiB: each takes a byte of memory, and a manifest can claim any size.
-pub const MOST_CHUNKS: u64 = 1 << 26;
+pub const MAX_CHUNKS: u64 = 1 << 26;
 
 /// The states of a chunk.
 const MISSING: u8 = 0;

@@ -23,9 +23,9 @@ use crate::transfer::staging::{create, set_time};
 use crate::transfer::tally::Tally;
 use crate::wire::message::{Message, PIECE};
 
-/// A pipe in which nothing comes is looked at this often, and so is what the receiver says; a sender whose bytes are not
-/// taken hears of that as often.
-const LOOK: Duration = Duration::from_secs(1);
+/// How often a sender checks a silent pipe and reads what the receiver reports, and how often a receiver with a full
+/// pipe tells the sender so.
+const POLL_INTERVAL: Duration = Duration::from_secs(1);
 /// Stored bytes after which the receiver says so.
 const ACK_EVERY: u64 = 8 << 20;
 /// It says so after this time as well, when something more comes.
@@ -80,7 +80,7 @@ pub fn send(mut session: Session, feed: &mut dyn Feed, from: u64, tally: &Tally)
         let next = match tally.check_stop().and_then(|()| feed.next(Duration::ZERO)) {
             Ok(Next::Nothing) => {
                 session.flush()?;
-                feed.next(LOOK)
+                feed.next(POLL_INTERVAL)
             }
             next => next,
         };
@@ -367,7 +367,7 @@ pub trait Sink {
 
 /// Waits for what was written to be taken. The sender is told meanwhile that we live.
 pub fn wait_for(session: &mut Session, sink: &mut dyn Sink) -> Result<()> {
-    while !sink.is_through(LOOK)? {
+    while !sink.is_through(POLL_INTERVAL)? {
         session.send(&Message::Ping)?;
     }
     Ok(())

@@ -11,7 +11,7 @@ use crate::app::chat::signal::{Signal, Signals};
 use crate::app::chat::view::{Arrival, View};
 use crate::app::chat::{Chat, Scope};
 use crate::app::inbox::entry::Entry;
-use crate::app::link::{Event, LOOK};
+use crate::app::link::{Event, LOG_POLL_INTERVAL};
 use crate::app::messages::MAX_TEXT;
 use crate::app::{Endpoint, Link, Peer, news};
 use crate::error::{Error, Result};
@@ -22,9 +22,9 @@ use crate::ui::output::{self, Output};
 use crate::ui::progress::Progress;
 
 /// How long what was typed gets to be delivered after the end of input.
-const LAST_WORDS: Duration = Duration::from_secs(5);
-/// How often the logs are looked at meanwhile.
-const LAST_LOOK: Duration = Duration::from_millis(50);
+const DELIVERY_TIMEOUT: Duration = Duration::from_secs(5);
+/// How often the logs are read meanwhile.
+const DELIVERY_POLL: Duration = Duration::from_millis(50);
 
 /// What standard input gives.
 enum Input {
@@ -58,7 +58,11 @@ pub fn run(own: &Endpoint, out: Output, to: Option<Peer>, events: Option<Receive
     let mut deadline: Option<Instant> = None;
     while deadline.is_none_or(|deadline| Instant::now() < deadline && !chat.is_all_settled().unwrap_or(true))
     {
-        match signals.receiver.recv_timeout(if deadline.is_some() { LAST_LOOK } else { LOOK }) {
+        match signals.receiver.recv_timeout(if deadline.is_some() {
+            DELIVERY_POLL
+        } else {
+            LOG_POLL_INTERVAL
+        }) {
             Ok(signal) => {
                 if let Signal::Node(event) = &signal {
                     view.beside(event);
@@ -66,7 +70,7 @@ pub fn run(own: &Endpoint, out: Output, to: Option<Peer>, events: Option<Receive
                 match chat.take(signal, &mut view)? {
                     Some(Input::Ended(ended)) => {
                         ended?;
-                        deadline = Some(Instant::now() + LAST_WORDS);
+                        deadline = Some(Instant::now() + DELIVERY_TIMEOUT);
                     }
                     Some(Input::TooLong) => {
                         output::warn(

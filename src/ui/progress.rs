@@ -15,12 +15,13 @@ use crate::ui::output::Output;
 use crate::ui::stty;
 
 /// A bar is drawn this often, a line is said this often, and an object printed this often.
-const DRAW: Duration = Duration::from_millis(100);
+const DRAW_INTERVAL: Duration = Duration::from_millis(100);
 const SAY: Duration = Duration::from_secs(10);
-const PRINT: Duration = Duration::from_secs(1);
-/// The terminal is asked this often how wide it is, and is this wide if it does not say.
-const MEASURE: Duration = Duration::from_secs(1);
-const USUAL_COLUMNS: usize = 80;
+const PRINT_INTERVAL: Duration = Duration::from_secs(1);
+/// How often the terminal is asked how wide it is.
+const MEASURE_INTERVAL: Duration = Duration::from_secs(1);
+/// The width of a terminal that does not tell it.
+const DEFAULT_COLUMNS: usize = 80;
 /// The rate is that of the last seconds: all of the time has waits and proofs in it that will not come again.
 const LATELY: Duration = Duration::from_secs(5);
 /// Columns of a bar with its brackets; shorter ones say nothing.
@@ -65,9 +66,9 @@ impl Progress {
         let (stop, stopped) = mpsc::channel();
         let (name, counted) = (peer.to_owned(), Arc::clone(tally));
         let pause = match form {
-            Form::Bar => DRAW,
+            Form::Bar => DRAW_INTERVAL,
             Form::Lines => SAY,
-            Form::Objects => PRINT,
+            Form::Objects => PRINT_INTERVAL,
         };
         let tick = move || {
             let (mut pace, mut screen) = (Pace::default(), Screen::default());
@@ -117,9 +118,9 @@ struct Screen {
 impl Screen {
     fn columns(&mut self) -> usize {
         match self.measured {
-            Some((at, columns)) if at.elapsed() < MEASURE => columns,
+            Some((at, columns)) if at.elapsed() < MEASURE_INTERVAL => columns,
             _ => {
-                let columns = stty::columns().unwrap_or(USUAL_COLUMNS);
+                let columns = stty::columns().unwrap_or(DEFAULT_COLUMNS);
                 self.measured = Some((Instant::now(), columns));
                 columns
             }

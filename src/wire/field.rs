@@ -11,7 +11,7 @@ pub trait Field {
     /// The value in the program. Long values borrow from the buffer that the message was read into.
     type Value<'a>: Copy;
     /// Bytes of the longest encoding.
-    const MOST: usize;
+    const MAX_LEN: usize;
 
     /// Takes the value off the front of the body; `name` is the field's name in errors.
     fn decode<'a>(fields: &mut Reader<'a>, name: &'static str) -> Result<Self::Value<'a>, Malformed>;
@@ -19,7 +19,7 @@ pub trait Field {
     fn encode(value: Self::Value<'_>, out: &mut impl Writer);
     /// Bytes of the encoding.
     fn length(_value: Self::Value<'_>) -> usize {
-        Self::MOST
+        Self::MAX_LEN
     }
     /// How egoat-protocol(7) writes a field of this name.
     fn shape(name: &str) -> String;
@@ -31,7 +31,7 @@ macro_rules! integers {
     ($($integer:ident $take:ident $put:ident;)*) => { $(
         impl Field for $integer {
             type Value<'a> = $integer;
-            const MOST: usize = size_of::<$integer>();
+            const MAX_LEN: usize = size_of::<$integer>();
 
             fn decode<'a>(fields: &mut Reader<'a>, name: &'static str) -> Result<$integer, Malformed> {
                 fields.$take(name)
@@ -64,7 +64,7 @@ pub struct Number;
 
 impl Field for Number {
     type Value<'a> = u64;
-    const MOST: usize = <u64 as Field>::MOST;
+    const MAX_LEN: usize = <u64 as Field>::MAX_LEN;
 
     fn decode<'a>(fields: &mut Reader<'a>, name: &'static str) -> Result<u64, Malformed> {
         fields
@@ -87,7 +87,7 @@ impl Field for Number {
 
 impl<const N: usize> Field for [u8; N] {
     type Value<'a> = [u8; N];
-    const MOST: usize = N;
+    const MAX_LEN: usize = N;
 
     fn decode<'a>(fields: &mut Reader<'a>, name: &'static str) -> Result<[u8; N], Malformed> {
         fields.array(name)
@@ -106,16 +106,16 @@ impl<const N: usize> Field for [u8; N] {
     }
 }
 
-/// UTF-8 of at most `MOST` bytes, after its length as a u8.
-pub struct Short<const MOST: usize>;
+/// UTF-8 of at most `MAX_LEN` bytes, after its length as a u8.
+pub struct Short<const MAX_LEN: usize>;
 
-impl<const MOST: usize> Field for Short<MOST> {
+impl<const MAX_LEN: usize> Field for Short<MAX_LEN> {
     type Value<'a> = &'a str;
-    const MOST: usize = 1 + MOST;
+    const MAX_LEN: usize = 1 + MAX_LEN;
 
     fn decode<'a>(fields: &mut Reader<'a>, name: &'static str) -> Result<&'a str, Malformed> {
         let length = fields.u8(name)?.into();
-        if length > MOST { Err(Malformed(name)) } else { fields.text(length, name) }
+        if length > MAX_LEN { Err(Malformed(name)) } else { fields.text(length, name) }
     }
 
     fn encode(value: &str, out: &mut impl Writer) {
@@ -136,12 +136,12 @@ impl<const MOST: usize> Field for Short<MOST> {
     }
 }
 
-/// All bytes up to the end of the body, at most `MOST`; the last field of a message.
-pub struct Rest<const MOST: usize>;
+/// All bytes up to the end of the body, at most `MAX_LEN`; the last field of a message.
+pub struct Rest<const MAX_LEN: usize>;
 
-impl<const MOST: usize> Field for Rest<MOST> {
+impl<const MAX_LEN: usize> Field for Rest<MAX_LEN> {
     type Value<'a> = &'a [u8];
-    const MOST: usize = MOST;
+    const MAX_LEN: usize = MAX_LEN;
 
     fn decode<'a>(fields: &mut Reader<'a>, _name: &'static str) -> Result<&'a [u8], Malformed> {
         Ok(fields.rest())
@@ -188,7 +188,7 @@ macro_rules! codes {
 
         impl $crate::wire::field::Field for $name {
             type Value<'a> = $name;
-            const MOST: usize = 1;
+            const MAX_LEN: usize = 1;
 
             fn decode<'a>(fields: &mut Reader<'a>, name: &'static str) -> Result<$name, Malformed> {
                 $name::from_byte(fields.u8(name)?).ok_or(Malformed(name))

@@ -144,7 +144,7 @@ macro_rules! messages {
         pub fn max_body(kind: u8) -> Result<usize, Malformed> {
             Ok(match kind {
                 $($number => {
-                    0 $(+ <codec!($type $(as $codec)?)>::MOST)? $($(+ <codec!($kind $(as $bound)?)>::MOST)+)?
+                    0 $(+ <codec!($type $(as $codec)?)>::MAX_LEN)? $($(+ <codec!($kind $(as $bound)?)>::MAX_LEN)+)?
                 })*
                 _ => return Err(Malformed("message type")),
             })
@@ -223,7 +223,7 @@ macro_rules! messages {
                     $(<codec!($type $(as $codec)?)>::shape(stringify!($field)))?
                     $($(<codec!($kind $(as $bound)?)>::shape(stringify!($part))),+)?
                 ],
-                most: 0 $(+ <codec!($type $(as $codec)?)>::MOST)? $($(+ <codec!($kind $(as $bound)?)>::MOST)+)?,
+                most: 0 $(+ <codec!($type $(as $codec)?)>::MAX_LEN)? $($(+ <codec!($kind $(as $bound)?)>::MAX_LEN)+)?,
                 by: By::$by,
             },)*]
         }

@@ -6,7 +6,7 @@ use crate::text::percent;
 use crate::wire::address::Address;
 
 /// The most bytes of a user and of a password (RFC 1929).
-const MOST: usize = 255;
+const MAX_LOGIN: usize = 255;
 
 /// What a proxy is told about who asks. No `Debug`: the password may be somebody's secret.
 #[derive(Clone)]
@@ -53,7 +53,7 @@ fn parse_login(text: &str) -> Result<Login, BadProxy> {
     let (user, password) = text.split_once(':').ok_or(BadProxy("a user needs a password: USER:PASSWORD@"))?;
     let part = |text| {
         let bytes = percent::decode(text).ok_or(BadProxy("a % stands before two hexadecimal digits"))?;
-        let is_good = (1..=MOST).contains(&bytes.len());
+        let is_good = (1..=MAX_LOGIN).contains(&bytes.len());
         is_good.then_some(bytes).ok_or(BadProxy("user and password have 1 to 255 bytes each"))
     };
     Ok(Login { user: part(user)?, password: part(password)? })

@@ -11,7 +11,7 @@ use egoat::crypto::handshake::{
 use egoat::crypto::keys::{StaticKeys, Token};
 use egoat::crypto::lane::{self, Lane, LaneInitiator, TICKET_LEN};
 use egoat::crypto::noise::TAG_LEN;
-use egoat::net::session::MOST_IN_RECORD;
+use egoat::net::session::MAX_IN_RECORD;
 use egoat::wire::features::{Features, acceptor_payload, dialler_payload, read_dialler_payload};
 use egoat::wire::message::{CHUNK, HEADER, Kind, MAX_MANIFEST, Message, PIECE, TRANSFER_LEN, UNKNOWN};
 
@@ -176,7 +176,7 @@ impl Line {
 
     /// Sends bytes of the stream in records that are as long as can be.
     pub fn send(&mut self, bytes: &[u8]) {
-        let sealed: Vec<u8> = bytes.chunks(MOST_IN_RECORD).flat_map(|part| self.seal(part)).collect();
+        let sealed: Vec<u8> = bytes.chunks(MAX_IN_RECORD).flat_map(|part| self.seal(part)).collect();
         self.raw(&sealed);
     }
 

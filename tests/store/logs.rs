@@ -918,7 +918,7 @@ fn requests_are_few_and_the_latest() {
     }
     assert_eq!(note(30, "again", Some("host:7"), true), Some(false));
     let all = requests::load(&home).unwrap();
-    assert_eq!(all.len(), requests::MOST);
+    assert_eq!(all.len(), requests::MAX_REQUESTS);
     assert_eq!(all[0].key, key(6));
     assert_eq!((all[63].key, all[63].name.as_str()), (key(30), "again"));
     // What strangers do in one minute is not written again and again, and only so many are noted.
@@ -932,7 +932,7 @@ fn requests_are_few_and_the_latest() {
     assert_eq!(note(30, "again", Some("host:7"), false), Some(false));
     assert!(requests::load(&home).unwrap()[63].seconds >= all[63].seconds, "a minute is over");
     requests::remove(&home, &key(30)).unwrap();
-    assert_eq!(requests::load(&home).unwrap().len(), requests::MOST - 1);
+    assert_eq!(requests::load(&home).unwrap().len(), requests::MAX_REQUESTS - 1);
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use crate::app::inbox;
 use crate::error::Result;
 use crate::store::conversation::ConversationId;
-use crate::store::history::MOST_UNREAD;
+use crate::store::history::MAX_UNREAD;
 use crate::store::home::Own;
 use crate::store::notes::Notes;
 
@@ -56,7 +56,7 @@ impl Reading {
     /// One more arrived that is not shown.
     pub fn add_unread(&mut self, id: ConversationId) {
         let unread = self.unread.entry(id).or_default();
-        *unread = (*unread + 1).min(MOST_UNREAD);
+        *unread = (*unread + 1).min(MAX_UNREAD);
     }
 
     /// How many messages and files are unread; `None` if none is.

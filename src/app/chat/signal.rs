@@ -6,7 +6,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 
 use crate::app::chat::jobs::{News, Tell};
-use crate::app::link::{Event, LOOK, Link};
+use crate::app::link::{Event, LOG_POLL_INTERVAL, Link};
 use crate::error::{Error, Result};
 
 /// Capacity of the channel. When it is full, producers block, so memory stays bounded: a line may have 1 MiB.
@@ -59,7 +59,10 @@ impl<I: Send + 'static> Signals<I> {
     pub fn listen(&self, link: &Link, events: Option<Receiver<Event>>) -> Result<()> {
         let link = link.clone();
         let sender = self.sender.clone();
-        spawn("look", move || while sender.send(Signal::Look).is_ok() && link.wait(LOOK).is_ok() {})?;
+        spawn(
+            "look",
+            move || while sender.send(Signal::Look).is_ok() && link.wait(LOG_POLL_INTERVAL).is_ok() {},
+        )?;
         let Some(events) = events else { return Ok(()) };
         let sender = self.sender.clone();
         spawn(

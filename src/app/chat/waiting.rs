@@ -8,8 +8,8 @@ use crate::store::home::Own;
 use crate::store::outbox::{Outbox, Pending};
 use crate::text;
 
-/// Of a message that waits, as much as fits on a wide screen is kept.
-const KEPT: usize = 400;
+/// Bytes that are kept of a message that waits: as much as fits on a wide screen.
+const MAX_PREVIEW: usize = 400;
 
 /// The messages that wait, oldest first.
 #[derive(Default)]
@@ -59,7 +59,7 @@ impl Waiting {
 }
 
 fn first_line(text: &[u8]) -> String {
-    let clean = text::clean_bytes(&text[..text.len().min(KEPT)]);
+    let clean = text::clean_bytes(&text[..text.len().min(MAX_PREVIEW)]);
     let first = clean.lines().next().unwrap_or_default();
     if clean.lines().nth(1).is_some() { format!("{first} ...") } else { first.to_owned() }
 }

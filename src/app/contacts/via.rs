@@ -15,7 +15,7 @@ use crate::text;
 use crate::wire::link::Link;
 
 /// How long the command may take: somebody may have to type a password for the login.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PAIRING_TIMEOUT: Duration = Duration::from_secs(120);
 /// How long an invite is good that is used at once.
 const TTL: Duration = Duration::from_secs(600);
 
@@ -67,7 +67,7 @@ impl Remote<'_> {
         let program = words.next().ok_or_else(|| Error::usage("--via names no command"))?;
         let mut command = Starter::new()?.command(program);
         command.args(words).args(arguments);
-        let ended = external::run_within(PATIENCE, &mut command, input);
+        let ended = external::run_within(PAIRING_TIMEOUT, &mut command, input);
         let Ended { printed, status } = ended.map_err(|cause| self.failed(reason(&cause)))?;
         match status.code() {
             Some(0) => Ok(printed),

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::app::link::{LOOK, Link};
+use crate::app::link::{LOG_POLL_INTERVAL, Link};
 use crate::error::{Error, Result};
 use crate::net::deadline::Deadline;
 use crate::net::dial::{self, Target};
@@ -20,20 +20,20 @@ use crate::store::outbox::Outbox;
 use crate::store::peers::Peer;
 use crate::wire::message::{Kind, Message};
 
-/// Without `--wait`: a running node gets this long before the message is reported as queued.
+/// Without `--wait`: how long a running node has before the message is reported as queued.
 const A_MOMENT: Duration = Duration::from_secs(1);
-/// Without `--wait`: one try to reach the peer, at all its addresses, takes this long at most.
-const ONE_TRY: Duration = Duration::from_secs(10);
-/// The same where a proxy has to reach it, which may have to find a way first.
-const ONE_PROXIED_TRY: Duration = Duration::from_secs(40);
-/// A connection lasts this long at most, for a node that starts waits for it; with more to send there is another one.
-const TURN: Duration = Duration::from_secs(20);
-/// What waits at a peer is collected for as long at most: a peer who goes on talking must not keep `fetch` from the others.
-const COLLECTING: Duration = Duration::from_secs(600);
-/// Between two tries with `--wait`.
-const PAUSE: Duration = Duration::from_secs(1);
-/// Another process is delivering to the peer: what it does is looked at this often.
-const POLL: Duration = Duration::from_millis(20);
+/// Without `--wait`: how long one try to reach the peer, at all its addresses, may take.
+const TRY_TIMEOUT: Duration = Duration::from_secs(10);
+/// The same through a proxy, which may need time to build a route.
+const PROXIED_TRY_TIMEOUT: Duration = Duration::from_secs(40);
+/// How long one connection may last. A node that starts meanwhile waits for its end; the rest goes over the next one.
+const MAX_CONNECTION: Duration = Duration::from_secs(20);
+/// How long `fetch` collects from one peer: a peer who goes on talking must not keep it from the others.
+const MAX_COLLECTING: Duration = Duration::from_secs(600);
+/// With `--wait`: the pause between two tries.
+const RETRY_PAUSE: Duration = Duration::from_secs(1);
+/// How often the outbox is read while another process delivers to the peer.
+const OUTBOX_POLL: Duration = Duration::from_millis(20);
 
 /// How a delivery ended.
 pub enum Outcome {
@@ -91,14 +91,14 @@ pub fn deliver(
             if wait.is_none() && started.elapsed() > A_MOMENT {
                 return Ok(Outcome::Queued("the node here has not reached it yet".into()));
             }
-            link.wait(left.min(LOOK))?;
+            link.wait(left.min(LOG_POLL_INTERVAL))?;
             continue;
         }
         let Some(lock) = DeliveryLock::take(own.home(), &peer.key)? else {
-            link.wait(left.min(POLL))?;
+            link.wait(left.min(OUTBOX_POLL))?;
             continue;
         };
-        let turn = Deadline::after(TURN);
+        let turn = Deadline::after(MAX_CONNECTION);
         let end = if wait.is_some() { turn.min(deadline) } else { turn };
         let result = deliver_once(own, peer, outbox, (deadline, end), &mut 0);
         // Not through the pause: a node may want to start.
@@ -111,7 +111,7 @@ pub fn deliver(
             Err(error) if wait.is_none() => return Ok(Outcome::Queued(error.to_string())),
             Err(error) => {
                 why = error.to_string();
-                link.wait(left.min(PAUSE))?;
+                link.wait(left.min(RETRY_PAUSE))?;
             }
         }
     }
@@ -140,7 +140,7 @@ fn unless_dropped(
 }
 
 fn one_try(own: &Endpoint) -> Deadline {
-    Deadline::after(if own.proxy().is_some() { ONE_PROXIED_TRY } else { ONE_TRY })
+    Deadline::after(if own.proxy().is_some() { PROXIED_TRY_TIMEOUT } else { TRY_TIMEOUT })
 }
 
 /// What a visit to a peer moved.
@@ -164,7 +164,7 @@ pub fn fetch(own: &Endpoint, peer: &Peer) -> Result<Fetched> {
     let opening = [profile.message(), Message::Held(held)];
     let by = one_try(own);
     let mut session = dial::dial(own, &Target::peer(peer, Some(by)), Kind::Pull, &opening)?;
-    let end = Deadline::after(COLLECTING);
+    let end = Deadline::after(MAX_COLLECTING);
     let goes_on = || end.remaining().is_some();
     flow::receive(&mut session, own, true, goes_on, |messages| fetched.received += messages.len())?;
     drop(session);
@@ -190,7 +190,13 @@ fn push_messages(own: &Endpoint, peer: &Peer) -> Result<usize> {
             return Err(Error::failed(format!("another egoat is delivering to {}", peer.name)));
         };
         let before = delivered;
-        match deliver_once(own, peer, &mut outbox, (one_try(own), Deadline::after(TURN)), &mut delivered) {
+        match deliver_once(
+            own,
+            peer,
+            &mut outbox,
+            (one_try(own), Deadline::after(MAX_CONNECTION)),
+            &mut delivered,
+        ) {
             Ok(()) => return Ok(delivered),
             // Its time was over, and there is more.
             Err(Error::Lost { .. }) if delivered > before => {}

@@ -26,7 +26,7 @@ use crate::node::door::admission::source::{Source, Sources};
 use crate::node::door::limits::Limits;
 
 /// Connections of one IPv4 address or IPv6 /64 that are not yet authenticated, if no peer has come from there.
-const MOST_PER_SOURCE: usize = 4;
+const MAX_PER_SOURCE: usize = 4;
 /// One place in so many is kept for addresses of peers.
 const RESERVED_PART: usize = 4;
 /// But that may be too few for anybody, if there are not many.
@@ -35,7 +35,7 @@ const FEWEST_RESERVED: usize = 4;
 /// with a chance that rises to one at all of them.
 const EARLY_PART: usize = 3;
 /// Connections of one peer: 4 for messages, 4 transfers and 8 lanes.
-const MOST_PER_PEER: usize = 16;
+const MAX_PER_PEER: usize = 16;
 /// A friend's first message comes right behind its connection, and the last a round trip later. Who takes longer gives
 /// way to others from the same places, first those without a first message.
 const FIRST_GRACE: Duration = Duration::from_millis(20);
@@ -249,7 +249,7 @@ impl State {
         let standing = self.sources.standing(source, now);
         if standing.is_barred() {
             Err(Cause::Penalty)
-        } else if theirs >= MOST_PER_SOURCE || is_early_drop(strangers, most, || random_array::<1>()[0]) {
+        } else if theirs >= MAX_PER_SOURCE || is_early_drop(strangers, most, || random_array::<1>()[0]) {
             Err(Cause::Crowd)
         } else if !standing.take_token() {
             Err(Cause::Rate)
@@ -351,7 +351,7 @@ impl Ticket {
         let mut state = admission.state();
         state.sources.befriend(self.source, Instant::now());
         let its = state.by_peer.get(&peer).copied().unwrap_or(0);
-        if state.seats >= admission.limits.seats || its >= MOST_PER_PEER {
+        if state.seats >= admission.limits.seats || its >= MAX_PER_PEER {
             admission.count(Cause::Full);
             return Err(self);
         }

@@ -1,9 +1,9 @@
 //! How many connections a node takes: what the user says, and no more than the system gives it files and memory for.
 
 /// Connections of peers in all (DESIGN section 5).
-const MOST_SEATS: usize = 1024;
+const MAX_SEATS: usize = 1024;
 /// Connections that are not yet authenticated, in all.
-const MOST_PENDING: usize = 64;
+const MAX_PENDING: usize = 64;
 /// Connections of a peer that says something now and then: one each way.
 const SEATS_PER_PEER: usize = 2;
 /// Files for a seat: the connection, the one that we have dialled to the same peer, and the logs of both.
@@ -12,8 +12,8 @@ const FILES_PER_SEAT: usize = 7;
 const PENDING_PART: usize = 8;
 /// Standard streams, listeners, locks, and what is open for a moment.
 const OTHER_FILES: usize = 24;
-/// Where the system does not tell: the usual limit of macOS.
-const USUAL_FILES: usize = 256;
+/// Assumed where the system does not tell its limit: the default of macOS.
+const DEFAULT_FILES: usize = 256;
 /// Bytes of memory for a connection: its stack of 256 KiB, and as much again for buffers.
 const MEMORY_EACH: usize = 512 << 10;
 /// Bytes for the program and its other threads.
@@ -45,8 +45,8 @@ impl Limits {
     fn within(System { files, memory }: System, peers: Option<usize>, pending: Option<usize>) -> Limits {
         // Without memory a program ends, whatever it wants it for, so there must be some left.
         let threads = memory.saturating_sub(OTHER_MEMORY) / MEMORY_EACH;
-        let pending = pending.unwrap_or(MOST_PENDING).min(files / PENDING_PART).min(threads / 2).max(1);
-        let seats = peers.map_or(MOST_SEATS, |peers| peers.saturating_mul(SEATS_PER_PEER));
+        let pending = pending.unwrap_or(MAX_PENDING).min(files / PENDING_PART).min(threads / 2).max(1);
+        let seats = peers.map_or(MAX_SEATS, |peers| peers.saturating_mul(SEATS_PER_PEER));
         let files = files.saturating_sub(OTHER_FILES + 2 * pending);
         let most = (files / FILES_PER_SEAT).min(threads.saturating_sub(pending));
         Limits { seats: seats.min(most).max(1), pending }
@@ -67,7 +67,7 @@ struct System {
 
 /// How many files this process may have open.
 pub fn open_files() -> usize {
-    soft_limit("Max open files").unwrap_or(USUAL_FILES)
+    soft_limit("Max open files").unwrap_or(DEFAULT_FILES)
 }
 
 /// A soft limit, if there is one, where the system tells it in /proc.
@@ -104,7 +104,7 @@ mod tests {
     fn the_limits_are_those_of_the_manual() {
         const PLENTY: usize = usize::MAX;
         assert_eq!(within(64, PLENTY, None), (3, 8));
-        assert_eq!(within(20_000, PLENTY, None), (MOST_SEATS, MOST_PENDING));
+        assert_eq!(within(20_000, PLENTY, None), (MAX_SEATS, MAX_PENDING));
         assert_eq!(within(20_000, PLENTY, Some(3)), (6, 3));
         assert_eq!(within(20_000, 20 << 20, None), (8, 8));
         assert_eq!(Limits { seats: 5, pending: 1 }.peers(), 3);

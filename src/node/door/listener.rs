@@ -26,8 +26,8 @@ use crate::store::invites;
 use crate::store::peers::Peer;
 use crate::wire::message::{Kind, Message, Refusal};
 
-/// After accept() failed for want of descriptors or memory.
-const PAUSE: Duration = Duration::from_millis(100);
+/// The pause after accept() has failed for want of descriptors or memory.
+const RETRY_PAUSE: Duration = Duration::from_millis(100);
 /// Those who are turned away are left waiting for so long: who comes again at once comes less often so.
 const DELAY: Duration = Duration::from_millis(100);
 
@@ -41,7 +41,7 @@ pub fn accept(context: &Arc<Context>, listener: &Listener) {
             // EMFILE, ENFILE, ENOMEM: descriptors come back as connections end.
             Err(_) => {
                 context.admission().run_short();
-                thread::sleep(PAUSE);
+                thread::sleep(RETRY_PAUSE);
             }
         }
     }

@@ -27,16 +27,16 @@ use crate::time;
 use crate::transfer::landing::{Landing, Place, Received};
 use crate::transfer::policy::{Refusal as Unwanted, Rules, Verdict};
 use crate::transfer::receive::{self, Inbound, Offer};
-use crate::transfer::staging::{MOST_CHUNKS, Staging};
+use crate::transfer::staging::{MAX_CHUNKS, Staging};
 use crate::transfer::stream::{self, FileSink};
 use crate::transfer::tally::Tally;
 use crate::wire::control;
 use crate::wire::message::{CHUNK, Declined, Failure, Message, Refusal, UNKNOWN};
 
-/// The sender may hang up while the user is asked.
-const LOOK: Duration = Duration::from_secs(1);
-/// The user has this long to answer.
-const PATIENCE: Duration = Duration::from_secs(15 * 60);
+/// How often the connection is checked while the user decides: the sender may hang up.
+const HANG_UP_POLL: Duration = Duration::from_secs(1);
+/// How long the user has to answer an offer.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(15 * 60);
 /// For less it is not worth asking how much room there is: a write that fails tells as well.
 const WORTH_ASKING: u64 = 1 << 20;
 /// The sender says goodbye within this, or has not heard that all is in place.
@@ -246,17 +246,17 @@ fn ask(context: &Context, session: &mut Session, peer: &Peer, offer: &Offer) -> 
         title: offer.manifest.title(),
         files: offer.manifest.files() as u64,
         bytes: offer.bytes().unwrap_or(control::UNKNOWN),
-        until: time::now_micros() / 1_000_000 + PATIENCE.as_secs(),
+        until: time::now_micros() / 1_000_000 + ANSWER_TIMEOUT.as_secs(),
     };
     let Some((decided, _asked)) = context.live().offer(shown) else { return Ok(None) };
     let asked = Instant::now();
     let mut said = Instant::now();
     loop {
-        match decided.recv_timeout(LOOK) {
+        match decided.recv_timeout(HANG_UP_POLL) {
             Ok(decision) => return Ok(Some(decision)),
             // The last front-end has left the question open: the sender may come again.
             Err(RecvTimeoutError::Disconnected) => return Err(Error::failed("nobody is here to answer")),
-            Err(RecvTimeoutError::Timeout) if asked.elapsed() > PATIENCE => {
+            Err(RecvTimeoutError::Timeout) if asked.elapsed() > ANSWER_TIMEOUT => {
                 return Ok(Some(Decision::Refuse));
             }
             Err(RecvTimeoutError::Timeout) => {}
@@ -274,7 +274,7 @@ fn ask(context: &Context, session: &mut Session, peer: &Peer, offer: &Offer) -> 
 }
 
 fn no_room(offer: &Offer, note: &Partial) -> Option<Declined> {
-    if offer.manifest.chunks() > MOST_CHUNKS {
+    if offer.manifest.chunks() > MAX_CHUNKS {
         return Some(Declined::TooLarge);
     }
     let bytes = offer.bytes().filter(|bytes| *bytes >= WORTH_ASKING)?;

@@ -16,7 +16,7 @@ use crate::net::session::Session;
 use crate::net::transport::Closer;
 use crate::net::transport::route::Route;
 use crate::node::pairing::OwnProfile;
-use crate::node::threads::{self, LOOK, STACK};
+use crate::node::threads::{self, LOG_POLL_INTERVAL, STACK};
 use crate::store::peers::Peer;
 use crate::transfer::manifest::Manifest;
 use crate::transfer::send::{self, Answer, Outbound};
@@ -27,9 +27,9 @@ use crate::wire::address::Address;
 use crate::wire::message::{Kind, Message, PIECE, TRANSFER_LEN};
 
 /// Connections of a transfer, its session among them (DESIGN section 5).
-pub const MOST_STREAMS: usize = 8;
-/// Of those who do not say how many.
-const USUAL_STREAMS: usize = 4;
+pub const MAX_STREAMS: usize = 8;
+/// Connections of a transfer for which the user gives no number.
+const DEFAULT_STREAMS: usize = 4;
 /// A lane is worth its handshake for so many chunks: 4 MiB.
 const CHUNKS_PER_LANE: u64 = 17;
 /// A node with many newcomers closes before it answers; a lane is dialled again after this, and then done without.
@@ -39,7 +39,7 @@ const AHEAD: usize = 4;
 
 /// How many connections a transfer has unless the user says.
 pub fn usual_streams() -> usize {
-    thread::available_parallelism().map_or(1, NonZero::get).min(USUAL_STREAMS)
+    thread::available_parallelism().map_or(1, NonZero::get).min(DEFAULT_STREAMS)
 }
 
 /// Dials the peer, for one transfer.
@@ -100,7 +100,7 @@ pub fn send_unless(
 }
 
 fn watch(mut is_unwanted: impl FnMut() -> bool, tally: &Tally, closer: &Closer, is_over: &Receiver<()>) {
-    let goes_on = || is_over.recv_timeout(LOOK) == Err(RecvTimeoutError::Timeout);
+    let goes_on = || is_over.recv_timeout(LOG_POLL_INTERVAL) == Err(RecvTimeoutError::Timeout);
     while goes_on() {
         if tally.check_stop().is_ok() && !is_unwanted() {
             continue;

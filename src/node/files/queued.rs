@@ -12,7 +12,7 @@ use crate::node::event::Event;
 use crate::node::files::outbound;
 use crate::node::retry::{self, Retry};
 use crate::node::roster::{Contact, FilesTurn};
-use crate::node::threads::LOOK;
+use crate::node::threads::LOG_POLL_INTERVAL;
 use crate::store::attempts;
 use crate::store::node_lock::FilesLock;
 use crate::store::peers::Peer;
@@ -152,7 +152,7 @@ pub fn run(context: &Arc<Context>, contact: &Contact, _turn: &FilesTurn) {
     while let Some(peer) = contact.peer().filter(|peer| !peer.is_blocked()) {
         retry.begin();
         match step(context, contact, &peer, &mut open) {
-            Ok(None) => drop(contact.wait_for_news(&mut retry.seen, LOOK)),
+            Ok(None) => drop(contact.wait_for_news(&mut retry.seen, LOG_POLL_INTERVAL)),
             Ok(Some(Step::Nothing)) => return,
             Ok(Some(Step::Sent(tally))) => {
                 if retry.has_failed() {

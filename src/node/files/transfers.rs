@@ -17,11 +17,11 @@ use crate::transfer::receive::{Inbound, MAX_MANIFESTS};
 use crate::transfer::tally::Tally;
 
 /// Transfers of one peer at a time (DESIGN section 5: its connections).
-const MOST_PER_PEER: usize = 4;
+const MAX_TRANSFERS: usize = 4;
 /// Lanes of one peer at a time.
-const MOST_LANES: usize = 8;
+const MAX_LANES: usize = 8;
 /// Lanes of one transfer beside its session.
-const MOST_LANES_EACH: u8 = 7;
+const MAX_LANES_PER_TRANSFER: u8 = 7;
 /// A ticket is good for this long.
 const TICKET_LIFE: Duration = Duration::from_secs(60);
 /// A sender may come again before its last connection is noticed to be gone.
@@ -119,7 +119,7 @@ impl Transfers {
                 close(state.running.iter().filter(|one| one.peer == peer));
                 return state.running.is_empty();
             }
-            state.running.iter().filter(|one| one.peer == peer).count() < MOST_PER_PEER
+            state.running.iter().filter(|one| one.peer == peer).count() < MAX_TRANSFERS
         })?;
         state.last_number += 1;
         let number = state.last_number;
@@ -146,7 +146,7 @@ impl Transfers {
         let now = Instant::now();
         state.tickets.retain(|_, ticket| ticket.until > now && ticket.transfer.strong_count() > 0);
         let used = state.lanes.get(&session.peer()).copied().unwrap_or(0);
-        let lanes = MOST_LANES_EACH.min(MOST_LANES.saturating_sub(used) as u8);
+        let lanes = MAX_LANES_PER_TRANSFER.min(MAX_LANES.saturating_sub(used) as u8);
         let ticket = random_array();
         let parent = Arc::new(Parent::of(session));
         let transfer = Arc::downgrade(transfer);
@@ -170,7 +170,7 @@ impl Transfers {
         }
         ticket.used |= 1 << index;
         let (peer, transfer) = (ticket.parent.peer, Weak::clone(&ticket.transfer));
-        if state.lanes.get(&peer).is_some_and(|count| *count >= MOST_LANES) {
+        if state.lanes.get(&peer).is_some_and(|count| *count >= MAX_LANES) {
             return None;
         }
         // The last one to let go of the transfer takes the lock, so that is never done under it.

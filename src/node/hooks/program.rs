@@ -17,7 +17,7 @@ use crate::text;
 /// As much can be written to a pipe before anybody reads (POSIX promises no number; every system has a page).
 const AT_ONCE: usize = 4096;
 /// Threads that write to programs which have gone and left their input to others.
-const MOST_WRITERS: usize = 16;
+const MAX_WRITERS: usize = 16;
 
 /// A program that can be run.
 pub struct Program {
@@ -61,7 +61,7 @@ impl Program {
 
     /// Runs it and waits for its end: with these variables, or without them, and with this on its standard input.
     pub fn run(&self, variables: &[(&str, Option<OsString>)], input: Vec<u8>) -> Outcome {
-        if Arc::strong_count(&self.writers) > MOST_WRITERS {
+        if Arc::strong_count(&self.writers) > MAX_WRITERS {
             return Outcome::Failed("too many that it left behind still have their input".into());
         }
         match self.start(variables, input) {

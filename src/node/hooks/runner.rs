@@ -20,7 +20,7 @@ use crate::node::hooks::programs::{For, Programs, Run};
 use crate::node::hooks::turns::{Bell, End, Lane, Lanes, Signal, length};
 use crate::node::retry::Backoff;
 use crate::node::threads;
-use crate::node::threads::LOOK;
+use crate::node::threads::LOG_POLL_INTERVAL;
 use crate::store::cursor::Cursor;
 use crate::store::file;
 use crate::store::history::{self, Event as Entry};
@@ -30,8 +30,8 @@ use crate::store::peers::Peer;
 
 /// Capacity of the signal channel.
 const SIGNALS: usize = 64;
-/// Runs in one turn. After these, other lanes that wait have theirs.
-const TURN: usize = 16;
+/// Runs in one turn. After these it is another queue's turn.
+const MAX_RUNS_PER_TURN: usize = 16;
 
 /// One program, and how far it is.
 struct Hook {
@@ -68,7 +68,7 @@ impl Hooks {
         let mut lanes = Lanes::default();
         let mut looked: Option<Instant> = None;
         loop {
-            if looked.is_none_or(|looked| looked.elapsed() >= LOOK) {
+            if looked.is_none_or(|looked| looked.elapsed() >= LOG_POLL_INTERVAL) {
                 looked = Some(Instant::now());
                 for contact in context.roster().all() {
                     self.look_at(context, &mut lanes, contact.key());
@@ -100,7 +100,7 @@ impl Hooks {
             let _ = over.send(Signal::Over(lane, end));
         });
         if started.is_err() {
-            lanes.end(lane, End::Failed(Instant::now() + LOOK, Backoff::default()));
+            lanes.end(lane, End::Failed(Instant::now() + LOG_POLL_INTERVAL, Backoff::default()));
         }
     }
 }
@@ -158,7 +158,7 @@ impl Hook {
         let mut reader = context.own().read_history((*peer).into());
         let known = self.cursor().positions().get(&(*peer).into()).copied();
         known.map_or(Ok(()), |known| reader.resume(known))?;
-        for _ in 0..TURN {
+        for _ in 0..MAX_RUNS_PER_TURN {
             let contact = context.roster().get(peer).and_then(|contact| contact.peer());
             let Some(contact) = contact else { return Ok(End::Gone) };
             let Some(arrival) = self.next(&mut reader, peer)? else { return Ok(End::Dry(length)) };

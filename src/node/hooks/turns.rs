@@ -8,11 +8,11 @@ use std::time::{Duration, Instant};
 use crate::crypto::keys::PublicKey;
 use crate::node::hooks::programs::For;
 use crate::node::retry::Backoff;
-use crate::node::threads::LOOK;
+use crate::node::threads::LOG_POLL_INTERVAL;
 use crate::store::home::Own;
 
 /// How many programs run at a time.
-const MOST: usize = 4;
+const MAX_PROGRAMS: usize = 4;
 
 /// What wakes the thread of the hooks.
 pub enum Signal {
@@ -82,7 +82,7 @@ impl Lanes {
 
     /// The lane whose turn it is, if a slot is free.
     pub fn take_next(&mut self) -> Option<(Lane, Backoff)> {
-        if self.running >= MOST {
+        if self.running >= MAX_PROGRAMS {
             return None;
         }
         let now = Instant::now();
@@ -107,12 +107,12 @@ impl Lanes {
     /// How long to wait for a signal before [`take_next`](Lanes::take_next) may give a lane.
     pub fn patience(&self) -> Duration {
         // All slots are busy. The end of a run wakes us, so no timer is needed.
-        if self.running >= MOST {
-            return LOOK;
+        if self.running >= MAX_PROGRAMS {
+            return LOG_POLL_INTERVAL;
         }
         let next =
             self.paused.iter().map(|(until, ..)| until.saturating_duration_since(Instant::now())).min();
-        next.unwrap_or(LOOK).clamp(Duration::from_millis(1), LOOK)
+        next.unwrap_or(LOG_POLL_INTERVAL).clamp(Duration::from_millis(1), LOG_POLL_INTERVAL)
     }
 }
 
@@ -129,11 +129,11 @@ mod tests {
     fn a_pause_that_is_over_is_no_reason_to_spin_while_no_other_can_run() {
         let lane =
             Lane { what: For::Message, peer: crate::crypto::keys::StaticKeys::from_secret([1; 32]).public() };
-        let mut lanes = Lanes { running: MOST, ..Lanes::default() };
+        let mut lanes = Lanes { running: MAX_PROGRAMS, ..Lanes::default() };
         lanes.paused.push((Instant::now(), lane, Backoff::default()));
         assert!(lanes.take_next().is_none());
-        assert_eq!(lanes.patience(), LOOK);
+        assert_eq!(lanes.patience(), LOG_POLL_INTERVAL);
         lanes.running -= 1;
-        assert!(lanes.patience() < LOOK && lanes.take_next().is_some());
+        assert!(lanes.patience() < LOG_POLL_INTERVAL && lanes.take_next().is_some());
     }
 }

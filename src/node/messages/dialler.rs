@@ -18,10 +18,10 @@ use crate::store::history::Numbered;
 use crate::store::peers::Peer;
 use crate::wire::message::{Kind, Message};
 
-/// A peer that is there, and refuses a pull because it pushes, is asked again after this at the latest.
-const LONGEST_PULL_PAUSE: Duration = Duration::from_secs(30);
-/// A peer that can dial us does so within this once we have reached it.
-const ITS_TURN: Duration = Duration::from_millis(500);
+/// Longest backoff for a peer that is connected and refuses a pull because it pushes.
+const MAX_PULL_BACKOFF: Duration = Duration::from_secs(30);
+/// How long a peer that we have reached gets to dial us before we pull.
+const PULL_WAIT: Duration = Duration::from_millis(500);
 
 /// Pushes to the contact's peer for as long as it is one.
 pub fn push(context: &Arc<Context>, contact: &Arc<Contact>) {
@@ -84,10 +84,10 @@ pub fn send_messages(
 /// Pulls from the contact's peer whenever it can be dialled and does not dial us.
 pub fn pull(context: &Arc<Context>, contact: &Arc<Contact>) {
     let mut backoff = Backoff::default();
-    while let Some(peer) = contact.wait_for_pull(ITS_TURN) {
+    while let Some(peer) = contact.wait_for_pull(PULL_WAIT) {
         // A failure is not told: either it pushes to us after all, or it is gone, which the pushing thread tells.
         let _ = pull_once(context, contact, &peer, &mut backoff);
-        thread::sleep(backoff.pause().min(LONGEST_PULL_PAUSE));
+        thread::sleep(backoff.pause().min(MAX_PULL_BACKOFF));
     }
 }
 

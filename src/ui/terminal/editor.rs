@@ -7,9 +7,9 @@ use crate::ui::terminal::keys::Key;
 use crate::ui::terminal::width::{clusters, first_len, last_len};
 
 /// Bytes of a line: those of a message. What does not fit is not put in; yanking again and again would double it each time.
-const MOST: usize = MAX_TEXT;
+const MAX_LINE: usize = MAX_TEXT;
 /// Earlier lines that are kept, and the longest of them in bytes.
-const MOST_LINES: usize = 500;
+const MAX_EARLIER_LINES: usize = 500;
 const LONGEST_KEPT: usize = 8 << 10;
 
 /// What a key asks of the owner; all else is done here.
@@ -124,7 +124,7 @@ impl Editor {
         {
             return;
         }
-        if self.lines.len() == MOST_LINES {
+        if self.lines.len() == MAX_EARLIER_LINES {
             self.lines.remove(0);
         }
         self.lines.push(line.to_owned());
@@ -166,7 +166,7 @@ impl Editor {
             Key::Char(c) => self.insert(c.encode_utf8(&mut [0; 4])),
             Key::AltEnter | Key::Ctrl('j') => self.insert("\n"),
             Key::LongPaste => return Action::TooLong,
-            Key::Paste(text) if self.text.len() + text.len() > MOST => return Action::TooLong,
+            Key::Paste(text) if self.text.len() + text.len() > MAX_LINE => return Action::TooLong,
             Key::Paste(text) => {
                 self.is_pasted |= self.cursor == 0 && !text.is_empty();
                 self.insert(text);
@@ -181,7 +181,7 @@ impl Editor {
     }
 
     fn insert(&mut self, text: &str) {
-        if self.text.len() + text.len() > MOST {
+        if self.text.len() + text.len() > MAX_LINE {
             return;
         }
         self.text.insert_str(self.cursor, text);
@@ -434,15 +434,15 @@ mod tests {
     #[test]
     fn a_line_has_no_more_than_a_message() {
         let mut editor = Editor::default();
-        editor.key(&Key::Paste("x".repeat(MOST - 1)));
+        editor.key(&Key::Paste("x".repeat(MAX_LINE - 1)));
         typed(&mut editor, "yz");
-        assert!(editor.text().len() == MOST && editor.text().ends_with('y'));
+        assert!(editor.text().len() == MAX_LINE && editor.text().ends_with('y'));
         // It doubles, as often as there is room.
         typed(&mut editor, "\x03ab");
         for _ in 0..100 {
             typed(&mut editor, "\x15\x19\x19");
         }
-        assert_eq!(editor.text().len(), MOST);
+        assert_eq!(editor.text().len(), MAX_LINE);
         editor.take();
         assert_eq!(typed(&mut editor, "\x1b[A"), "|", "a long line is not kept");
     }
@@ -523,7 +523,7 @@ mod tests {
             (Key::Ctrl('l'), Action::Redraw),
             (Key::Tab, Action::Complete),
             (Key::LongPaste, Action::TooLong),
-            (Key::Paste("x".repeat(MOST + 1)), Action::TooLong),
+            (Key::Paste("x".repeat(MAX_LINE + 1)), Action::TooLong),
             (Key::Enter, Action::Submit),
             (Key::Alt('a'), Action::NextUnread),
             (Key::Alt('9'), Action::Switch(8)),

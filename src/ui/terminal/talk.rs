@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use crate::app::chat::signal::{Signal, Signals};
 use crate::app::chat::view::View;
 use crate::app::chat::{Chat, Scope, transfers};
-use crate::app::link::{Event, LOOK, Program};
+use crate::app::link::{Event, LOG_POLL_INTERVAL, Program};
 use crate::app::{Endpoint, Peer};
 use crate::error::Result;
 use crate::text;
@@ -25,15 +25,15 @@ const ESCAPE: Duration = Duration::from_millis(100);
 /// How often a terminal is asked for keys that does not wait for them.
 const NONBLOCKING_POLL: Duration = Duration::from_millis(20);
 /// How often transfers are drawn.
-const DRAW: Duration = Duration::from_millis(250);
-/// How long nothing is typed before the draft is noted.
-const DRAFT_PAUSE: Duration = Duration::from_secs(1);
+const DRAW_INTERVAL: Duration = Duration::from_millis(250);
+/// How long the keyboard must be idle before the draft is saved.
+const DRAFT_IDLE: Duration = Duration::from_secs(1);
 /// How soon the second Ctrl-C follows that leaves.
 const TWICE: Duration = Duration::from_secs(3);
 /// How long messages that were said last get to be delivered on leaving, if the peer is here.
-const LAST_WORDS: Duration = Duration::from_secs(2);
-/// How often the logs are looked at meanwhile.
-const LAST_LOOK: Duration = Duration::from_millis(50);
+const DELIVERY_TIMEOUT: Duration = Duration::from_secs(2);
+/// How often the logs are read meanwhile.
+const DELIVERY_POLL: Duration = Duration::from_millis(50);
 
 /// With what a chat begins.
 pub struct Start {
@@ -147,7 +147,7 @@ impl Talk {
                 }
                 Err(RecvTimeoutError::Disconnected) => return Ok(()),
             }
-            if self.edited.is_some_and(|edited| edited.elapsed() > DRAFT_PAUSE) {
+            if self.edited.is_some_and(|edited| edited.elapsed() > DRAFT_IDLE) {
                 self.note_draft();
             }
             if let Some(question) = self.chat.ask(&mut self.pane) {
@@ -160,11 +160,11 @@ impl Talk {
 
     /// What was said last may be delivered in a moment.
     fn wait_for_last_words(&mut self) -> Result<()> {
-        let deadline = Instant::now() + LAST_WORDS;
+        let deadline = Instant::now() + DELIVERY_TIMEOUT;
         let is_moment =
             |chat: &Chat| chat.waiting().len() > 0 && chat.partner().is_some_and(|peer| chat.is_here(peer));
         while is_moment(&self.chat) && Instant::now() < deadline {
-            thread::sleep(LAST_LOOK);
+            thread::sleep(DELIVERY_POLL);
             self.chat.look(&mut self.pane)?;
             self.draw()?;
         }
@@ -194,9 +194,9 @@ impl Talk {
         if self.pane.keyboard.is_waiting() {
             ESCAPE
         } else if self.chat.transfers().next().is_some() {
-            DRAW
+            DRAW_INTERVAL
         } else {
-            LOOK
+            LOG_POLL_INTERVAL
         }
     }
 

@@ -4,7 +4,7 @@ use std::io::{self, Read};
 
 use egoat::crypto::noise::{CipherState, TAG_LEN};
 use egoat::crypto::record::{Opener, Sealer};
-use egoat::net::session::{Incoming, MOST_IN_RECORD};
+use egoat::net::session::{Incoming, MAX_IN_RECORD};
 use egoat::wire::address::Address;
 use egoat::wire::link::{Link, MAX_ADDRESSES};
 use egoat::wire::message::{HEADER, Message, max_body};
@@ -45,7 +45,7 @@ pub fn frames(input: &[u8]) -> Option<Vec<u8>> {
             wire.extend_from_slice(behind);
             break;
         }
-        let (text, behind) = behind.split_at(usize::from(length).min(MOST_IN_RECORD).min(behind.len()));
+        let (text, behind) = behind.split_at(usize::from(length).min(MAX_IN_RECORD).min(behind.len()));
         let mut sealed = text.to_vec();
         let tag = sealer.seal(&mut sealed).unwrap();
         wire.extend_from_slice(&((sealed.len() + TAG_LEN) as u16).to_be_bytes());

@@ -13,11 +13,11 @@ const RATE: f64 = 2.0;
 /// A handshake that fails keeps its source out for this long, once that has added up to so much, but no longer than that.
 const PENALTY: Duration = Duration::from_secs(5);
 const ENFORCED: Duration = Duration::from_secs(15);
-const LONGEST_PENALTY: Duration = Duration::from_secs(600);
+const MAX_PENALTY: Duration = Duration::from_secs(600);
 /// Sources of strangers that are remembered; what comes from more is held to the caps alone.
-const MOST_STRANGERS: usize = 16 << 10;
+const MAX_STRANGERS: usize = 16 << 10;
 /// Sources of peers that are remembered, and for how long.
-const MOST_FRIENDS: usize = 1024;
+const MAX_FRIENDS: usize = 1024;
 const FRIENDSHIP: Duration = Duration::from_secs(30 * 24 * 3600);
 
 /// One household: an IPv4 address, or the /64 that one IPv6 customer has.
@@ -93,7 +93,7 @@ impl Standing {
     /// A handshake of its failed.
     pub fn punish(&mut self, now: Instant) {
         let end = self.penalty.map_or(now, |end| end.max(now)) + PENALTY;
-        self.penalty = Some(end.min(now + LONGEST_PENALTY));
+        self.penalty = Some(end.min(now + MAX_PENALTY));
         // Those that came within a second count as if they came at once.
         self.barred |= end + Duration::from_secs(1) > now + ENFORCED;
     }
@@ -115,7 +115,7 @@ pub struct Sources {
 impl Sources {
     /// How a stranger's source stands now.
     pub fn standing(&mut self, source: Source, now: Instant) -> &mut Standing {
-        if self.strangers.len() >= MOST_STRANGERS && !self.strangers.contains_key(&source) {
+        if self.strangers.len() >= MAX_STRANGERS && !self.strangers.contains_key(&source) {
             self.forget_strangers(now);
         }
         let standing = self.strangers.entry(source).or_insert_with(|| Standing::new(now));
@@ -129,7 +129,7 @@ impl Sources {
             standing.catch_up(now);
             !standing.is_blank()
         });
-        if self.strangers.len() > MOST_STRANGERS / 2 {
+        if self.strangers.len() > MAX_STRANGERS / 2 {
             self.strangers.clear();
         }
     }
@@ -142,7 +142,7 @@ impl Sources {
     /// A peer has come from there.
     pub fn befriend(&mut self, source: Source, now: Instant) {
         self.strangers.remove(&source);
-        if self.friends.len() >= MOST_FRIENDS && !self.friends.contains_key(&source) {
+        if self.friends.len() >= MAX_FRIENDS && !self.friends.contains_key(&source) {
             let oldest = self.friends.iter().min_by_key(|(_, since)| **since).map(|(source, _)| *source);
             oldest.map(|oldest| self.friends.remove(&oldest));
         }
@@ -151,7 +151,7 @@ impl Sources {
 
     /// A peer is expected to come from there. Where peers have come from is more certain, and stays.
     pub fn expect(&mut self, source: Source, now: Instant) {
-        if self.friends.len() < MOST_FRIENDS {
+        if self.friends.len() < MAX_FRIENDS {
             self.friends.entry(source).or_insert(now);
         }
     }
@@ -185,9 +185,9 @@ mod tests {
         for _ in 0..1000 {
             standing.punish(now);
         }
-        standing.catch_up(now + LONGEST_PENALTY - Duration::from_secs(1));
+        standing.catch_up(now + MAX_PENALTY - Duration::from_secs(1));
         assert!(standing.is_barred());
-        standing.catch_up(now + LONGEST_PENALTY);
+        standing.catch_up(now + MAX_PENALTY);
         assert!(!standing.is_barred());
     }
 
@@ -196,17 +196,15 @@ mod tests {
         let mut sources = Sources::default();
         let now = Instant::now();
         sources.befriend(number(0), now);
-        for count in 0..3 * MOST_STRANGERS as u32 {
+        for count in 0..3 * MAX_STRANGERS as u32 {
             assert!(sources.standing(number(count), now).take_token());
-            assert!(sources.strangers.len() <= MOST_STRANGERS);
+            assert!(sources.strangers.len() <= MAX_STRANGERS);
         }
-        for count in 0..3 * MOST_FRIENDS as u32 {
+        for count in 0..3 * MAX_FRIENDS as u32 {
             sources.befriend(number(count), now + Duration::from_millis(count.into()));
         }
-        assert_eq!(sources.friends.len(), MOST_FRIENDS);
-        assert!(
-            !sources.is_friendly(&number(0)) && sources.is_friendly(&number(3 * MOST_FRIENDS as u32 - 1))
-        );
+        assert_eq!(sources.friends.len(), MAX_FRIENDS);
+        assert!(!sources.is_friendly(&number(0)) && sources.is_friendly(&number(3 * MAX_FRIENDS as u32 - 1)));
         sources.sweep(now + 2 * FRIENDSHIP);
         assert_eq!((sources.strangers.capacity(), sources.friends.capacity()), (0, 0));
     }

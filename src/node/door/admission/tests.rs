@@ -43,8 +43,8 @@ impl Admission {
 #[test]
 fn an_address_has_its_share_and_gets_it_back() {
     let admission = admission();
-    let tickets: Vec<_> = (0..MOST_PER_SOURCE).filter_map(|_| admission.try_now("10.0.0.1")).collect();
-    assert_eq!(tickets.len(), MOST_PER_SOURCE);
+    let tickets: Vec<_> = (0..MAX_PER_SOURCE).filter_map(|_| admission.try_now("10.0.0.1")).collect();
+    assert_eq!(tickets.len(), MAX_PER_SOURCE);
     assert!(admission.try_now("10.0.0.1").is_none());
     assert!(admission.try_now("::ffff:10.0.0.1").is_none(), "the mapped form is the same address");
     assert!(admission.try_now("10.0.0.2").is_some());
@@ -76,10 +76,10 @@ fn peers_have_seats_until_they_leave() {
 fn one_peer_does_not_take_all_seats() {
     let admission = admission();
     let peer = key();
-    let seats: Vec<Seat> = (0..MOST_PER_PEER + 5)
+    let seats: Vec<Seat> = (0..MAX_PER_PEER + 5)
         .filter_map(|_| admission.try_now("10.0.0.1").expect("a place").seat(peer).ok())
         .collect();
-    assert_eq!(seats.len(), MOST_PER_PEER);
+    assert_eq!(seats.len(), MAX_PER_PEER);
     assert!(admission.try_now("10.0.0.1").expect("a place").seat(key()).is_ok());
 }
 
@@ -87,7 +87,7 @@ fn one_peer_does_not_take_all_seats() {
 fn one_ipv6_customer_is_one_source() {
     let admission = admission();
     let tickets: Vec<_> = (0..8).filter_map(|host| admission.try_now(&format!("2001:db8::{host}"))).collect();
-    assert_eq!(tickets.len(), MOST_PER_SOURCE);
+    assert_eq!(tickets.len(), MAX_PER_SOURCE);
     assert!(admission.try_now("2001:db8:0:1::1").is_some());
 }
 
