@@ -15,14 +15,14 @@ use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
-use crate::app::chat::jobs::{News, Tell};
+use crate::app::chat::jobs::{BackgroundEvent, Tell};
 use crate::app::chat::reading::Reading;
 use crate::app::chat::signal::Signal;
 use crate::app::chat::strangers::Strangers;
 use crate::app::chat::view::View;
-use crate::app::chat::waiting::Waiting;
+use crate::app::chat::waiting::PendingMessages;
 use crate::app::inbox::histories::{Begin, Histories};
-use crate::app::link::{self, Decision, Job, JobOutcome, Live, Transfer, Way};
+use crate::app::link::{self, Decision, JobOutcome, JobReport, Snapshot, Transfer, TransferWay};
 use crate::app::{contacts, files, identity, messages, settings};
 use crate::crypto::keys::PublicKey;
 use crate::error::{Error, Result};
@@ -48,9 +48,9 @@ pub enum Scope {
 }
 
 /// The conversation that is open.
-struct Open {
+struct OpenConversation {
     peer: Peer,
-    waiting: Waiting,
+    waiting: PendingMessages,
 }
 
 /// A question that the user is to answer: whether the node at an address has this key.
@@ -70,7 +70,7 @@ pub struct Chat {
     /// In the order of the peers file.
     peers: Vec<Peer>,
     peers_version: Option<(SystemTime, u64)>,
-    open: Option<Open>,
+    open: Option<OpenConversation>,
     /// All conversations are shown together.
     is_all: bool,
     /// The last line was for somebody who is nobody.
@@ -81,8 +81,8 @@ pub struct Chat {
     presence: HashMap<PublicKey, Presence>,
     /// A node ran when it was last looked at: this process, or one beside it.
     has_node: bool,
-    link: link::Link,
-    live: Live,
+    link: link::NodeLink,
+    live: Snapshot,
     /// The offers that were shown.
     shown_offers: BTreeSet<u64>,
     /// The peers of the jobs that the node does for this chat.
@@ -104,7 +104,7 @@ impl Chat {
             _ => None,
         };
         let mut histories = Histories::new(own, only.as_ref(), Begin::Last(0))?;
-        let link = link::Link::open(own.home());
+        let link = link::NodeLink::open(own.home());
         link.watch(true)?;
         // What is there already is shown with the conversation that it belongs to.
         while histories.next(|_, _| Ok(()))? {}
@@ -124,7 +124,7 @@ impl Chat {
             presence: HashMap::new(),
             has_node: false,
             link,
-            live: Live::default(),
+            live: Snapshot::default(),
             shown_offers: BTreeSet::new(),
             jobs_of: HashMap::new(),
             last_job: 0,
@@ -168,28 +168,28 @@ impl Chat {
             Signal::Input(input) => return Ok(Some(input)),
             Signal::Look => self.look(view)?,
             Signal::Node(event) => self.node_event(event, view)?,
-            Signal::News(news) => self.news(news, view)?,
+            Signal::Background(event) => self.background(event, view)?,
         }
         Ok(None)
     }
 
-    fn news(&mut self, news: News, view: &mut dyn View) -> Result<()> {
-        match news {
-            News::Met(peer, refusal) => {
+    fn background(&mut self, event: BackgroundEvent, view: &mut dyn View) -> Result<()> {
+        match event {
+            BackgroundEvent::Met(peer, refusal) => {
                 self.look_at_peers(view)?;
                 self.turn_to(&peer, view)?;
                 if let Some(error) = refusal {
                     view.error(&error);
                 }
             }
-            News::Asked(at, key) => {
+            BackgroundEvent::Asked(at, key) => {
                 if !view.is_idle() {
                     view.note(&format!("{at} answers: whether it is the right one is asked after this line"));
                 }
                 self.questions.push_back(Question { at, key });
             }
-            News::Note(what) => view.note(&what),
-            News::Failed(error) => view.error(&error),
+            BackgroundEvent::Note(what) => view.note(&what),
+            BackgroundEvent::Failed(error) => view.error(&error),
         }
         Ok(())
     }
@@ -232,11 +232,11 @@ impl Chat {
 
     /// What ends with this chat.
     pub fn own_transfers(&self) -> impl Iterator<Item = &Transfer> {
-        self.transfers().filter(|transfer| transfer.way == Way::Own)
+        self.transfers().filter(|transfer| transfer.way == TransferWay::Own)
     }
 
     /// The link to the node.
-    pub fn link(&self) -> &link::Link {
+    pub fn link(&self) -> &link::NodeLink {
         &self.link
     }
 
@@ -539,7 +539,7 @@ impl Chat {
     }
 
     /// Tells what became of a job.
-    fn job(&mut self, job: Job, view: &mut dyn View) {
+    fn job(&mut self, job: JobReport, view: &mut dyn View) {
         let Some(peer) = self.jobs_of.remove(&job.number) else { return };
         let (title, size) = (&job.title, text::size(job.bytes));
         match job.outcome {

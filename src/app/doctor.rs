@@ -9,7 +9,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
 use std::time::Duration;
 
-use crate::app::doctor::report::Report;
+use crate::app::doctor::report::Reporter;
 use crate::app::settings;
 use crate::error::{Error, Result, Verb, reason};
 use crate::net::deadline::Deadline;
@@ -35,7 +35,7 @@ const FEW: usize = 16;
 /// This machine answers itself within this.
 const LOOPBACK: Duration = Duration::from_secs(5);
 
-pub use crate::app::doctor::report::{Finding, Verdict};
+pub use crate::app::doctor::report::{CheckStatus, Finding};
 
 /// Checks this machine, and the way to `peer` if one is named. Each finding goes to `tell`. The error at the end names the
 /// first layer that failed.
@@ -45,7 +45,7 @@ pub fn run(
     peer: Option<&str>,
     mut tell: impl FnMut(&Finding) -> Result<()>,
 ) -> Result<()> {
-    let mut report = Report::new(&mut tell);
+    let mut report = Reporter::new(&mut tell);
     let home = match home {
         Ok(home) => home,
         Err(error @ Error::Usage { .. }) => return Err(error),
@@ -76,7 +76,7 @@ pub fn run(
     report.end()
 }
 
-fn permissions(report: &mut Report, home: &Home) {
+fn permissions(report: &mut Reporter, home: &Home) {
     let dir = home.dir();
     let found = fs::metadata(dir).map_err(Error::disk(Verb::Read, dir));
     // A file that is there for being locked: when it cannot be opened for writing, nothing can.
@@ -96,7 +96,7 @@ fn permissions(report: &mut Report, home: &Home) {
 }
 
 /// Whether there is an identity that can be used, or can be made.
-fn has_identity(report: &mut Report, home: &Home) -> bool {
+fn has_identity(report: &mut Reporter, home: &Home) -> bool {
     let path = home.identity_path();
     match identity::load_if_there(&path) {
         Ok(None) => report.skipped("identity", "there is none yet; it is made on first use"),
@@ -114,7 +114,7 @@ fn has_identity(report: &mut Report, home: &Home) -> bool {
     true
 }
 
-fn disk(report: &mut Report, layer: &'static str, dir: &Path, hint: &str) {
+fn disk(report: &mut Reporter, layer: &'static str, dir: &Path, hint: &str) {
     let Some(free) = space::free_bytes(dir) else {
         return report.skipped(layer, &format!("how much room {} has cannot be found out", dir.display()));
     };
@@ -128,7 +128,7 @@ fn disk(report: &mut Report, layer: &'static str, dir: &Path, hint: &str) {
 }
 
 /// How many peers are saved, and whether a node could have a connection with each.
-fn peers_and_files(report: &mut Report, home: &Home) {
+fn peers_and_files(report: &mut Reporter, home: &Home) {
     let saved = match Peers::load(home) {
         Err(error) => {
             report.error("peers", 74, &error);
@@ -150,7 +150,7 @@ fn peers_and_files(report: &mut Report, home: &Home) {
 }
 
 /// Whether a node runs, and can be dialled at least from here.
-fn node(report: &mut Report, home: &Home) {
+fn node(report: &mut Reporter, home: &Home) {
     match node_lock::running(home) {
         Err(error) => report.warning("node", &error.to_string(), error.hint().as_deref()),
         Ok(Some(NodeInfo { listening, .. })) => {
@@ -171,7 +171,7 @@ fn node(report: &mut Report, home: &Home) {
 }
 
 /// A node that listens on all addresses does so on loopback.
-fn listens(report: &mut Report, at: SocketAddr) {
+fn listens(report: &mut Reporter, at: SocketAddr) {
     let ip = match at.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
         IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
@@ -193,7 +193,7 @@ fn listens(report: &mut Report, at: SocketAddr) {
     }
 }
 
-fn addresses(report: &mut Report) {
+fn addresses(report: &mut Reporter) {
     let own = local::outward_ips();
     if own.is_empty() {
         let hint = Some("connect it to one; on this machine itself, everything works without");

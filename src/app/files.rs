@@ -108,7 +108,7 @@ pub fn is_kept(error: &Error, tally: &Tally) -> bool {
 }
 
 /// Standard input as a file whose length shows when it ends.
-pub struct Pipe {
+pub struct StdinFile {
     manifest: Manifest,
     /// Bytes that are kept for a retry.
     limit: u64,
@@ -116,15 +116,15 @@ pub struct Pipe {
     pub tally: Arc<Tally>,
 }
 
-impl Pipe {
+impl StdinFile {
     /// A pipe that the peer gets as a file of this `name`.
-    pub fn new(name: Option<&str>, limit: u64) -> Result<Pipe> {
+    pub fn new(name: Option<&str>, limit: u64) -> Result<StdinFile> {
         let path = file_name(name.unwrap_or("stdin"))?;
         let modified = (now_micros() * 1000) as i64;
         let entry = Entry { path, is_dir: false, executable: false, modified, size: 0 };
         let manifest = Manifest::new(vec![entry]).map_err(Error::failed)?;
         let tally = Arc::new(Tally::new(&manifest, true));
-        Ok(Pipe { manifest, limit, tally })
+        Ok(StdinFile { manifest, limit, tally })
     }
 
     /// Sends standard input as [`send`] sends files.

@@ -21,13 +21,13 @@ use crate::wire::control::{Down, Up};
 pub use crate::node::door::admission::{Cause, Refusals};
 pub use crate::node::door::limits::Limits;
 pub use crate::node::door::listen::Listen;
-pub use crate::node::event::{Decision, Event};
-pub use crate::node::hooks::program::{Outcome, Program};
-pub use crate::node::hooks::programs::{Programs, Run};
+pub use crate::node::event::{Decision, NodeEvent};
+pub use crate::node::hooks::program::{Program, RunOutcome};
+pub use crate::node::hooks::programs::{Programs, RunReport};
 pub use crate::node::options::{FilesFrom, FilesTo, Options};
 pub use crate::node::threads::LOG_POLL_INTERVAL;
 pub use crate::store::node_lock::NodeInfo;
-pub use crate::wire::control::{Job, JobOutcome, Offer, Transfer, UNKNOWN, Way};
+pub use crate::wire::control::{JobOutcome, JobReport, PendingOffer, Transfer, TransferWay, UNKNOWN};
 
 /// How long an answer of the node may take.
 const ANSWER: Duration = Duration::from_secs(5);
@@ -68,7 +68,7 @@ fn version() -> Vec<u8> {
 
 /// A peer that is connected.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Here {
+pub struct ConnectedPeer {
     /// Since when, in seconds of Unix time.
     pub since: u64,
     /// By which address.
@@ -77,24 +77,26 @@ pub struct Here {
 
 /// What lives only while the node runs.
 #[derive(Clone, Debug, Default)]
-pub struct Live {
+pub struct Snapshot {
     /// The node has told all of it.
     pub is_whole: bool,
     /// Who is connected.
-    pub here: HashMap<PublicKey, Here>,
+    pub here: HashMap<PublicKey, ConnectedPeer>,
     /// What is on its way, by number.
     pub transfers: BTreeMap<u64, Transfer>,
     /// What waits for an answer, by number.
-    pub offers: BTreeMap<u64, Offer>,
+    pub offers: BTreeMap<u64, PendingOffer>,
     /// Where the node listens.
     pub addresses: Vec<String>,
 }
 
-impl Live {
+impl Snapshot {
     fn apply(&mut self, message: Down) {
         match message {
             Down::Ready => self.is_whole = true,
-            Down::Peer { key, is_here: true, since, way } => drop(self.here.insert(key, Here { since, way })),
+            Down::Peer { key, is_here: true, since, way } => {
+                drop(self.here.insert(key, ConnectedPeer { since, way }))
+            }
             Down::Peer { key, .. } => drop(self.here.remove(&key)),
             Down::Transfer(transfer) => drop(self.transfers.insert(transfer.number, transfer)),
             Down::Ended(number) => drop(self.transfers.remove(&number)),
@@ -117,8 +119,8 @@ struct State {
     seen: u64,
     /// The front-end wants to know the live state; `true` if a person can answer offers.
     watches: Option<bool>,
-    live: Live,
-    jobs: VecDeque<Job>,
+    live: Snapshot,
+    jobs: VecDeque<JobReport>,
     /// The version of a node that is another than this program.
     other_version: Option<String>,
 }
@@ -131,15 +133,15 @@ struct Shared {
 
 /// A front-end's link to the node, whether one runs or not. Clones are the same link; it ends with the last of them.
 #[derive(Clone)]
-pub struct Link {
+pub struct NodeLink {
     shared: Arc<Shared>,
-    _end: Arc<End>,
+    _end: Arc<CloseOnDrop>,
 }
 
 /// Ends the connection when the last clone of a link is gone; the thread that reads it ends then.
-struct End(Arc<Shared>);
+struct CloseOnDrop(Arc<Shared>);
 
-impl Drop for End {
+impl Drop for CloseOnDrop {
     fn drop(&mut self) {
         if let Some(connection) = self.0.state().connection.take() {
             connection.close();
@@ -179,7 +181,7 @@ impl Shared {
         let mut state = self.state();
         if state.connections == number {
             state.connection = None;
-            state.live = Live::default();
+            state.live = Snapshot::default();
             state.news += 1;
             drop(state);
             self.changed.notify_all();
@@ -187,12 +189,12 @@ impl Shared {
     }
 }
 
-impl Link {
+impl NodeLink {
     /// A link to the node of this home. The connection is made when it is needed first, and again when it was lost.
-    pub fn open(home: &Home) -> Link {
+    pub fn open(home: &Home) -> NodeLink {
         let shared =
             Arc::new(Shared { home: home.clone(), state: Mutex::default(), changed: Condvar::new() });
-        Link { _end: Arc::new(End(Arc::clone(&shared))), shared }
+        NodeLink { _end: Arc::new(CloseOnDrop(Arc::clone(&shared))), shared }
     }
 
     /// Wants to know the live state from now on; with `asks`, a person can answer offers here.
@@ -232,7 +234,7 @@ impl Link {
         let opening = [&version()[..], message, &watch].concat();
         let Ok(connection) = loopback::dial(*port, secret, &opening) else { return Ok(true) };
         state.connections += 1;
-        state.live = Live::default();
+        state.live = Snapshot::default();
         let (shared, reader, number) = (Arc::clone(&self.shared), connection.clone(), state.connections);
         let read = move || shared.read(&reader, number);
         // Without a thread nobody hears the node, so it is dialled again with the next message.
@@ -259,12 +261,12 @@ impl Link {
     }
 
     /// The live state as the node has told it; empty without a node.
-    pub fn live(&self) -> Live {
+    pub fn live(&self) -> Snapshot {
         self.shared.state().live.clone()
     }
 
     /// Waits until the node has told all of its live state; an error if it does not.
-    pub fn whole(&self) -> Result<Live> {
+    pub fn whole(&self) -> Result<Snapshot> {
         let deadline = Instant::now() + ANSWER;
         while Instant::now() < deadline {
             let state = self.shared.state();
@@ -289,7 +291,7 @@ impl Link {
     }
 
     /// The jobs of this front-end that have ended since this was asked last.
-    pub fn ended_jobs(&self) -> Vec<Job> {
+    pub fn ended_jobs(&self) -> Vec<JobReport> {
         self.shared.state().jobs.drain(..).collect()
     }
 
@@ -319,7 +321,7 @@ impl Link {
 }
 
 /// Starts a node in this process, which runs until the process ends; what happens comes out of the channel.
-pub fn start(own: &Endpoint, options: Options) -> Result<Receiver<Event>> {
+pub fn start(own: &Endpoint, options: Options) -> Result<Receiver<NodeEvent>> {
     supervisor::start(own.clone(), options)
 }
 

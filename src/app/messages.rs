@@ -19,9 +19,9 @@ use crate::store::peers::Peer;
 use crate::store::queued_files::Job;
 use crate::time::now_micros;
 
-pub use crate::app::messages::delivery::{Fetched, Outcome};
-pub use crate::store::attempts::Attempt;
-pub use crate::store::outbox::{Draft, Waiting};
+pub use crate::app::messages::delivery::{DeliveryOutcome, Fetched};
+pub use crate::store::attempts::FailedAttempt;
+pub use crate::store::outbox::{Draft, QueuedMessage};
 pub use crate::wire::message::MAX_TEXT;
 
 /// What became of a message that was said.
@@ -29,7 +29,7 @@ pub struct Said {
     /// Its number.
     pub number: u64,
     /// Where it is.
-    pub outcome: Outcome,
+    pub outcome: DeliveryOutcome,
 }
 
 /// Queues a message and rings for the node, for a front-end that does not wait. Returns its number; durable when it
@@ -67,8 +67,8 @@ pub fn say(
         known();
     }
     let outcome = match &to.refusal {
-        _ if is_delivered => Outcome::Delivered,
-        Some(refusal) if wait.is_none() => Outcome::Queued(refusal.to_string()),
+        _ if is_delivered => DeliveryOutcome::Delivered,
+        Some(refusal) if wait.is_none() => DeliveryOutcome::Queued(refusal.to_string()),
         _ => delivery::deliver(own, peer, &mut outbox, delivery::Goal::Only(number), wait)?,
     };
     Ok(Said { number, outcome })
@@ -84,15 +84,15 @@ pub struct Queue {
     /// The peer.
     pub peer: Peer,
     /// The last attempt to reach it, if that failed.
-    pub attempt: Option<Attempt>,
+    pub attempt: Option<FailedAttempt>,
     /// A node runs here, which tries again.
     pub node_runs: bool,
 }
 
 /// Something that waits.
-pub enum Item {
+pub enum QueuedItem {
     /// A message.
-    Message(Waiting),
+    Message(QueuedMessage),
     /// Files, or files that were stopped.
     Files(Job),
 }
@@ -100,7 +100,7 @@ pub enum Item {
 /// What waits for one peer, oldest first.
 pub struct Items {
     messages: Option<Pending>,
-    message: Option<Waiting>,
+    message: Option<QueuedMessage>,
     files: std::iter::Peekable<std::vec::IntoIter<Job>>,
     /// Something waits; all else is files that were stopped.
     pub is_waiting: bool,
@@ -143,14 +143,14 @@ impl Queue {
 
 impl Items {
     /// Reads the next item; `None` after the last.
-    pub fn read(&mut self) -> Result<Option<Item>> {
+    pub fn read(&mut self) -> Result<Option<QueuedItem>> {
         let is_due = |job: &Job| self.message.as_ref().is_none_or(|message| job.number < message.number);
         if let Some(job) = self.files.next_if(is_due) {
-            return Ok(Some(Item::Files(job)));
+            return Ok(Some(QueuedItem::Files(job)));
         }
         let Some(message) = self.message.take() else { return Ok(None) };
         self.message = self.messages.as_mut().map_or(Ok(None), Pending::read)?;
-        Ok(Some(Item::Message(message)))
+        Ok(Some(QueuedItem::Message(message)))
     }
 }
 
@@ -179,7 +179,7 @@ pub fn cancel_one(own: &Own, peer: &Peer, number: u64) -> Result<()> {
 }
 
 /// What happens while several peers are visited. A failure with one is no reason to leave out the others.
-pub enum Step {
+pub enum FetchStep {
     /// Files that were stopped wait again, as they are now.
     QueuedAgain(String, u64),
     /// A node runs here, and does the rest.
@@ -192,7 +192,11 @@ pub enum Step {
 
 /// Tries again what waits for this peer, or for all who are not blocked; files that were stopped are queued again. Errors of
 /// `tell` end it.
-pub fn retry(own: &Endpoint, only: Option<Peer>, mut tell: impl FnMut(Step) -> Result<()>) -> Result<()> {
+pub fn retry(
+    own: &Endpoint,
+    only: Option<Peer>,
+    mut tell: impl FnMut(FetchStep) -> Result<()>,
+) -> Result<()> {
     let peers = match only {
         Some(peer) => {
             peer.ensure_not_blocked()?;
@@ -202,27 +206,27 @@ pub fn retry(own: &Endpoint, only: Option<Peer>, mut tell: impl FnMut(Step) -> R
     };
     for peer in &peers {
         if let Err(error) = queue_again(own, peer, &mut tell) {
-            tell(Step::Failed(error))?;
+            tell(FetchStep::Failed(error))?;
         }
         // Whoever removes the note asks the node to try now.
         if let Err(error) = attempts::clear(own.home(), &peer.key) {
-            tell(Step::Failed(error))?;
+            tell(FetchStep::Failed(error))?;
         }
     }
     if link::ring(own, None)? {
-        return tell(Step::NodeRuns);
+        return tell(FetchStep::NodeRuns);
     }
     visit(&peers, |peer| delivery::push_all(own, peer), tell)
 }
 
 /// Queues files again that were stopped. Those that cannot be read now stay as they are.
-fn queue_again(own: &Own, peer: &Peer, tell: &mut impl FnMut(Step) -> Result<()>) -> Result<()> {
+fn queue_again(own: &Own, peer: &Peer, tell: &mut impl FnMut(FetchStep) -> Result<()>) -> Result<()> {
     for job in own.read_queued_files(&peer.key).all()?.iter().filter(|job| job.stopped.is_some()) {
         let queue = |items: Vec<_>| own.queued_files(&peer.key)?.queue_again(job.number, &items);
         match job.items_now().and_then(queue) {
-            Ok(true) => tell(Step::QueuedAgain(peer.name.clone(), job.number))?,
+            Ok(true) => tell(FetchStep::QueuedAgain(peer.name.clone(), job.number))?,
             Ok(false) => {}
-            Err(error) => tell(Step::Failed(error))?,
+            Err(error) => tell(FetchStep::Failed(error))?,
         }
     }
     Ok(())
@@ -230,9 +234,9 @@ fn queue_again(own: &Own, peer: &Peer, tell: &mut impl FnMut(Step) -> Result<()>
 
 /// Connects to every peer that has an address, delivers what waits here, and collects what waits there; a node that runs
 /// does so all the time.
-pub fn fetch(own: &Endpoint, mut tell: impl FnMut(Step) -> Result<()>) -> Result<()> {
+pub fn fetch(own: &Endpoint, mut tell: impl FnMut(FetchStep) -> Result<()>) -> Result<()> {
     if link::ring(own, None)? {
-        return tell(Step::NodeRuns);
+        return tell(FetchStep::NodeRuns);
     }
     let mut peers = contacts::all(own)?;
     peers.retain(|peer| peer.has_address() && !peer.is_blocked());
@@ -242,12 +246,12 @@ pub fn fetch(own: &Endpoint, mut tell: impl FnMut(Step) -> Result<()>) -> Result
 fn visit(
     peers: &[Peer],
     act: impl Fn(&Peer) -> Result<Fetched>,
-    mut tell: impl FnMut(Step) -> Result<()>,
+    mut tell: impl FnMut(FetchStep) -> Result<()>,
 ) -> Result<()> {
     for peer in peers {
         tell(match act(peer) {
-            Ok(fetched) => Step::Visited(peer.name.clone(), fetched),
-            Err(error) => Step::Failed(error),
+            Ok(fetched) => FetchStep::Visited(peer.name.clone(), fetched),
+            Err(error) => FetchStep::Failed(error),
         })?;
     }
     Ok(())

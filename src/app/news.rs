@@ -1,7 +1,7 @@
 //! What a node tells, in words for people and as objects for programs: one wording for every front-end. Errors are left out;
 //! a front-end shows them as it shows its own.
 
-use crate::app::link::{Cause, Event, Outcome, Refusals, Run};
+use crate::app::link::{Cause, NodeEvent, Refusals, RunOutcome, RunReport};
 use crate::text::{self, json::Object};
 use crate::time::now_micros;
 use crate::wire::address::Address;
@@ -17,92 +17,96 @@ const CAUSES: [(Cause, &str); 6] = [
 ];
 
 /// The event as a line for people, clean for a terminal; `None` for an error, and for what is no news.
-pub fn line(event: &Event) -> Option<String> {
+pub fn line(event: &NodeEvent) -> Option<String> {
     Some(match event {
-        Event::Listening(at) => format!("listening on {at}"),
-        Event::Paired { peer, fingerprint } => format!("paired with {peer}, fingerprint {fingerprint}"),
-        Event::Request { name, fingerprint } => {
+        NodeEvent::Listening(at) => format!("listening on {at}"),
+        NodeEvent::Paired { peer, fingerprint } => format!("paired with {peer}, fingerprint {fingerprint}"),
+        NodeEvent::Request { name, fingerprint } => {
             format!("{name} wants to be a peer: `egoat peers accept {fingerprint}`")
         }
-        Event::Connected { peer } => format!("connected with {peer}"),
-        Event::Disconnected { peer } => format!("disconnected from {peer}"),
-        Event::Received { peer, text, .. } => {
+        NodeEvent::Connected { peer } => format!("connected with {peer}"),
+        NodeEvent::Disconnected { peer } => format!("disconnected from {peer}"),
+        NodeEvent::Received { peer, text, .. } => {
             format!("message from {peer}: {}", text::indent(&text::clean_bytes(text)))
         }
-        Event::Delivered { peer, count, .. } => format!("delivered {count} to {peer}"),
-        Event::TransferBegan { peer, tally, .. } => {
+        NodeEvent::Delivered { peer, count, .. } => format!("delivered {count} to {peer}"),
+        NodeEvent::TransferBegan { peer, tally, .. } => {
             let extent = text::extent(tally.files() as u64, tally.done().1);
             format!("receiving {} from {peer}{extent}", tally.title)
         }
-        Event::File { peer, path, size } => {
+        NodeEvent::File { peer, path, size } => {
             let path = text::clean_line(&path.to_string_lossy());
             format!("file from {peer}: {path} ({})", text::size(*size))
         }
-        Event::FilesSent { peer, title, bytes } => format!("sent {title} ({}) to {peer}", text::size(*bytes)),
-        Event::Hook(run) => hook_line(run),
-        Event::Refusals(refusals) => refusals_line(refusals),
-        Event::TransferDone { .. } => return None,
-        Event::TransferFailed { .. } | Event::Trouble(_) | Event::Fatal(_) => return None,
+        NodeEvent::FilesSent { peer, title, bytes } => {
+            format!("sent {title} ({}) to {peer}", text::size(*bytes))
+        }
+        NodeEvent::Hook(run) => hook_line(run),
+        NodeEvent::Refusals(refusals) => refusals_line(refusals),
+        NodeEvent::TransferDone { .. } => return None,
+        NodeEvent::TransferFailed { .. } | NodeEvent::Trouble(_) | NodeEvent::Fatal(_) => return None,
     })
 }
 
 /// The event as an object for programs (egoat(1), JSON); `None` where no object is specified.
-pub fn object(event: &Event) -> Option<Object> {
+pub fn object(event: &NodeEvent) -> Option<Object> {
     let of = |name: &str, peer: &str| Object::event(name).text("peer", peer);
     Some(match event {
-        Event::Listening(at) => Object::event("listening").text("address", &Address::from(*at).to_string()),
-        Event::Paired { peer, fingerprint } => of("paired", peer).text("fingerprint", fingerprint),
-        Event::Request { name, fingerprint } => {
+        NodeEvent::Listening(at) => {
+            Object::event("listening").text("address", &Address::from(*at).to_string())
+        }
+        NodeEvent::Paired { peer, fingerprint } => of("paired", peer).text("fingerprint", fingerprint),
+        NodeEvent::Request { name, fingerprint } => {
             Object::event("request").text("name", name).text("fingerprint", fingerprint)
         }
-        Event::Connected { peer } => of("connected", peer),
-        Event::Disconnected { peer } => of("disconnected", peer),
-        Event::Received { peer, number, text } => {
+        NodeEvent::Connected { peer } => of("connected", peer),
+        NodeEvent::Disconnected { peer } => of("disconnected", peer),
+        NodeEvent::Received { peer, number, text } => {
             of("received", peer).number("number", *number).text("text", &String::from_utf8_lossy(text))
         }
-        Event::Delivered { peer, count, number } => {
+        NodeEvent::Delivered { peer, count, number } => {
             of("delivered", peer).number("count", *count as u64).number("number", *number)
         }
-        Event::TransferBegan { peer, tally, .. } => {
+        NodeEvent::TransferBegan { peer, tally, .. } => {
             let object = of("receiving", peer).text("title", &tally.title);
             object.number("files", tally.files() as u64).optional_number("bytes", tally.done().1)
         }
-        Event::File { peer, path, size } => {
+        NodeEvent::File { peer, path, size } => {
             of("file-received", peer).text("path", &path.to_string_lossy()).number("size", *size)
         }
-        Event::FilesSent { peer, title, bytes } => {
+        NodeEvent::FilesSent { peer, title, bytes } => {
             of("sent", peer).text("title", title).number("bytes", *bytes)
         }
-        Event::Hook(run) => hook_object(run),
-        Event::Refusals(refusals) => {
+        NodeEvent::Hook(run) => hook_object(run),
+        NodeEvent::Refusals(refusals) => {
             let causes = CAUSES.iter().map(|(cause, name)| (refusals.of(*cause), *name));
             causes.fold(Object::event("refusals"), |object, (count, name)| object.number(name, count))
         }
-        Event::TransferDone { .. } => return None,
-        Event::TransferFailed { .. } | Event::Trouble(_) | Event::Fatal(_) => return None,
+        NodeEvent::TransferDone { .. } => return None,
+        NodeEvent::TransferFailed { .. } | NodeEvent::Trouble(_) | NodeEvent::Fatal(_) => return None,
     })
 }
 
-fn hook_line(run: &Run) -> String {
+fn hook_line(run: &RunReport) -> String {
     let path = run.path.as_ref().map(|path| text::clean_line(&path.to_string_lossy()));
     let what = path.unwrap_or_else(|| run.number.to_string());
     let end = match (&run.outcome, run.pause) {
-        (Outcome::Exited(_), None) => "done".into(),
-        (Outcome::Exited(status), Some(pause)) => {
+        (RunOutcome::Exited(_), None) => "done".into(),
+        (RunOutcome::Exited(status), Some(pause)) => {
             format!("exit status {status}, again in {}", text::duration(pause))
         }
-        (Outcome::Failed(why), pause) => {
+        (RunOutcome::Failed(why), pause) => {
             format!("{why}, again in {}", text::duration(pause.unwrap_or_default()))
         }
     };
     format!("hook for {} {what} from {}: {end}", run.what.word(), run.peer)
 }
 
-fn hook_object(run: &Run) -> Object {
+fn hook_object(run: &RunReport) -> Object {
     let next = run.pause.map_or(0, |pause| now_micros().saturating_add(pause.as_micros() as u64));
     let (status, error) = match &run.outcome {
-        Outcome::Exited(status) => (Some(u64::from(*status as u32)), None),
-        Outcome::Failed(why) => (None, Some(why.as_str())),
+        RunOutcome::Exited(status) => (Some(u64::from(*status as u32)), None),
+        RunOutcome::Failed(why) => (None, Some(why.as_str())),
     };
     Object::event("hook")
         .text("peer", &run.peer)

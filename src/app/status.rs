@@ -4,8 +4,8 @@
 use std::path::PathBuf;
 
 use crate::app::contacts;
-use crate::app::link::{Here, Link, Offer, Transfer};
-use crate::app::messages::{self, Item, Queue};
+use crate::app::link::{ConnectedPeer, NodeLink, PendingOffer, Transfer};
+use crate::app::messages::{self, Queue, QueuedItem};
 use crate::error::{Error, Result};
 use crate::net::local;
 use crate::store::home::Own;
@@ -31,20 +31,20 @@ pub struct Status {
     /// Where others can dial it: this machine's own addresses, as far as it can tell.
     pub addresses: Vec<Address>,
     /// The peers that are connected, by name.
-    pub here: Vec<(String, Here)>,
+    pub here: Vec<(String, ConnectedPeer)>,
     /// What waits.
     pub waiting: Vec<Waiting>,
     /// What is on its way.
     pub transfers: Vec<Transfer>,
     /// What waits for an answer.
-    pub offers: Vec<Offer>,
+    pub offers: Vec<PendingOffer>,
     /// Free bytes of the disks of the home and of the downloads, where that is known.
     pub free: Vec<(PathBuf, u64)>,
 }
 
 /// Asks the node that runs; an error if none does.
 pub fn status(own: &Own) -> Result<Status> {
-    let link = Link::open(own.home());
+    let link = NodeLink::open(own.home());
     if !link.watch(false)? {
         return Err(Error::NoNode { home: own.home().dir().to_owned() });
     }
@@ -54,7 +54,8 @@ pub fn status(own: &Own) -> Result<Status> {
         Some(peer) => peer.name.clone(),
         None => key.fingerprint(),
     };
-    let mut here: Vec<(String, Here)> = live.here.into_iter().map(|(key, here)| (name(key), here)).collect();
+    let mut here: Vec<(String, ConnectedPeer)> =
+        live.here.into_iter().map(|(key, here)| (name(key), here)).collect();
     here.sort_by(|(one, _), (other, _)| one.cmp(other));
     let listening = live.addresses.iter().filter_map(|at| at.parse().ok()).collect::<Vec<_>>();
     let disks = [Ok(own.home().dir().to_owned()), own.home().downloads(None)];
@@ -77,9 +78,9 @@ fn waiting(own: &Own) -> Result<Vec<Waiting>> {
         let mut waiting = Waiting { queue, messages: 0, jobs: 0, stopped: 0 };
         while let Some(item) = items.read()? {
             match item {
-                Item::Message(_) => waiting.messages += 1,
-                Item::Files(job) if job.stopped.is_some() => waiting.stopped += 1,
-                Item::Files(_) => waiting.jobs += 1,
+                QueuedItem::Message(_) => waiting.messages += 1,
+                QueuedItem::Files(job) if job.stopped.is_some() => waiting.stopped += 1,
+                QueuedItem::Files(_) => waiting.jobs += 1,
             }
         }
         if waiting.messages + waiting.jobs + waiting.stopped > 0 {

@@ -3,16 +3,16 @@
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver};
 
-use crate::app::link::{self, Event};
+use crate::app::link::{self, NodeEvent};
 use crate::app::{Endpoint, contacts, settings};
-use crate::cli::args::Chat;
+use crate::cli::args;
 use crate::cli::who;
 use crate::error::{Error, Result};
 use crate::ui::output::{self, Output};
 use crate::ui::plain;
 use crate::ui::terminal::{self, Start, tty};
 
-pub fn run(own: &Endpoint, out: Output, args: &Chat) -> Result<()> {
+pub fn run(own: &Endpoint, out: Output, args: &args::Chat) -> Result<()> {
     let is_interactive = !out.json && tty::is_there();
     let invites = if is_interactive { welcome(own, out)? } else { false };
     let to = match args.peer.as_deref() {
@@ -35,7 +35,7 @@ pub fn run(own: &Endpoint, out: Output, args: &Chat) -> Result<()> {
 }
 
 /// Becomes the node, unless one runs.
-fn start_node(own: &Endpoint, args: &Chat) -> Result<Option<Receiver<Event>>> {
+fn start_node(own: &Endpoint, args: &args::Chat) -> Result<Option<Receiver<NodeEvent>>> {
     if link::node(own)?.is_some() {
         return Ok(None);
     }

@@ -3,7 +3,7 @@
 
 use crate::app::{Home, contacts};
 use crate::cli::args;
-use crate::cli::grammar::{Entry, Place};
+use crate::cli::grammar::{ParsedWords, WordHelp};
 use crate::error::{Error, Result};
 use crate::ui::output;
 
@@ -31,11 +31,11 @@ pub fn run(args: &args::Completions) -> Result<()> {
 
 /// What may stand in the place of the last word.
 fn candidates(last: &str, before: &[&str]) -> Vec<(String, String)> {
-    let place = Place::after(before);
+    let place = ParsedWords::after(before);
     if place.mistake.is_some() {
         return Vec::new();
     }
-    let shown = |entry: Entry| (entry.name.to_owned(), entry.about.to_owned());
+    let shown = |entry: WordHelp| (entry.name.to_owned(), entry.about.to_owned());
     if place.takes_options() && last.starts_with('-') {
         return match place.value_in(last) {
             Some((option, value)) => {
@@ -52,7 +52,7 @@ fn candidates(last: &str, before: &[&str]) -> Vec<(String, String)> {
 }
 
 /// What may stand for a value or an argument.
-fn values(wanted: Entry, home: Option<&str>) -> impl Iterator<Item = String> {
+fn values(wanted: WordHelp, home: Option<&str>) -> impl Iterator<Item = String> {
     let of_the_shell = OF_THE_SHELL.iter().filter(move |(argument, _)| *argument == wanted.name);
     let saved = if wanted.name == "peer" { peers(home) } else { Vec::new() };
     of_the_shell.map(|(_, kind)| (*kind).to_owned()).chain(saved).chain(choices(wanted.about))

@@ -24,7 +24,7 @@ type Flag = FlagInfo<'static>;
 
 /// A command or an option as it is typed, or the name of a value, with what the help says of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Entry {
+pub struct WordHelp {
     /// `--wait`, `list`, or what stands for the value.
     pub name: &'static str,
     /// One line.
@@ -32,7 +32,7 @@ pub struct Entry {
 }
 
 /// How far a line of words has come.
-pub struct Place<'a> {
+pub struct ParsedWords<'a> {
     /// The names of the commands so far, from the outermost.
     path: Vec<&'static str>,
     /// The innermost of them, or the program.
@@ -57,11 +57,11 @@ pub struct Place<'a> {
     options_ended: bool,
 }
 
-impl<'a> Place<'a> {
+impl<'a> ParsedWords<'a> {
     /// The place after all of `words`.
-    pub fn after(words: &[&'a str]) -> Place<'a> {
+    pub fn after(words: &[&'a str]) -> ParsedWords<'a> {
         let program = Egoat::get_args_info();
-        let mut place = Place {
+        let mut place = ParsedWords {
             path: Vec::new(),
             globals: program.flags,
             command: program,
@@ -185,24 +185,24 @@ impl<'a> Place<'a> {
     }
 
     /// The argument that comes next.
-    fn argument(&self) -> Option<Entry> {
+    fn argument(&self) -> Option<WordHelp> {
         let positionals = self.command.positionals;
         let repeating = || positionals.last().filter(|last| last.optionality == Optionality::Repeating);
         let next = positionals.get(self.arguments.len()).or_else(repeating)?;
-        Some(Entry { name: next.name, about: next.description })
+        Some(WordHelp { name: next.name, about: next.description })
     }
 
     /// The commands that may come next.
-    pub fn commands(&self) -> impl Iterator<Item = Entry> {
-        let help = Entry { name: HELP, about: "Print the help of a command." };
+    pub fn commands(&self) -> impl Iterator<Item = WordHelp> {
+        let help = WordHelp { name: HELP, about: "Print the help of a command." };
         let below = self.command.commands.iter();
-        let below = below.map(|below| Entry { name: below.name, about: below.command.description });
+        let below = below.map(|below| WordHelp { name: below.name, about: below.command.description });
         below.chain(self.path.is_empty().then_some(help))
     }
 
     /// The options that may still be given.
-    pub fn options(&self) -> impl Iterator<Item = Entry> {
-        self.left().map(|flag| Entry { name: flag.long, about: flag.description })
+    pub fn options(&self) -> impl Iterator<Item = WordHelp> {
+        self.left().map(|flag| WordHelp { name: flag.long, about: flag.description })
     }
 
     fn left(&self) -> impl Iterator<Item = &'static Flag> {
@@ -212,12 +212,12 @@ impl<'a> Place<'a> {
     }
 
     /// The value or the argument that comes next.
-    pub fn next(&self) -> Option<Entry> {
+    pub fn next(&self) -> Option<WordHelp> {
         self.pending.map_or_else(|| self.argument(), value_of)
     }
 
     /// For the beginning of a word that gives an option its value, `--wait=3`: the option, and the value.
-    pub fn value_in<'w>(&self, word: &'w str) -> Option<(&'w str, Entry)> {
+    pub fn value_in<'w>(&self, word: &'w str) -> Option<(&'w str, WordHelp)> {
         let (name, _) = parted(word)?;
         Some((name, self.left().find(|flag| flag.long == name).and_then(value_of)?))
     }
@@ -270,10 +270,10 @@ fn parted(word: &str) -> Option<(&str, &str)> {
     word.split_once('=').filter(|(name, _)| name.starts_with("--"))
 }
 
-fn value_of(option: &'static Flag) -> Option<Entry> {
+fn value_of(option: &'static Flag) -> Option<WordHelp> {
     match option.kind {
         FlagInfoKind::Switch => None,
-        FlagInfoKind::Option { arg_name } => Some(Entry { name: arg_name, about: option.description }),
+        FlagInfoKind::Option { arg_name } => Some(WordHelp { name: arg_name, about: option.description }),
     }
 }
 
@@ -289,13 +289,13 @@ mod tests {
 
     fn ordered(line: &str) -> Vec<&str> {
         let words: Vec<&str> = line.split(' ').collect();
-        Place::after(&words).ordered().unwrap_or_else(|error| panic!("{line}: {error}"))
+        ParsedWords::after(&words).ordered().unwrap_or_else(|error| panic!("{line}: {error}"))
     }
 
     /// The error and the hint.
     fn refused(line: &str) -> (String, String) {
         let words: Vec<&str> = line.split(' ').collect();
-        let error = Place::after(&words).ordered().err().unwrap_or_else(|| panic!("{line}"));
+        let error = ParsedWords::after(&words).ordered().err().unwrap_or_else(|| panic!("{line}"));
         (error.to_string(), error.hint().unwrap_or_default())
     }
 
@@ -354,7 +354,8 @@ mod tests {
 
     #[test]
     fn every_long_option_takes_its_value_after_an_equals_sign() {
-        let read = |path: &[&str], words: &[&str]| match Place::after(&[path, words].concat()).ordered() {
+        let read = |path: &[&str], words: &[&str]| match ParsedWords::after(&[path, words].concat()).ordered()
+        {
             Ok(words) => Ok(words.iter().map(|word| word.to_string()).collect::<Vec<_>>()),
             Err(error) => Err(error.to_string()),
         };
@@ -384,14 +385,14 @@ mod tests {
             for at in 0..=path.len() {
                 let line = [&path[..at], &global, &path[at..]].concat();
                 assert_eq!(
-                    Place::after(&line).ordered().ok(),
+                    ParsedWords::after(&line).ordered().ok(),
                     Some([&first[..], &path].concat()),
                     "{line:?}"
                 );
             }
         });
         assert_eq!(ordered("say bob x --home y --wait=3"), ordered("--home y say --wait 3 bob x"));
-        assert_eq!(Place::after(&["say", "--home=y", "bob"]).home, Some("y"));
+        assert_eq!(ParsedWords::after(&["say", "--home=y", "bob"]).home, Some("y"));
     }
 
     #[test]

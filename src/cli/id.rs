@@ -1,13 +1,13 @@
 //! `egoat id`: who this node is.
 
 use crate::app::{Address, Own, contacts, identity};
-use crate::cli::args::Id;
-use crate::cli::passphrase::Source;
+use crate::cli::args;
+use crate::cli::passphrase::PassphraseSource;
 use crate::error::Result;
 use crate::text::json::Object;
 use crate::ui::output::Output;
 
-pub fn run(own: &Own, out: Output, passphrases: &Source, args: &Id) -> Result<()> {
+pub fn run(own: &Own, out: Output, passphrases: &PassphraseSource, args: &args::Id) -> Result<()> {
     if let Some(name) = &args.name {
         own.home().set_name(&contacts::parse_name(name)?)?;
     }

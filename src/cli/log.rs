@@ -4,12 +4,12 @@ use std::collections::VecDeque;
 use std::path::Path;
 use std::time::Instant;
 
-use crate::app::inbox::entry::Entry;
+use crate::app::inbox::entry::HistoryEntry;
 use crate::app::inbox::histories::{Begin, Histories};
 use crate::app::inbox::{self, Cursor};
-use crate::app::link::{LOG_POLL_INTERVAL, Link};
+use crate::app::link::{LOG_POLL_INTERVAL, NodeLink};
 use crate::app::{Own, Peer, contacts};
-use crate::cli::args::Log;
+use crate::cli::args;
 use crate::error::{Error, Result};
 use crate::text;
 use crate::time::{Zone, now_micros};
@@ -19,11 +19,11 @@ use crate::ui::output::{self, Output};
 /// `--follow` begins with this many, as tail does.
 const FOLLOWED: usize = 10;
 
-pub fn log(own: &Own, out: Output, args: &Log) -> Result<()> {
+pub fn log(own: &Own, out: Output, args: &args::Log) -> Result<()> {
     let zone = Zone::local();
     let peer = args.peer.as_deref().map(|name| contacts::named(own, name)).transpose()?;
     let since = args.since.as_deref().map(|given| time(&zone, given)).transpose()?;
-    let mut place = Place::open(args)?;
+    let mut place = PrintedMark::open(args)?;
     // Where to begin is told by the cursor, once there is one.
     let (since, limit) = match &place.cursor {
         Some(cursor) if !cursor.is_new() => (None, None),
@@ -32,7 +32,7 @@ pub fn log(own: &Own, out: Output, args: &Log) -> Result<()> {
         None => (since, args.limit.or(args.follow.then_some(FOLLOWED))),
     };
     let wanted = args.grep.as_deref().unwrap_or_default().as_bytes();
-    let is_wanted = |entry: &Entry| {
+    let is_wanted = |entry: &HistoryEntry| {
         since.is_none_or(|since| entry.seq >= since)
             && (entry.event.is_arrival() || !args.unread)
             && entry.contains(wanted)
@@ -45,9 +45,10 @@ pub fn log(own: &Own, out: Output, args: &Log) -> Result<()> {
         _ => Begin::Start,
     };
     let mut histories = Histories::new(own, peer.as_ref(), begin)?;
-    let print =
-        |peer: &Peer, entry: &Entry| out.data(&line(&zone, &peer.name, entry), || entry.object(&peer.name));
-    let print_new = |histories: &mut Histories, place: &mut Place| {
+    let print = |peer: &Peer, entry: &HistoryEntry| {
+        out.data(&line(&zone, &peer.name, entry), || entry.object(&peer.name))
+    };
+    let print_new = |histories: &mut Histories, place: &mut PrintedMark| {
         while histories.next(|peer, entry| if is_wanted(entry) { print(peer, entry) } else { Ok(()) })? {
             place.pass(histories)?;
         }
@@ -71,7 +72,7 @@ pub fn log(own: &Own, out: Output, args: &Log) -> Result<()> {
     if !args.follow {
         return Ok(());
     }
-    let link = Link::open(own.home());
+    let link = NodeLink::open(own.home());
     loop {
         histories.look()?;
         print_new(&mut histories, &mut place)?;
@@ -89,18 +90,18 @@ fn time(zone: &Zone, given: &str) -> Result<u64> {
 }
 
 /// How far was printed, and where that is noted, if it is.
-struct Place {
+struct PrintedMark {
     cursor: Option<Cursor>,
     noted: Instant,
 }
 
-impl Place {
-    fn open(args: &Log) -> Result<Place> {
+impl PrintedMark {
+    fn open(args: &args::Log) -> Result<PrintedMark> {
         if args.cursor.is_some() && args.unread {
             return Err(Error::usage("--cursor and --unread both say what is new; take one of them"));
         }
         let cursor = args.cursor.as_deref().map(|path| inbox::open_cursor(Path::new(path))).transpose()?;
-        Ok(Place { cursor, noted: Instant::now() })
+        Ok(PrintedMark { cursor, noted: Instant::now() })
     }
 
     /// Notes it now and then: who reads slowly is not to have all of it again.

@@ -28,7 +28,7 @@ use std::sync::Arc;
 use crate::app::identity::{self, BadProxy, Proxy};
 use crate::app::{Endpoint, Home};
 use crate::cli::args::{Command, Egoat};
-use crate::cli::grammar::Place;
+use crate::cli::grammar::ParsedWords;
 use crate::error::{Error, Result};
 use crate::text;
 use crate::ui::output::{self, Output};
@@ -67,7 +67,7 @@ fn parse() -> Result<Option<Egoat>> {
         arguments.push(argument);
     }
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    let place = Place::after(&arguments);
+    let place = ParsedWords::after(&arguments);
     if place.is_help {
         return output::print(place.help()?.trim_end()).map(|()| None);
     }
@@ -87,7 +87,7 @@ fn run(line: Egoat) -> Result<()> {
     };
     let home = Home::locate(line.home.as_deref());
     let proxy = proxy(line.proxy)?;
-    let passphrases = passphrase::Source::from_environment()?;
+    let passphrases = passphrase::PassphraseSource::from_environment()?;
     let unlock = |home| identity::unlock(home, proxy, || passphrases.current(), Arc::new(output::warn));
     match command {
         Command::Doctor(args) => doctor::run(out.of_deeds(), home, unlock, args.peer.as_deref()),
@@ -107,7 +107,12 @@ fn proxy(flag: Option<String>) -> Result<Option<Proxy>> {
 }
 
 /// Those commands that work on a home in order.
-fn dispatch(own: &Endpoint, out: Output, passphrases: &passphrase::Source, command: Command) -> Result<()> {
+fn dispatch(
+    own: &Endpoint,
+    out: Output,
+    passphrases: &passphrase::PassphraseSource,
+    command: Command,
+) -> Result<()> {
     match command {
         Command::Chat(args) => chat::run(own, out, &args),
         Command::Serve(args) => serve::run(own, out.of_deeds(), &args),

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use crate::app::files::{self, Job};
-use crate::app::inbox::entry::{Entry, Event};
-use crate::app::messages::{self, Attempt, Fetched, Item, Queue, Step, Waiting};
+use crate::app::inbox::entry::{Event, HistoryEntry};
+use crate::app::messages::{self, FailedAttempt, FetchStep, Fetched, Queue, QueuedItem, QueuedMessage};
 use crate::app::{Endpoint, Own, Peer, contacts};
 use crate::cli::args::{self, OutboxAction};
 use crate::error::{Error, Result};
@@ -31,8 +31,8 @@ fn list(own: &Own, out: Output) -> Result<()> {
         }
         while let Some(item) = items.read()? {
             match item {
-                Item::Message(waiting) => print_message(out, &zone, &queue, &waiting)?,
-                Item::Files(job) => print_files(out, &zone, &queue, &job)?,
+                QueuedItem::Message(waiting) => print_message(out, &zone, &queue, &waiting)?,
+                QueuedItem::Files(job) => print_files(out, &zone, &queue, &job)?,
             }
         }
     }
@@ -45,7 +45,7 @@ pub fn status(queue: &Queue) -> String {
     let seconds = |count| text::duration(Duration::from_secs(count));
     let tried = match &queue.attempt {
         None => "not tried yet".to_owned(),
-        Some(Attempt { tried, reason, .. }) => {
+        Some(FailedAttempt { tried, reason, .. }) => {
             format!("tried {} ago, {}", seconds(now.saturating_sub(*tried)), text::clean_line(reason))
         }
     };
@@ -57,11 +57,11 @@ pub fn status(queue: &Queue) -> String {
     format!("{}: {tried}; {next}", queue.peer.name)
 }
 
-fn print_message(out: Output, zone: &Zone, queue: &Queue, waiting: &Waiting) -> Result<()> {
-    let Waiting { number, draft } = waiting;
+fn print_message(out: Output, zone: &Zone, queue: &Queue, waiting: &QueuedMessage) -> Result<()> {
+    let QueuedMessage { number, draft } = waiting;
     let peer = &queue.peer.name;
     let event = Event::Sent { number: *number, key: &draft.key, text: &draft.text };
-    let line = lines::line(zone, peer, &Entry { seq: *number, event });
+    let line = lines::line(zone, peer, &HistoryEntry { seq: *number, event });
     let note = match draft.expires {
         0 => String::new(),
         _ if waiting.is_expired() => " (expired)".to_owned(),
@@ -124,7 +124,7 @@ fn retry(own: &Endpoint, out: Output, name: Option<&str>) -> Result<()> {
     let only = name.map(|name| contacts::named(own, name)).transpose()?;
     let mut failures = Failures::default();
     messages::retry(own, only, |step| match step {
-        Step::NodeRuns => {
+        FetchStep::NodeRuns => {
             out.note("the node tries now");
             Ok(())
         }
@@ -136,7 +136,7 @@ fn retry(own: &Endpoint, out: Output, name: Option<&str>) -> Result<()> {
 pub fn fetch(own: &Endpoint, out: Output) -> Result<()> {
     let mut failures = Failures::default();
     messages::fetch(own, |step| match step {
-        Step::NodeRuns => {
+        FetchStep::NodeRuns => {
             out.note("a node runs here, and does this all the time");
             Ok(())
         }
@@ -145,10 +145,12 @@ pub fn fetch(own: &Endpoint, out: Output) -> Result<()> {
     failures.end()
 }
 
-fn print(out: Output, step: Step, failures: &mut Failures) -> Result<()> {
+fn print(out: Output, step: FetchStep, failures: &mut Failures) -> Result<()> {
     match step {
-        Step::QueuedAgain(peer, number) => out.note(&format!("{number} to {peer} waits again, as it is now")),
-        Step::Visited(peer, Fetched { delivered, received, files, troubles }) => {
+        FetchStep::QueuedAgain(peer, number) => {
+            out.note(&format!("{number} to {peer} waits again, as it is now"))
+        }
+        FetchStep::Visited(peer, Fetched { delivered, received, files, troubles }) => {
             let sent = if files > 0 { format!(", files sent {files}") } else { String::new() };
             out.data(&format!("{peer}: delivered {delivered}, received {received}{sent}"), || {
                 let object = Object::event("fetched").text("peer", &peer);
@@ -157,8 +159,8 @@ fn print(out: Output, step: Step, failures: &mut Failures) -> Result<()> {
             })?;
             troubles.into_iter().for_each(|error| failures.add(error));
         }
-        Step::Failed(error) => failures.add(error),
-        Step::NodeRuns => {}
+        FetchStep::Failed(error) => failures.add(error),
+        FetchStep::NodeRuns => {}
     }
     Ok(())
 }

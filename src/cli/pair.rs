@@ -5,13 +5,13 @@ use std::io::Read;
 use crate::app::contacts::{self, Named, via};
 use crate::app::{Endpoint, Own, Peer};
 use crate::cli::DASH;
-use crate::cli::args::{Invite, Join};
+use crate::cli::args;
 use crate::cli::values;
 use crate::error::{Error, Result};
 use crate::text::{self, json::Object};
 use crate::ui::output::{self, Output};
 
-pub fn invite(own: &Own, out: Output, args: &Invite) -> Result<()> {
+pub fn invite(own: &Own, out: Output, args: &args::Invite) -> Result<()> {
     let ttl = args.ttl.as_deref().map_or(Ok(contacts::INVITE_TTL), values::duration)?;
     if ttl.is_zero() {
         return Err(Error::usage("--ttl must be greater than zero"));
@@ -28,7 +28,7 @@ pub fn invite(own: &Own, out: Output, args: &Invite) -> Result<()> {
     out.data(&link, || Object::event("invite").text("link", &link).number("seconds", seconds))
 }
 
-pub fn join(own: &Endpoint, out: Output, args: &Join) -> Result<()> {
+pub fn join(own: &Endpoint, out: Output, args: &args::Join) -> Result<()> {
     let name = args.name.as_deref().map(contacts::parse_name).transpose()?;
     if let Some(command) = &args.via {
         if args.link.is_some() {

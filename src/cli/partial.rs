@@ -1,13 +1,13 @@
 //! `egoat partial`: transfers that arrived in part.
 
 use crate::app::Own;
-use crate::app::files::partial::{self, Waiting};
-use crate::cli::args::{Partial as Args, PartialAction, PartialRemove};
+use crate::app::files::partial::{self, PartialStatus};
+use crate::cli::args::{self, PartialAction};
 use crate::error::Result;
 use crate::text::{self, json::Object};
 use crate::ui::output::Output;
 
-pub fn run(own: &Own, out: Output, args: Args) -> Result<()> {
+pub fn run(own: &Own, out: Output, args: args::Partial) -> Result<()> {
     match args.action {
         None | Some(PartialAction::List(_)) => list(own, out),
         Some(PartialAction::Remove(args)) => remove(own, out.of_deeds(), &args),
@@ -15,7 +15,7 @@ pub fn run(own: &Own, out: Output, args: Args) -> Result<()> {
 }
 
 fn list(own: &Own, out: Output) -> Result<()> {
-    for Waiting { partial, peer, held, total, age } in partial::list(own)? {
+    for PartialStatus { partial, peer, held, total, age } in partial::list(own)? {
         let of = total.map_or(String::new(), |bytes| format!(" of {}", text::size(bytes)));
         let dir = partial.dir.to_string_lossy();
         let line = format!(
@@ -34,7 +34,7 @@ fn list(own: &Own, out: Output) -> Result<()> {
     Ok(())
 }
 
-fn remove(own: &Own, out: Output, args: &PartialRemove) -> Result<()> {
+fn remove(own: &Own, out: Output, args: &args::PartialRemove) -> Result<()> {
     partial::remove(own, &args.ids, args.all, |partial| {
         let object = || Object::event("removed").text("id", &partial.id).text("title", &partial.title);
         out.data(&format!("removed {} {}", partial.id, partial.title), object)

@@ -17,22 +17,22 @@ const SILENT: [&str; 4] = ["-echo", "-isig", "eol", "^C"];
 const GIVEN_UP: [char; 3] = ['\x03', '\x1a', '\x1c'];
 
 /// Where passphrases come from.
-pub enum Source {
+pub enum PassphraseSource {
     /// The terminal.
     Terminal,
     /// A file descriptor: opened once, since where that opens a file anew every question would get its first line.
     Descriptor(File),
 }
 
-impl Source {
+impl PassphraseSource {
     /// What the environment says.
-    pub fn from_environment() -> Result<Source> {
-        let Ok(descriptor) = env::var("EGOAT_PASSPHRASE_FD") else { return Ok(Source::Terminal) };
+    pub fn from_environment() -> Result<PassphraseSource> {
+        let Ok(descriptor) = env::var("EGOAT_PASSPHRASE_FD") else { return Ok(PassphraseSource::Terminal) };
         let bad =
             |why: &str| Error::usage(format!("cannot read passphrases from EGOAT_PASSPHRASE_FD: {why}"));
         let number: u32 = descriptor.parse().map_err(|_| bad("it is not a number"))?;
         let file = File::open(format!("/dev/fd/{number}")).map_err(|cause| bad(&reason(&cause)))?;
-        Ok(Source::Descriptor(file))
+        Ok(PassphraseSource::Descriptor(file))
     }
 
     /// The passphrase of the identity as it is.
@@ -43,7 +43,7 @@ impl Source {
     /// A new passphrase, twice the same when it is typed; empty for none.
     pub fn new_one(&self) -> Result<String> {
         let first = self.ask("new passphrase (empty for none):")?;
-        if matches!(self, Source::Terminal) && self.ask("again:")? != first {
+        if matches!(self, PassphraseSource::Terminal) && self.ask("again:")? != first {
             return Err(Error::failed("the two passphrases differ; nothing was changed"));
         }
         Ok(first)
@@ -51,8 +51,8 @@ impl Source {
 
     fn ask(&self, question: &str) -> Result<String> {
         match self {
-            Source::Descriptor(file) => read_line(file, b""),
-            Source::Terminal => from_terminal(question),
+            PassphraseSource::Descriptor(file) => read_line(file, b""),
+            PassphraseSource::Terminal => from_terminal(question),
         }
     }
 }

@@ -5,16 +5,16 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use crate::app::files::receive::{Destination, Reception, Wish};
-use crate::app::link::Event;
+use crate::app::link::NodeEvent;
 use crate::app::{Address, Endpoint, contacts, news, settings};
-use crate::cli::args::Receive;
+use crate::cli::args;
 use crate::cli::{DASH, values};
 use crate::error::{Error, Result};
 use crate::text::{self, json::Object};
 use crate::ui::output::{self, Output};
 use crate::ui::progress::Progress;
 
-pub fn run(own: &Endpoint, out: Output, args: &Receive) -> Result<()> {
+pub fn run(own: &Endpoint, out: Output, args: &args::Receive) -> Result<()> {
     let into_pipe = args.into.as_deref() == Some(DASH);
     if into_pipe && out.json {
         return Err(Error::usage("--json and the file cannot both be on stdout"));
@@ -34,12 +34,13 @@ pub fn run(own: &Endpoint, out: Output, args: &Receive) -> Result<()> {
     };
     let reception = Reception::start(own, &wish)?;
     announce(out, &wish, &reception)?;
-    let mut shown = Shown { out, into_pipe, under_way: None, landed: Vec::new(), idle: Instant::now() };
+    let mut shown =
+        TransferView { out, into_pipe, under_way: None, landed: Vec::new(), idle: Instant::now() };
     loop {
         // The sender may take its time once it has begun.
         let deadline = timeout.filter(|_| shown.under_way.is_none()).map(|timeout| shown.idle + timeout);
         match reception.next(deadline) {
-            Some(Event::TransferDone { peer }) => return shown.end(&peer),
+            Some(NodeEvent::TransferDone { peer }) => return shown.end(&peer),
             Some(event) => shown.handle(event)?,
             None => {
                 let waited = text::duration(timeout.unwrap_or_default());
@@ -66,7 +67,7 @@ fn announce(out: Output, wish: &Wish, reception: &Reception) -> Result<()> {
 }
 
 /// What is shown of the transfer.
-struct Shown {
+struct TransferView {
     out: Output,
     into_pipe: bool,
     under_way: Option<(Progress, Option<SocketAddr>)>,
@@ -76,27 +77,27 @@ struct Shown {
     idle: Instant,
 }
 
-impl Shown {
+impl TransferView {
     /// What happens before the transfer is done. A sender whose connection was lost may come again; other failures are
     /// ours.
-    fn handle(&mut self, event: Event) -> Result<()> {
+    fn handle(&mut self, event: NodeEvent) -> Result<()> {
         match event {
-            Event::Paired { .. } => news::line(&event).into_iter().for_each(|line| self.out.note(&line)),
-            Event::TransferBegan { peer, address, tally } => {
+            NodeEvent::Paired { .. } => news::line(&event).into_iter().for_each(|line| self.out.note(&line)),
+            NodeEvent::TransferBegan { peer, address, tally } => {
                 self.under_way = None;
                 self.under_way = Some((Progress::show(self.out, &peer, &tally), address));
             }
-            Event::File { path, size, .. } => self.landed.push((path, size)),
-            Event::TransferFailed { error: error @ Error::Lost { .. }, .. } => {
+            NodeEvent::File { path, size, .. } => self.landed.push((path, size)),
+            NodeEvent::TransferFailed { error: error @ Error::Lost { .. }, .. } => {
                 self.under_way = None;
                 self.idle = Instant::now();
                 output::warn(&format!("{error}; waiting for another try"));
             }
-            Event::TransferFailed { error, .. } | Event::Fatal(error) => {
+            NodeEvent::TransferFailed { error, .. } | NodeEvent::Fatal(error) => {
                 self.under_way = None;
                 return Err(error);
             }
-            Event::Trouble(error) => output::warn(&error.to_string()),
+            NodeEvent::Trouble(error) => output::warn(&error.to_string()),
             _ => {}
         }
         Ok(())

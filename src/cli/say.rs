@@ -2,15 +2,15 @@
 
 use std::io::Read;
 
-use crate::app::messages::{self, Draft, MAX_TEXT, Outcome, Said, lines};
+use crate::app::messages::{self, DeliveryOutcome, Draft, MAX_TEXT, Said, lines};
 use crate::app::{Endpoint, Peer};
-use crate::cli::args::Say;
+use crate::cli::args;
 use crate::cli::{values, who};
 use crate::error::{Error, Result};
 use crate::text::json::Object;
 use crate::ui::output::Output;
 
-pub fn run(own: &Endpoint, out: Output, args: &Say) -> Result<()> {
+pub fn run(own: &Endpoint, out: Output, args: &args::Say) -> Result<()> {
     let wait = args.wait.as_deref().map(values::duration).transpose()?;
     let expires_after = args.expire.as_deref().map(values::duration).transpose()?;
     if args.lines {
@@ -38,25 +38,25 @@ pub fn run(own: &Endpoint, out: Output, args: &Say) -> Result<()> {
 }
 
 /// Tells what became of the message `number`, or of the last of several.
-fn report(out: Output, peer: &Peer, number: u64, outcome: Outcome, has_waited: bool) -> Result<()> {
+fn report(out: Output, peer: &Peer, number: u64, outcome: DeliveryOutcome, has_waited: bool) -> Result<()> {
     let object = |state: &str| {
         Object::event("said").text("peer", &peer.name).number("number", number).text("state", state)
     };
     match outcome {
-        Outcome::Delivered => {
+        DeliveryOutcome::Delivered => {
             out.note(&format!("delivered to {}", peer.name));
             out.object(|| object("delivered"))
         }
-        Outcome::Dropped => Err(Error::failed(format!(
+        DeliveryOutcome::Dropped => Err(Error::failed(format!(
             "not delivered to {}: the message was cancelled, or it has expired",
             peer.name
         ))),
-        Outcome::Queued(why) if has_waited => {
+        DeliveryOutcome::Queued(why) if has_waited => {
             // A script needs the number to cancel it.
             out.object(|| object("queued"))?;
             Err(Error::Queued { peer: peer.name.clone(), why })
         }
-        Outcome::Queued(why) => {
+        DeliveryOutcome::Queued(why) => {
             out.note(&format!("queued for {}: {why}", peer.name));
             out.object(|| object("queued"))
         }

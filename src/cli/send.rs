@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::app::files::{self, Pipe, Queued, Sources, Tally};
+use crate::app::files::{self, Queued, Sources, StdinFile, Tally};
 use crate::app::{Address, Endpoint, Peer};
-use crate::cli::args::Send;
+use crate::cli::args;
 use crate::cli::{DASH, values, who};
 use crate::error::{Error, Result};
 use crate::text::{self, json::Object};
@@ -15,7 +15,7 @@ use crate::ui::progress::{self, Progress};
 /// Skipped paths that are named; of the others only the number is told.
 const NAMED: usize = 3;
 
-pub fn run(own: &Endpoint, out: Output, args: &Send) -> Result<()> {
+pub fn run(own: &Endpoint, out: Output, args: &args::Send) -> Result<()> {
     let wait = args.wait.as_deref().map_or(Ok(Duration::ZERO), values::duration)?;
     let streams = match args.streams {
         None => files::usual_streams(),
@@ -40,7 +40,7 @@ pub fn run(own: &Endpoint, out: Output, args: &Send) -> Result<()> {
     report(out, &peer, &tally, sent)
 }
 
-fn find(own: &Endpoint, out: Output, args: &Send) -> Result<Peer> {
+fn find(own: &Endpoint, out: Output, args: &args::Send) -> Result<Peer> {
     let found = who::find(own, out, &args.peer, args.accept_new)?;
     found.refusal.map_or(Ok(found.peer), Err)
 }
@@ -60,7 +60,7 @@ fn warn_skipped(sources: &Sources) {
 }
 
 /// Sends stdin, which is one file whose length shows when it ends.
-fn send_pipe(own: &Endpoint, out: Output, args: &Send, wait: Duration) -> Result<()> {
+fn send_pipe(own: &Endpoint, out: Output, args: &args::Send, wait: Duration) -> Result<()> {
     let [_only_stdin] = &args.files[..] else {
         return Err(Error::usage("- (stdin) cannot be combined with other files"));
     };
@@ -73,7 +73,7 @@ fn send_pipe(own: &Endpoint, out: Output, args: &Send, wait: Duration) -> Result
             text::parse_size(given).ok_or_else(|| Error::usage("--spool is a size, such as 4G"))?
         }
     };
-    let pipe = Pipe::new(args.name.as_deref(), limit)?;
+    let pipe = StdinFile::new(args.name.as_deref(), limit)?;
     let peer = find(own, out, args)?;
     let sent = {
         let _shown = Progress::show(out, &peer.name, &pipe.tally);

@@ -1,14 +1,14 @@
 //! `egoat serve`: the node without a terminal, a line an event on stdout.
 
-use crate::app::link::{self, Event, Limits, Options, Programs};
+use crate::app::link::{self, Limits, NodeEvent, Options, Programs};
 use crate::app::{Endpoint, news, settings};
-use crate::cli::args::Serve;
+use crate::cli::args;
 use crate::cli::values;
 use crate::error::{Error, Result};
 use crate::ui::output::{self, Output};
 
 /// The limits that the options set, as far as the system allows them.
-fn limits(out: Output, args: &Serve) -> Result<Limits> {
+fn limits(out: Output, args: &args::Serve) -> Result<Limits> {
     if args.max_peers == Some(0) || args.max_pending == Some(0) {
         return Err(Error::usage("--max-peers and --max-pending are 1 or more"));
     }
@@ -24,7 +24,7 @@ fn limits(out: Output, args: &Serve) -> Result<Limits> {
     Ok(limits)
 }
 
-pub fn run(own: &Endpoint, out: Output, args: &Serve) -> Result<()> {
+pub fn run(own: &Endpoint, out: Output, args: &args::Serve) -> Result<()> {
     let listen = settings::listen_of(own.home(), &args.listen)?;
     let options = Options {
         max_bytes: Some(values::max_file(args.max_file.as_deref())?),
@@ -40,13 +40,15 @@ pub fn run(own: &Endpoint, out: Output, args: &Serve) -> Result<()> {
     Ok(())
 }
 
-fn print(out: Output, event: Event) -> Result<()> {
+fn print(out: Output, event: NodeEvent) -> Result<()> {
     if let (Some(line), Some(object)) = (news::line(&event), news::object(&event)) {
         return out.data(&line, || object);
     }
     match event {
-        Event::TransferFailed { error, .. } | Event::Trouble(error) => output::warn(&error.to_string()),
-        Event::Fatal(error) => return Err(error),
+        NodeEvent::TransferFailed { error, .. } | NodeEvent::Trouble(error) => {
+            output::warn(&error.to_string())
+        }
+        NodeEvent::Fatal(error) => return Err(error),
         // Nobody is asked here, and each file was told by itself.
         _ => {}
     }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::app::Own;
 use crate::app::chat::transfers;
-use crate::app::link::{UNKNOWN, Way};
+use crate::app::link::{TransferWay, UNKNOWN};
 use crate::app::status::{self, Waiting};
 use crate::cli::outbox;
 use crate::error::Result;
@@ -31,7 +31,7 @@ pub fn run(own: &Own, out: Output) -> Result<()> {
     status.waiting.iter().try_for_each(|waiting| print_waiting(out, waiting))?;
     for transfer in &status.transfers {
         out.data(&line("moving", &transfers::line(transfer)), || {
-            let way = if transfer.way == Way::In { "in" } else { "out" };
+            let way = if transfer.way == TransferWay::In { "in" } else { "out" };
             let object = Object::event("transfer").number("number", transfer.number);
             let object = object.text("peer", &transfer.peer).text("title", &transfer.title);
             let object = object.text("direction", way).number("bytes", transfer.done);

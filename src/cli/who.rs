@@ -1,6 +1,6 @@
 //! PEER on the command line: finds who is meant, and asks about the fingerprint of a node that is not known yet.
 
-use crate::app::contacts::reach::{self, News, Reached, Trust};
+use crate::app::contacts::reach::{self, PeerChange, Reached, Trust};
 use crate::app::{Address, Endpoint};
 use crate::error::Result;
 use crate::ui::output::{self, Output};
@@ -10,10 +10,10 @@ pub fn find(own: &Endpoint, out: Output, given: &str, accept_new: bool) -> Resul
     let trusts = |at: &Address, fingerprint: &str| if accept_new { Trust::Yes } else { ask(at, fingerprint) };
     let reached = reach::reach(own, given, trusts)?;
     let peer = &reached.peer;
-    match &reached.news {
-        News::None => {}
-        News::Paired => out.note(&format!("paired with {}", peer.name)),
-        News::Met(at) => {
+    match &reached.change {
+        PeerChange::None => {}
+        PeerChange::Paired => out.note(&format!("paired with {}", peer.name)),
+        PeerChange::Met(at) => {
             out.note(&format!("{at} is saved as {}, fingerprint {}", peer.name, peer.key.fingerprint()));
         }
     }

@@ -18,7 +18,7 @@
 //! Every step consumes the state before it. Left out: sockets and deadlines, what the preamble and the payloads
 //! mean, who is allowed in, and which token belongs to an invite.
 
-use super::keys::{INVITE_ID_LEN, PublicKey, StaticKeys, Token};
+use super::keys::{INVITE_ID_LEN, InviteToken, PublicKey, StaticKeys};
 use super::noise::{DH_LEN, HASH_LEN, HandshakeState, Role, Split, TAG_LEN, XKPSK2};
 use super::record::{Opener, Sealer};
 use super::{Failed, Secret32, derive, random_array, sha256};
@@ -41,14 +41,14 @@ pub const MESSAGE_2_LEN: usize = CT_LEN + DH_LEN + PAYLOAD_LEN + TAG_LEN;
 pub const MESSAGE_3_LEN: usize = DH_LEN + TAG_LEN + PAYLOAD_LEN + TAG_LEN;
 
 /// mode ‖ invite_id, which message 1 carries and the psk binds once more.
-type Offer = [u8; OFFER_LEN];
+type InvitePart = [u8; OFFER_LEN];
 
 /// The dialler after message 1.
 pub struct Initiator {
     noise: HandshakeState,
     kem: Box<mlkem768::KeyPair>,
-    offer: Offer,
-    token: Option<Token>,
+    offer: InvitePart,
+    token: Option<InviteToken>,
 }
 
 impl Initiator {
@@ -61,7 +61,7 @@ impl Initiator {
         local: &StaticKeys,
         remote: &PublicKey,
         preamble: &[u8; PREAMBLE_LEN],
-        token: Option<&Token>,
+        token: Option<&InviteToken>,
     ) -> Result<(Initiator, [u8; MESSAGE_1_LEN]), Failed> {
         if *remote == local.public() {
             return Err(Failed);
@@ -112,7 +112,7 @@ impl InitiatorLast {
 pub struct Responder {
     noise: HandshakeState,
     local: PublicKey,
-    offer: Offer,
+    offer: InvitePart,
     ek: Box<mlkem768::EncapsulationKey>,
 }
 
@@ -156,7 +156,7 @@ impl Responder {
     /// When there is a token in mode 0 or none in mode 1, or a key agreement fails.
     pub fn write_message_2(
         mut self,
-        token: Option<&Token>,
+        token: Option<&InviteToken>,
         payload: &[u8; PAYLOAD_LEN],
     ) -> Result<(ResponderLast, [u8; MESSAGE_2_LEN]), Failed> {
         if token.is_some() != self.invite_id().is_some() {
@@ -239,7 +239,7 @@ fn kem_public(ek: &[u8]) -> Result<Box<mlkem768::EncapsulationKey>, Failed> {
 }
 
 /// Mode 1 and the invite's name with a token, mode 0 and zeros without.
-fn offer(token: Option<&Token>) -> Offer {
+fn offer(token: Option<&InviteToken>) -> InvitePart {
     let mut offer = [0; OFFER_LEN];
     if let Some(token) = token {
         offer[0] = 1;
@@ -252,11 +252,11 @@ fn offer(token: Option<&Token>) -> Offer {
 fn psk(
     h: &[u8; HASH_LEN],
     ss: &mlkem768::SharedSecret,
-    token: Option<&Token>,
-    offer: &Offer,
+    token: Option<&InviteToken>,
+    offer: &InvitePart,
     ct: &[u8],
 ) -> Secret32 {
-    let token = token.map_or([0; 32], Token::psk_token);
+    let token = token.map_or([0; 32], InviteToken::psk_token);
     derive(h, &[ss.unprotected_as_ref(), &token], &[b"E-Goat v1 psk2", offer, &sha256(ct)])
 }
 

@@ -173,17 +173,17 @@ pub const INVITE_ID_LEN: usize = 16;
 /// and the secret that goes into the handshake. Its use is over in a day and it is printed on a screen, so it
 /// is not wiped from memory.
 #[derive(Clone)]
-pub struct Token([u8; TOKEN_LEN]);
+pub struct InviteToken([u8; TOKEN_LEN]);
 
-impl Token {
+impl InviteToken {
     /// The token of a new invite.
-    pub fn generate() -> Token {
-        Token(random_array())
+    pub fn generate() -> InviteToken {
+        InviteToken(random_array())
     }
 
     /// The token that was stored.
-    pub fn from_bytes(bytes: [u8; TOKEN_LEN]) -> Token {
-        Token(bytes)
+    pub fn from_bytes(bytes: [u8; TOKEN_LEN]) -> InviteToken {
+        InviteToken(bytes)
     }
 
     /// As it stands in a link.
@@ -192,8 +192,8 @@ impl Token {
     }
 
     /// Reads what stands in a link.
-    pub fn from_base32(text: &str) -> Option<Token> {
-        base32::decode_array(text).map(Token)
+    pub fn from_base32(text: &str) -> Option<InviteToken> {
+        base32::decode_array(text).map(InviteToken)
     }
 
     /// The public name of the invite, which message 1 of the handshake carries: it says nothing of the token.
@@ -284,11 +284,11 @@ mod tests {
 
     #[test]
     fn both_sides_derive_the_same_from_a_token() {
-        let token = Token::generate();
-        let read = Token::from_base32(&token.to_base32()).unwrap();
+        let token = InviteToken::generate();
+        let read = InviteToken::from_base32(&token.to_base32()).unwrap();
         assert_eq!(token.invite_id(), read.invite_id());
         assert_eq!(token.psk_token(), read.psk_token());
         assert_ne!(token.invite_id(), token.psk_token()[..16]);
-        assert!(Token::from_base32("aaaa").is_none());
+        assert!(InviteToken::from_base32("aaaa").is_none());
     }
 }

@@ -4,7 +4,7 @@
 use std::thread;
 use std::time::Duration;
 
-use crate::crypto::keys::{PublicKey, Token};
+use crate::crypto::keys::{InviteToken, PublicKey};
 use crate::crypto::random_array;
 use crate::error::{Error, Result, reason};
 use crate::net::deadline::Deadline;
@@ -31,7 +31,7 @@ pub struct Target<'a> {
     /// The pinned key.
     pub key: PublicKey,
     /// The one-time secret, when an invite is used.
-    pub token: Option<&'a Token>,
+    pub token: Option<&'a InviteToken>,
     /// Where it was seen last. Tried first, but not relied on: another node may have the address by now.
     pub seen: Option<Address>,
     /// Where the user says that it is, in order of preference.
@@ -79,9 +79,9 @@ pub fn dial(own: &Endpoint, target: &Target, kind: Kind, opening: &[Message]) ->
             target.by.map(|by| Deadline::after(by.remaining().unwrap_or_default() / (count - number) as u32));
         match try_address(own, &Target { by: share, ..target.clone() }, address, kind) {
             Ok(session) => return accepted(session, target, opening),
-            Err(Attempt::Network(why)) => network.push(format!("{address}: {why}")),
-            Err(Attempt::Telling(error)) => telling = telling.or(Some(error)),
-            Err(Attempt::Final(error)) => return Err(telling.unwrap_or(error)),
+            Err(AddressFailure::Network(why)) => network.push(format!("{address}: {why}")),
+            Err(AddressFailure::Telling(error)) => telling = telling.or(Some(error)),
+            Err(AddressFailure::Final(error)) => return Err(telling.unwrap_or(error)),
         }
     }
     if network.is_empty() {
@@ -91,7 +91,7 @@ pub fn dial(own: &Endpoint, target: &Target, kind: Kind, opening: &[Message]) ->
 }
 
 /// How a try at one address ended without a session.
-enum Attempt {
+enum AddressFailure {
     /// Nobody there: the next address may do.
     Network(String),
     /// Somebody answered, and this is what to tell the user unless another address works.
@@ -105,7 +105,7 @@ fn try_address(
     target: &Target,
     address: &Address,
     kind: Kind,
-) -> std::result::Result<Session, Attempt> {
+) -> std::result::Result<Session, AddressFailure> {
     let dial_once = || -> std::result::Result<Session, DialFailure> {
         let (stream, route) = route::connect(own, address, target.within(patience(own)))?;
         let deadline = target.within(HANDSHAKE);
@@ -116,15 +116,17 @@ fn try_address(
     loop {
         let closed = match dial_once() {
             Ok(session) => return Ok(session),
-            Err(DialFailure::Network(cause)) => return Err(Attempt::Network(reason(&cause))),
-            Err(DialFailure::NoWay(Obstacle::Peer(why))) => return Err(Attempt::Network(why)),
+            Err(DialFailure::Network(cause)) => return Err(AddressFailure::Network(reason(&cause))),
+            Err(DialFailure::NoWay(Obstacle::Peer(why))) => return Err(AddressFailure::Network(why)),
             Err(DialFailure::NoWay(why @ Obstacle::Proxy(_))) => {
-                return Err(Attempt::Final(why.error(target.label.to_owned())));
+                return Err(AddressFailure::Final(why.error(target.label.to_owned())));
             }
-            Err(DialFailure::NoWay(why)) => return Err(Attempt::Telling(why.error(target.label.to_owned()))),
+            Err(DialFailure::NoWay(why)) => {
+                return Err(AddressFailure::Telling(why.error(target.label.to_owned())));
+            }
             Err(DialFailure::NotProven(what)) => {
                 let peer = format!("{} at {address}", target.label);
-                return Err(Attempt::Telling(Error::Protocol { peer, what: what.into() }));
+                return Err(AddressFailure::Telling(Error::Protocol { peer, what: what.into() }));
             }
             Err(DialFailure::Closed) => explain_closed(own, target, address, true),
             Err(DialFailure::Unread) => explain_closed(own, target, address, false),
@@ -132,14 +134,14 @@ fn try_address(
         // A handshake that fails is held against us, so it is only done again where that may help.
         let pauses = match closed {
             Error::ChangedKey { .. } if target.seen.as_ref() == Some(address) => {
-                return Err(Attempt::Network("another node has this address now".into()));
+                return Err(AddressFailure::Network("another node has this address now".into()));
             }
             Error::ChangedKey { .. } => 0,
             Error::Refused { .. } => 1,
             _ => BUSY.len(),
         };
         if again >= pauses || !pause(again, target.by) {
-            return Err(Attempt::Telling(closed));
+            return Err(AddressFailure::Telling(closed));
         }
         again += 1;
     }

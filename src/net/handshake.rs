@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::crypto::handshake::{
     Initiator, MESSAGE_1_LEN, MESSAGE_2_LEN, MESSAGE_3_LEN, PREAMBLE_LEN, Responder,
 };
-use crate::crypto::keys::{INVITE_ID_LEN, PublicKey, StaticKeys, Token};
+use crate::crypto::keys::{INVITE_ID_LEN, InviteToken, PublicKey, StaticKeys};
 use crate::crypto::noise::DH_LEN;
 use crate::error::Error;
 use crate::net::deadline::{Deadline, ShortRead};
@@ -94,7 +94,7 @@ pub fn initiate(
     stream: Stream,
     keys: &StaticKeys,
     remote: &PublicKey,
-    token: Option<&Token>,
+    token: Option<&InviteToken>,
     kind: Kind,
     label: &str,
     deadline: Deadline,
@@ -206,7 +206,7 @@ pub fn respond(
     stream: Stream,
     opening: &Opening,
     keys: &StaticKeys,
-    find_token: impl Fn(&[u8; INVITE_ID_LEN]) -> Option<Token>,
+    find_token: impl Fn(&[u8; INVITE_ID_LEN]) -> Option<InviteToken>,
     begun: impl FnOnce(),
 ) -> Result<Accepted, Error> {
     let Opening { preamble: given, deadline, first_deadline } = opening;

@@ -101,7 +101,7 @@ pub fn dial(port: u16, secret: &SharedSecret, opening: &[u8]) -> io::Result<Loca
 }
 
 /// A connection that has not proven itself.
-struct Guest {
+struct Unproven {
     stream: TcpStream,
     since: Instant,
     own: [u8; NONCE],
@@ -111,33 +111,33 @@ struct Guest {
 }
 
 /// What a look at a guest found.
-enum Look {
+enum ProofState {
     Waits,
     Proven,
     Gone,
 }
 
-impl Guest {
-    fn new(stream: TcpStream) -> io::Result<Guest> {
+impl Unproven {
+    fn new(stream: TcpStream) -> io::Result<Unproven> {
         stream.set_nonblocking(true)?;
         stream.set_nodelay(true)?;
         let (own, since) = (random_array(), Instant::now());
-        Ok(Guest { stream, since, own, theirs: None, buffer: [0; PROOF_LEN], got: 0 })
+        Ok(Unproven { stream, since, own, theirs: None, buffer: [0; PROOF_LEN], got: 0 })
     }
 
     /// Goes as far as what has arrived lets it.
-    fn look(&mut self, secret: &SharedSecret) -> Look {
+    fn look(&mut self, secret: &SharedSecret) -> ProofState {
         if self.since.elapsed() > PROOF {
-            return Look::Gone;
+            return ProofState::Gone;
         }
         loop {
             let wanted = if self.theirs.is_none() { NONCE } else { PROOF_LEN };
             match self.stream.read(&mut self.buffer[self.got..wanted]) {
-                Ok(0) => return Look::Gone,
+                Ok(0) => return ProofState::Gone,
                 Ok(count) => self.got += count,
-                Err(cause) if cause.kind() == ErrorKind::WouldBlock => return Look::Waits,
+                Err(cause) if cause.kind() == ErrorKind::WouldBlock => return ProofState::Waits,
                 Err(cause) if cause.kind() == ErrorKind::Interrupted => continue,
-                Err(_) => return Look::Gone,
+                Err(_) => return ProofState::Gone,
             }
             if self.got < wanted {
                 continue;
@@ -147,15 +147,15 @@ impl Guest {
                     let proof = secret.prove(&[NODE, theirs, &self.own]);
                     // 48 bytes fit into the buffer of a socket to which nothing was written.
                     if self.stream.write_all(&[&self.own[..], &proof].concat()).is_err() {
-                        return Look::Gone;
+                        return ProofState::Gone;
                     }
                     (self.theirs, self.got) = (Some(*theirs), 0);
                 }
                 (Some(theirs), _) => {
                     let is_proven = secret.verify(&[FRONT, &theirs, &self.own], &self.buffer);
-                    return if is_proven { Look::Proven } else { Look::Gone };
+                    return if is_proven { ProofState::Proven } else { ProofState::Gone };
                 }
-                (None, None) => return Look::Gone,
+                (None, None) => return ProofState::Gone,
             }
         }
     }
@@ -165,7 +165,7 @@ impl Guest {
 pub struct Door {
     listener: TcpListener,
     secret: SharedSecret,
-    guests: VecDeque<Guest>,
+    guests: VecDeque<Unproven>,
     proven: VecDeque<Local>,
     /// When this second began, and the connections since then.
     second: (Instant, u32),
@@ -207,9 +207,9 @@ impl Door {
             let Door { guests, proven, secret, .. } = self;
             for mut guest in std::mem::take(guests) {
                 match guest.look(secret) {
-                    Look::Waits => guests.push_back(guest),
-                    Look::Proven => proven.extend(Local::new(guest.stream)),
-                    Look::Gone => {}
+                    ProofState::Waits => guests.push_back(guest),
+                    ProofState::Proven => proven.extend(Local::new(guest.stream)),
+                    ProofState::Gone => {}
                 }
             }
             if self.proven.is_empty() && !self.guests.is_empty() {
@@ -229,7 +229,7 @@ impl Door {
                 Ok((stream, _)) => {
                     self.count();
                     self.looks = 0;
-                    if let Ok(guest) = Guest::new(stream) {
+                    if let Ok(guest) = Unproven::new(stream) {
                         if self.guests.len() >= MAX_GUESTS {
                             self.guests.pop_front();
                         }

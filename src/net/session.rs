@@ -17,7 +17,7 @@ use crate::error::{Error, Result, reason};
 use crate::net::deadline::{Deadline, timed_out};
 use crate::net::transport::route::Route;
 use crate::net::transport::{Closer, Stream};
-use crate::wire::codec::Writer;
+use crate::wire::codec::FieldWriter;
 use crate::wire::features::Features;
 use crate::wire::message::{
     CHUNK, HEADER, IGNORABLE, MAX_IGNORABLE, MAX_PROFILE, MAX_TEXT, Message, PIECE_HEAD, max_body, piece_head,
@@ -371,7 +371,7 @@ struct Outgoing {
     open: Option<usize>,
 }
 
-impl Writer for Outgoing {
+impl FieldWriter for Outgoing {
     fn put(&mut self, mut bytes: &[u8]) {
         while !bytes.is_empty() {
             let (now, later) = bytes.split_at(self.open_record(1).min(bytes.len()));

@@ -11,7 +11,7 @@ use crate::error::{Error, Result, Verb};
 use crate::net::endpoint::Endpoint;
 use crate::net::session::Session;
 use crate::node::door::admission::{Admission, TurnedAway};
-use crate::node::event::Event;
+use crate::node::event::NodeEvent;
 use crate::node::files::transfers::Transfers;
 use crate::node::hooks::turns::Bell;
 use crate::node::live::Live;
@@ -26,7 +26,7 @@ use crate::wire::address::Address;
 /// The channels to the threads of the node, and to whoever runs it.
 pub struct Channels {
     /// To whoever runs the node.
-    pub events: SyncSender<Event>,
+    pub events: SyncSender<NodeEvent>,
     /// To the thread that closes connections after a delay.
     pub turned_away: SyncSender<TurnedAway>,
     /// To the supervisor. One waiting signal is enough, so the capacity is 1.
@@ -159,7 +159,7 @@ impl Context {
     }
 
     /// Sends an event to whoever runs the node. Blocks while the channel is full.
-    pub fn tell(&self, event: Event) {
+    pub fn tell(&self, event: NodeEvent) {
         // The receiver is gone when the process is about to end.
         let _ = self.channels.events.send(event);
     }
@@ -168,7 +168,7 @@ impl Context {
     pub fn trouble(&self, error: Error) {
         match error {
             Error::Lost { .. } => {}
-            error => self.tell(Event::Trouble(error)),
+            error => self.tell(NodeEvent::Trouble(error)),
         }
     }
 
@@ -178,7 +178,7 @@ impl Context {
         result.map_err(|error| match error {
             Error::Disk { verb, path, cause } if verb.may_lose_bytes() => {
                 let lost = Error::failed(format!("{} could not be written", path.display()));
-                self.tell(Event::Fatal(Error::Disk { verb: Verb::Write, path, cause }));
+                self.tell(NodeEvent::Fatal(Error::Disk { verb: Verb::Write, path, cause }));
                 lost
             }
             other => other,
@@ -244,8 +244,11 @@ impl Context {
         let report = move |is_here| {
             live.note_peer(named.key(), &way, || named.is_here());
             let peer = named.name(&name);
-            let _ =
-                events.send(if is_here { Event::Connected { peer } } else { Event::Disconnected { peer } });
+            let _ = events.send(if is_here {
+                NodeEvent::Connected { peer }
+            } else {
+                NodeEvent::Disconnected { peer }
+            });
         };
         contact.connect(peer_dialled, Box::new(report))
     }

@@ -9,8 +9,8 @@ use std::time::Duration;
 use crate::net::loopback::{Door, Local};
 use crate::node::context::Context;
 use crate::node::event::Decision;
-use crate::node::files::job::{self, Request};
-use crate::node::live::{PACE, Told};
+use crate::node::files::job::{self, SendRequest};
+use crate::node::live::{PACE, Subscription};
 use crate::node::threads;
 use crate::store::attempts;
 use crate::store::file;
@@ -120,7 +120,7 @@ fn listen(context: &Arc<Context>, front: &Arc<FrontEnd>, body: &mut Vec<u8>) {
                 context.ring(Some(peer));
             }
             Up::Send { job: number, peer, paths } => {
-                let request = Request { owner: front.number, number, peer, paths };
+                let request = SendRequest { owner: front.number, number, peer, paths };
                 let (wanted, answered, shared) = (Arc::clone(front), Arc::clone(front), Arc::clone(context));
                 let is_wanted = move || !wanted.state().is_over;
                 job::start(context, request, is_wanted, move |job| answered.answer(&shared, Down::Job(job)));
@@ -142,7 +142,7 @@ fn listen(context: &Arc<Context>, front: &Arc<FrontEnd>, body: &mut Vec<u8>) {
 /// Tells a front-end what changes, until it is gone or does not read.
 fn tell(context: &Context, front: &FrontEnd) {
     let live = context.live();
-    let mut told = Told::new(front.number);
+    let mut told = Subscription::new(front.number);
     let mut messages = Vec::new();
     loop {
         if !messages.is_empty() && front.connection.write(&messages).is_err() {

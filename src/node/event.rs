@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::error::Error;
 use crate::node::door::admission::Refusals;
-use crate::node::hooks::programs::Run;
+use crate::node::hooks::programs::RunReport;
 use crate::transfer::tally::Tally;
 
 /// What the user says of an offer.
@@ -23,7 +23,7 @@ pub enum Decision {
 
 /// Something happened.
 #[derive(Debug)]
-pub enum Event {
+pub enum NodeEvent {
     /// The node accepts connections at this address.
     Listening(SocketAddr),
     /// A peer has become known.
@@ -101,7 +101,7 @@ pub enum Event {
         bytes: u64,
     },
     /// A program was run for what has arrived.
-    Hook(Run),
+    Hook(RunReport),
     /// A transfer ended without success.
     TransferFailed {
         /// From whom.

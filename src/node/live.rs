@@ -12,14 +12,14 @@ use crate::crypto::keys::PublicKey;
 use crate::node::event::Decision;
 use crate::time::now_micros;
 use crate::transfer::tally::Tally;
-use crate::wire::control::{Down, Offer, Transfer, Way};
+use crate::wire::control::{Down, PendingOffer, Transfer, TransferWay};
 
 /// How often a front-end is told how far a transfer is.
 pub const PACE: Duration = Duration::from_millis(250);
 
 /// A peer that is connected.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Here {
+struct Connected {
     since: u64,
     way: String,
 }
@@ -33,8 +33,8 @@ struct Moving {
     tally: Arc<Tally>,
 }
 
-struct Waiting {
-    offer: Offer,
+struct OpenOffer {
+    offer: PendingOffer,
     answer: SyncSender<Decision>,
 }
 
@@ -44,9 +44,9 @@ struct State {
     version: u64,
     /// Rises when a log has grown.
     looks: u64,
-    here: HashMap<PublicKey, Here>,
+    here: HashMap<PublicKey, Connected>,
     transfers: BTreeMap<u64, Moving>,
-    offers: BTreeMap<u64, Waiting>,
+    offers: BTreeMap<u64, OpenOffer>,
     addresses: Vec<SocketAddr>,
     /// Front-ends at which a person can answer offers.
     askers: usize,
@@ -92,7 +92,7 @@ impl Live {
         self.change(|state| {
             if is_here() {
                 let since = now_micros() / 1_000_000;
-                state.here.entry(peer).or_insert_with(|| Here { since, way: way.to_owned() });
+                state.here.entry(peer).or_insert_with(|| Connected { since, way: way.to_owned() });
             } else {
                 state.here.remove(&peer);
             }
@@ -106,14 +106,14 @@ impl Live {
         is_outgoing: bool,
         owner: Option<u64>,
         tally: &Arc<Tally>,
-    ) -> Shown {
+    ) -> ShownTransfer {
         let moving = Moving { peer: peer.to_owned(), is_outgoing, owner, tally: Arc::clone(tally) };
         let number = self.change(|state| {
             state.last_transfer += 1;
             state.transfers.insert(state.last_transfer, moving);
             state.last_transfer
         });
-        Shown { live: Arc::clone(self), number }
+        ShownTransfer { live: Arc::clone(self), number }
     }
 
     /// Ends a transfer, if it is still under way.
@@ -131,7 +131,7 @@ impl Live {
 
     /// Asks the front-ends about an offer, whose number is filled in here. `None` when nobody is there to answer. The
     /// answer never comes if the last of them goes. The guard takes the offer back.
-    pub fn offer(self: &Arc<Self>, mut offer: Offer) -> Option<(Receiver<Decision>, Asked)> {
+    pub fn offer(self: &Arc<Self>, mut offer: PendingOffer) -> Option<(Receiver<Decision>, Asked)> {
         let (answer, decided) = sync_channel(1);
         let number = self.change(|state| {
             if state.askers == 0 {
@@ -139,7 +139,7 @@ impl Live {
             }
             state.last_offer += 1;
             offer.number = state.last_offer;
-            state.offers.insert(offer.number, Waiting { offer, answer });
+            state.offers.insert(offer.number, OpenOffer { offer, answer });
             Some(state.last_offer)
         })?;
         Some((decided, Asked { live: Arc::clone(self), number }))
@@ -160,7 +160,7 @@ impl Live {
     }
 
     /// Waits for a change since `told`, at most as long as `wait`, and adds to `told` what there is to tell.
-    pub fn wait(&self, told: &mut Told, wait: Duration) -> Vec<Down> {
+    pub fn wait(&self, told: &mut Subscription, wait: Duration) -> Vec<Down> {
         let deadline = Instant::now() + wait;
         let mut state = self.state();
         while state.version == told.version {
@@ -182,12 +182,12 @@ impl Live {
 }
 
 /// A transfer that front-ends see, until it is dropped.
-pub struct Shown {
+pub struct ShownTransfer {
     live: Arc<Live>,
     number: u64,
 }
 
-impl Drop for Shown {
+impl Drop for ShownTransfer {
     fn drop(&mut self) {
         self.live.change(|state| state.transfers.remove(&self.number));
     }
@@ -220,7 +220,7 @@ impl Drop for Asking {
 }
 
 /// What a front-end was told.
-pub struct Told {
+pub struct Subscription {
     /// The number of the front-end.
     owner: u64,
     /// It wants to know the state, and not just that a log has grown.
@@ -228,17 +228,17 @@ pub struct Told {
     is_ready: bool,
     version: u64,
     looks: u64,
-    here: HashMap<PublicKey, Here>,
+    here: HashMap<PublicKey, Connected>,
     /// As told, and when.
     transfers: BTreeMap<u64, (Transfer, Instant)>,
     offers: BTreeSet<u64>,
     addresses: usize,
 }
 
-impl Told {
+impl Subscription {
     /// Nothing yet, to the front-end of this number. Of what grew before it came, it looks itself.
-    pub fn new(owner: u64) -> Told {
-        Told {
+    pub fn new(owner: u64) -> Subscription {
+        Subscription {
             owner,
             is_watching: false,
             is_ready: false,
@@ -288,7 +288,7 @@ impl Told {
     fn tell_peers(&mut self, state: &State, news: &mut Vec<Down>) {
         for (key, here) in &state.here {
             if self.here.get(key) != Some(here) {
-                let Here { since, way } = here.clone();
+                let Connected { since, way } = here.clone();
                 news.push(Down::Peer { key: *key, is_here: true, since, way });
             }
         }
@@ -312,9 +312,9 @@ impl Told {
                 number: *number,
                 peer: moving.peer.clone(),
                 way: match moving.owner {
-                    _ if !moving.is_outgoing => Way::In,
-                    Some(owner) if owner == self.owner => Way::Own,
-                    _ => Way::Out,
+                    _ if !moving.is_outgoing => TransferWay::In,
+                    Some(owner) if owner == self.owner => TransferWay::Own,
+                    _ => TransferWay::Out,
                 },
                 title: moving.tally.title.clone(),
                 total: total.unwrap_or(crate::wire::control::UNKNOWN),
@@ -354,8 +354,8 @@ impl Told {
 mod tests {
     use super::*;
 
-    fn offer() -> Offer {
-        Offer { number: 0, peer: "bob".into(), title: "a".into(), files: 1, bytes: 2, until: 3 }
+    fn offer() -> PendingOffer {
+        PendingOffer { number: 0, peer: "bob".into(), title: "a".into(), files: 1, bytes: 2, until: 3 }
     }
 
     #[test]
@@ -364,7 +364,7 @@ mod tests {
         assert!(live.offer(offer()).is_none());
         let asking = live.begin_asking();
         let (decided, _asked) = live.offer(offer()).unwrap();
-        let mut told = Told::new(1);
+        let mut told = Subscription::new(1);
         told.watch();
         let news = live.wait(&mut told, Duration::ZERO);
         let [Down::Offer(shown), Down::Ready] = &news[..] else { panic!("{news:?}") };
@@ -381,7 +381,7 @@ mod tests {
     fn a_front_end_is_told_what_is_different() {
         let live = Live::default();
         let peer = crate::crypto::keys::Seed::from_bytes([1; 32]).static_keys().public();
-        let mut told = Told::new(1);
+        let mut told = Subscription::new(1);
         live.look();
         live.look();
         live.note_peer(peer, "192.0.2.1:1", || true);

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use crate::crypto::keys::PublicKey;
 use crate::node::door::limits::Limits;
 use crate::node::door::listen::Listen;
-use crate::node::files::pipe::Pipe;
+use crate::node::files::pipe::StdoutPipe;
 use crate::node::hooks::programs::Programs;
 use crate::store::peers::Peer;
 
@@ -40,7 +40,7 @@ pub enum FilesTo {
     /// Into this directory itself.
     Flat(PathBuf),
     /// To stdout: one file.
-    Pipe(Pipe),
+    Pipe(StdoutPipe),
 }
 
 /// Whose files a node accepts.

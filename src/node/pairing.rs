@@ -77,7 +77,7 @@ impl OwnProfile {
 }
 
 /// What becomes of a dialler.
-pub enum Verdict {
+pub enum Admittance {
     /// It is this peer.
     Peer(Peer),
     /// It has become a peer with this connection; that is on disk.
@@ -91,8 +91,8 @@ pub enum Verdict {
     },
 }
 
-const fn refused(refusal: Refusal) -> Verdict {
-    Verdict::Refused { refusal, noted: false }
+const fn refused(refusal: Refusal) -> Admittance {
+    Admittance::Refused { refusal, noted: false }
 }
 
 /// A dialler who has proven its key.
@@ -117,7 +117,7 @@ pub fn judge(
     visitor: &Visitor,
     accept_new: bool,
     may_note: impl FnOnce() -> bool,
-) -> Result<Verdict> {
+) -> Result<Admittance> {
     let &Visitor { key, profile, invite } = visitor;
     let verdict = Peers::edit(home, |peers| {
         let invite_id = invite.map(|invite| invites::id_text(&invite.token.invite_id()));
@@ -151,18 +151,18 @@ pub fn judge(
             if let Some(address) = &profile.address {
                 peer.see_at(address);
             }
-            if added { Verdict::Added(peer.clone()) } else { Verdict::Peer(peer.clone()) }
+            if added { Admittance::Added(peer.clone()) } else { Admittance::Peer(peer.clone()) }
         }))
     })?;
     if let Some(verdict) = verdict {
-        if matches!(verdict, Verdict::Added(_)) {
+        if matches!(verdict, Admittance::Added(_)) {
             requests::remove(home, &key)?;
         }
         return Ok(verdict);
     }
     let name = profile.name.clone().unwrap_or_else(|| "stranger".into());
     Ok(match requests::note(home, key, name, profile.address.clone(), may_note)? {
-        Some(noted) => Verdict::Refused { refusal: Refusal::Unknown, noted },
+        Some(noted) => Admittance::Refused { refusal: Refusal::Unknown, noted },
         None => refused(Refusal::Busy),
     })
 }

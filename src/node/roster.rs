@@ -44,7 +44,7 @@ struct State {
 }
 
 /// Learns whether a peer is connected.
-pub type Told = Box<dyn Fn(bool) + Send>;
+pub type OnConnected = Box<dyn Fn(bool) + Send>;
 
 /// A peer as its threads share it.
 pub struct Contact {
@@ -215,7 +215,7 @@ impl Contact {
 
     /// Counts a connection; `None` when there are too many. That the peer dialled us is news for the sending thread.
     /// `told` learns that the first connection is there, and later that the last one is gone.
-    pub fn connect(self: &Arc<Self>, peer_dialled: bool, told: Told) -> Option<Connection> {
+    pub fn connect(self: &Arc<Self>, peer_dialled: bool, told: OnConnected) -> Option<Connection> {
         let is_first = {
             let mut state = self.state();
             if state.connections >= MAX_CONNECTIONS {
@@ -283,7 +283,7 @@ impl Drop for Receiving {
 /// A connection of the peer, until it is dropped.
 pub struct Connection {
     contact: Arc<Contact>,
-    told: Told,
+    told: OnConnected,
 }
 
 impl Drop for Connection {

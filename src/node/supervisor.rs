@@ -19,7 +19,7 @@ use crate::net::loopback::Door;
 use crate::node::context::{Channels, Context, Rung};
 use crate::node::control;
 use crate::node::door::{listen, listener};
-use crate::node::event::Event;
+use crate::node::event::NodeEvent;
 use crate::node::files::queued;
 use crate::node::hooks::runner::Hooks;
 use crate::node::messages::dialler;
@@ -46,7 +46,7 @@ const HOLD: Duration = Duration::from_secs(30);
 /// it, because a full one blocks the node.
 ///
 /// Fails if another node runs on the home, if no socket can be bound, or if a thread cannot be started.
-pub fn start(own: Endpoint, mut options: Options) -> Result<Receiver<Event>> {
+pub fn start(own: Endpoint, mut options: Options) -> Result<Receiver<NodeEvent>> {
     let lock = if options.messages { Some(take_home(&own)?) } else { None };
     let hooks = Hooks::open(&own, std::mem::take(&mut options.programs))?;
     let listeners = match listen::bind(&options.listen) {
@@ -59,7 +59,7 @@ pub fn start(own: Endpoint, mut options: Options) -> Result<Receiver<Event>> {
     let (events, receiver) = mpsc::sync_channel(EVENTS);
     for address in &addresses {
         // The receiver is still here.
-        let _ = events.send(Event::Listening(*address));
+        let _ = events.send(NodeEvent::Listening(*address));
     }
     if let Some(lock) = &lock {
         let control = door.as_ref().map(|(door, port)| (*port, door.secret().clone()));
@@ -170,7 +170,7 @@ impl Supervisor {
         match context.refresh_roster() {
             // Most likely the process is out of file descriptors for a moment; the next look retries.
             Ok(()) | Err(Error::Disk { .. }) => {}
-            Err(error) => context.tell(Event::Trouble(error)),
+            Err(error) => context.tell(NodeEvent::Trouble(error)),
         }
         self.start_dialling();
         let is_welcome = |peer: &PublicKey| context.roster().get(peer).is_some_and(|one| one.is_welcome());
@@ -244,7 +244,7 @@ impl Supervisor {
         let refusals = self.context.admission().take_refusals();
         if refusals.total() > 0 {
             self.counted = Some(Instant::now());
-            self.context.tell(Event::Refusals(refusals));
+            self.context.tell(NodeEvent::Refusals(refusals));
         }
     }
 }
@@ -286,7 +286,7 @@ impl Followed {
         } else if self.blocked.insert(key) || has_grown {
             // A blocked peer has no queue. If cancelling fails, the next change of the queue retries.
             if let Err(error) = cancel(context.own(), &key, |_| true) {
-                context.tell(Event::Trouble(error));
+                context.tell(NodeEvent::Trouble(error));
             }
         }
         let listed = self.files.entry(key).or_insert_with(|| context.own().read_queued_files(&key));

@@ -18,7 +18,7 @@ use crate::store::home::Home;
 use crate::time::now_micros;
 
 /// A failed attempt.
-pub struct Attempt {
+pub struct FailedAttempt {
     /// Seconds of Unix time.
     pub tried: u64,
     /// When it is tried again, in seconds of Unix time.
@@ -36,12 +36,12 @@ pub fn note(home: &Home, peer: &PublicKey, reason: &str, pause: Duration) {
 }
 
 /// The last attempt, if it failed.
-pub fn last(home: &Home, peer: &PublicKey) -> Option<Attempt> {
+pub fn last(home: &Home, peer: &PublicKey) -> Option<FailedAttempt> {
     let text = file::read_text(&home.attempts_path(peer), 64 << 10).ok()??;
     let mut fields = text.trim_end().splitn(3, ' ');
     let mut seconds = || fields.next()?.parse().ok();
     let (tried, next) = (seconds()?, seconds()?);
-    Some(Attempt { tried, next, reason: fields.next()?.to_owned() })
+    Some(FailedAttempt { tried, next, reason: fields.next()?.to_owned() })
 }
 
 /// Forgets it: the peer was reached, or is to be tried now.

@@ -15,8 +15,8 @@ use std::collections::HashSet;
 
 use crate::error::Result;
 use crate::store::log::{Appender, Log, LogId, Reader, Report};
-use crate::store::outbox::Waiting;
-use crate::wire::codec::{Malformed, Reader as Fields, Writer};
+use crate::store::outbox::QueuedMessage;
+use crate::wire::codec::{FieldReader, FieldWriter, Malformed};
 
 const RECEIVED: u8 = 1;
 const SENT: u8 = 2;
@@ -99,7 +99,7 @@ impl Event<'_> {
 
 /// Parses a record's body.
 pub fn decode(body: &[u8]) -> std::result::Result<Event<'_>, Malformed> {
-    let mut fields = Fields::new(body);
+    let mut fields = FieldReader::new(body);
     let (kind, received, sent) = (fields.u8("kind")?, fields.u64("received")?, fields.u64("sent")?);
     Ok(match kind {
         RECEIVED => Event::Received { number: received, text: fields.rest() },
@@ -137,7 +137,7 @@ impl Numbers {
 
     /// The kind, and the numbers behind it.
     fn decode(body: &[u8]) -> std::result::Result<(u8, Numbers), Malformed> {
-        let mut fields = Fields::new(body);
+        let mut fields = FieldReader::new(body);
         let kind = fields.u8("kind")?;
         Ok((kind, Numbers { received: fields.u64("received")?, sent: fields.u64("sent")? }))
     }
@@ -201,10 +201,10 @@ impl History {
 
     /// Stores messages that were acknowledged, but for those that are already there: an acknowledgement may come twice
     /// when a node was killed between this and the outbox. On disk when it returns.
-    pub fn store_sent<'a>(&mut self, messages: impl Iterator<Item = &'a Waiting>) -> Result<()> {
+    pub fn store_sent<'a>(&mut self, messages: impl Iterator<Item = &'a QueuedMessage>) -> Result<()> {
         let mut log = self.log.lock()?;
         let mut numbers = Numbers::of(log.log());
-        for Waiting { number, draft } in messages {
+        for QueuedMessage { number, draft } in messages {
             if *number > numbers.sent {
                 numbers.sent = *number;
                 append(
@@ -219,10 +219,10 @@ impl History {
     }
 
     /// Notes that messages will not be sent.
-    pub fn store_dropped(&mut self, messages: &[Waiting], why: Dropped) -> Result<()> {
+    pub fn store_dropped(&mut self, messages: &[QueuedMessage], why: Dropped) -> Result<()> {
         let mut log = self.log.lock()?;
         let numbers = Numbers::of(log.log());
-        for Waiting { number, draft } in messages {
+        for QueuedMessage { number, draft } in messages {
             append(&mut log, numbers, DROPPED, &[&number.to_be_bytes(), &[why as u8], &draft.text])?;
         }
         log.commit(true)

@@ -9,7 +9,7 @@
 //! joiner who was interrupted can try again, and others are told that it is used or expired.
 
 use crate::crypto::base32;
-use crate::crypto::keys::{INVITE_ID_LEN, Token};
+use crate::crypto::keys::{INVITE_ID_LEN, InviteToken};
 use crate::error::{Error, Result, Verb};
 use crate::store::file;
 use crate::store::home::Home;
@@ -26,7 +26,7 @@ const MAX_LEN: u64 = 1 << 20;
 #[derive(Clone)]
 pub struct Invite {
     /// Its secret.
-    pub token: Token,
+    pub token: InviteToken,
     /// Seconds of Unix time after which it is no good.
     expires: u64,
     /// What the joiner will be called.
@@ -41,7 +41,7 @@ impl Invite {
 
     fn parse(line: &str) -> Option<Invite> {
         let mut fields = line.split_ascii_whitespace();
-        let token = Token::from_base32(fields.next()?)?;
+        let token = InviteToken::from_base32(fields.next()?)?;
         let expires = fields.next()?.parse().ok()?;
         Some(Invite { token, expires, name: fields.next().map(str::to_owned) })
     }
@@ -66,7 +66,7 @@ pub fn issue(home: &Home, ttl: std::time::Duration, name: Option<String>) -> Res
     // Rounded up: good for no less than was asked for.
     let ttl = u64::try_from(ttl.as_micros()).unwrap_or(u64::MAX);
     let expires = now_micros().saturating_add(ttl).div_ceil(1_000_000);
-    let invite = Invite { token: Token::generate(), expires, name };
+    let invite = Invite { token: InviteToken::generate(), expires, name };
     edit(home, |invites| invites.push(invite.clone()))?;
     Ok(invite)
 }

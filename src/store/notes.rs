@@ -15,7 +15,7 @@ use std::collections::HashMap;
 use crate::error::Result;
 use crate::store::conversation::ConversationId;
 use crate::store::log::{Log, LogId, Reader, Report};
-use crate::wire::codec::{Malformed, Reader as Fields, Writer};
+use crate::wire::codec::{FieldReader, FieldWriter, Malformed};
 use crate::wire::message::MAX_TEXT;
 
 const DRAFT: u8 = 1;
@@ -132,7 +132,7 @@ fn body(kind: u8, conversation: ConversationId, rest: &[u8]) -> Vec<u8> {
 }
 
 fn apply(body: &[u8], notes: &mut HashMap<ConversationId, Note>) -> std::result::Result<(), Malformed> {
-    let mut fields = Fields::new(body);
+    let mut fields = FieldReader::new(body);
     let kind = fields.u8("kind")?;
     let id = ConversationId::from_bytes(fields.array("conversation")?);
     let note = notes.entry(id.map_err(|_| Malformed("conversation"))?).or_default();

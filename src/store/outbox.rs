@@ -18,7 +18,7 @@ use std::sync::Arc;
 use crate::error::{Error, Result};
 use crate::store::log::{GROWN, Log, LogId, MAX_SEQ, Reader, Report};
 use crate::time::now_micros;
-use crate::wire::codec::{Malformed, Reader as Fields, Writer};
+use crate::wire::codec::{FieldReader, FieldWriter, Malformed};
 use crate::wire::message::MAX_TEXT;
 
 const QUEUED: u8 = 1;
@@ -30,22 +30,22 @@ const DROPPED: u8 = 4;
 pub const MAX_KEY: usize = 128;
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Numbers {
+struct Counters {
     queued: u64,
     settled: u64,
     dropped: u32,
 }
 
-impl Numbers {
+impl Counters {
     /// Of the last record of a log; only an empty log has none.
-    fn of(log: &Log) -> Numbers {
-        Numbers::read(&mut Fields::new(log.last_head())).map(|(_, numbers)| numbers).unwrap_or_default()
+    fn of(log: &Log) -> Counters {
+        Counters::read(&mut FieldReader::new(log.last_head())).map(|(_, numbers)| numbers).unwrap_or_default()
     }
 
-    fn read(fields: &mut Fields) -> std::result::Result<(u8, Numbers), Malformed> {
+    fn read(fields: &mut FieldReader) -> std::result::Result<(u8, Counters), Malformed> {
         let kind = fields.u8("kind")?;
         let (queued, settled) = (fields.u64("queued")?, fields.u64("settled")?);
-        Ok((kind, Numbers { queued, settled, dropped: fields.u32("dropped")? }))
+        Ok((kind, Counters { queued, settled, dropped: fields.u32("dropped")? }))
     }
 
     fn body(self, kind: u8, rest: &[u8]) -> Vec<u8> {
@@ -85,7 +85,7 @@ impl Draft {
         rest
     }
 
-    fn decode(fields: &mut Fields) -> std::result::Result<Draft, Malformed> {
+    fn decode(fields: &mut FieldReader) -> std::result::Result<Draft, Malformed> {
         let expires = fields.u64("expires")?;
         let length = fields.u8("key length")?.into();
         let key = fields.text(length, "key")?.to_owned();
@@ -109,14 +109,14 @@ impl Draft {
 
 /// A message that waits.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Waiting {
+pub struct QueuedMessage {
     /// Its number.
     pub number: u64,
     /// What it is.
     pub draft: Draft,
 }
 
-impl Waiting {
+impl QueuedMessage {
     /// Whether its time is over.
     pub fn is_expired(&self) -> bool {
         self.draft.expires != 0 && now_micros() >= self.draft.expires
@@ -139,7 +139,7 @@ impl Outbox {
     pub fn queue(&mut self, drafts: &[Draft]) -> Result<u64> {
         drafts.iter().try_for_each(Draft::check)?;
         let mut log = self.log.lock()?;
-        let mut numbers = Numbers::of(log.log());
+        let mut numbers = Counters::of(log.log());
         for draft in drafts {
             numbers.queued = log.next_seq();
             log.push(numbers.queued, &numbers.body(QUEUED, &draft.encode()))?;
@@ -158,13 +158,13 @@ impl Outbox {
     ) -> Result<(u64, bool)> {
         draft.check()?;
         let mut log = self.log.lock()?;
-        let settled = Numbers::of(log.log()).settled;
+        let settled = Counters::of(log.log()).settled;
         let mut reader = log.log().reader();
         let (mut known, mut dropped) = (Vec::new(), HashSet::new());
         while let Some(record) = reader.read()? {
             match queued(record.body) {
                 Some((_, other)) if other.key == draft.key => {
-                    let other = Waiting { number: record.seq, draft: other };
+                    let other = QueuedMessage { number: record.seq, draft: other };
                     if other.number <= settled || !other.is_expired() {
                         known.push(other.number);
                     }
@@ -180,16 +180,16 @@ impl Outbox {
             return Ok((number, false));
         }
         let number = log.next_seq();
-        let numbers = Numbers { queued: number, ..Numbers::of(log.log()) };
+        let numbers = Counters { queued: number, ..Counters::of(log.log()) };
         log.push(number, &numbers.body(QUEUED, &draft.encode()))?;
         log.commit(true)?;
         Ok((number, true))
     }
 
     /// Takes messages out that wait: they are not sent any more. On disk when it returns. Says which of `wanted` waited.
-    pub fn drop_messages(&mut self, wanted: impl Fn(&Waiting) -> bool) -> Result<Vec<Waiting>> {
+    pub fn drop_messages(&mut self, wanted: impl Fn(&QueuedMessage) -> bool) -> Result<Vec<QueuedMessage>> {
         let mut log = self.log.lock()?;
-        let mut numbers = Numbers::of(log.log());
+        let mut numbers = Counters::of(log.log());
         let reader = log.log().reader();
         let mut pending = Pending::new(reader, log.log().reader_of_news(), numbers);
         let mut dropped = Vec::new();
@@ -211,14 +211,14 @@ impl Outbox {
     /// the receiver knows it by its number. Starts the log afresh when nothing waits and it has grown.
     pub fn settle(&mut self, number: u64) -> Result<()> {
         let mut log = self.log.lock()?;
-        let before = Numbers::of(log.log());
-        let numbers = Numbers { settled: number.min(before.queued), ..before };
+        let before = Counters::of(log.log());
+        let numbers = Counters { settled: number.min(before.queued), ..before };
         if numbers.settled <= before.settled {
             return Ok(());
         }
         let seq = log.next_seq();
         if numbers.settled == numbers.queued && log.log().len() > GROWN {
-            let first = (seq, Numbers { dropped: 0, ..numbers }.body(AFRESH, &[]));
+            let first = (seq, Counters { dropped: 0, ..numbers }.body(AFRESH, &[]));
             if Log::shorten(&mut log, &mut std::iter::once(Ok(first))) {
                 return Ok(());
             }
@@ -230,7 +230,7 @@ impl Outbox {
     /// Notes that nothing waits, if what was queued last is dropped, and so is all else that is not settled.
     pub fn settle_dropped(&mut self) -> Result<()> {
         self.log.refresh()?;
-        let numbers = Numbers::of(&self.log);
+        let numbers = Counters::of(&self.log);
         if numbers.dropped == 0 || numbers.settled == numbers.queued || self.pending().read()?.is_some() {
             return Ok(());
         }
@@ -241,7 +241,7 @@ impl Outbox {
     /// Whether the message `number` is done with, as far as the log says now.
     pub fn is_settled(&mut self, number: u64) -> Result<bool> {
         self.log.refresh()?;
-        Ok(Numbers::of(&self.log).settled >= number)
+        Ok(Counters::of(&self.log).settled >= number)
     }
 
     /// Whether the message `number` was taken out. `None` when nothing is known of it here any more.
@@ -258,7 +258,7 @@ impl Outbox {
                 return Ok(Some(true));
             }
             // Most often nothing was.
-            if Numbers::of(&self.log).dropped == 0 {
+            if Counters::of(&self.log).dropped == 0 {
                 break;
             }
         }
@@ -268,13 +268,13 @@ impl Outbox {
     /// How many messages of this file were taken out. While there are no more, [`Outbox::is_dropped`] says the same.
     pub fn count_dropped(&mut self) -> Result<u32> {
         self.log.refresh()?;
-        Ok(Numbers::of(&self.log).dropped)
+        Ok(Counters::of(&self.log).dropped)
     }
 
     /// Whether something waits, as far as the log says now; what is dropped may count until the next contact.
     pub fn has_pending(&mut self) -> Result<bool> {
         self.log.refresh()?;
-        let numbers = Numbers::of(&self.log);
+        let numbers = Counters::of(&self.log);
         Ok(numbers.settled < numbers.queued)
     }
 
@@ -284,7 +284,7 @@ impl Outbox {
         // Damage is told by those who read what waits.
         let mut reader = Reader::new(self.id.clone(), Arc::new(|_: &str| ()));
         while let Some(record) = reader.read()? {
-            let Ok((kind, numbers)) = Numbers::read(&mut Fields::new(record.body)) else { continue };
+            let Ok((kind, numbers)) = Counters::read(&mut FieldReader::new(record.body)) else { continue };
             let is_known = match kind {
                 QUEUED => record.seq == number,
                 // What it begins with was given out before, or is held by the peer as if it had been.
@@ -310,15 +310,15 @@ impl Outbox {
         let mut log = self.log.lock()?;
         // Under the lock, so that nothing is left out and nothing is acknowledged meanwhile.
         let reader = log.log().reader();
-        let mut waiting = Pending::new(reader, log.log().reader_of_news(), Numbers::of(log.log()));
+        let mut waiting = Pending::new(reader, log.log().reader_of_news(), Counters::of(log.log()));
         // What was settled stays as it is, so that nobody who waits for an old number takes it for delivered.
-        let settled = Numbers::of(log.log()).settled;
+        let settled = Counters::of(log.log()).settled;
         let mut number = held.max(log.next_seq());
-        let first = (number, Numbers { queued: settled, settled, dropped: 0 }.body(AFRESH, &[]));
+        let first = (number, Counters { queued: settled, settled, dropped: 0 }.body(AFRESH, &[]));
         let mut renumbered = std::iter::from_fn(|| {
             let next = waiting.read().transpose()?;
             number += 1;
-            let numbers = Numbers { queued: number, settled, dropped: 0 };
+            let numbers = Counters { queued: number, settled, dropped: 0 };
             Some(next.map(|waiting| (number, numbers.body(QUEUED, &waiting.draft.encode()))))
         });
         Log::start_afresh(&mut log, &mut std::iter::once(Ok(first)).chain(&mut renumbered))
@@ -333,14 +333,14 @@ impl Outbox {
     /// Reads what waits, oldest first, and what was done with since this outbox was last looked at.
     pub fn pending(&self) -> Pending {
         let reader = self.log.reader();
-        Pending::new(reader, self.log.reader_of_news(), Numbers::of(&self.log))
+        Pending::new(reader, self.log.reader_of_news(), Counters::of(&self.log))
     }
 }
 
 /// A queued message's numbers and content.
-fn queued(body: &[u8]) -> Option<(Numbers, Draft)> {
-    let mut fields = Fields::new(body);
-    match Numbers::read(&mut fields) {
+fn queued(body: &[u8]) -> Option<(Counters, Draft)> {
+    let mut fields = FieldReader::new(body);
+    match Counters::read(&mut fields) {
         Ok((QUEUED, numbers)) => Some((numbers, Draft::decode(&mut fields).ok()?)),
         _ => None,
     }
@@ -348,8 +348,8 @@ fn queued(body: &[u8]) -> Option<(Numbers, Draft)> {
 
 /// The number of the message that a record takes out.
 fn dropped_number(body: &[u8]) -> Option<u64> {
-    let mut fields = Fields::new(body);
-    match Numbers::read(&mut fields) {
+    let mut fields = FieldReader::new(body);
+    match Counters::read(&mut fields) {
         Ok((DROPPED, _)) => fields.u64("number").ok(),
         _ => None,
     }
@@ -368,14 +368,14 @@ pub struct Pending {
 
 impl Pending {
     /// `news` begins behind the record with `numbers`, and `reader` at the start.
-    fn new(reader: Reader, news: Option<Reader>, numbers: Numbers) -> Pending {
+    fn new(reader: Reader, news: Option<Reader>, numbers: Counters) -> Pending {
         let ahead = news.filter(|_| numbers.dropped == 0).unwrap_or_else(|| reader.again());
         Pending { reader, settled: numbers.settled, dropped: HashSet::new(), ahead, is_stale: true }
     }
 
     /// The next message that waits. What others drop is seen when it is asked for the first time, after the end, and
     /// after [`Pending::look_again`].
-    pub fn read(&mut self) -> Result<Option<Waiting>> {
+    pub fn read(&mut self) -> Result<Option<QueuedMessage>> {
         if std::mem::take(&mut self.is_stale) {
             while let Some(record) = self.ahead.read()? {
                 self.dropped.extend(dropped_number(record.body));
@@ -383,14 +383,14 @@ impl Pending {
         }
         while let Some(record) = self.reader.read()? {
             let number = record.seq;
-            let Ok((kind, numbers)) = Numbers::read(&mut Fields::new(record.body)) else { continue };
+            let Ok((kind, numbers)) = Counters::read(&mut FieldReader::new(record.body)) else { continue };
             self.settled = self.settled.max(numbers.settled);
             if kind == QUEUED
                 && number > self.settled
                 && !self.dropped.contains(&number)
                 && let Some((_, draft)) = queued(record.body)
             {
-                return Ok(Some(Waiting { number, draft }));
+                return Ok(Some(QueuedMessage { number, draft }));
             }
         }
         self.is_stale = true;

@@ -24,7 +24,7 @@ use crate::store::file;
 use crate::store::log::{GROWN, Log, LogId, MAX_BODY, Reader, Report};
 use crate::store::source::{Item, snapshot};
 use crate::text;
-use crate::wire::codec::{Malformed, Reader as Fields, Writer};
+use crate::wire::codec::{FieldReader, FieldWriter, Malformed};
 
 const QUEUED: u8 = 1;
 const SETTLED: u8 = 2;
@@ -226,20 +226,20 @@ impl Listed {
         while let Some(record) = self.reader.read()? {
             let seq = record.seq;
             match decode(record.body) {
-                Ok(Entry::Queued(number, items)) => {
+                Ok(QueueRecord::Queued(number, items)) => {
                     let number = if number == 0 { seq } else { number };
                     self.jobs.insert(number, Job { number, items, stopped: None });
                 }
-                Ok(Entry::Settled(number, Outcome::Stopped(stop))) => {
+                Ok(QueueRecord::Settled(number, Outcome::Stopped(stop))) => {
                     if let Some(job) = self.jobs.get_mut(&number) {
                         job.stopped = Some(stop);
                     }
                 }
-                Ok(Entry::Settled(number, _)) => {
+                Ok(QueueRecord::Settled(number, _)) => {
                     self.jobs.remove(&number);
                 }
                 // How the last of them was settled was in the file before.
-                Ok(Entry::Afresh) => self.jobs.clear(),
+                Ok(QueueRecord::Afresh) => self.jobs.clear(),
                 Err(Malformed(_)) => {}
             }
         }
@@ -249,14 +249,14 @@ impl Listed {
 
 /// What a record says.
 #[derive(Debug, PartialEq, Eq)]
-enum Entry {
+enum QueueRecord {
     Queued(u64, Vec<Item>),
     Settled(u64, Outcome),
     Afresh,
 }
 
-fn decode(body: &[u8]) -> std::result::Result<Entry, Malformed> {
-    let mut fields = Fields::new(body);
+fn decode(body: &[u8]) -> std::result::Result<QueueRecord, Malformed> {
+    let mut fields = FieldReader::new(body);
     let (kind, number) = (fields.u8("kind")?, fields.u64("number")?);
     match kind {
         QUEUED => {
@@ -264,15 +264,15 @@ fn decode(body: &[u8]) -> std::result::Result<Entry, Malformed> {
             while !fields.is_empty() {
                 items.push(decode_item(&mut fields)?);
             }
-            Ok(Entry::Queued(number, items))
+            Ok(QueueRecord::Queued(number, items))
         }
-        SETTLED => decode_outcome(&mut fields).map(|outcome| Entry::Settled(number, outcome)),
-        AFRESH => Ok(Entry::Afresh),
+        SETTLED => decode_outcome(&mut fields).map(|outcome| QueueRecord::Settled(number, outcome)),
+        AFRESH => Ok(QueueRecord::Afresh),
         _ => Err(Malformed("kind")),
     }
 }
 
-fn decode_item(fields: &mut Fields) -> std::result::Result<Item, Malformed> {
+fn decode_item(fields: &mut FieldReader) -> std::result::Result<Item, Malformed> {
     let is_dir = fields.u8("is_dir")? != 0;
     let modified = i64::from_be_bytes(fields.array("modified")?);
     let size = fields.u64("size")?;
@@ -282,12 +282,12 @@ fn decode_item(fields: &mut Fields) -> std::result::Result<Item, Malformed> {
     Ok(Item { path, name, is_dir, size, modified })
 }
 
-fn decode_path(fields: &mut Fields) -> std::result::Result<PathBuf, Malformed> {
+fn decode_path(fields: &mut FieldReader) -> std::result::Result<PathBuf, Malformed> {
     let length = fields.u16("path length")?.into();
     file::path_of(fields.take(length, "path")?).ok_or(Malformed("path"))
 }
 
-fn decode_outcome(fields: &mut Fields) -> std::result::Result<Outcome, Malformed> {
+fn decode_outcome(fields: &mut FieldReader) -> std::result::Result<Outcome, Malformed> {
     let (outcome, path) = (fields.u8("outcome")?, decode_path(fields)?);
     let why = String::from_utf8_lossy(fields.rest()).into_owned();
     Ok(match outcome {
@@ -376,11 +376,11 @@ mod tests {
     #[test]
     fn what_is_encoded_decodes_to_the_same() {
         let items = vec![item("/a/d", None), item("/a/ü", Some("b")), item("/\u{202e}", None)];
-        assert_eq!(decode(&queued_body(9, &items).unwrap()), Ok(Entry::Queued(9, items)));
+        assert_eq!(decode(&queued_body(9, &items).unwrap()), Ok(QueueRecord::Queued(9, items)));
         for outcome in outcomes() {
-            assert_eq!(decode(&settled_body(7, &outcome).unwrap()), Ok(Entry::Settled(7, outcome)));
+            assert_eq!(decode(&settled_body(7, &outcome).unwrap()), Ok(QueueRecord::Settled(7, outcome)));
         }
-        assert_eq!(decode(&new_body(AFRESH, 0)), Ok(Entry::Afresh));
+        assert_eq!(decode(&new_body(AFRESH, 0)), Ok(QueueRecord::Afresh));
     }
 
     #[test]
@@ -408,7 +408,7 @@ mod tests {
         let path: PathBuf = std::ffi::OsStr::from_bytes(b"/a\xff").into();
         let item = Item { path, ..item("", None) };
         let body = queued_body(0, std::slice::from_ref(&item)).unwrap();
-        assert_eq!(decode(&body), Ok(Entry::Queued(0, vec![item])));
+        assert_eq!(decode(&body), Ok(QueueRecord::Queued(0, vec![item])));
     }
 
     #[test]

@@ -19,7 +19,7 @@ const MEANWHILE_INTERVAL: Duration = Duration::from_secs(1);
 const STACK: usize = 64 << 10;
 
 /// A file that could not be synced, by the number that it was given with, and why.
-pub type Failed = (usize, io::Error);
+pub type SyncFailure = (usize, io::Error);
 
 /// Syncs files. Those that wait are let go when it is dropped.
 #[derive(Default)]
@@ -52,7 +52,7 @@ struct State {
 
 impl Syncer {
     /// Syncs a file, at once or before `finish` returns. A failure of another one is told as soon as it is known.
-    pub fn sync(&self, number: usize, file: File) -> Result<(), Failed> {
+    pub fn sync(&self, number: usize, file: File) -> Result<(), SyncFailure> {
         let shared = &self.0;
         if !shared.is_slow.load(Ordering::Relaxed) {
             return shared.sync_now(&file).map_err(|cause| (number, cause));
@@ -80,7 +80,10 @@ impl Syncer {
     }
 
     /// Waits until all files are on the disk; `meanwhile` is called now and then, and an error of it ends the waiting.
-    pub fn finish<E>(&self, mut meanwhile: impl FnMut() -> Result<(), E>) -> Result<Result<(), Failed>, E> {
+    pub fn finish<E>(
+        &self,
+        mut meanwhile: impl FnMut() -> Result<(), E>,
+    ) -> Result<Result<(), SyncFailure>, E> {
         let shared = &self.0;
         let mut state = shared.state();
         while state.failed.is_none() && (state.busy > 0 || !state.waiting.is_empty()) {
@@ -107,7 +110,7 @@ impl Drop for Syncer {
 }
 
 impl State {
-    fn failure(&self) -> Result<(), Failed> {
+    fn failure(&self) -> Result<(), SyncFailure> {
         let Some((number, code)) = self.failed else { return Ok(()) };
         Err((number, code.map_or_else(|| io::ErrorKind::Other.into(), io::Error::from_raw_os_error)))
     }

@@ -39,16 +39,16 @@ pub struct Received {
 }
 
 /// The id of a transfer, but for where it lands: egoat-files(5), PARTIAL.
-pub struct Id(Hasher);
+pub struct TransferId(Hasher);
 
-impl Id {
+impl TransferId {
     /// The same for the same files from the same peer. `transfer` is OFFER's.
-    pub fn new(peer: &PublicKey, transfer: &[u8; TRANSFER_LEN], manifest: &Manifest) -> Id {
+    pub fn new(peer: &PublicKey, transfer: &[u8; TRANSFER_LEN], manifest: &Manifest) -> TransferId {
         let mut hasher = Hasher::default();
         hasher.update(peer.as_bytes());
         hasher.update(transfer);
         manifest.each_encoded(|entry| hasher.update(entry));
-        Id(hasher)
+        TransferId(hasher)
     }
 
     /// The whole id, another one for each place.

@@ -10,7 +10,7 @@ use std::collections::HashMap;
 
 use crate::store::source::MAX_ENTRIES;
 use crate::transfer::path::{SafePath, check_set};
-use crate::wire::codec::{Malformed, Reader, Writer};
+use crate::wire::codec::{FieldReader, FieldWriter, Malformed};
 use crate::wire::message::{CHUNK, MAX_MANIFEST};
 
 /// A file or directory of a transfer.
@@ -39,7 +39,7 @@ impl Entry {
         out.put(path);
     }
 
-    fn decode(fields: &mut Reader) -> Result<Entry, Malformed> {
+    fn decode(fields: &mut FieldReader) -> Result<Entry, Malformed> {
         let is_dir = flag(fields.u8("kind")?)?;
         let executable = flag(fields.u8("executable")?)?;
         let modified = fields.u64("modified")? as i64;
@@ -169,7 +169,7 @@ impl Manifest {
 
     /// Decodes one MANIFEST message's body behind the entries that came before.
     pub fn decode_part(part: &[u8], entries: &mut Vec<Entry>, limit: u32) -> Result<(), Malformed> {
-        let mut fields = Reader::new(part);
+        let mut fields = FieldReader::new(part);
         if part.is_empty() {
             return Err(Malformed("entry"));
         }

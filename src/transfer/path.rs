@@ -234,7 +234,7 @@ impl std::error::Error for SetError {}
 /// of the largest sets; then a good one is refused.
 pub fn check_set<'a>(entries: impl Iterator<Item = (&'a SafePath, bool)>) -> Result<(), SetError> {
     let key = RandomState::new();
-    let mut nodes: HashMap<u64, Node> = HashMap::with_capacity(entries.size_hint().0);
+    let mut nodes: HashMap<u64, TreeNode> = HashMap::with_capacity(entries.size_hint().0);
     let mut folded = Vec::new();
     // What lies side by side mostly comes so, and the way to it is looked up once.
     let mut last = ("", key.build_hasher());
@@ -258,7 +258,7 @@ pub fn check_set<'a>(entries: impl Iterator<Item = (&'a SafePath, bool)>) -> Res
             end += component.len();
             let spelling = &path.as_str()[..end];
             let is_listed = spelling == path.as_str();
-            let node = Node { spelling, is_dir: is_dir || !is_listed, is_listed };
+            let node = TreeNode { spelling, is_dir: is_dir || !is_listed, is_listed };
             match nodes.entry(hasher.finish()) {
                 Entry::Vacant(place) => drop(place.insert(node)),
                 Entry::Occupied(mut there) => there.get_mut().meet(&node)?,
@@ -272,15 +272,15 @@ pub fn check_set<'a>(entries: impl Iterator<Item = (&'a SafePath, bool)>) -> Res
 }
 
 /// A file or directory of a set: one that is listed, or that others are in.
-struct Node<'a> {
+struct TreeNode<'a> {
     spelling: &'a str,
     is_dir: bool,
     is_listed: bool,
 }
 
-impl Node<'_> {
+impl TreeNode<'_> {
     /// The same name once more.
-    fn meet(&mut self, other: &Node) -> Result<(), SetError> {
+    fn meet(&mut self, other: &TreeNode) -> Result<(), SetError> {
         let path = || SafePath(other.spelling.to_owned());
         if self.spelling != other.spelling || (self.is_listed && other.is_listed) {
             return Err(SetError::Duplicate(path()));

@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 use crate::net::session::{PING_AFTER, Session};
 use crate::net::transport::Closer;
 use crate::store::source::MAX_ENTRIES;
-use crate::transfer::landing::{Id, Received};
+use crate::transfer::landing::{Received, TransferId};
 use crate::transfer::manifest::Manifest;
 use crate::transfer::staging::Staging;
 use crate::transfer::tally::Tally;
@@ -29,7 +29,7 @@ pub struct Offer {
     /// How long it is is not known: it is one file, a stream.
     pub is_stream: bool,
     /// What its transfer is called.
-    pub id: Id,
+    pub id: TransferId,
 }
 
 impl Offer {
@@ -111,7 +111,7 @@ fn offered(
         }
         Ok(manifest) if !is_stream && manifest.bytes() != bytes => wrong("the sizes do not add up".into()),
         Ok(manifest) => {
-            let id = Id::new(&session.peer(), &transfer, &manifest);
+            let id = TransferId::new(&session.peer(), &transfer, &manifest);
             Ok(Ok(Offer { manifest, is_stream, id }))
         }
         Err(what) => wrong(what),

@@ -30,7 +30,7 @@ pub struct Sources {
 impl Sources {
     /// Looks at every path; each goes under its own last name, a directory with all that is in it.
     pub fn choose(paths: &[PathBuf]) -> Result<Sources> {
-        let mut found = Found::default();
+        let mut found = Scan::default();
         for path in paths {
             found.add_named(path)?;
         }
@@ -41,7 +41,7 @@ impl Sources {
 
     /// One file under another name.
     pub fn choose_as(path: &Path, name: &str) -> Result<Sources> {
-        let mut found = Found::default();
+        let mut found = Scan::default();
         let data = std::fs::metadata(path).map_err(|cause| refuse(path, reason(&cause)))?;
         found.add_top(path.to_owned(), name, &data)?;
         let manifest = Manifest::new(found.entries).map_err(|why| refuse(path, why))?;
@@ -65,13 +65,13 @@ impl Sources {
 }
 
 #[derive(Default)]
-struct Found {
+struct Scan {
     entries: Vec<Entry>,
     paths: Vec<PathBuf>,
     skipped: Vec<PathBuf>,
 }
 
-impl Found {
+impl Scan {
     /// What the user named, which may be a link to something.
     fn add_named(&mut self, path: &Path) -> Result<()> {
         let data = std::fs::metadata(path).map_err(|cause| refuse(path, reason(&cause)))?;
@@ -103,7 +103,7 @@ impl Found {
         let cores = thread::available_parallelism().map_or(1, NonZero::get);
         let shares = listed.chunks(listed.len().div_ceil(cores).max(WORTH_A_THREAD));
         let look = |share: &[DirEntry]| {
-            let mut found = Found::default();
+            let mut found = Scan::default();
             share.iter().try_for_each(|child| found.add_child(child, parent, 1)).map(|()| found)
         };
         thread::scope(|scope| {
@@ -170,7 +170,7 @@ impl Found {
         Ok(())
     }
 
-    fn append(&mut self, mut found: Found) -> Result<()> {
+    fn append(&mut self, mut found: Scan) -> Result<()> {
         self.make_room(found.entries.len())?;
         self.entries.append(&mut found.entries);
         self.paths.append(&mut found.paths);

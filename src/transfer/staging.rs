@@ -219,8 +219,8 @@ impl Staging {
     }
 
     /// Writes bytes to their places; each connection has its own.
-    pub fn writer(&self) -> Writer<'_> {
-        Writer { staging: self, open: None, walk: self.walk() }
+    pub fn writer(&self) -> ChunkWriter<'_> {
+        ChunkWriter { staging: self, open: None, walk: self.walk() }
     }
 
     /// An existing file, and no link to one.
@@ -324,7 +324,7 @@ impl Staging {
     }
 
     /// What the disk has lost may still be in memory, where its hash would prove it: none of it counts for the next try.
-    fn unsynced(&self, (index, cause): syncer::Failed) -> Error {
+    fn unsynced(&self, (index, cause): syncer::SyncFailure) -> Error {
         self.spoiled.store(true, Ordering::SeqCst);
         self.empty_map();
         Error::Disk { verb: Verb::Sync, path: self.staged(index), cause }
@@ -346,13 +346,13 @@ impl Staging {
 }
 
 /// Writes the bytes of one connection; one file is open at a time.
-pub struct Writer<'a> {
+pub struct ChunkWriter<'a> {
     staging: &'a Staging,
-    open: Option<Open>,
+    open: Option<OpenFile>,
     walk: Walk<'a>,
 }
 
-struct Open {
+struct OpenFile {
     entry: usize,
     file: File,
     /// Where the next byte goes, if all before it were written here too.
@@ -360,7 +360,7 @@ struct Open {
     unsynced: u64,
 }
 
-impl Writer<'_> {
+impl ChunkWriter<'_> {
     /// Writes `data` to its place in the byte string.
     pub fn write(&mut self, at: u64, mut data: &[u8]) -> Result<()> {
         let staging = self.staging;
@@ -393,9 +393,9 @@ impl Writer<'_> {
         Ok(())
     }
 
-    fn open(&mut self, entry: usize) -> io::Result<Open> {
+    fn open(&mut self, entry: usize) -> io::Result<OpenFile> {
         let file = self.staging.open_entry(&mut self.walk, entry)?;
-        Ok(Open { entry, file, next: Some(0), unsynced: 0 })
+        Ok(OpenFile { entry, file, next: Some(0), unsynced: 0 })
     }
 }
 

@@ -39,13 +39,13 @@ pub trait Feed {
     /// Goes back to byte `from`, which the receiver wants next, and which is not behind the end.
     fn rewind(&mut self, from: u64) -> Result<()>;
     /// The next bytes, waiting for at most `wait`.
-    fn next(&mut self, wait: Duration) -> Result<Next<'_>>;
+    fn next(&mut self, wait: Duration) -> Result<FeedItem<'_>>;
     /// The receiver has stored all up to `end`.
     fn release(&mut self, end: u64);
 }
 
 /// What a feed has.
-pub enum Next<'a> {
+pub enum FeedItem<'a> {
     /// Bytes, and where they belong.
     Bytes(u64, &'a [u8]),
     /// Nothing just now.
@@ -78,14 +78,14 @@ pub fn send(mut session: Session, feed: &mut dyn Feed, from: u64, tally: &Tally)
             return Err(Error::Lost { peer, during: format!("{SENDING} (no sign of life)") });
         }
         let next = match tally.check_stop().and_then(|()| feed.next(Duration::ZERO)) {
-            Ok(Next::Nothing) => {
+            Ok(FeedItem::Nothing) => {
                 session.flush()?;
                 feed.next(POLL_INTERVAL)
             }
             next => next,
         };
         match next {
-            Ok(Next::Bytes(at, bytes)) => {
+            Ok(FeedItem::Bytes(at, bytes)) => {
                 session.write_piece(at, bytes.len(), |space| {
                     space.copy_from_slice(bytes);
                     Ok(())
@@ -93,17 +93,17 @@ pub fn send(mut session: Session, feed: &mut dyn Feed, from: u64, tally: &Tally)
                 tally.add(bytes.len() as u64);
                 said = Instant::now();
             }
-            Ok(Next::Nothing) if said.elapsed() < PING_AFTER => {}
-            Ok(Next::Nothing) => {
+            Ok(FeedItem::Nothing) if said.elapsed() < PING_AFTER => {}
+            Ok(FeedItem::Nothing) => {
                 session.send(&Message::Ping)?;
                 said = Instant::now();
             }
-            Ok(Next::Full) => {
+            Ok(FeedItem::Full) => {
                 session.send(&Message::Ping)?;
                 read_ack(&mut session, feed)?;
                 heard = Instant::now();
             }
-            Ok(Next::End) => break,
+            Ok(FeedItem::End) => break,
             Err(error) => {
                 // If the connection is lost as well, this is still why it ends.
                 let _ = session.finish(&Message::Failed(send::failure_of(&error)));
@@ -156,15 +156,15 @@ impl Feed for FileFeed<'_> {
         Ok(())
     }
 
-    fn next(&mut self, _wait: Duration) -> Result<Next<'_>> {
+    fn next(&mut self, _wait: Duration) -> Result<FeedItem<'_>> {
         let length = (self.end - self.at).min(PIECE as u64) as usize;
         if length == 0 {
-            return Ok(Next::End);
+            return Ok(FeedItem::End);
         }
         let at = self.at;
         self.reader.read(at, &mut self.buffer[..length])?;
         self.at += length as u64;
-        Ok(Next::Bytes(at, &self.buffer[..length]))
+        Ok(FeedItem::Bytes(at, &self.buffer[..length]))
     }
 
     fn release(&mut self, _end: u64) {}
@@ -246,7 +246,7 @@ impl Spool {
     }
 
     /// Keeps the bytes in the buffer: behind those before them as far as there is room, and in the slot.
-    fn keep(&mut self, slot: u64) -> Result<Next<'_>> {
+    fn keep(&mut self, slot: u64) -> Result<FeedItem<'_>> {
         let at = self.end;
         let mut behind = 0;
         if let Some(last) = self.kept.back_mut() {
@@ -264,10 +264,10 @@ impl Spool {
         }
         self.resend = self.kept.len();
         self.end += self.buffer.len() as u64;
-        Ok(Next::Bytes(at, &self.buffer))
+        Ok(FeedItem::Bytes(at, &self.buffer))
     }
 
-    fn next_kept(&mut self) -> Result<Next<'_>> {
+    fn next_kept(&mut self) -> Result<FeedItem<'_>> {
         let Kept { at, length, slot, place } = self.kept[self.resend];
         self.buffer.resize(length, 0);
         let got = file::read_at(&self.file, &mut self.buffer, slot * PIECE as u64 + place as u64);
@@ -275,7 +275,7 @@ impl Spool {
             return Err(Error::failed("what was kept of the pipe is gone"));
         }
         self.resend += 1;
-        Ok(Next::Bytes(at, &self.buffer))
+        Ok(FeedItem::Bytes(at, &self.buffer))
     }
 }
 
@@ -310,7 +310,7 @@ impl Feed for Spool {
         }
     }
 
-    fn next(&mut self, wait: Duration) -> Result<Next<'_>> {
+    fn next(&mut self, wait: Duration) -> Result<FeedItem<'_>> {
         if self.resend < self.kept.len() {
             return self.next_kept();
         }
@@ -318,9 +318,9 @@ impl Feed for Spool {
             return Err(Error::Source { path: "stdin".into(), why: why.clone() });
         }
         if self.ended {
-            return Ok(Next::End);
+            return Ok(FeedItem::End);
         }
-        let Some(slot) = self.take_slot() else { return Ok(Next::Full) };
+        let Some(slot) = self.take_slot() else { return Ok(FeedItem::Full) };
         let got = if wait.is_zero() {
             self.pipe.try_recv().map_err(|none| none == TryRecvError::Disconnected)
         } else {
@@ -337,8 +337,8 @@ impl Feed for Spool {
         self.free.insert(slot);
         match &self.failed {
             Some(why) => Err(Error::Source { path: "stdin".into(), why: why.clone() }),
-            None if self.ended => Ok(Next::End),
-            None => Ok(Next::Nothing),
+            None if self.ended => Ok(FeedItem::End),
+            None => Ok(FeedItem::Nothing),
         }
     }
 
@@ -532,13 +532,13 @@ mod tests {
 
     fn bytes(feed: &mut Spool) -> Option<(u64, Vec<u8>)> {
         match feed.next(Duration::ZERO).unwrap() {
-            Next::Bytes(at, bytes) => Some((at, bytes.to_vec())),
-            Next::Nothing | Next::Full | Next::End => None,
+            FeedItem::Bytes(at, bytes) => Some((at, bytes.to_vec())),
+            FeedItem::Nothing | FeedItem::Full | FeedItem::End => None,
         }
     }
 
     fn is_full(feed: &mut Spool) -> bool {
-        matches!(feed.next(Duration::ZERO).unwrap(), Next::Full)
+        matches!(feed.next(Duration::ZERO).unwrap(), FeedItem::Full)
     }
 
     #[test]
@@ -559,9 +559,9 @@ mod tests {
     fn the_end_of_a_pipe_is_no_failure_and_a_failure_is_no_end() {
         let dir = tempfile::tempdir().unwrap();
         let (pipe, mut feed) = spool(&dir, PIECE);
-        assert!(matches!(feed.next(Duration::ZERO), Ok(Next::Nothing)) && feed.length().is_none());
+        assert!(matches!(feed.next(Duration::ZERO), Ok(FeedItem::Nothing)) && feed.length().is_none());
         drop(pipe);
-        assert!(matches!(feed.next(Duration::ZERO), Ok(Next::End)) && feed.length() == Some(0));
+        assert!(matches!(feed.next(Duration::ZERO), Ok(FeedItem::End)) && feed.length() == Some(0));
 
         let (pipe, mut feed) = spool(&dir, PIECE);
         pipe.send(Err(io::ErrorKind::IsADirectory.into())).unwrap();

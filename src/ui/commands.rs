@@ -23,10 +23,10 @@ pub enum Takes {
     Paths,
 }
 
-type Run = fn(&mut Chat, &mut dyn View, &str) -> Result<()>;
+type Handler = fn(&mut Chat, &mut dyn View, &str) -> Result<()>;
 
 /// A command of a chat.
-pub struct Command {
+pub struct SlashCommand {
     /// With its slash.
     pub name: &'static str,
     /// As `/help` shows it.
@@ -34,10 +34,10 @@ pub struct Command {
     /// In a few words.
     pub help: &'static str,
     takes: Takes,
-    run: Run,
+    run: Handler,
 }
 
-impl Command {
+impl SlashCommand {
     /// Runs it with what was typed after its name.
     pub fn run(&self, chat: &mut Chat, view: &mut dyn View, rest: &str) -> Result<()> {
         (self.run)(chat, view, rest)
@@ -49,13 +49,13 @@ const fn row(
     arguments: &'static str,
     help: &'static str,
     takes: Takes,
-    run: Run,
-) -> Command {
-    Command { name, arguments, help, takes, run }
+    run: Handler,
+) -> SlashCommand {
+    SlashCommand { name, arguments, help, takes, run }
 }
 
 /// All commands, as `/help` and egoat(1) list them.
-pub const COMMANDS: [Command; 25] = [
+pub const COMMANDS: [SlashCommand; 25] = [
     row("/to", "NAME", "talk to NAME; also Alt-1 to Alt-9", Takes::Peer, |chat, view, rest| {
         chat.talk_to(rest, view)
     }),
@@ -173,42 +173,42 @@ pub const KEYS: [&str; 9] = [
 ];
 
 /// A line, understood.
-pub enum Line<'a> {
+pub enum ParsedLine<'a> {
     /// To be said.
     Message(&'a str),
     /// To be done: the command, and what was typed after its name.
-    Command(&'static Command, &'a str),
+    Command(&'static SlashCommand, &'a str),
     /// No such command.
     Unknown(&'a str),
 }
 
 /// Understands a line.
-pub fn parse(line: &str) -> Line<'_> {
+pub fn parse(line: &str) -> ParsedLine<'_> {
     if !line.starts_with('/') || line.starts_with("/me ") {
-        return Line::Message(line);
+        return ParsedLine::Message(line);
     }
     if let Some(rest) = line.strip_prefix("//") {
-        return Line::Message(&line[line.len() - rest.len() - 1..]);
+        return ParsedLine::Message(&line[line.len() - rest.len() - 1..]);
     }
     let (name, rest) = line.split_once(char::is_whitespace).unwrap_or((line, ""));
-    find(name).map_or(Line::Unknown(name), |command| Line::Command(command, rest.trim()))
+    find(name).map_or(ParsedLine::Unknown(name), |command| ParsedLine::Command(command, rest.trim()))
 }
 
 /// Understands a line that comes out of a pipe: the command, if it is one there, and what follows its name.
-pub fn parse_piped(line: &str) -> Option<(&'static Command, &str)> {
+pub fn parse_piped(line: &str) -> Option<(&'static SlashCommand, &str)> {
     let (name, rest) = line.split_once(' ').unwrap_or((line, ""));
     Some((find(name).filter(|_| PIPED.contains(&name))?, rest.trim()))
 }
 
 /// The command of this name, with its slash.
-pub fn find(name: &str) -> Option<&'static Command> {
-    static ALL: &[Command] = &COMMANDS;
+pub fn find(name: &str) -> Option<&'static SlashCommand> {
+    static ALL: &[SlashCommand] = &COMMANDS;
     ALL.iter().find(|command| command.name == name)
 }
 
 /// The line that says a text, whatever it begins with.
 pub fn saying(text: &str) -> String {
-    if matches!(parse(text), Line::Message(said) if said == text) {
+    if matches!(parse(text), ParsedLine::Message(said) if said == text) {
         text.to_owned()
     } else {
         format!("/{text}")
@@ -349,9 +349,9 @@ mod tests {
 
     fn meaning(line: &str) -> String {
         match parse(line) {
-            Line::Message(text) => format!("says {text}"),
-            Line::Command(command, rest) => format!("does {} with {rest}", command.name),
-            Line::Unknown(name) => format!("does not know {name}"),
+            ParsedLine::Message(text) => format!("says {text}"),
+            ParsedLine::Command(command, rest) => format!("does {} with {rest}", command.name),
+            ParsedLine::Unknown(name) => format!("does not know {name}"),
         }
     }
 

@@ -1,15 +1,15 @@
 //! An entry of a conversation as one line, or with its further lines indented (egoat(1), LOG).
 
-use crate::app::inbox::entry::{Entry, Way, Words};
+use crate::app::inbox::entry::{HistoryEntry, MessageStatus, Words};
 use crate::time::Zone;
 
 /// The line of an entry with the peer of this name, without the newline at the end.
-pub fn line(zone: &Zone, peer: &str, entry: &Entry) -> String {
+pub fn line(zone: &Zone, peer: &str, entry: &HistoryEntry) -> String {
     let time = zone.format(entry.micros());
     match entry.words() {
-        Words::Message { way: Way::Received, text } => format!("{time} {peer}: {text}"),
-        Words::Message { way: Way::Delivered, text } => format!("{time} -> {peer}: {text}"),
-        Words::Message { way: Way::Dropped(why), text } => {
+        Words::Message { way: MessageStatus::Received, text } => format!("{time} {peer}: {text}"),
+        Words::Message { way: MessageStatus::Delivered, text } => format!("{time} -> {peer}: {text}"),
+        Words::Message { way: MessageStatus::Dropped(why), text } => {
             format!("{time} -> {peer} ({}): {text}", why.word())
         }
         Words::File { verb, what } => format!("{time} * {peer} {verb} {what}"),
@@ -23,7 +23,7 @@ mod tests {
 
     fn shown(text: &str) -> String {
         let event = Event::Received { number: 5, text: text.as_bytes() };
-        line(&Zone::utc(), "bob", &Entry { seq: 1_000_000, event })
+        line(&Zone::utc(), "bob", &HistoryEntry { seq: 1_000_000, event })
     }
 
     #[test]
@@ -42,7 +42,7 @@ mod tests {
     #[test]
     fn a_message_of_ours_names_its_receiver() {
         let event = Event::Sent { number: 2_000_000, key: "", text: b"x" };
-        let line = line(&Zone::utc(), "bob", &Entry { seq: 9_000_000, event });
+        let line = line(&Zone::utc(), "bob", &HistoryEntry { seq: 9_000_000, event });
         assert_eq!(line, "1970-01-01 00:00:02 -> bob: x");
     }
 }

@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 use crate::app::chat::signal::{Signal, Signals};
 use crate::app::chat::view::{Arrival, View};
 use crate::app::chat::{Chat, Scope};
-use crate::app::inbox::entry::Entry;
-use crate::app::link::{Event, LOG_POLL_INTERVAL};
+use crate::app::inbox::entry::HistoryEntry;
+use crate::app::link::{LOG_POLL_INTERVAL, NodeEvent};
 use crate::app::messages::MAX_TEXT;
 use crate::app::{Endpoint, Link, Peer, news};
 use crate::error::{Error, Result};
@@ -47,7 +47,7 @@ struct Lines {
 }
 
 /// Talks until the end of input: to `to`, else to the only peer or whom a line names.
-pub fn run(own: &Endpoint, out: Output, to: Option<Peer>, events: Option<Receiver<Event>>) -> Result<()> {
+pub fn run(own: &Endpoint, out: Output, to: Option<Peer>, events: Option<Receiver<NodeEvent>>) -> Result<()> {
     let signals = Signals::default();
     let mut view = Lines { out, zone: Zone::local(), shown: HashMap::new(), failed: None };
     let scope = Scope::News(to.as_ref().map(|peer| peer.key));
@@ -164,30 +164,30 @@ fn skip_line(stdin: &mut impl BufRead) -> std::io::Result<()> {
 
 impl Lines {
     /// Prints what the node does beside the conversation, and is not in the logs.
-    fn beside(&mut self, event: &Event) {
+    fn beside(&mut self, event: &NodeEvent) {
         match event {
-            Event::TransferBegan { peer, address, tally } => {
+            NodeEvent::TransferBegan { peer, address, tally } => {
                 self.note_event(event);
                 let progress = Progress::lines(self.out, peer, tally);
                 self.shown.insert(peer.clone(), (progress, *address));
             }
-            Event::TransferDone { peer } => {
+            NodeEvent::TransferDone { peer } => {
                 if let Some((progress, address)) = self.shown.remove(peer) {
                     progress.received(address);
                 }
             }
-            Event::TransferFailed { peer, .. } => drop(self.shown.remove(peer)),
-            Event::Request { .. } | Event::Connected { .. } | Event::Disconnected { .. } => {
+            NodeEvent::TransferFailed { peer, .. } => drop(self.shown.remove(peer)),
+            NodeEvent::Request { .. } | NodeEvent::Connected { .. } | NodeEvent::Disconnected { .. } => {
                 self.note_event(event);
             }
-            Event::FilesSent { .. } => self.note_event(event),
-            Event::Trouble(error) if error.is_passing() => self.out.note(&error.to_string()),
+            NodeEvent::FilesSent { .. } => self.note_event(event),
+            NodeEvent::Trouble(error) if error.is_passing() => self.out.note(&error.to_string()),
             // The model shows these, or the logs have them.
             _ => {}
         }
     }
 
-    fn note_event(&self, event: &Event) {
+    fn note_event(&self, event: &NodeEvent) {
         news::line(event).into_iter().for_each(|line| self.out.note(&line));
     }
 }
@@ -203,7 +203,7 @@ impl View for Lines {
 
     fn begin(&mut self) {}
 
-    fn entry(&mut self, peer: &Peer, entry: &Entry, _is_all: bool) {
+    fn entry(&mut self, peer: &Peer, entry: &HistoryEntry, _is_all: bool) {
         let line = line(&self.zone, &peer.name, entry);
         let printed = self.out.data(&line, || entry.object(&peer.name));
         self.failed = self.failed.take().or(printed.err());

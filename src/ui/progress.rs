@@ -71,7 +71,7 @@ impl Progress {
             Form::Objects => PRINT_INTERVAL,
         };
         let tick = move || {
-            let (mut pace, mut screen) = (Pace::default(), Screen::default());
+            let (mut pace, mut screen) = (Pace::default(), TerminalWidth::default());
             pace.rate(counted.elapsed(), counted.moved());
             while stopped.recv_timeout(pause) == Err(RecvTimeoutError::Timeout) {
                 let figures = Figures::of(&counted, pace.rate(counted.elapsed(), counted.moved()));
@@ -111,11 +111,11 @@ impl Drop for Progress {
 
 /// How wide the terminal is, which its user may change.
 #[derive(Default)]
-struct Screen {
+struct TerminalWidth {
     measured: Option<(Instant, usize)>,
 }
 
-impl Screen {
+impl TerminalWidth {
     fn columns(&mut self) -> usize {
         match self.measured {
             Some((at, columns)) if at.elapsed() < MEASURE_INTERVAL => columns,

@@ -6,14 +6,14 @@
 pub struct Malformed(pub &'static str);
 
 /// Takes fields off the front of a slice; every failure names the field.
-pub struct Reader<'a> {
+pub struct FieldReader<'a> {
     rest: &'a [u8],
 }
 
-impl<'a> Reader<'a> {
+impl<'a> FieldReader<'a> {
     /// Reads from the start of `bytes`.
-    pub fn new(bytes: &'a [u8]) -> Reader<'a> {
-        Reader { rest: bytes }
+    pub fn new(bytes: &'a [u8]) -> FieldReader<'a> {
+        FieldReader { rest: bytes }
     }
 
     /// The next `count` bytes.
@@ -72,7 +72,7 @@ impl<'a> Reader<'a> {
 }
 
 /// Appends fields to a buffer.
-pub trait Writer {
+pub trait FieldWriter {
     /// Raw bytes.
     fn put(&mut self, bytes: &[u8]);
 
@@ -94,7 +94,7 @@ pub trait Writer {
     }
 }
 
-impl Writer for Vec<u8> {
+impl FieldWriter for Vec<u8> {
     fn put(&mut self, bytes: &[u8]) {
         self.extend_from_slice(bytes);
     }

@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 
 use crate::crypto::keys::PublicKey;
-use crate::wire::codec::{Malformed, Reader, Writer};
+use crate::wire::codec::{FieldReader, FieldWriter, Malformed};
 
 /// Longest body of a message in bytes.
 pub const MAX_BODY: usize = 64 << 10;
@@ -51,7 +51,7 @@ pub enum Up {
 
 /// Which way a transfer goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Way {
+pub enum TransferWay {
     /// From the peer.
     In = 0,
     /// To the peer.
@@ -68,7 +68,7 @@ pub struct Transfer {
     /// The peer's name.
     pub peer: String,
     /// Which way it goes, and whose it is.
-    pub way: Way,
+    pub way: TransferWay,
     /// What is moved, in one line that is safe to show.
     pub title: String,
     /// All bytes, or [`UNKNOWN`].
@@ -83,7 +83,7 @@ pub struct Transfer {
 
 /// An offer as the node tells it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Offer {
+pub struct PendingOffer {
     /// Its number.
     pub number: u64,
     /// The name of the peer who offers.
@@ -100,7 +100,7 @@ pub struct Offer {
 
 /// Files that the node was to send, and what became of them.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Job {
+pub struct JobReport {
     /// The front-end's number of the job.
     pub number: u64,
     /// What became of it.
@@ -151,22 +151,22 @@ pub enum Down {
     /// A transfer has ended.
     Ended(u64),
     /// Files wait for an answer.
-    Offer(Offer),
+    Offer(PendingOffer),
     /// An offer waits no more.
     Decided(u64),
     /// The node listens here.
     Address(String),
     /// What became of a job of this front-end.
-    Job(Job),
+    Job(JobReport),
     /// The seed of the identity.
     Seed([u8; 32]),
 }
 
-fn key(fields: &mut Reader) -> Result<PublicKey, Malformed> {
+fn key(fields: &mut FieldReader) -> Result<PublicKey, Malformed> {
     PublicKey::from_bytes(fields.array("key")?).map_err(|_| Malformed("key"))
 }
 
-fn flag(fields: &mut Reader, name: &'static str) -> Result<bool, Malformed> {
+fn flag(fields: &mut FieldReader, name: &'static str) -> Result<bool, Malformed> {
     match fields.u8(name)? {
         0 => Ok(false),
         1 => Ok(true),
@@ -174,11 +174,11 @@ fn flag(fields: &mut Reader, name: &'static str) -> Result<bool, Malformed> {
     }
 }
 
-fn rest(fields: &mut Reader, name: &'static str) -> Result<String, Malformed> {
+fn rest(fields: &mut FieldReader, name: &'static str) -> Result<String, Malformed> {
     String::from_utf8(fields.rest().to_vec()).map_err(|_| Malformed(name))
 }
 
-fn short(fields: &mut Reader, name: &'static str) -> Result<String, Malformed> {
+fn short(fields: &mut FieldReader, name: &'static str) -> Result<String, Malformed> {
     let length = fields.u16(name)?.into();
     fields.text(length, name).map(str::to_owned)
 }
@@ -235,7 +235,7 @@ impl Up {
         body: &[u8],
         path_of: impl Fn(&[u8]) -> Option<PathBuf>,
     ) -> Result<Up, Malformed> {
-        let mut fields = Reader::new(body);
+        let mut fields = FieldReader::new(body);
         let message = match kind {
             1 => Up::Version(rest(&mut fields, "version")?),
             2 if body == [0; 32] => return Ok(Up::Ring(None)),
@@ -317,7 +317,7 @@ impl Down {
 
     /// Decodes the body of a message of type `kind`.
     pub fn decode(kind: u8, body: &[u8]) -> Result<Down, Malformed> {
-        let mut fields = Reader::new(body);
+        let mut fields = FieldReader::new(body);
         let message = match kind {
             1 => Down::Version(rest(&mut fields, "version")?),
             32 => Down::Look,
@@ -331,9 +331,9 @@ impl Down {
             35 => {
                 let number = fields.u64("transfer")?;
                 let way = match fields.u8("direction")? {
-                    0 => Way::In,
-                    1 => Way::Out,
-                    2 => Way::Own,
+                    0 => TransferWay::In,
+                    1 => TransferWay::Out,
+                    2 => TransferWay::Own,
                     _ => return Err(Malformed("direction")),
                 };
                 let (total, done) = (fields.u64("total")?, fields.u64("done")?);
@@ -346,7 +346,7 @@ impl Down {
                 let (number, files) = (fields.u64("offer")?, fields.u64("files")?);
                 let (bytes, until) = (fields.u64("bytes")?, fields.u64("until")?);
                 let (peer, title) = (short(&mut fields, "peer")?, short(&mut fields, "title")?);
-                Down::Offer(Offer { number, peer, title, files, bytes, until })
+                Down::Offer(PendingOffer { number, peer, title, files, bytes, until })
             }
             38 => Down::Decided(fields.u64("offer")?),
             39 => Down::Address(rest(&mut fields, "address")?),
@@ -361,7 +361,7 @@ impl Down {
                     3 => JobOutcome::Stopped,
                     _ => return Err(Malformed("outcome")),
                 };
-                Down::Job(Job { number, outcome, bytes, milliseconds, title })
+                Down::Job(JobReport { number, outcome, bytes, milliseconds, title })
             }
             41 => Down::Seed(fields.array("seed")?),
             _ => return Err(Malformed("message type")),
@@ -414,14 +414,14 @@ mod tests {
         let transfer = Transfer {
             number: 3,
             peer: "bob".into(),
-            way: Way::Own,
+            way: TransferWay::Own,
             title: "photos/".into(),
             total: UNKNOWN,
             done: 5,
             checked: 6,
             rate: 7,
         };
-        let offer = Offer {
+        let offer = PendingOffer {
             number: 4,
             peer: "bob".into(),
             title: "photos/".into(),
@@ -430,7 +430,7 @@ mod tests {
             until: 1 << 31,
         };
         let job = |outcome| {
-            Down::Job(Job { number: 1, outcome, bytes: 9, milliseconds: 8, title: "photos/".into() })
+            Down::Job(JobReport { number: 1, outcome, bytes: 9, milliseconds: 8, title: "photos/".into() })
         };
         for message in [
             Down::Version("0.1.0".into()),

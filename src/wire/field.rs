@@ -1,7 +1,7 @@
 //! How one field of a message stands on the wire: its bytes, its bounds and its shape in egoat-protocol(7). The table in
 //! `wire::message` names a codec for each field; the code of every message follows from the codecs of its fields.
 
-use crate::wire::codec::{Malformed, Reader, Writer};
+use crate::wire::codec::{FieldReader, FieldWriter, Malformed};
 
 /// Highest message number, in µs the year 4253: above any clock, and far below where adding one would overflow.
 pub const MAX_NUMBER: u64 = (1 << 56) - 1;
@@ -14,9 +14,9 @@ pub trait Field {
     const MAX_LEN: usize;
 
     /// Takes the value off the front of the body; `name` is the field's name in errors.
-    fn decode<'a>(fields: &mut Reader<'a>, name: &'static str) -> Result<Self::Value<'a>, Malformed>;
+    fn decode<'a>(fields: &mut FieldReader<'a>, name: &'static str) -> Result<Self::Value<'a>, Malformed>;
     /// Appends the encoding.
-    fn encode(value: Self::Value<'_>, out: &mut impl Writer);
+    fn encode(value: Self::Value<'_>, out: &mut impl FieldWriter);
     /// Bytes of the encoding.
     fn length(_value: Self::Value<'_>) -> usize {
         Self::MAX_LEN
@@ -33,11 +33,11 @@ macro_rules! integers {
             type Value<'a> = $integer;
             const MAX_LEN: usize = size_of::<$integer>();
 
-            fn decode<'a>(fields: &mut Reader<'a>, name: &'static str) -> Result<$integer, Malformed> {
+            fn decode<'a>(fields: &mut FieldReader<'a>, name: &'static str) -> Result<$integer, Malformed> {
                 fields.$take(name)
             }
 
-            fn encode(value: $integer, out: &mut impl Writer) {
+            fn encode(value: $integer, out: &mut impl FieldWriter) {
                 out.$put(value);
             }
 
@@ -66,13 +66,13 @@ impl Field for Number {
     type Value<'a> = u64;
     const MAX_LEN: usize = <u64 as Field>::MAX_LEN;
 
-    fn decode<'a>(fields: &mut Reader<'a>, name: &'static str) -> Result<u64, Malformed> {
+    fn decode<'a>(fields: &mut FieldReader<'a>, name: &'static str) -> Result<u64, Malformed> {
         fields
             .u64(name)
             .and_then(|number| if number <= MAX_NUMBER { Ok(number) } else { Err(Malformed(name)) })
     }
 
-    fn encode(value: u64, out: &mut impl Writer) {
+    fn encode(value: u64, out: &mut impl FieldWriter) {
         out.put_u64(value);
     }
 
@@ -89,11 +89,11 @@ impl<const N: usize> Field for [u8; N] {
     type Value<'a> = [u8; N];
     const MAX_LEN: usize = N;
 
-    fn decode<'a>(fields: &mut Reader<'a>, name: &'static str) -> Result<[u8; N], Malformed> {
+    fn decode<'a>(fields: &mut FieldReader<'a>, name: &'static str) -> Result<[u8; N], Malformed> {
         fields.array(name)
     }
 
-    fn encode(value: [u8; N], out: &mut impl Writer) {
+    fn encode(value: [u8; N], out: &mut impl FieldWriter) {
         out.put(&value);
     }
 
@@ -113,12 +113,12 @@ impl<const MAX_LEN: usize> Field for Short<MAX_LEN> {
     type Value<'a> = &'a str;
     const MAX_LEN: usize = 1 + MAX_LEN;
 
-    fn decode<'a>(fields: &mut Reader<'a>, name: &'static str) -> Result<&'a str, Malformed> {
+    fn decode<'a>(fields: &mut FieldReader<'a>, name: &'static str) -> Result<&'a str, Malformed> {
         let length = fields.u8(name)?.into();
         if length > MAX_LEN { Err(Malformed(name)) } else { fields.text(length, name) }
     }
 
-    fn encode(value: &str, out: &mut impl Writer) {
+    fn encode(value: &str, out: &mut impl FieldWriter) {
         out.put_u8(value.len() as u8);
         out.put(value.as_bytes());
     }
@@ -143,11 +143,11 @@ impl<const MAX_LEN: usize> Field for Rest<MAX_LEN> {
     type Value<'a> = &'a [u8];
     const MAX_LEN: usize = MAX_LEN;
 
-    fn decode<'a>(fields: &mut Reader<'a>, _name: &'static str) -> Result<&'a [u8], Malformed> {
+    fn decode<'a>(fields: &mut FieldReader<'a>, _name: &'static str) -> Result<&'a [u8], Malformed> {
         Ok(fields.rest())
     }
 
-    fn encode(value: &[u8], out: &mut impl Writer) {
+    fn encode(value: &[u8], out: &mut impl FieldWriter) {
         out.put(value);
     }
 
@@ -190,11 +190,11 @@ macro_rules! codes {
             type Value<'a> = $name;
             const MAX_LEN: usize = 1;
 
-            fn decode<'a>(fields: &mut Reader<'a>, name: &'static str) -> Result<$name, Malformed> {
+            fn decode<'a>(fields: &mut FieldReader<'a>, name: &'static str) -> Result<$name, Malformed> {
                 $name::from_byte(fields.u8(name)?).ok_or(Malformed(name))
             }
 
-            fn encode(value: $name, out: &mut impl Writer) {
+            fn encode(value: $name, out: &mut impl FieldWriter) {
                 out.put_u8(value as u8);
             }
 

@@ -4,7 +4,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use crate::crypto::keys::{PublicKey, Token};
+use crate::crypto::keys::{InviteToken, PublicKey};
 use crate::wire::address::Address;
 
 /// Most addresses in a link or of a peer; a node has few, and each costs a failing dial 5 s.
@@ -18,7 +18,7 @@ pub struct Link {
     /// The node's static key.
     pub key: PublicKey,
     /// The one-time secret of an invite.
-    pub token: Option<Token>,
+    pub token: Option<InviteToken>,
     /// Where to dial, best first; never empty.
     pub addresses: Vec<Address>,
 }
@@ -43,7 +43,10 @@ impl FromStr for Link {
         let (key, token) = match who.split_once('.') {
             Some((key, token)) => (
                 key,
-                Some(Token::from_base32(token).ok_or(BadLink("the token is not 26 characters of base32"))?),
+                Some(
+                    InviteToken::from_base32(token)
+                        .ok_or(BadLink("the token is not 26 characters of base32"))?,
+                ),
             ),
             None => (who, None),
         };
@@ -81,7 +84,7 @@ mod tests {
     fn sample() -> Link {
         Link {
             key: Seed::from_bytes([7; 32]).static_keys().public(),
-            token: Some(Token::from_bytes([9; 16])),
+            token: Some(InviteToken::from_bytes([9; 16])),
             addresses: vec![
                 "[2001:db8::1]:4628".parse().expect("v6"),
                 "host.example:7".parse().expect("name"),

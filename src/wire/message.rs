@@ -7,7 +7,7 @@
 //! position in the code of `node` and `transfer`.
 
 use crate::crypto::lane::TICKET_LEN;
-use crate::wire::codec::{Malformed, Reader, Writer};
+use crate::wire::codec::{FieldReader, FieldWriter, Malformed};
 use crate::wire::field::{Field, Number, Rest, Short, codes};
 
 pub use crate::wire::field::MAX_NUMBER;
@@ -156,7 +156,7 @@ macro_rules! messages {
                 if body.len() > max_body(kind)? {
                     return Err(Malformed("message length"));
                 }
-                let mut fields = Reader::new(body);
+                let mut fields = FieldReader::new(body);
                 let message = match kind {
                     $($number => Message::$name {
                         $(0: <codec!($type $(as $codec)?)>::decode(&mut fields, stringify!($field))?)?
@@ -186,7 +186,7 @@ macro_rules! messages {
             }
 
             /// Appends the whole message, header and body.
-            pub fn encode(&self, out: &mut impl Writer) {
+            pub fn encode(&self, out: &mut impl FieldWriter) {
                 out.put_u8(self.kind());
                 out.put_u32(self.body_len() as u32);
                 match *self {

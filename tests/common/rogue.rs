@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use egoat::crypto::handshake::{
     Established, Initiator, MESSAGE_1_LEN, MESSAGE_2_LEN, MESSAGE_3_LEN, PREAMBLE_LEN, Responder,
 };
-use egoat::crypto::keys::{StaticKeys, Token};
+use egoat::crypto::keys::{InviteToken, StaticKeys};
 use egoat::crypto::lane::{self, Lane, LaneInitiator, TICKET_LEN};
 use egoat::crypto::noise::TAG_LEN;
 use egoat::net::session::MAX_IN_RECORD;
@@ -49,7 +49,7 @@ impl Rogue {
     }
 
     /// The same, with an invite perhaps; `None` when the node closes before that.
-    pub fn try_dial(&self, addr: &str, node: &str, kind: Kind, token: Option<&Token>) -> Option<Line> {
+    pub fn try_dial(&self, addr: &str, node: &str, kind: Kind, token: Option<&InviteToken>) -> Option<Line> {
         let mut stream = connect(addr);
         let (state, first) =
             Initiator::start(&self.keys, &node.parse().unwrap(), SESSION, token).ok().unwrap();

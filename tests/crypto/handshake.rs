@@ -2,7 +2,7 @@
 //! against everything that must be refused.
 
 use egoat::crypto::handshake::*;
-use egoat::crypto::keys::{PublicKey, StaticKeys, Token};
+use egoat::crypto::keys::{InviteToken, PublicKey, StaticKeys};
 use egoat::crypto::lane::{self, Lane, LaneInitiator};
 use egoat::crypto::noise::{DH_LEN, KeyPair, SymmetricState, TAG_LEN, XKPSK2};
 use egoat::crypto::record::{Opener, REKEY_INTERVAL, Sealer};
@@ -20,12 +20,12 @@ static BOB_KEYS: LazyLock<StaticKeys> = LazyLock::new(|| StaticKeys::from_secret
 const PAYLOAD_2: [u8; PAYLOAD_LEN] = [2; PAYLOAD_LEN];
 const PAYLOAD_3: [u8; PAYLOAD_LEN] = [3; PAYLOAD_LEN];
 
-fn token() -> Token {
-    Token::from_bytes([0x70; 16])
+fn token() -> InviteToken {
+    InviteToken::from_bytes([0x70; 16])
 }
 
 /// Alice, who dials Bob, after message 1.
-fn alice(token: Option<&Token>) -> (Initiator, [u8; MESSAGE_1_LEN]) {
+fn alice(token: Option<&InviteToken>) -> (Initiator, [u8; MESSAGE_1_LEN]) {
     Initiator::start(&ALICE_KEYS, &BOB_KEYS.public(), &PREAMBLE, token).unwrap()
 }
 
@@ -57,7 +57,7 @@ fn send(sealer: &mut Sealer, opener: &mut Opener, text: &[u8]) {
 }
 
 /// Mode and invite_id.
-fn offer(token: Option<&Token>) -> [u8; OFFER_LEN] {
+fn offer(token: Option<&InviteToken>) -> [u8; OFFER_LEN] {
     let mut offer = [0; OFFER_LEN];
     if let Some(token) = token {
         offer[0] = 1;
@@ -70,11 +70,11 @@ fn offer(token: Option<&Token>) -> [u8; OFFER_LEN] {
 fn psk(
     h: &[u8],
     ss: &mlkem768::SharedSecret,
-    token: Option<&Token>,
+    token: Option<&InviteToken>,
     offer: &[u8; OFFER_LEN],
     ct: &[u8],
 ) -> [u8; 32] {
-    let ikm = [ss.unprotected_as_ref(), &token.map_or([0; 32], Token::psk_token)].concat();
+    let ikm = [ss.unprotected_as_ref(), &token.map_or([0; 32], InviteToken::psk_token)].concat();
     let info = [b"E-Goat v1 psk2".as_slice(), offer, &sha256(ct)].concat();
     let mut psk = [0; 32];
     hkdf(h, &ikm, &info, &mut psk);
@@ -93,10 +93,10 @@ fn flipped<const N: usize>(message: [u8; N]) -> impl Iterator<Item = (usize, [u8
 mod with_ourselves {
     use super::*;
 
-    fn runs(token: Option<&Token>) {
+    fn runs(token: Option<&InviteToken>) {
         let (alice, message) = alice(token);
         let bob = bob(&message).unwrap();
-        assert_eq!(bob.invite_id(), token.map(Token::invite_id));
+        assert_eq!(bob.invite_id(), token.map(InviteToken::invite_id));
         let (bob, message) = bob.write_message_2(token, &PAYLOAD_2).unwrap();
         let (alice, payload) = alice.read_message_2(&message).ok().unwrap();
         assert_eq!(payload, PAYLOAD_2);
@@ -204,7 +204,7 @@ mod with_snow {
         assert_eq!(data, text);
     }
 
-    fn snow_dials(token: Option<&Token>) {
+    fn snow_dials(token: Option<&InviteToken>) {
         let mut snow = session(true);
         let kem = mlkem768::KeyPair::new(mlkem768::Seed::from([9; 64])).unwrap();
         let message = write(&mut snow, &[&offer(token), kem.public().as_ref()].concat());
@@ -224,7 +224,7 @@ mod with_snow {
         transport(snow, established);
     }
 
-    fn snow_accepts(token: Option<&Token>) {
+    fn snow_accepts(token: Option<&InviteToken>) {
         let mut snow = session(false);
         let (alice, message) = alice(token);
         let payload = read(&mut snow, &message);
@@ -358,7 +358,7 @@ mod refused {
     fn a_wrong_token_at_the_acceptor() {
         let (alice, message) = alice(Some(&token()));
         let (_, message) =
-            bob(&message).unwrap().write_message_2(Some(&Token::generate()), &PAYLOAD_2).unwrap();
+            bob(&message).unwrap().write_message_2(Some(&InviteToken::generate()), &PAYLOAD_2).unwrap();
         assert!(alice.read_message_2(&message).is_err());
     }
 
@@ -368,7 +368,10 @@ mod refused {
         let mut dialler = Rogue::dial(1, token().invite_id());
         let (bob, message) =
             bob(&dialler.message_1()).unwrap().write_message_2(Some(&token()), &PAYLOAD_2).unwrap();
-        assert!(!dialler.read_message_2(&message, Some(&Token::generate())), "a rogue without the token");
+        assert!(
+            !dialler.read_message_2(&message, Some(&InviteToken::generate())),
+            "a rogue without the token"
+        );
         // What she sends without having been able to read message 2 is not believed either.
         assert!(bob.read_message_3(&dialler.message_3(*ALICE_KEYS.public().as_bytes(), &ALICE)).is_err());
     }
@@ -517,7 +520,7 @@ mod refused {
         }
 
         /// Whether message 2 could be opened with this token.
-        fn read_message_2(&mut self, message: &[u8; MESSAGE_2_LEN], token: Option<&Token>) -> bool {
+        fn read_message_2(&mut self, message: &[u8; MESSAGE_2_LEN], token: Option<&InviteToken>) -> bool {
             let (ct, message) = message.split_at(CT_LEN);
             let (re, sealed) = message.split_first_chunk::<32>().unwrap();
             self.re = *re;

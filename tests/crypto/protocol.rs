@@ -6,14 +6,14 @@ use std::fmt::Debug;
 use std::sync::Arc;
 
 use egoat::crypto::handshake::{CT_LEN, MESSAGE_1_LEN, OFFER_LEN, PREAMBLE_LEN, Responder};
-use egoat::crypto::keys::{PublicKey, Seed, StaticKeys, Token, safety_number};
+use egoat::crypto::keys::{InviteToken, PublicKey, Seed, StaticKeys, safety_number};
 use egoat::crypto::lane::{self, Lane, TICKET_LEN};
 use egoat::crypto::noise::{
     CipherState, DH_LEN, HASH_LEN, HandshakeState, KEY_LEN, KeyPair, NNPSK0, Role, Split, TAG_LEN, XKPSK2,
 };
 use egoat::crypto::record::{REKEY_INTERVAL, Sealer};
 use egoat::crypto::{hkdf, sha256};
-use egoat::wire::codec::Writer;
+use egoat::wire::codec::FieldWriter;
 use egoat::wire::features::{Features, acceptor_payload, dialler_payload};
 use egoat::wire::link::Link;
 use egoat::wire::message::{By, Declined, Failure, IGNORABLE, Kind, Message, Refusal, table};
@@ -153,8 +153,8 @@ fn public(seed: [u8; 32]) -> PublicKey {
     Seed::from_bytes(seed).static_keys().public()
 }
 
-fn token() -> Token {
-    Token::from_bytes([0x22; 16])
+fn token() -> InviteToken {
+    InviteToken::from_bytes([0x22; 16])
 }
 
 #[test]
@@ -198,7 +198,7 @@ struct Handshake {
 }
 
 /// The engine is that of the program; the steps between its messages are written a second time, from the page.
-fn shake_hands(token: Option<&Token>, kind: Kind) -> Handshake {
+fn shake_hands(token: Option<&InviteToken>, kind: Kind) -> Handshake {
     let pair = |secret| Arc::new(KeyPair::from_secret(secret));
     let rs = *public(ACCEPTOR_SEED).as_bytes();
     let (a, b) = (Some(pair(private(DIALLER_SEED))), Some(pair(private(ACCEPTOR_SEED))));
@@ -225,7 +225,7 @@ fn shake_hands(token: Option<&Token>, kind: Kind) -> Handshake {
     let (ss, ct) = kem.public().encap_deterministic(&random).unwrap();
     let (ss, ct) = (ss.unprotected_as_ref().to_vec(), ct.as_ref().to_vec());
     let mut psk = [0; 32];
-    let ikm = [ss.as_slice(), &token.map_or([0; 32], Token::psk_token)].concat();
+    let ikm = [ss.as_slice(), &token.map_or([0; 32], InviteToken::psk_token)].concat();
     let info = [b"E-Goat v1 psk2".as_slice(), &offer, &sha256(&ct)].concat();
     assert_eq!(info.len(), 63);
     hkdf(&h_1, &ikm, &info, &mut psk);
@@ -242,11 +242,11 @@ fn shake_hands(token: Option<&Token>, kind: Kind) -> Handshake {
 }
 
 /// The program takes message 1 of the page.
-fn takes(message_1: &[u8], token: Option<&Token>) {
+fn takes(message_1: &[u8], token: Option<&InviteToken>) {
     let keys = Seed::from_bytes(ACCEPTOR_SEED).static_keys();
     let message: &[u8; MESSAGE_1_LEN] = message_1.try_into().unwrap();
     let responder = Responder::read_message_1(&keys, SESSION, message).unwrap();
-    assert_eq!(responder.invite_id(), token.map(Token::invite_id));
+    assert_eq!(responder.invite_id(), token.map(InviteToken::invite_id));
 }
 
 fn encoded(message: &Message) -> Vec<u8> {

@@ -4,11 +4,11 @@
 use std::collections::HashMap;
 use std::ops::Range;
 
-use egoat::crypto::keys::Token;
+use egoat::crypto::keys::InviteToken;
 use egoat::store::log::Kind;
 use egoat::transfer::manifest::{Entry, Manifest};
 use egoat::transfer::path::SafePath;
-use egoat::wire::codec::Writer;
+use egoat::wire::codec::FieldWriter;
 use egoat::wire::link::Link;
 use egoat::wire::message::{Message, table};
 
@@ -118,7 +118,7 @@ fn frames() -> Vec<Sample> {
 fn links() -> Vec<Sample> {
     let link = Link { key: key(7), token: None, addresses: vec!["[::1]:4628".parse().unwrap()] };
     let addresses = vec!["10.0.0.1:1".parse().unwrap(), "host.example:2".parse().unwrap()];
-    let invite = Link { token: Some(Token::from_bytes([9; 16])), addresses, ..link.clone() };
+    let invite = Link { token: Some(InviteToken::from_bytes([9; 16])), addresses, ..link.clone() };
     vec![named("link", link.to_string().into_bytes()), named("invite", invite.to_string().into_bytes())]
 }
 

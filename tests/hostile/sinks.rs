@@ -25,7 +25,7 @@ use egoat::net::handshake::{self, Opening};
 use egoat::net::session::Session;
 use egoat::net::transport::{Listener, Origin, Stream};
 use egoat::transfer::path::SafePath;
-use egoat::wire::codec::Writer;
+use egoat::wire::codec::FieldWriter;
 use egoat::wire::link::Link;
 use egoat::wire::message::{Kind, Message};
 use shown::{is_forbidden, is_joiner};

@@ -5,7 +5,7 @@ use crate::common;
 use common::strangers::{OTHER, connect, many};
 use common::{Home, Node, Process, by, is_torture, json_number, json_text, paired, poll_until};
 use egoat::crypto::base32;
-use egoat::crypto::keys::{Seed, StaticKeys, Token};
+use egoat::crypto::keys::{InviteToken, Seed, StaticKeys};
 use egoat::net::deadline::Deadline;
 use egoat::net::handshake;
 use egoat::net::session::Session;
@@ -320,7 +320,9 @@ impl<T: Debug> Shown<T> {
 fn secrets_have_no_debug_output() {
     const {
         assert!(Shown::<u8>::IS_SHOWN);
-        assert!(!Shown::<Seed>::IS_SHOWN && !Shown::<StaticKeys>::IS_SHOWN && !Shown::<Token>::IS_SHOWN);
+        assert!(
+            !Shown::<Seed>::IS_SHOWN && !Shown::<StaticKeys>::IS_SHOWN && !Shown::<InviteToken>::IS_SHOWN
+        );
         assert!(!Shown::<Link>::IS_SHOWN && !Shown::<Invite>::IS_SHOWN && !Shown::<Session>::IS_SHOWN);
         assert!(!Shown::<egoat::net::session::Binding>::IS_SHOWN);
         assert!(!Shown::<egoat::crypto::handshake::Established>::IS_SHOWN);

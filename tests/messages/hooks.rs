@@ -11,7 +11,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use egoat::node::hooks::program::{Outcome, Program};
+use egoat::node::hooks::program::{Program, RunOutcome};
 
 const MIB: usize = 1 << 20;
 const LISTEN: [&str; 2] = ["--listen", "127.0.0.1:0"];
@@ -425,7 +425,7 @@ fn what_takes_too_long_is_killed_with_all_that_it_started() {
     let began = Instant::now();
     // Its input is more than a pipe holds, and nobody reads it.
     let outcome = program.run(&[], vec![0; MIB]);
-    assert!(matches!(&outcome, Outcome::Failed(why) if why == "took longer than 500 ms"), "{outcome:?}");
+    assert!(matches!(&outcome, RunOutcome::Failed(why) if why == "took longer than 500 ms"), "{outcome:?}");
     assert!(began.elapsed() < PATIENCE);
     let pids = fs::read_to_string(home.path("pids")).unwrap();
     for pid in pids.lines() {

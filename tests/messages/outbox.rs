@@ -20,7 +20,7 @@ use egoat::crypto::random_array;
 use egoat::store::attempts;
 use egoat::store::home::Own;
 use egoat::store::log::{Kind, Log, LogId};
-use egoat::store::outbox::{Draft, Outbox, Pending, Waiting};
+use egoat::store::outbox::{Draft, Outbox, Pending, QueuedMessage};
 use egoat::time::{Zone, now_micros};
 use proptest::prelude::*;
 
@@ -924,7 +924,7 @@ fn a_long_log_is_cut_down_as_it_would_be_by_hand() {
 /// What an outbox should be.
 #[derive(Debug, Default)]
 struct Model {
-    waiting: Vec<Waiting>,
+    waiting: Vec<QueuedMessage>,
     /// Keys of what was delivered, with its number.
     delivered: HashMap<String, u64>,
     /// What the sender has read.
@@ -996,12 +996,12 @@ impl Run {
     fn queued(&mut self, number: u64, draft: Draft) {
         assert!(number > self.last, "numbers rise");
         self.last = number;
-        self.model.waiting.push(Waiting { number, draft });
+        self.model.waiting.push(QueuedMessage { number, draft });
     }
 
     fn queue_once(&mut self, draft: Draft) {
         let done = self.model.delivered.get(&draft.key).copied();
-        let is_it = |one: &&Waiting| one.draft.key == draft.key && !one.is_expired();
+        let is_it = |one: &&QueuedMessage| one.draft.key == draft.key && !one.is_expired();
         let known = self.model.waiting.iter().rfind(is_it).map(|one| one.number).or(done);
         let (number, is_new) = self.outbox.queue_once(&draft, || Ok(done)).unwrap();
         match known {
@@ -1013,7 +1013,7 @@ impl Run {
         }
     }
 
-    fn drop_messages(&mut self, wanted: impl Fn(&Waiting) -> bool) {
+    fn drop_messages(&mut self, wanted: impl Fn(&QueuedMessage) -> bool) {
         let dropped = self.outbox.drop_messages(&wanted).unwrap();
         let (out, stay) = std::mem::take(&mut self.model.waiting).into_iter().partition(|one| wanted(one));
         self.model.waiting = stay;
@@ -1050,7 +1050,7 @@ impl Run {
                     .collect();
                 self.drop_messages(|one| chosen.contains(&one.number));
             }
-            Op::DropExpired => self.drop_messages(Waiting::is_expired),
+            Op::DropExpired => self.drop_messages(QueuedMessage::is_expired),
             Op::Read(count) => {
                 self.sender.1.look_again();
                 for _ in 0..count {
@@ -1105,7 +1105,7 @@ impl Run {
 
     fn check(&mut self) {
         let mut pending = self.outbox.pending();
-        let found: Vec<Waiting> = std::iter::from_fn(|| pending.read().unwrap()).collect();
+        let found: Vec<QueuedMessage> = std::iter::from_fn(|| pending.read().unwrap()).collect();
         assert_eq!(found.len(), self.model.waiting.len());
         assert!(found == self.model.waiting, "what waits");
         assert!(self.model.waiting.is_empty() || self.outbox.has_pending().unwrap());

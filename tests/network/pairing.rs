@@ -4,7 +4,7 @@ use crate::common;
 
 use common::{EGOAT, Home, Process, json_text, pair, paired, poll_until};
 use egoat::crypto::base32;
-use egoat::node::pairing::{self, Profile, Verdict, Visitor};
+use egoat::node::pairing::{self, Admittance, Profile, Visitor};
 use egoat::store::invites;
 use egoat::time::now_micros;
 use egoat::wire::message::Refusal;
@@ -369,7 +369,7 @@ fn an_invite_that_is_withdrawn_meanwhile_brings_nobody_back() {
         Visitor { key: Home::new("bob").key().parse().unwrap(), profile: &profile, invite: Some(&invite) };
     invites::withdraw(&home, &invites::id_text(&invite.token.invite_id())).unwrap();
     let verdict = pairing::judge(&home, &visitor, false, || true).unwrap();
-    assert!(matches!(verdict, Verdict::Refused { refusal: Refusal::Unknown, noted: true }));
+    assert!(matches!(verdict, Admittance::Refused { refusal: Refusal::Unknown, noted: true }));
 }
 
 /// Connections last for weeks, and another may have the old name by then.

@@ -28,7 +28,7 @@ use egoat::crypto::keys::{PublicKey, Seed};
 use egoat::error::Error;
 use egoat::store::history::{self, Dropped, Event, History};
 use egoat::store::log::{Kind, LogId, Reader};
-use egoat::store::outbox::{Draft, Outbox, Waiting};
+use egoat::store::outbox::{Draft, Outbox, QueuedMessage};
 use tempfile::TempDir;
 
 const OUTBOX: &str = "outbox/a.log";
@@ -245,7 +245,7 @@ impl Worker {
         self.mark(&format!("-{} 0\n", step.words()));
     }
 
-    fn pending(&self) -> Vec<Waiting> {
+    fn pending(&self) -> Vec<QueuedMessage> {
         let mut pending = self.outbox.pending();
         std::iter::from_fn(|| pending.read().unwrap()).collect()
     }
@@ -973,14 +973,14 @@ fn events(dir: &Path) -> Events {
     events
 }
 
-fn waiting(outbox: &Outbox) -> Vec<Waiting> {
+fn waiting(outbox: &Outbox) -> Vec<QueuedMessage> {
     let mut pending = outbox.pending();
-    let all: Vec<Waiting> = std::iter::from_fn(|| pending.read().unwrap()).collect();
+    let all: Vec<QueuedMessage> = std::iter::from_fn(|| pending.read().unwrap()).collect();
     assert!(all.is_sorted_by(|a, b| a.number < b.number), "numbers rise");
     all
 }
 
-fn ids(waiting: &[Waiting]) -> Vec<u64> {
+fn ids(waiting: &[QueuedMessage]) -> Vec<u64> {
     waiting.iter().map(|one| id_of(&one.draft.text, &one.draft.key)).collect()
 }
 
@@ -1048,11 +1048,11 @@ fn check(disk: &Disk, cut: &Cut, model: &Model, dir: &Path) -> bool {
     let number = outbox.queue(&[draft(MINE)]).unwrap();
     assert!(number > model.number, "{number} was given out before");
     history.store_received(&[(MINE, draft(MINE).text)]).unwrap();
-    history.store_sent([Waiting { number: 1 << 55, draft: draft(MINE) }].iter()).unwrap();
+    history.store_sent([QueuedMessage { number: 1 << 55, draft: draft(MINE) }].iter()).unwrap();
     drop((outbox, history));
     let outbox = Outbox::open(outbox_id(dir), Arc::new(tell)).unwrap();
     let mut expected = pending;
-    expected.push(Waiting { number, draft: draft(MINE) });
+    expected.push(QueuedMessage { number, draft: draft(MINE) });
     assert!(waiting(&outbox) == expected, "the outbox goes on as it was");
     let mut expected = before;
     expected.received.push(MINE);

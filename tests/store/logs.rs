@@ -19,7 +19,7 @@ use egoat::store::home::Home;
 use egoat::store::invites;
 use egoat::store::log::{Kind, Log, LogId, Reader};
 use egoat::store::node_lock::{self, NodeInfo, NodeLock};
-use egoat::store::outbox::{Draft, Outbox, Pending, Waiting};
+use egoat::store::outbox::{Draft, Outbox, Pending, QueuedMessage};
 use egoat::store::peers::{Peer, Peers};
 use egoat::store::requests;
 use proptest::prelude::*;
@@ -575,8 +575,8 @@ fn a_history_stores_each_message_once() {
     assert_eq!(events, expected);
 }
 
-fn sent(number: u64, text: &[u8]) -> Waiting {
-    Waiting { number, draft: Draft::new(text) }
+fn sent(number: u64, text: &[u8]) -> QueuedMessage {
+    QueuedMessage { number, draft: Draft::new(text) }
 }
 
 fn queue(outbox: &mut Outbox, text: &[u8]) -> u64 {
@@ -739,7 +739,7 @@ fn nothing_queued_is_lost_while_the_outbox_starts_afresh() {
         let mut pending = sender.pending();
         let mut sent = Vec::new();
         while sent.len() < 75 {
-            if let Some(Waiting { number, .. }) = pending.read().unwrap() {
+            if let Some(QueuedMessage { number, .. }) = pending.read().unwrap() {
                 sent.push(number);
                 sender.settle(number).unwrap();
             }

@@ -14,7 +14,7 @@ use crate::wire::address::Address;
 use crate::wire::link::Link;
 
 /// What a job tells.
-pub enum News {
+pub enum BackgroundEvent {
     /// A peer is known, and perhaps it refuses us for now.
     Met(Peer, Option<Error>),
     /// A node has this key; nobody knows yet whether it is the right one.
@@ -26,18 +26,18 @@ pub enum News {
 }
 
 /// How a job reaches the chat; nobody listens when that is gone.
-pub type Tell = Arc<dyn Fn(News) + Send + Sync>;
+pub type Tell = Arc<dyn Fn(BackgroundEvent) + Send + Sync>;
 
 /// Runs `work` in a thread; a failure is told.
 fn start(tell: &Tell, work: impl FnOnce(&Tell) -> Result<()> + Send + 'static) {
     let teller = Arc::clone(tell);
     let run = move || {
         if let Err(error) = work(&teller) {
-            teller(News::Failed(error));
+            teller(BackgroundEvent::Failed(error));
         }
     };
     if let Err(cause) = thread::Builder::new().name("job".into()).spawn(run) {
-        tell(News::Failed(Error::failed(format!("no thread could be started: {cause}"))));
+        tell(BackgroundEvent::Failed(Error::failed(format!("no thread could be started: {cause}"))));
     }
 }
 
@@ -48,9 +48,9 @@ pub fn join(own: &Endpoint, tell: &Tell, link: Link) {
         let is_known = contacts::all(&own)?.iter().any(|peer| peer.key == link.key);
         let peer = contacts::join(&own, &link, None)?;
         if is_known {
-            tell(News::Note(format!("{} was a peer already, and answers", peer.name)));
+            tell(BackgroundEvent::Note(format!("{} was a peer already, and answers", peer.name)));
         }
-        tell(News::Met(peer, None));
+        tell(BackgroundEvent::Met(peer, None));
         Ok(())
     });
 }
@@ -60,7 +60,7 @@ pub fn ask_key(own: &Endpoint, tell: &Tell, at: Address) {
     let own = own.clone();
     start(tell, move |tell| {
         let key = dial::ask_key(&own, &at)?;
-        tell(News::Asked(at, key));
+        tell(BackgroundEvent::Asked(at, key));
         Ok(())
     });
 }
@@ -70,7 +70,7 @@ pub fn meet(own: &Endpoint, tell: &Tell, key: PublicKey, at: Address) {
     let own = own.clone();
     start(tell, move |tell| {
         let (peer, refusal) = contacts::first_contact(&own, key, &at)?;
-        tell(News::Met(peer, refusal));
+        tell(BackgroundEvent::Met(peer, refusal));
         Ok(())
     });
 }

@@ -3,12 +3,12 @@
 use std::collections::HashSet;
 
 use crate::app::chat::view::{Arrival, View};
-use crate::app::chat::waiting::Waiting;
-use crate::app::chat::{Chat, Open, Scope};
+use crate::app::chat::waiting::PendingMessages;
+use crate::app::chat::{Chat, OpenConversation, Scope};
 use crate::app::inbox::entry::Event;
 use crate::app::inbox::histories::{Begin, Histories};
 use crate::app::inbox::{self, Arrived};
-use crate::app::link::{self, Event as NodeEvent, Offer, UNKNOWN};
+use crate::app::link::{self, NodeEvent, PendingOffer, UNKNOWN};
 use crate::app::news;
 use crate::crypto::keys::PublicKey;
 use crate::error::Result;
@@ -146,7 +146,7 @@ impl Chat {
         self.live = self.link.live();
         for offer in self.live.offers.values() {
             if self.shown_offers.insert(offer.number) {
-                let Offer { number, peer, title, files, bytes, .. } = offer;
+                let PendingOffer { number, peer, title, files, bytes, .. } = offer;
                 let extent = text::extent(*files, Some(*bytes).filter(|bytes| *bytes != UNKNOWN));
                 view.alert(&format!(
                     "[{number}] {peer} offers {title}{extent}: /accept {number} [DIR] or /refuse {number}"
@@ -193,13 +193,13 @@ impl Chat {
             let read = self.reading.clear_unread(id).map(|_| self.reading.read(id).unwrap_or(0));
             self.show_last(Some(peer), OPENING_LINES, read, view)?;
         }
-        let waiting = Waiting::new(&self.own, &peer.key).unwrap_or_else(|error| {
+        let waiting = PendingMessages::new(&self.own, &peer.key).unwrap_or_else(|error| {
             view.error(&error);
-            Waiting::default()
+            PendingMessages::default()
         });
         // What was typed before anybody was there to talk to is for whom it was typed.
         let is_kept = self.open.is_none() && view.draft().is_none_or(|draft| !draft.is_empty());
-        self.open = Some(Open { peer: peer.clone(), waiting });
+        self.open = Some(OpenConversation { peer: peer.clone(), waiting });
         let noted = self.reading.refresh();
         self.noted(noted, view);
         if !is_kept {

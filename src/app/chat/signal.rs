@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 
-use crate::app::chat::jobs::{News, Tell};
-use crate::app::link::{Event, LOG_POLL_INTERVAL, Link};
+use crate::app::chat::jobs::{BackgroundEvent, Tell};
+use crate::app::link::{LOG_POLL_INTERVAL, NodeEvent, NodeLink};
 use crate::error::{Error, Result};
 
 /// Capacity of the channel. When it is full, producers block, so memory stays bounded: a line may have 1 MiB.
@@ -19,9 +19,9 @@ pub enum Signal<I> {
     /// Something may have been appended to a log.
     Look,
     /// The node in this process tells something.
-    Node(Event),
+    Node(NodeEvent),
     /// A job tells something.
-    News(News),
+    Background(BackgroundEvent),
 }
 
 /// Both ends of the channel of a chat.
@@ -42,7 +42,7 @@ impl<I: Send + 'static> Signals<I> {
     /// Lets jobs tell the chat.
     pub fn teller(&self) -> Tell {
         let sender = self.sender.clone();
-        Arc::new(move |news| drop(sender.send(Signal::News(news))))
+        Arc::new(move |event| drop(sender.send(Signal::Background(event))))
     }
 
     /// Starts a thread that produces input by `send`, which fails when the chat is gone.
@@ -56,7 +56,7 @@ impl<I: Send + 'static> Signals<I> {
     }
 
     /// Starts the threads that tell of the logs, and of the node if it runs in this process.
-    pub fn listen(&self, link: &Link, events: Option<Receiver<Event>>) -> Result<()> {
+    pub fn listen(&self, link: &NodeLink, events: Option<Receiver<NodeEvent>>) -> Result<()> {
         let link = link.clone();
         let sender = self.sender.clone();
         spawn(

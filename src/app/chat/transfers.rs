@@ -1,12 +1,12 @@
 //! A transfer as a chat shows it.
 
-use crate::app::link::{Transfer, UNKNOWN, Way};
+use crate::app::link::{Transfer, TransferWay, UNKNOWN};
 use crate::text;
 
 /// Its number, what it is and how far, in one short line.
 pub fn line(transfer: &Transfer) -> String {
     let Transfer { number, peer, way, title, total, done, checked, rate } = transfer;
-    let preposition = if *way == Way::In { "from" } else { "to" };
+    let preposition = if *way == TransferWay::In { "from" } else { "to" };
     let far = match *total {
         _ if *done == 0 && *checked > 0 => "comparing".to_owned(),
         UNKNOWN => text::size(*done),

@@ -1,7 +1,7 @@
 //! What the model of a chat asks of a view: to show things, and what stands in the line that is being typed. A terminal, lines
 //! of text and later a window are views.
 
-use crate::app::inbox::entry::Entry;
+use crate::app::inbox::entry::HistoryEntry;
 use crate::error::Error;
 use crate::store::peers::Peer;
 use crate::wire::link::Link;
@@ -32,7 +32,7 @@ pub trait View {
     fn begin(&mut self);
 
     /// Shows a record of a conversation. With `is_all`, conversations are shown together.
-    fn entry(&mut self, peer: &Peer, entry: &Entry, is_all: bool);
+    fn entry(&mut self, peer: &Peer, entry: &HistoryEntry, is_all: bool);
 
     /// Draws the attention of a user who looks elsewhere to a message that arrived.
     fn arrived(&mut self, arrival: &Arrival);

@@ -13,19 +13,19 @@ const MAX_PREVIEW: usize = 400;
 
 /// The messages that wait, oldest first.
 #[derive(Default)]
-pub struct Waiting {
+pub struct PendingMessages {
     /// None when it could not be read; then nothing is known to wait.
     log: Option<(Outbox, Pending)>,
     /// Number and first line.
     messages: VecDeque<(u64, String)>,
 }
 
-impl Waiting {
+impl PendingMessages {
     /// Of this peer.
-    pub fn new(own: &Own, peer: &PublicKey) -> Result<Waiting> {
+    pub fn new(own: &Own, peer: &PublicKey) -> Result<PendingMessages> {
         let outbox = own.outbox(peer)?;
         let pending = outbox.pending();
-        let mut waiting = Waiting { log: Some((outbox, pending)), messages: VecDeque::new() };
+        let mut waiting = PendingMessages { log: Some((outbox, pending)), messages: VecDeque::new() };
         waiting.look()?;
         Ok(waiting)
     }

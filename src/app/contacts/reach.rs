@@ -28,11 +28,11 @@ pub struct Reached {
     /// It does not know us yet, and said so: messages can wait, files cannot.
     pub refusal: Option<Error>,
     /// What was saved on the way.
-    pub news: News,
+    pub change: PeerChange,
 }
 
-/// What is new about a peer that was reached.
-pub enum News {
+/// What has changed about a peer that was reached.
+pub enum PeerChange {
     /// Nothing.
     None,
     /// It was paired with by a link.
@@ -77,7 +77,7 @@ pub fn reach(own: &Endpoint, given: &str, trusts: impl FnOnce(&Address, &str) ->
     match meant(own, &peers, given)? {
         Meant::Saved(peer) => {
             peer.ensure_not_blocked()?;
-            Ok(Reached { peer, refusal: None, news: News::None })
+            Ok(Reached { peer, refusal: None, change: PeerChange::None })
         }
         Meant::Link(link) => by_link(own, &peers, &link),
         Meant::At(at) => by_address(own, &peers, at, trusts),
@@ -90,10 +90,10 @@ fn by_link(own: &Endpoint, peers: &Peers, link: &Link) -> Result<Reached> {
     // An invite is used up even by a known peer; a plain link to one may say where it is now.
     if known.is_some() && link.token.is_none() {
         let peer = save(own, link.key, &link.addresses, None)?;
-        return Ok(Reached { peer, refusal: None, news: News::None });
+        return Ok(Reached { peer, refusal: None, change: PeerChange::None });
     }
     let peer = join(own, link, None)?;
-    Ok(Reached { peer, refusal: None, news: News::Paired })
+    Ok(Reached { peer, refusal: None, change: PeerChange::Paired })
 }
 
 /// Trust on first use. A known key at a new address needs nobody's word.
@@ -115,5 +115,5 @@ fn by_address(
         }
     }
     let (peer, refusal) = first_contact(own, key, &at)?;
-    Ok(Reached { peer, refusal, news: News::Met(at) })
+    Ok(Reached { peer, refusal, change: PeerChange::Met(at) })
 }

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use crate::app::contacts::reach::{self, Meant};
-use crate::app::doctor::report::Report;
+use crate::app::doctor::report::Reporter;
 use crate::crypto::keys::PublicKey;
 use crate::error::{Error, Result, reason};
 use crate::net::deadline::Deadline;
@@ -26,7 +26,7 @@ const APART: Duration = Duration::from_secs(60);
 const SLOW: Duration = Duration::from_secs(2);
 
 /// Looks at all addresses of whoever is meant.
-pub fn check(report: &mut Report, own: &Endpoint, given: &str) -> Result<()> {
+pub fn check(report: &mut Reporter, own: &Endpoint, given: &str) -> Result<()> {
     let peers = Peers::load(own.home())?;
     let (label, pinned, seen, addresses) = match reach::meant(own, &peers, given)? {
         Meant::Saved(peer) => (peer.name.clone(), Some(peer.key), peer.seen(), peer.addresses),
@@ -43,12 +43,12 @@ pub fn check(report: &mut Report, own: &Endpoint, given: &str) -> Result<()> {
         report.warning("session", &format!("no address of {label} is known"), Some(hint));
         return Ok(());
     }
-    let look = Look { own, peers: &peers, label: &label, pinned, seen: seen.as_ref() };
+    let look = ContactCheck { own, peers: &peers, label: &label, pinned, seen: seen.as_ref() };
     report.each(seen.iter().chain(&addresses), |report, address| look.at(report, address));
     Ok(())
 }
 
-struct Look<'a> {
+struct ContactCheck<'a> {
     own: &'a Endpoint,
     peers: &'a Peers,
     label: &'a str,
@@ -57,8 +57,8 @@ struct Look<'a> {
     seen: Option<&'a Address>,
 }
 
-impl Look<'_> {
-    fn at(&self, report: &mut Report, address: &Address) {
+impl ContactCheck<'_> {
+    fn at(&self, report: &mut Reporter, address: &Address) {
         let is_proxied = self.own.proxy().is_some();
         let by_proxy = is_proxied || address.is_onion();
         let found = if by_proxy { self.by_proxy(report, address) } else { by_family(report, address) };
@@ -85,7 +85,7 @@ impl Look<'_> {
     }
 
     /// Nothing is resolved here.
-    fn by_proxy(&self, report: &mut Report, address: &Address) -> Option<Stream> {
+    fn by_proxy(&self, report: &mut Reporter, address: &Address) -> Option<Stream> {
         let unresolved = match self.own.proxy() {
             Some(_) => "names are not resolved here, but by the proxy",
             None => "the name of an onion service is not resolved",
@@ -115,7 +115,7 @@ impl Look<'_> {
     }
 
     /// Whether this is the key that is wanted.
-    fn is_right(&self, report: &mut Report, address: &Address, key: PublicKey) -> bool {
+    fn is_right(&self, report: &mut Reporter, address: &Address, key: PublicKey) -> bool {
         let fingerprint = key.fingerprint();
         let known = self.peers.by_key(&key);
         match (self.pinned, known) {
@@ -143,7 +143,7 @@ impl Look<'_> {
     }
 
     /// A whole handshake proves the key, and the answer to it tells whether this node is welcome.
-    fn session(&self, report: &mut Report, address: &Address, key: PublicKey) {
+    fn session(&self, report: &mut Reporter, address: &Address, key: PublicKey) {
         let Some(peer) = self.peers.by_key(&key) else {
             return report.skipped("session", "it is no saved peer");
         };
@@ -166,7 +166,7 @@ impl Look<'_> {
 }
 
 /// A failure of the peer that the line names anyway.
-fn failed(report: &mut Report, layer: &'static str, error: &Error) {
+fn failed(report: &mut Reporter, layer: &'static str, error: &Error) {
     let detail = match error {
         Error::Unreachable { why, .. } | Error::Proxy { why, .. } | Error::Protocol { what: why, .. } => why,
         error => &error.to_string(),
@@ -175,7 +175,7 @@ fn failed(report: &mut Report, layer: &'static str, error: &Error) {
 }
 
 /// What its clock showed within `latest` before now.
-fn clock(report: &mut Report, theirs: u64, latest: Duration) {
+fn clock(report: &mut Reporter, theirs: u64, latest: Duration) {
     let ours = now_micros();
     let apart = Duration::from_micros(ours.abs_diff(theirs));
     if apart <= latest {
@@ -190,7 +190,7 @@ fn clock(report: &mut Report, theirs: u64, latest: Duration) {
     report.warning("clock", &detail, Some(hint));
 }
 
-fn round_trip(report: &mut Report, took: Duration) {
+fn round_trip(report: &mut Reporter, took: Duration) {
     let round = format!("{}.{} ms", took.as_millis(), took.as_micros() % 1000 / 100);
     if took > SLOW {
         return report.warning("rtt", &format!("{round}, which is slow for a handshake"), None);
@@ -199,7 +199,7 @@ fn round_trip(report: &mut Report, took: Duration) {
 }
 
 /// Name and connection of either family; gives the first connection. One of them is enough.
-fn by_family(report: &mut Report, address: &Address) -> Option<Stream> {
+fn by_family(report: &mut Reporter, address: &Address) -> Option<Stream> {
     let found = resolved(report, address)?;
     let tries = [("tcp4", false), ("tcp6", true)].map(|(layer, is_v6)| {
         let of_family: Vec<SocketAddr> = found.iter().filter(|at| at.is_ipv6() == is_v6).copied().collect();
@@ -226,7 +226,7 @@ fn by_family(report: &mut Report, address: &Address) -> Option<Stream> {
 }
 
 /// The addresses of both families, if there are any.
-fn resolved(report: &mut Report, address: &Address) -> Option<Vec<SocketAddr>> {
+fn resolved(report: &mut Reporter, address: &Address) -> Option<Vec<SocketAddr>> {
     let found = match direct::resolve(address, direct::CONNECT) {
         Ok(found) => found,
         Err(cause) => {

@@ -5,7 +5,7 @@ use crate::wire::address::Address;
 
 /// How a layer is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub enum CheckStatus {
     /// It works.
     Ok,
     /// It may be what the user wants.
@@ -16,14 +16,14 @@ pub enum Verdict {
     Failed,
 }
 
-impl Verdict {
+impl CheckStatus {
     /// For people and programs.
     pub fn word(self) -> &'static str {
         match self {
-            Verdict::Ok => "ok",
-            Verdict::Warning => "warning",
-            Verdict::Skipped => "skipped",
-            Verdict::Failed => "failed",
+            CheckStatus::Ok => "ok",
+            CheckStatus::Warning => "warning",
+            CheckStatus::Skipped => "skipped",
+            CheckStatus::Failed => "failed",
         }
     }
 }
@@ -33,7 +33,7 @@ pub struct Finding<'a> {
     /// The layer.
     pub layer: &'a str,
     /// How it is.
-    pub verdict: Verdict,
+    pub verdict: CheckStatus,
     /// The address of a peer that was checked.
     pub address: Option<&'a str>,
     /// What is the case; not cleaned for a terminal.
@@ -43,7 +43,7 @@ pub struct Finding<'a> {
 }
 
 /// Hands on findings as they come.
-pub struct Report<'a> {
+pub struct Reporter<'a> {
     tell: &'a mut dyn FnMut(&Finding) -> Result<()>,
     /// The address of the peer that is being checked.
     address: Option<String>,
@@ -53,13 +53,13 @@ pub struct Report<'a> {
     untold: Option<Error>,
 }
 
-impl<'a> Report<'a> {
+impl<'a> Reporter<'a> {
     /// Nothing has failed yet.
-    pub fn new(tell: &'a mut dyn FnMut(&Finding) -> Result<()>) -> Report<'a> {
-        Report { tell, address: None, failure: None, untold: None }
+    pub fn new(tell: &'a mut dyn FnMut(&Finding) -> Result<()>) -> Reporter<'a> {
+        Reporter { tell, address: None, failure: None, untold: None }
     }
 
-    fn tell(&mut self, layer: &str, verdict: Verdict, detail: &str, hint: Option<&str>) {
+    fn tell(&mut self, layer: &str, verdict: CheckStatus, detail: &str, hint: Option<&str>) {
         let address = self.address.as_deref();
         let told = (self.tell)(&Finding { layer, verdict, address, detail, hint });
         self.untold = self.untold.take().or(told.err());
@@ -67,23 +67,23 @@ impl<'a> Report<'a> {
 
     /// It works.
     pub fn ok(&mut self, layer: &str, detail: &str) {
-        self.tell(layer, Verdict::Ok, detail, None);
+        self.tell(layer, CheckStatus::Ok, detail, None);
     }
 
     /// It need not be wrong.
     pub fn warning(&mut self, layer: &str, detail: &str, hint: Option<&str>) {
-        self.tell(layer, Verdict::Warning, detail, hint);
+        self.tell(layer, CheckStatus::Warning, detail, hint);
     }
 
     /// It could not be looked at, and that is no failure.
     pub fn skipped(&mut self, layer: &str, detail: &str) {
-        self.tell(layer, Verdict::Skipped, detail, None);
+        self.tell(layer, CheckStatus::Skipped, detail, None);
     }
 
     /// It does not work, which is the exit status `code` if it is the first.
     pub fn failed(&mut self, layer: &'static str, code: u8, detail: &str, hint: Option<&str>) {
         self.failure = self.failure.or(Some((layer, code)));
-        self.tell(layer, Verdict::Failed, detail, hint);
+        self.tell(layer, CheckStatus::Failed, detail, hint);
     }
 
     /// The same for an error.
@@ -95,7 +95,7 @@ impl<'a> Report<'a> {
     pub fn each<'b>(
         &mut self,
         addresses: impl Iterator<Item = &'b Address>,
-        look: impl Fn(&mut Report, &Address),
+        look: impl Fn(&mut Reporter, &Address),
     ) {
         let before = self.failure.take();
         let (mut first, mut works) = (None, false);

@@ -12,7 +12,7 @@ use crate::wire::message::{CHUNK, UNKNOWN};
 pub use crate::store::partial::Partial;
 
 /// A transfer that waits for its rest.
-pub struct Waiting {
+pub struct PartialStatus {
     /// The transfer.
     pub partial: Partial,
     /// The name of the peer who sends it, or the fingerprint if it is a peer no longer.
@@ -33,7 +33,7 @@ fn incomplete(own: &Own) -> Result<Vec<Partial>> {
 }
 
 /// All transfers that wait for their rest. Those that are too old are removed first.
-pub fn list(own: &Own) -> Result<Vec<Waiting>> {
+pub fn list(own: &Own) -> Result<Vec<PartialStatus>> {
     partial::sweep(own.home(), None)?;
     let peers = Peers::load(own.home())?;
     let waiting = |partial: Partial| {
@@ -46,7 +46,7 @@ pub fn list(own: &Own) -> Result<Vec<Waiting>> {
             None => (0, Duration::ZERO),
         };
         let total = (partial.bytes != UNKNOWN).then_some(partial.bytes);
-        Waiting { partial, peer, held, total, age }
+        PartialStatus { partial, peer, held, total, age }
     };
     Ok(incomplete(own)?.into_iter().map(waiting).collect())
 }

@@ -5,11 +5,11 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 use crate::app::contacts::{INVITE_TTL, link_of};
-use crate::app::link::{self, Event, FilesFrom, FilesTo, Listen, Options};
+use crate::app::link::{self, FilesFrom, FilesTo, Listen, NodeEvent, Options};
 use crate::error::Result;
 use crate::net::endpoint::Endpoint;
 use crate::net::local;
-use crate::node::files::pipe::Pipe;
+use crate::node::files::pipe::StdoutPipe;
 use crate::store::invites;
 use crate::store::peers::Peer;
 use crate::wire::address::Address;
@@ -43,7 +43,7 @@ pub struct Wish {
 
 /// A one-off node that waits for a transfer.
 pub struct Reception {
-    events: Receiver<Event>,
+    events: Receiver<NodeEvent>,
     /// Where the sender finds it.
     pub addresses: Vec<Address>,
     /// What to give to the sender, unless that is a peer.
@@ -66,7 +66,7 @@ impl Reception {
         };
         let downloads = own.home().downloads(None);
         let files_to = match &wish.into {
-            Destination::Stdout => FilesTo::Pipe(Pipe::start()?),
+            Destination::Stdout => FilesTo::Pipe(StdoutPipe::start()?),
             Destination::Directory(dir) => FilesTo::Flat(dir.clone()),
             Destination::Downloads => FilesTo::Folders(downloads?),
         };
@@ -82,7 +82,7 @@ impl Reception {
         };
         let events = link::start(own, options)?;
         let mut listening = Vec::new();
-        while let Ok(Event::Listening(at)) = events.try_recv() {
+        while let Ok(NodeEvent::Listening(at)) = events.try_recv() {
             listening.push(at);
         }
         let addresses = local::reachable_at(&listening);
@@ -91,7 +91,7 @@ impl Reception {
     }
 
     /// What happens next; `None` when nothing did before the deadline.
-    pub fn next(&self, deadline: Option<Instant>) -> Option<Event> {
+    pub fn next(&self, deadline: Option<Instant>) -> Option<NodeEvent> {
         let received = match deadline {
             None => self.events.recv().map_err(|_| RecvTimeoutError::Disconnected),
             Some(deadline) => self.events.recv_timeout(deadline.saturating_duration_since(Instant::now())),

@@ -8,7 +8,7 @@ pub use crate::store::history::Event;
 
 /// A record and its place in the history.
 #[derive(Clone, Copy, Debug)]
-pub struct Entry<'a> {
+pub struct HistoryEntry<'a> {
     /// The number of the record: when it was appended here, in µs of Unix time unless the clock went back.
     pub seq: u64,
     /// What it says.
@@ -20,7 +20,7 @@ pub enum Words {
     /// A message.
     Message {
         /// From whom, and what became of it.
-        way: Way,
+        way: MessageStatus,
         /// Its text, cleaned, with further lines indented.
         text: String,
     },
@@ -35,7 +35,7 @@ pub enum Words {
 
 /// From whom a message is, and what became of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Way {
+pub enum MessageStatus {
     /// The peer said it.
     Received,
     /// We said it, and the peer has it on its disk.
@@ -44,7 +44,7 @@ pub enum Way {
     Dropped(Dropped),
 }
 
-impl Entry<'_> {
+impl HistoryEntry<'_> {
     /// The time to show, in µs of Unix time. For a message of ours it is when it was said, which is its number; for all
     /// else when it was noted here, because a peer's clock is not trusted.
     pub fn micros(&self) -> u64 {
@@ -65,9 +65,9 @@ impl Entry<'_> {
             Words::File { verb, what: format!("{path} ({})", text::size(size)) }
         };
         match self.event {
-            Event::Received { text, .. } => message(Way::Received, text),
-            Event::Sent { text, .. } => message(Way::Delivered, text),
-            Event::Dropped { why, text, .. } => message(Way::Dropped(why), text),
+            Event::Received { text, .. } => message(MessageStatus::Received, text),
+            Event::Sent { text, .. } => message(MessageStatus::Delivered, text),
+            Event::Dropped { why, text, .. } => message(MessageStatus::Dropped(why), text),
             Event::FileReceived { size, path } => file("sent", path, size),
             Event::FileSent { size, path } => file("has", path, size),
         }
@@ -112,7 +112,7 @@ mod tests {
 
     #[test]
     fn a_message_of_ours_has_the_time_at_which_it_was_said() {
-        let entry = |event| Entry { seq: 9, event };
+        let entry = |event| HistoryEntry { seq: 9, event };
         assert_eq!(entry(Event::Sent { number: 2, key: "", text: b"x" }).micros(), 2);
         assert_eq!(entry(Event::Dropped { number: 3, why: Dropped::Expired, text: b"x" }).micros(), 3);
         assert_eq!(entry(Event::Received { number: 2, text: b"x" }).micros(), 9);
@@ -121,9 +121,9 @@ mod tests {
 
     #[test]
     fn texts_and_paths_are_searched() {
-        let said = Entry { seq: 1, event: Event::Received { number: 1, text: b"hello bob" } };
+        let said = HistoryEntry { seq: 1, event: Event::Received { number: 1, text: b"hello bob" } };
         assert!(said.contains(b"lo b") && said.contains(b"") && !said.contains(b"lob"));
-        let sent = Entry { seq: 1, event: Event::FileSent { size: 1, path: b"a/b.txt" } };
+        let sent = HistoryEntry { seq: 1, event: Event::FileSent { size: 1, path: b"a/b.txt" } };
         assert!(sent.contains(b"/b.") && !sent.contains(b"c"));
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use crate::app::inbox::entry::Entry;
+use crate::app::inbox::entry::HistoryEntry;
 use crate::error::Result;
 use crate::store::conversation::ConversationId;
 use crate::store::history;
@@ -11,7 +11,7 @@ use crate::store::log::{Position, Reader};
 use crate::store::peers::{Peer, Peers};
 
 /// One peer's history, and the record that is next.
-struct Stream {
+struct PeerHistory {
     peer: Peer,
     reader: Reader,
     next: Option<(Position, Vec<u8>)>,
@@ -21,7 +21,7 @@ struct Stream {
     dry: bool,
 }
 
-impl Stream {
+impl PeerHistory {
     fn fill(&mut self) -> Result<()> {
         if self.next.is_none() && !self.dry {
             let read = self.reader.read()?.map(|record| (record.seq, record.body.to_vec()));
@@ -54,7 +54,7 @@ pub struct Histories {
     begin: Begin,
     /// Only this peer's.
     only: Option<Peer>,
-    streams: Vec<Stream>,
+    streams: Vec<PeerHistory>,
 }
 
 impl Histories {
@@ -96,7 +96,7 @@ impl Histories {
                             all.get(&peer.conversation()).map_or(Ok(()), |at| reader.resume(*at))?
                         }
                     }
-                    self.streams.push(Stream { peer, reader, next: None, given: None, dry: false });
+                    self.streams.push(PeerHistory { peer, reader, next: None, given: None, dry: false });
                 }
             }
         }
@@ -106,7 +106,7 @@ impl Histories {
 
     /// Shows the oldest record that was not given yet; `false` when there is none for now. Records that cannot be understood
     /// are left out.
-    pub fn next(&mut self, mut show: impl FnMut(&Peer, &Entry) -> Result<()>) -> Result<bool> {
+    pub fn next(&mut self, mut show: impl FnMut(&Peer, &HistoryEntry) -> Result<()>) -> Result<bool> {
         for stream in &mut self.streams {
             stream.fill()?;
         }
@@ -116,7 +116,7 @@ impl Histories {
         };
         let Some((position, body)) = stream.next.take() else { return Ok(false) };
         if let Ok(event) = history::decode(&body) {
-            show(&stream.peer, &Entry { seq: position.seq, event })?;
+            show(&stream.peer, &HistoryEntry { seq: position.seq, event })?;
         }
         stream.given = Some(position);
         Ok(true)

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::app::link::{LOG_POLL_INTERVAL, Link};
+use crate::app::link::{LOG_POLL_INTERVAL, NodeLink};
 use crate::error::{Error, Result};
 use crate::net::deadline::Deadline;
 use crate::net::dial::{self, Target};
@@ -36,7 +36,7 @@ const RETRY_PAUSE: Duration = Duration::from_secs(1);
 const OUTBOX_POLL: Duration = Duration::from_millis(20);
 
 /// How a delivery ended.
-pub enum Outcome {
+pub enum DeliveryOutcome {
     /// It is on the peer's disk.
     Delivered,
     /// It waits in the outbox: why, as far as is known.
@@ -61,9 +61,9 @@ pub fn deliver(
     outbox: &mut Outbox,
     goal: Goal,
     wait: Option<Duration>,
-) -> Result<Outcome> {
+) -> Result<DeliveryOutcome> {
     let (Goal::Only(number) | Goal::UpTo(number)) = goal;
-    let link = Link::open(own.home());
+    let link = NodeLink::open(own.home());
     let started = Instant::now();
     let deadline = wait.map_or_else(|| one_try(own), Deadline::after);
     let mut why = "it was not reached yet".to_owned();
@@ -74,7 +74,7 @@ pub fn deliver(
             break;
         }
         let Some(left) = deadline.remaining() else {
-            return unless_dropped(own, peer, outbox, number, Outcome::Queued(why));
+            return unless_dropped(own, peer, outbox, number, DeliveryOutcome::Queued(why));
         };
         // A node that was rung a moment ago is at it.
         let is_rung = rung.is_some_and(|rung| rung.elapsed() < LOOK) && link.is_connected();
@@ -85,11 +85,11 @@ pub fn deliver(
             if let Some(attempt) = attempts::last(own.home(), &peer.key) {
                 why = attempt.reason;
                 if wait.is_none() {
-                    return Ok(Outcome::Queued(why));
+                    return Ok(DeliveryOutcome::Queued(why));
                 }
             }
             if wait.is_none() && started.elapsed() > A_MOMENT {
-                return Ok(Outcome::Queued("the node here has not reached it yet".into()));
+                return Ok(DeliveryOutcome::Queued("the node here has not reached it yet".into()));
             }
             link.wait(left.min(LOG_POLL_INTERVAL))?;
             continue;
@@ -108,14 +108,14 @@ pub fn deliver(
             Err(error @ (Error::Disk { .. } | Error::Corrupt { .. } | Error::ChangedKey { .. })) => {
                 return Err(error);
             }
-            Err(error) if wait.is_none() => return Ok(Outcome::Queued(error.to_string())),
+            Err(error) if wait.is_none() => return Ok(DeliveryOutcome::Queued(error.to_string())),
             Err(error) => {
                 why = error.to_string();
                 link.wait(left.min(RETRY_PAUSE))?;
             }
         }
     }
-    unless_dropped(own, peer, outbox, number, Outcome::Delivered)
+    unless_dropped(own, peer, outbox, number, DeliveryOutcome::Delivered)
 }
 
 /// Whether it is among those that were dropped since there were `seen` of them: to find out takes a look at the whole file.
@@ -130,13 +130,13 @@ fn unless_dropped(
     peer: &Peer,
     outbox: &mut Outbox,
     number: u64,
-    outcome: Outcome,
-) -> Result<Outcome> {
+    outcome: DeliveryOutcome,
+) -> Result<DeliveryOutcome> {
     let is_dropped = match outbox.is_dropped(number)? {
         Some(is_dropped) => is_dropped,
         None => History::was_dropped(own.read_history(peer.conversation()), number)?,
     };
-    Ok(if is_dropped { Outcome::Dropped } else { outcome })
+    Ok(if is_dropped { DeliveryOutcome::Dropped } else { outcome })
 }
 
 fn one_try(own: &Endpoint) -> Deadline {

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
-use crate::app::messages::delivery::{self, Goal, Outcome};
+use crate::app::messages::delivery::{self, DeliveryOutcome, Goal};
 use crate::app::messages::expiry;
 use crate::error::{Error, Result};
 use crate::net::endpoint::Endpoint;
@@ -27,7 +27,7 @@ const TRY: Duration = Duration::from_secs(10);
 
 /// What the reading and the delivering thread share.
 #[derive(Default)]
-struct Progress {
+struct DeliveryProgress {
     /// The number of the last message that was queued.
     queued: AtomicU64,
     /// No more comes.
@@ -43,9 +43,9 @@ pub fn say(
     peer: &Peer,
     expire: Option<Duration>,
     wait: Option<Duration>,
-) -> Result<(u64, Outcome)> {
+) -> Result<(u64, DeliveryOutcome)> {
     let mut outbox = own.outbox(&peer.key)?;
-    let progress = Arc::new(Progress::default());
+    let progress = Arc::new(DeliveryProgress::default());
     let (bell, rings) = sync_channel(1);
     let reader = {
         let (mut outbox, progress) = (own.outbox(&peer.key)?, Arc::clone(&progress));
@@ -73,7 +73,7 @@ pub fn say(
 fn read_all(
     outbox: &mut Outbox,
     expire: Option<Duration>,
-    progress: &Progress,
+    progress: &DeliveryProgress,
     bell: &SyncSender<()>,
 ) -> Result<()> {
     let mut stdin = std::io::stdin().lock();
@@ -163,7 +163,7 @@ fn deliver_all(
     own: &Endpoint,
     peer: &Peer,
     outbox: &mut Outbox,
-    progress: &Progress,
+    progress: &DeliveryProgress,
     rings: &Receiver<()>,
 ) -> Result<()> {
     while rings.recv().is_ok() {

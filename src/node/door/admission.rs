@@ -22,7 +22,7 @@ use crate::crypto::keys::PublicKey;
 use crate::crypto::random_array;
 use crate::error::Error;
 use crate::net::transport::{Closer, Stream};
-use crate::node::door::admission::source::{Source, Sources};
+use crate::node::door::admission::source::{Source, SourceTable};
 use crate::node::door::limits::Limits;
 
 /// Connections of one IPv4 address or IPv6 /64 that are not yet authenticated, if no peer has come from there.
@@ -108,7 +108,7 @@ struct State {
     last_number: u64,
     /// Guests that were put out, and whose threads have not ended yet.
     leaving: usize,
-    sources: Sources,
+    sources: SourceTable,
     shortage: Option<Shortage>,
     seats: usize,
     by_peer: HashMap<PublicKey, usize>,
@@ -135,13 +135,18 @@ impl Admission {
     }
 
     /// Lets a connection begin its handshake, by its origin; `None` turns it away.
-    pub fn admit(self: &Arc<Self>, stream: &Stream) -> Option<Ticket> {
+    pub fn admit(self: &Arc<Self>, stream: &Stream) -> Option<PendingSlot> {
         self.admit_at(stream.origin().into(), Some(stream.closer()), Instant::now())
     }
 
-    fn admit_at(self: &Arc<Self>, source: Source, closer: Option<Closer>, now: Instant) -> Option<Ticket> {
+    fn admit_at(
+        self: &Arc<Self>,
+        source: Source,
+        closer: Option<Closer>,
+        now: Instant,
+    ) -> Option<PendingSlot> {
         match self.enter(source, closer, now) {
-            Ok(number) => Some(Ticket { admission: Arc::clone(self), number, source }),
+            Ok(number) => Some(PendingSlot { admission: Arc::clone(self), number, source }),
             Err(cause) => {
                 self.count(cause);
                 None
@@ -331,13 +336,13 @@ impl Drop for Seat {
 }
 
 /// A place among the connections of unknowns, until it is dropped.
-pub struct Ticket {
+pub struct PendingSlot {
     admission: Arc<Admission>,
     number: u64,
     source: Source,
 }
 
-impl Ticket {
+impl PendingSlot {
     /// Its first message was good.
     pub fn begin(&self) {
         if let Some(guest) = self.admission.state().guest(self.number) {
@@ -346,7 +351,7 @@ impl Ticket {
     }
 
     /// It is a peer: it takes a seat, if there is one, and others may come from where it came from.
-    pub fn seat(self, peer: PublicKey) -> std::result::Result<Seat, Ticket> {
+    pub fn seat(self, peer: PublicKey) -> std::result::Result<Seat, PendingSlot> {
         let admission = Arc::clone(&self.admission);
         let mut state = admission.state();
         state.sources.befriend(self.source, Instant::now());
@@ -386,7 +391,7 @@ impl Ticket {
     }
 }
 
-impl Drop for Ticket {
+impl Drop for PendingSlot {
     fn drop(&mut self) {
         let mut state = self.admission.state();
         match state.guests.iter().position(|guest| guest.number == self.number) {

@@ -14,12 +14,12 @@ use crate::net::lane;
 use crate::net::session::Session;
 use crate::net::transport::{Listener, Stream};
 use crate::node::context::Context;
-use crate::node::door::admission::{Ticket, TurnedAway};
-use crate::node::event::Event;
+use crate::node::door::admission::{PendingSlot, TurnedAway};
+use crate::node::event::NodeEvent;
 use crate::node::files::inbound;
 use crate::node::messages::dialler::{receive_messages, send_messages};
 use crate::node::messages::flow;
-use crate::node::pairing::{self, Profile, Verdict, Visitor};
+use crate::node::pairing::{self, Admittance, Profile, Visitor};
 use crate::node::roster::{Contact, Via};
 use crate::node::threads;
 use crate::store::invites;
@@ -69,7 +69,7 @@ fn start(context: &Arc<Context>, stream: Stream) {
 }
 
 /// A stranger's failed handshake is not worth a word.
-fn shake_hands(context: &Arc<Context>, stream: Stream, ticket: Ticket) {
+fn shake_hands(context: &Arc<Context>, stream: Stream, ticket: PendingSlot) {
     let opening = match Opening::read(&stream) {
         Ok(opening) => opening,
         Err(error) => return ticket.fail(&error),
@@ -94,7 +94,7 @@ fn shake_hands(context: &Arc<Context>, stream: Stream, ticket: Ticket) {
     }
 }
 
-fn serve_proven(context: &Arc<Context>, proven: &Mutex<Option<(Accepted, Ticket)>>) {
+fn serve_proven(context: &Arc<Context>, proven: &Mutex<Option<(Accepted, PendingSlot)>>) {
     let taken = proven.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).take();
     let Some((accepted, ticket)) = taken else { return };
     if let Err(error) = receive(context, accepted, ticket) {
@@ -103,7 +103,7 @@ fn serve_proven(context: &Arc<Context>, proven: &Mutex<Option<(Accepted, Ticket)
 }
 
 /// A lane goes on in this thread: its handshake is small, and it will not be idle.
-fn start_lane(context: &Arc<Context>, stream: Stream, opening: &Opening, ticket: Ticket) {
+fn start_lane(context: &Arc<Context>, stream: Stream, opening: &Opening, ticket: PendingSlot) {
     let transfers = context.transfers();
     let accepted = lane::respond(stream, opening, |name, index| {
         let name = *name;
@@ -123,7 +123,7 @@ fn start_lane(context: &Arc<Context>, stream: Stream, opening: &Opening, ticket:
 
 /// Receives a proven connection: who it is, and whether it is welcome. What goes wrong before that is known is a stranger's
 /// failure, and not worth a word either.
-fn receive(context: &Arc<Context>, accepted: Accepted, ticket: Ticket) -> Result<()> {
+fn receive(context: &Arc<Context>, accepted: Accepted, ticket: PendingSlot) -> Result<()> {
     let Accepted { mut session, kind, invite } = accepted;
     session.set_deadline(Some(Deadline::after(HANDSHAKE)));
     let profile = match Profile::read(&mut session) {
@@ -143,15 +143,15 @@ fn receive(context: &Arc<Context>, accepted: Accepted, ticket: Ticket) -> Result
     let visitor = Visitor { key: session.peer(), profile: &profile, invite: invite.as_ref() };
     let may_note = || context.admission().may_note();
     let peer = match pairing::judge(home, &visitor, context.options().accept_new, may_note)? {
-        Verdict::Peer(peer) => peer,
-        Verdict::Added(peer) => {
-            context.tell(Event::Paired { peer: peer.name.clone(), fingerprint: peer.key.fingerprint() });
+        Admittance::Peer(peer) => peer,
+        Admittance::Added(peer) => {
+            context.tell(NodeEvent::Paired { peer: peer.name.clone(), fingerprint: peer.key.fingerprint() });
             peer
         }
-        Verdict::Refused { refusal, noted } => {
+        Admittance::Refused { refusal, noted } => {
             if noted {
                 let name = profile.name.unwrap_or_else(|| "stranger".into());
-                context.tell(Event::Request { name, fingerprint: session.peer().fingerprint() });
+                context.tell(NodeEvent::Request { name, fingerprint: session.peer().fingerprint() });
             }
             ticket.turn_away(refusal == Refusal::Blocked);
             return refuse(session, ticket, refusal);
@@ -166,7 +166,7 @@ fn receive(context: &Arc<Context>, accepted: Accepted, ticket: Ticket) -> Result
 }
 
 /// Says why not. Its place is taken until it has read that; if it does not care to, nobody else does.
-fn refuse(session: Session, ticket: Ticket, why: Refusal) -> Result<()> {
+fn refuse(session: Session, ticket: PendingSlot, why: Refusal) -> Result<()> {
     let _ = session.finish(&Message::Refused(why));
     drop(ticket);
     Ok(())

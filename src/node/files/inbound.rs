@@ -13,10 +13,10 @@ use crate::error::{Error, Result};
 use crate::net::deadline::Deadline;
 use crate::net::session::{PING_AFTER, Session};
 use crate::node::context::Context;
-use crate::node::event::{Decision, Event};
-use crate::node::files::pipe::Pipe;
-use crate::node::files::transfers::{Incoming, Lane, Turn};
-use crate::node::live::Shown;
+use crate::node::event::{Decision, NodeEvent};
+use crate::node::files::pipe::StdoutPipe;
+use crate::node::files::transfers::{IncomingLane, IncomingTransfer, Turn};
+use crate::node::live::ShownTransfer;
 use crate::node::options::FilesTo;
 use crate::store::history::History;
 use crate::store::partial::{self, Partial};
@@ -55,7 +55,7 @@ pub fn serve(context: &Arc<Context>, mut session: Session, peer: &Peer) -> Resul
     let turn = Arc::new(turn);
     if let Err(error) = take(context, session, peer, &turn) {
         // Told while the turn lasts: ahead of what the next try has to tell.
-        context.tell(Event::TransferFailed { peer: peer.name.clone(), error });
+        context.tell(NodeEvent::TransferFailed { peer: peer.name.clone(), error });
     }
     Ok(())
 }
@@ -240,7 +240,7 @@ fn because(reason: Declined) -> &'static str {
 /// Shows the offer to front-ends, and waits for an answer; `None` when nobody is there to answer. Signs of life keep the
 /// sender waiting.
 fn ask(context: &Context, session: &mut Session, peer: &Peer, offer: &Offer) -> Result<Option<Decision>> {
-    let shown = control::Offer {
+    let shown = control::PendingOffer {
         number: 0,
         peer: peer.name.clone(),
         title: offer.manifest.title(),
@@ -310,7 +310,7 @@ fn take_files(
         Ok(staging) => staging,
         Err(error) => return Err(declined_by_disk(session, error)),
     };
-    let incoming = Incoming::new(Inbound::new(staging, tally), Arc::clone(turn));
+    let incoming = IncomingTransfer::new(Inbound::new(staging, tally), Arc::clone(turn));
     let let_in = |session: &Session| context.transfers().let_in(session, &incoming);
     let result = incoming.inbound.run(&mut session, let_in);
     incoming.turn().end_promise();
@@ -383,7 +383,7 @@ fn take_into_pipe(
     context: &Arc<Context>,
     mut session: Session,
     offer: &Offer,
-    mut pipe: &Pipe,
+    mut pipe: &StdoutPipe,
     turn: &Turn,
 ) -> Result<()> {
     if offer.manifest.entries().len() != 1 || offer.manifest.files() != 1 {
@@ -429,25 +429,25 @@ fn failed_pipe(session: Session, error: Error) -> Error {
 }
 
 /// A transfer that comes in, until this is dropped.
-struct Running {
+struct ActiveTransfer {
     tally: Arc<Tally>,
-    _shown: Shown,
+    _shown: ShownTransfer,
 }
 
-impl Drop for Running {
+impl Drop for ActiveTransfer {
     fn drop(&mut self) {
         self.tally.end();
     }
 }
 
 /// Tells that a transfer comes in.
-fn begin(context: &Context, session: &Session, offer: &Offer, turn: &Turn) -> Running {
+fn begin(context: &Context, session: &Session, offer: &Offer, turn: &Turn) -> ActiveTransfer {
     let tally = Arc::new(Tally::new(&offer.manifest, offer.is_stream));
     turn.follow(&tally);
     let (peer, address) = (session.label().to_owned(), session.remote_address());
     let shown = context.live().begin(&peer, false, None, &tally);
-    context.tell(Event::TransferBegan { peer, address, tally: Arc::clone(&tally) });
-    Running { tally, _shown: shown }
+    context.tell(NodeEvent::TransferBegan { peer, address, tally: Arc::clone(&tally) });
+    ActiveTransfer { tally, _shown: shown }
 }
 
 /// Notes what is in place in the history, and tells of it.
@@ -457,7 +457,7 @@ fn note(context: &Context, session: &Session, received: &[Received]) -> Result<(
     let mut history = context.logged(context.own().history(session.peer().into()))?;
     context.logged(history.store_files(true, &files))?;
     for Received { path, size } in received {
-        context.tell(Event::File { peer: session.label().to_owned(), path: path.clone(), size: *size });
+        context.tell(NodeEvent::File { peer: session.label().to_owned(), path: path.clone(), size: *size });
     }
     context.ring_arrival(&session.peer());
     Ok(())
@@ -476,7 +476,7 @@ fn say_stored(context: &Context, mut session: Session, forget: impl FnOnce() -> 
         forget()?;
     }
     // If this is lost, the files are in place all the same, and that is what is told here.
-    context.tell(Event::TransferDone { peer });
+    context.tell(NodeEvent::TransferDone { peer });
     Ok(())
 }
 
@@ -511,6 +511,6 @@ fn known_since(context: &Context, session: &Session, done: &Partial) -> Result<H
 }
 
 /// Runs a lane to its end.
-pub fn serve_lane(lane: &Lane, session: &mut Session) {
+pub fn serve_lane(lane: &IncomingLane, session: &mut Session) {
     lane.transfer.inbound.run_lane(lane.index, session);
 }

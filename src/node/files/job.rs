@@ -11,10 +11,10 @@ use crate::node::files::outbound;
 use crate::node::threads;
 use crate::transfer::source::Sources;
 use crate::transfer::tally::Tally;
-use crate::wire::control::{Job, JobOutcome};
+use crate::wire::control::{JobOutcome, JobReport};
 
 /// What a front-end wants to be sent.
-pub struct Request {
+pub struct SendRequest {
     /// The front-end.
     pub owner: u64,
     /// Its number of the job.
@@ -28,14 +28,14 @@ pub struct Request {
 /// Starts a thread for the job. `is_wanted` is false once the front-end is gone; `done` learns what became of the job.
 pub fn start(
     context: &Arc<Context>,
-    request: Request,
+    request: SendRequest,
     is_wanted: impl Fn() -> bool + Send + 'static,
-    done: impl Fn(Job) + Clone + Send + 'static,
+    done: impl Fn(JobReport) + Clone + Send + 'static,
 ) {
     let (context, number, failed) = (Arc::clone(context), request.number, done.clone());
     let work = move || {
         let mut job =
-            Job { number, outcome: JobOutcome::Sent, bytes: 0, milliseconds: 0, title: String::new() };
+            JobReport { number, outcome: JobOutcome::Sent, bytes: 0, milliseconds: 0, title: String::new() };
         if let Err(error) = run(&context, &request, &is_wanted, &mut job) {
             job.outcome = match error {
                 Error::Stopped => JobOutcome::Stopped,
@@ -46,11 +46,16 @@ pub fn start(
     };
     if let Err(error) = threads::spawn("job", work) {
         let outcome = JobOutcome::Failed(error.to_string());
-        failed(Job { number, outcome, bytes: 0, milliseconds: 0, title: String::new() });
+        failed(JobReport { number, outcome, bytes: 0, milliseconds: 0, title: String::new() });
     }
 }
 
-fn run(context: &Context, request: &Request, is_wanted: &dyn Fn() -> bool, job: &mut Job) -> Result<()> {
+fn run(
+    context: &Context,
+    request: &SendRequest,
+    is_wanted: &dyn Fn() -> bool,
+    job: &mut JobReport,
+) -> Result<()> {
     let gone = || Error::failed("it is no peer any more");
     let contact = context.roster().get(&request.peer).ok_or_else(gone)?;
     let peer = contact.peer().ok_or_else(gone)?;

@@ -11,7 +11,7 @@ use crate::node::threads;
 use crate::transfer::stream::Sink;
 
 /// Stdout, and what has gone there so far: a sender whose connection was lost goes on behind it.
-pub struct Pipe {
+pub struct StdoutPipe {
     state: Arc<Guarded>,
 }
 
@@ -66,13 +66,13 @@ impl Guarded {
     }
 }
 
-impl Pipe {
+impl StdoutPipe {
     /// Starts the thread, which runs until the process ends.
-    pub fn start() -> Result<Pipe> {
+    pub fn start() -> Result<StdoutPipe> {
         let state = Arc::<Guarded>::default();
         let written = Arc::clone(&state);
         threads::spawn("stdout", move || written.run())?;
-        Ok(Pipe { state })
+        Ok(StdoutPipe { state })
     }
 
     /// Where the transfer goes on, once all that was written before is through; `None` when another one has begun.
@@ -85,7 +85,7 @@ impl Pipe {
     }
 }
 
-impl Sink for &Pipe {
+impl Sink for &StdoutPipe {
     fn write(&mut self, _at: u64, bytes: &[u8]) -> Result<()> {
         self.state.lock().next.extend_from_slice(bytes);
         self.state.changed.notify_all();

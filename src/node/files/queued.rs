@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::error::{Error, Result};
 use crate::net::endpoint::Endpoint;
 use crate::node::context::Context;
-use crate::node::event::Event;
+use crate::node::event::NodeEvent;
 use crate::node::files::outbound;
 use crate::node::retry::{self, Retry};
 use crate::node::roster::{Contact, FilesTurn};
@@ -21,7 +21,7 @@ use crate::transfer::source::Sources;
 use crate::transfer::tally::Tally;
 
 /// What became of a job.
-pub enum Step {
+pub enum JobEnd {
     /// None waits.
     Nothing,
     /// It is in place on the peer's disk.
@@ -40,8 +40,8 @@ pub fn send_next<G>(
     queue: &mut QueuedFiles,
     is_welcome: impl Fn() -> bool + Sync,
     begun: impl FnOnce(&Arc<Tally>) -> G,
-) -> Result<Step> {
-    let Some(job) = queue.first_waiting()? else { return Ok(Step::Nothing) };
+) -> Result<JobEnd> {
+    let Some(job) = queue.first_waiting()? else { return Ok(JobEnd::Nothing) };
     let sources = sources(&job);
     // Looked at after they were chosen: whatever had changed by then shows now, and whatever changes later when it is read.
     if let Some(stop) = job.change() {
@@ -63,12 +63,12 @@ pub fn send_next<G>(
     let is_cancelled = || !is_welcome() || !listed.is_waiting(job.number).unwrap_or(true);
     let sent = outbound::send_unless(is_cancelled, session, &sources, &tally, note);
     match sent {
-        Ok(()) => Ok(Step::Sent(tally)),
-        Err(_) if !is_welcome() || !queue.is_waiting(job.number)? => Ok(Step::Cancelled),
+        Ok(()) => Ok(JobEnd::Sent(tally)),
+        Err(_) if !is_welcome() || !queue.is_waiting(job.number)? => Ok(JobEnd::Cancelled),
         // The user stopped this transfer, so there is no use in another try.
         Err(_) if tally.check_stop().is_err() => {
             queue.settle(job.number, &Outcome::Cancelled)?;
-            Ok(Step::Cancelled)
+            Ok(JobEnd::Cancelled)
         }
         Err(error @ Error::Source { .. }) => {
             let stop = job.change().unwrap_or_else(|| unreadable(&job, &error));
@@ -76,7 +76,7 @@ pub fn send_next<G>(
         }
         Err(error @ (Error::Refused { .. } | Error::Failed { .. })) => {
             queue.settle(job.number, &Outcome::Stopped(Stop::Refused(error.to_string())))?;
-            Ok(Step::Stopped(naming(error, &tally.title)))
+            Ok(JobEnd::Stopped(naming(error, &tally.title)))
         }
         Err(error) => Err(error),
     }
@@ -98,13 +98,13 @@ fn unreadable(job: &Job, error: &Error) -> Stop {
     Stop::Changed { path, what: error.to_string() }
 }
 
-fn stopped(peer: &Peer, queue: &mut QueuedFiles, job: &Job, stop: Stop) -> Result<Step> {
+fn stopped(peer: &Peer, queue: &mut QueuedFiles, job: &Job, stop: Stop) -> Result<JobEnd> {
     let what = match &stop {
         Stop::Changed { path, what } => format!("{}: {what}", path.display()),
         Stop::Refused(why) => why.clone(),
     };
     queue.settle(job.number, &Outcome::Stopped(stop))?;
-    Ok(Step::Stopped(Error::failed(format!("not sent to {}: {what}", peer.name))))
+    Ok(JobEnd::Stopped(Error::failed(format!("not sent to {}: {what}", peer.name))))
 }
 
 fn sources(job: &Job) -> Result<Sources> {
@@ -129,13 +129,13 @@ pub fn send_all(own: &Endpoint, peer: &Peer, troubles: &mut Vec<Error>) -> Resul
     let mut sent = 0;
     loop {
         match send_next(own, peer, &mut queue, || true, |_| ()) {
-            Ok(Step::Nothing) => return Ok(sent),
-            Ok(Step::Sent(_)) => {
+            Ok(JobEnd::Nothing) => return Ok(sent),
+            Ok(JobEnd::Sent(_)) => {
                 attempts::clear(own.home(), &peer.key)?;
                 sent += 1;
             }
-            Ok(Step::Stopped(error)) => troubles.push(error),
-            Ok(Step::Cancelled) => {}
+            Ok(JobEnd::Stopped(error)) => troubles.push(error),
+            Ok(JobEnd::Cancelled) => {}
             Err(error) => {
                 attempts::note(own.home(), &peer.key, &error.to_string(), Duration::ZERO);
                 troubles.push(error);
@@ -153,20 +153,20 @@ pub fn run(context: &Arc<Context>, contact: &Contact, _turn: &FilesTurn) {
         retry.begin();
         match step(context, contact, &peer, &mut open) {
             Ok(None) => drop(contact.wait_for_news(&mut retry.seen, LOG_POLL_INTERVAL)),
-            Ok(Some(Step::Nothing)) => return,
-            Ok(Some(Step::Sent(tally))) => {
+            Ok(Some(JobEnd::Nothing)) => return,
+            Ok(Some(JobEnd::Sent(tally))) => {
                 if retry.has_failed() {
                     // A note that stays is of no harm.
                     let _ = context.reached(contact);
                 }
                 retry.reset();
                 let bytes = tally.held() + tally.moved();
-                context.tell(Event::FilesSent { peer: peer.name, title: tally.title.clone(), bytes });
+                context.tell(NodeEvent::FilesSent { peer: peer.name, title: tally.title.clone(), bytes });
                 context.live().look();
                 continue;
             }
-            Ok(Some(Step::Stopped(error))) => context.tell(Event::Trouble(error)),
-            Ok(Some(Step::Cancelled)) => {}
+            Ok(Some(JobEnd::Stopped(error))) => context.tell(NodeEvent::Trouble(error)),
+            Ok(Some(JobEnd::Cancelled)) => {}
             Err(error) => {
                 let pause = retry.pause();
                 retry::note_failure(context.own(), contact, &error, pause);
@@ -186,7 +186,7 @@ fn step(
     contact: &Contact,
     peer: &Peer,
     open: &mut Option<(FilesLock, QueuedFiles)>,
-) -> Result<Option<Step>> {
+) -> Result<Option<JobEnd>> {
     let own = context.own();
     if open.is_none() {
         let Some(lock) = FilesLock::take(own.home(), &peer.key)? else { return Ok(None) };

@@ -30,7 +30,7 @@ const WIND_UP: Duration = Duration::from_secs(3);
 struct Running {
     number: u64,
     peer: PublicKey,
-    /// What it is, once the offer was read: see `transfer::landing::Id`.
+    /// What it is, once the offer was read: see `transfer::landing::TransferId`.
     id: Option<String>,
     /// Bytes of its manifest.
     manifest: usize,
@@ -54,14 +54,14 @@ struct Promise {
 struct State {
     running: Vec<Running>,
     last_number: u64,
-    tickets: HashMap<[u8; TICKET_LEN], Ticket>,
+    tickets: HashMap<[u8; TICKET_LEN], LaneTicket>,
     /// Lanes of each peer.
     lanes: HashMap<PublicKey, usize>,
 }
 
-struct Ticket {
+struct LaneTicket {
     parent: Arc<Parent>,
-    transfer: Weak<Incoming>,
+    transfer: Weak<IncomingTransfer>,
     until: Instant,
     lanes: u8,
     /// A bit for each lane that was dialled.
@@ -78,17 +78,17 @@ pub struct Transfers {
 }
 
 /// Files that come in, as the threads of the session and of its lanes share them.
-pub struct Incoming {
+pub struct IncomingTransfer {
     /// The files.
     pub inbound: Inbound,
     // Given up after the files, so that who comes next finds their folder unlocked.
     turn: Arc<Turn>,
 }
 
-impl Incoming {
+impl IncomingTransfer {
     /// The turn lasts until the last thread is done with the files.
-    pub fn new(inbound: Inbound, turn: Arc<Turn>) -> Arc<Incoming> {
-        Arc::new(Incoming { inbound, turn })
+    pub fn new(inbound: Inbound, turn: Arc<Turn>) -> Arc<IncomingTransfer> {
+        Arc::new(IncomingTransfer { inbound, turn })
     }
 
     /// The turn of the transfer.
@@ -141,7 +141,7 @@ impl Transfers {
     }
 
     /// Lets lanes into a transfer; gives how many, and the ticket.
-    pub fn let_in(&self, session: &Session, transfer: &Arc<Incoming>) -> (u8, [u8; TICKET_LEN]) {
+    pub fn let_in(&self, session: &Session, transfer: &Arc<IncomingTransfer>) -> (u8, [u8; TICKET_LEN]) {
         let mut state = self.state();
         let now = Instant::now();
         state.tickets.retain(|_, ticket| ticket.until > now && ticket.transfer.strong_count() > 0);
@@ -150,7 +150,9 @@ impl Transfers {
         let ticket = random_array();
         let parent = Arc::new(Parent::of(session));
         let transfer = Arc::downgrade(transfer);
-        state.tickets.insert(ticket, Ticket { parent, transfer, until: now + TICKET_LIFE, lanes, used: 0 });
+        state
+            .tickets
+            .insert(ticket, LaneTicket { parent, transfer, until: now + TICKET_LIFE, lanes, used: 0 });
         (lanes, ticket)
     }
 
@@ -162,7 +164,7 @@ impl Transfers {
     }
 
     /// Uses a lane of the ticket up.
-    pub fn claim(self: &Arc<Self>, ticket: &[u8; TICKET_LEN], index: u8) -> Option<Lane> {
+    pub fn claim(self: &Arc<Self>, ticket: &[u8; TICKET_LEN], index: u8) -> Option<IncomingLane> {
         let mut state = self.state();
         let ticket = state.tickets.get_mut(ticket)?;
         if !ticket.is_good(index) {
@@ -178,11 +180,11 @@ impl Transfers {
         *state.lanes.entry(peer).or_default() += 1;
         drop(state);
         transfer.inbound.expect_lane(index);
-        Some(Lane { transfer, index, _place: LanePlace { transfers: Arc::clone(self), peer } })
+        Some(IncomingLane { transfer, index, _place: LanePlace { transfers: Arc::clone(self), peer } })
     }
 }
 
-impl Ticket {
+impl LaneTicket {
     fn is_good(&self, index: u8) -> bool {
         index < self.lanes && self.used & (1 << index) == 0 && Instant::now() < self.until
     }
@@ -288,15 +290,15 @@ impl Drop for Turn {
 }
 
 /// A lane that was let in.
-pub struct Lane {
+pub struct IncomingLane {
     /// What it is for.
-    pub transfer: Arc<Incoming>,
+    pub transfer: Arc<IncomingTransfer>,
     /// Which of the ticket's.
     pub index: u8,
     _place: LanePlace,
 }
 
-impl Drop for Lane {
+impl Drop for IncomingLane {
     fn drop(&mut self) {
         self.transfer.inbound.end_lane(self.index);
     }

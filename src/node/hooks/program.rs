@@ -32,17 +32,17 @@ pub struct Program {
 
 /// How a run ended.
 #[derive(Debug)]
-pub enum Outcome {
+pub enum RunOutcome {
     /// With this status.
     Exited(i32),
     /// In another way, in words.
     Failed(String),
 }
 
-impl Outcome {
+impl RunOutcome {
     /// Whether it did what it was run for.
     pub fn is_done(&self) -> bool {
-        matches!(self, Outcome::Exited(0))
+        matches!(self, RunOutcome::Exited(0))
     }
 }
 
@@ -60,13 +60,13 @@ impl Program {
     }
 
     /// Runs it and waits for its end: with these variables, or without them, and with this on its standard input.
-    pub fn run(&self, variables: &[(&str, Option<OsString>)], input: Vec<u8>) -> Outcome {
+    pub fn run(&self, variables: &[(&str, Option<OsString>)], input: Vec<u8>) -> RunOutcome {
         if Arc::strong_count(&self.writers) > MAX_WRITERS {
-            return Outcome::Failed("too many that it left behind still have their input".into());
+            return RunOutcome::Failed("too many that it left behind still have their input".into());
         }
         match self.start(variables, input) {
             Ok(child) => self.wait(child),
-            Err(cause) => Outcome::Failed(format!("could not be started: {}", reason(&cause))),
+            Err(cause) => RunOutcome::Failed(format!("could not be started: {}", reason(&cause))),
         }
     }
 
@@ -110,23 +110,23 @@ impl Program {
         });
     }
 
-    fn wait(&self, mut child: Child) -> Outcome {
+    fn wait(&self, mut child: Child) -> RunOutcome {
         match external::wait_until(Instant::now() + self.limit, &mut child) {
             Ok(Some(status)) => outcome(status),
             _ => {
                 kill(&mut child);
-                Outcome::Failed(format!("took longer than {}", text::duration(self.limit)))
+                RunOutcome::Failed(format!("took longer than {}", text::duration(self.limit)))
             }
         }
     }
 }
 
-fn outcome(status: ExitStatus) -> Outcome {
+fn outcome(status: ExitStatus) -> RunOutcome {
     #[cfg(unix)]
     if let Some(signal) = std::os::unix::process::ExitStatusExt::signal(&status) {
-        return Outcome::Failed(format!("killed by signal {signal}"));
+        return RunOutcome::Failed(format!("killed by signal {signal}"));
     }
-    status.code().map_or_else(|| Outcome::Failed("ended without a status".into()), Outcome::Exited)
+    status.code().map_or_else(|| RunOutcome::Failed("ended without a status".into()), RunOutcome::Exited)
 }
 
 /// With all that it has started and that did not leave its group. It was not waited for yet, so the number is still its.

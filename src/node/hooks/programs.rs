@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::error::Result;
-use crate::node::hooks::program::{Outcome, Program};
+use crate::node::hooks::program::{Program, RunOutcome};
 
 /// The node ends a program that runs longer.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -47,7 +47,7 @@ impl For {
 
 /// The report of one run.
 #[derive(Debug)]
-pub struct Run {
+pub struct RunReport {
     /// The sender of the message or file.
     pub peer: String,
     /// Which program.
@@ -57,7 +57,7 @@ pub struct Run {
     /// Where the file is; `None` for a message.
     pub path: Option<PathBuf>,
     /// How the program ended.
-    pub outcome: Outcome,
+    pub outcome: RunOutcome,
     /// How long the program took.
     pub took: Duration,
     /// After a failure: how long the hook pauses before it runs for the same arrival again.

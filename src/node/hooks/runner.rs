@@ -14,16 +14,16 @@ use std::time::Instant;
 use crate::crypto::keys::PublicKey;
 use crate::error::{Error, Result};
 use crate::node::context::Context;
-use crate::node::event::Event;
+use crate::node::event::NodeEvent;
 use crate::node::hooks::program::Program;
-use crate::node::hooks::programs::{For, Programs, Run};
-use crate::node::hooks::turns::{Bell, End, Lane, Lanes, Signal, length};
+use crate::node::hooks::programs::{For, Programs, RunReport};
+use crate::node::hooks::turns::{Bell, HookQueue, HookQueues, HookSignal, TurnEnd, length};
 use crate::node::retry::Backoff;
 use crate::node::threads;
 use crate::node::threads::LOG_POLL_INTERVAL;
 use crate::store::cursor::Cursor;
 use crate::store::file;
-use crate::store::history::{self, Event as Entry};
+use crate::store::history::{self, Event};
 use crate::store::home::Own;
 use crate::store::log::Reader;
 use crate::store::peers::Peer;
@@ -43,8 +43,8 @@ struct Hook {
 /// All hooks of a node, before their thread runs.
 pub struct Hooks {
     hooks: Vec<Arc<Hook>>,
-    woken: Receiver<Signal>,
-    signals: SyncSender<Signal>,
+    woken: Receiver<HookSignal>,
+    signals: SyncSender<HookSignal>,
 }
 
 impl Hooks {
@@ -65,48 +65,48 @@ impl Hooks {
 
     /// Runs the hooks until the process ends.
     pub fn run(self, context: &Arc<Context>) {
-        let mut lanes = Lanes::default();
+        let mut queues = HookQueues::default();
         let mut looked: Option<Instant> = None;
         loop {
             if looked.is_none_or(|looked| looked.elapsed() >= LOG_POLL_INTERVAL) {
                 looked = Some(Instant::now());
                 for contact in context.roster().all() {
-                    self.look_at(context, &mut lanes, contact.key());
+                    self.look_at(context, &mut queues, contact.key());
                 }
             }
-            while let Some((lane, backoff)) = lanes.take_next() {
-                self.start(context, &mut lanes, lane, backoff);
+            while let Some((queue, backoff)) = queues.take_next() {
+                self.start(context, &mut queues, queue, backoff);
             }
-            let first = self.woken.recv_timeout(lanes.patience()).ok();
+            let first = self.woken.recv_timeout(queues.patience()).ok();
             for signal in first.into_iter().chain(self.woken.try_iter().take(SIGNALS)) {
                 match signal {
-                    Signal::Arrived(peer) => self.look_at(context, &mut lanes, peer),
-                    Signal::Over(lane, end) => lanes.end(lane, end),
+                    HookSignal::Arrived(peer) => self.look_at(context, &mut queues, peer),
+                    HookSignal::Over(queue, end) => queues.end(queue, end),
                 }
             }
         }
     }
 
-    fn look_at(&self, context: &Context, lanes: &mut Lanes, peer: PublicKey) {
-        lanes.look_at(context.own(), self.hooks.iter().map(|hook| hook.what), peer);
+    fn look_at(&self, context: &Context, queues: &mut HookQueues, peer: PublicKey) {
+        queues.look_at(context.own(), self.hooks.iter().map(|hook| hook.what), peer);
     }
 
-    /// Gives a lane a turn, in a new thread.
-    fn start(&self, context: &Arc<Context>, lanes: &mut Lanes, lane: Lane, backoff: Backoff) {
-        let Some(hook) = self.hooks.iter().find(|hook| hook.what == lane.what) else { return };
+    /// Gives a queue a turn, in a new thread.
+    fn start(&self, context: &Arc<Context>, queues: &mut HookQueues, queue: HookQueue, backoff: Backoff) {
+        let Some(hook) = self.hooks.iter().find(|hook| hook.what == queue.what) else { return };
         let (context, hook, over) = (Arc::clone(context), Arc::clone(hook), self.signals.clone());
         let started = threads::spawn("hook", move || {
-            let end = hook.take_turn(&context, &lane.peer, backoff);
-            let _ = over.send(Signal::Over(lane, end));
+            let end = hook.take_turn(&context, &queue.peer, backoff);
+            let _ = over.send(HookSignal::Over(queue, end));
         });
         if started.is_err() {
-            lanes.end(lane, End::Failed(Instant::now() + LOG_POLL_INTERVAL, Backoff::default()));
+            queues.end(queue, TurnEnd::Failed(Instant::now() + LOG_POLL_INTERVAL, Backoff::default()));
         }
     }
 }
 
 /// Something that arrived.
-struct Arrival {
+struct HookInput {
     number: u64,
     /// The record's, in µs of Unix time.
     seq: u64,
@@ -142,17 +142,17 @@ impl Hook {
     }
 
     /// Runs the program for what comes next of this peer, a number of times.
-    fn take_turn(&self, context: &Context, peer: &PublicKey, mut backoff: Backoff) -> End {
+    fn take_turn(&self, context: &Context, peer: &PublicKey, mut backoff: Backoff) -> TurnEnd {
         match self.try_turn(context, peer, &mut backoff) {
             Ok(end) => end,
             Err(error) => {
-                context.tell(Event::Trouble(error));
-                End::Failed(Instant::now() + backoff.pause(), backoff)
+                context.tell(NodeEvent::Trouble(error));
+                TurnEnd::Failed(Instant::now() + backoff.pause(), backoff)
             }
         }
     }
 
-    fn try_turn(&self, context: &Context, peer: &PublicKey, backoff: &mut Backoff) -> Result<End> {
+    fn try_turn(&self, context: &Context, peer: &PublicKey, backoff: &mut Backoff) -> Result<TurnEnd> {
         // Before it is read: what is appended meanwhile is looked for again.
         let length = length(context.own(), peer);
         let mut reader = context.own().read_history((*peer).into());
@@ -160,8 +160,8 @@ impl Hook {
         known.map_or(Ok(()), |known| reader.resume(known))?;
         for _ in 0..MAX_RUNS_PER_TURN {
             let contact = context.roster().get(peer).and_then(|contact| contact.peer());
-            let Some(contact) = contact else { return Ok(End::Gone) };
-            let Some(arrival) = self.next(&mut reader, peer)? else { return Ok(End::Dry(length)) };
+            let Some(contact) = contact else { return Ok(TurnEnd::Gone) };
+            let Some(arrival) = self.next(&mut reader, peer)? else { return Ok(TurnEnd::Dry(length)) };
             let position = reader.position(arrival.seq)?;
             let run = self.run(context.own(), &contact, arrival, backoff);
             let pause = run.pause;
@@ -169,17 +169,17 @@ impl Hook {
                 position.into_iter().for_each(|position| self.cursor().move_to((*peer).into(), position));
             }
             let saved = pause.map_or_else(|| self.cursor().save(), |_| Ok(()));
-            context.tell(Event::Hook(run));
+            context.tell(NodeEvent::Hook(run));
             saved?;
             if let Some(pause) = pause {
-                return Ok(End::Failed(Instant::now() + pause, std::mem::take(backoff)));
+                return Ok(TurnEnd::Failed(Instant::now() + pause, std::mem::take(backoff)));
             }
         }
-        Ok(End::More)
+        Ok(TurnEnd::More)
     }
 
     /// The next thing that arrived; what stands before it is passed.
-    fn next(&self, reader: &mut Reader, peer: &PublicKey) -> Result<Option<Arrival>> {
+    fn next(&self, reader: &mut Reader, peer: &PublicKey) -> Result<Option<HookInput>> {
         loop {
             let read = reader.read()?.map(|record| (record.seq, self.arrival(record.seq, record.body)));
             match read {
@@ -194,20 +194,20 @@ impl Hook {
     }
 
     /// The record, if it is one for this program.
-    fn arrival(&self, seq: u64, body: &[u8]) -> Option<Arrival> {
+    fn arrival(&self, seq: u64, body: &[u8]) -> Option<HookInput> {
         match (self.what, history::decode(body).ok()?) {
-            (For::Message, Entry::Received { number, text }) => {
-                Some(Arrival { number, seq, size: text.len() as u64, path: None, text: text.to_vec() })
+            (For::Message, Event::Received { number, text }) => {
+                Some(HookInput { number, seq, size: text.len() as u64, path: None, text: text.to_vec() })
             }
-            (For::File, Entry::FileReceived { size, path }) => {
-                Some(Arrival { number: seq, seq, size, path: file::path_of(path), text: Vec::new() })
+            (For::File, Event::FileReceived { size, path }) => {
+                Some(HookInput { number: seq, seq, size, path: file::path_of(path), text: Vec::new() })
             }
             _ => None,
         }
     }
 
-    fn run(&self, own: &Own, peer: &Peer, arrival: Arrival, backoff: &mut Backoff) -> Run {
-        let Arrival { number, seq, size, path, text } = arrival;
+    fn run(&self, own: &Own, peer: &Peer, arrival: HookInput, backoff: &mut Backoff) -> RunReport {
+        let HookInput { number, seq, size, path, text } = arrival;
         let decimal = |number: u64| Some(OsString::from(number.to_string()));
         let variables = [
             ("EGOAT_PEER", Some(peer.name.clone().into())),
@@ -227,6 +227,6 @@ impl Hook {
         } else {
             Some(backoff.pause())
         };
-        Run { peer: peer.name.clone(), what: self.what, number, path, outcome, took, pause }
+        RunReport { peer: peer.name.clone(), what: self.what, number, path, outcome, took, pause }
     }
 }

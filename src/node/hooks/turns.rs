@@ -1,4 +1,4 @@
-//! Whose turn it is: one lane for each program and peer, at most one run in a lane at a time, and a few in all. Nothing
+//! Whose turn it is: one queue for each program and peer, at most one run in a queue at a time, and a few in all. Nothing
 //! here runs a program or reads a history: see `runner`.
 
 use std::collections::{HashMap, VecDeque};
@@ -15,28 +15,28 @@ use crate::store::home::Own;
 const MAX_PROGRAMS: usize = 4;
 
 /// What wakes the thread of the hooks.
-pub enum Signal {
+pub enum HookSignal {
     /// Something has arrived from this peer.
     Arrived(PublicKey),
     /// A turn is over.
-    Over(Lane, End),
+    Over(HookQueue, TurnEnd),
 }
 
 /// How a turn ended.
-pub enum End {
+pub enum TurnEnd {
     /// The program has dealt with all that the history had at this length in bytes.
     Dry(u64),
     /// There may be more.
     More,
     /// The key is not a peer any more.
     Gone,
-    /// Something failed. The lane pauses until then; the backoff gives the pause after that.
+    /// Something failed. The queue pauses until then; the backoff gives the pause after that.
     Failed(Instant, Backoff),
 }
 
-/// One program and one peer. The arrivals of a lane are dealt with in order.
+/// One program and one peer. The arrivals of a queue are dealt with in order.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Lane {
+pub struct HookQueue {
     /// Which program.
     pub what: For,
     /// Whose messages or files.
@@ -44,67 +44,67 @@ pub struct Lane {
 }
 
 /// Wakes the thread of the hooks. Threads that store messages or files ring it.
-pub struct Bell(pub SyncSender<Signal>);
+pub struct Bell(pub SyncSender<HookSignal>);
 
 impl Bell {
     /// Reports an arrival from this peer. Never blocks.
     pub fn ring(&self, peer: &PublicKey) {
         // If the channel is full, the runner sees the arrival at its next look, within a second.
-        let _ = self.0.try_send(Signal::Arrived(*peer));
+        let _ = self.0.try_send(HookSignal::Arrived(*peer));
     }
 }
 
 /// Whose turn it is.
 #[derive(Default)]
-pub struct Lanes {
+pub struct HookQueues {
     /// Up to which length in bytes a history holds nothing to do; `None` while it holds something, or may.
-    dry: HashMap<Lane, Option<u64>>,
-    /// Lanes that wait for a turn.
-    ready: VecDeque<(Lane, Backoff)>,
-    /// Lanes that wait for the end of a pause.
-    paused: Vec<(Instant, Lane, Backoff)>,
+    dry: HashMap<HookQueue, Option<u64>>,
+    /// Queues that wait for a turn.
+    ready: VecDeque<(HookQueue, Backoff)>,
+    /// Queues that wait for the end of a pause.
+    paused: Vec<(Instant, HookQueue, Backoff)>,
     running: usize,
 }
 
-impl Lanes {
-    /// Queues the lanes of a peer whose history has grown.
+impl HookQueues {
+    /// Gives a turn to the queues of a peer whose history has grown.
     pub fn look_at(&mut self, own: &Own, programs: impl Iterator<Item = For>, peer: PublicKey) {
         let length = length(own, &peer);
         for what in programs {
-            let lane = Lane { what, peer };
-            let dry = self.dry.entry(lane).or_insert(Some(0));
+            let queue = HookQueue { what, peer };
+            let dry = self.dry.entry(queue).or_insert(Some(0));
             if dry.is_some_and(|dry| dry != length) {
                 *dry = None;
-                self.ready.push_back((lane, Backoff::default()));
+                self.ready.push_back((queue, Backoff::default()));
             }
         }
     }
 
-    /// The lane whose turn it is, if a slot is free.
-    pub fn take_next(&mut self) -> Option<(Lane, Backoff)> {
+    /// The queue whose turn it is, if a slot is free.
+    pub fn take_next(&mut self) -> Option<(HookQueue, Backoff)> {
         if self.running >= MAX_PROGRAMS {
             return None;
         }
         let now = Instant::now();
         let over = self.paused.extract_if(.., |(until, ..)| *until <= now);
-        self.ready.extend(over.map(|(_, lane, backoff)| (lane, backoff)));
+        self.ready.extend(over.map(|(_, queue, backoff)| (queue, backoff)));
         let next = self.ready.pop_front()?;
         self.running += 1;
         Some(next)
     }
 
     /// Notes the end of a turn.
-    pub fn end(&mut self, lane: Lane, end: End) {
+    pub fn end(&mut self, queue: HookQueue, end: TurnEnd) {
         self.running -= 1;
         match end {
-            End::Dry(length) => drop(self.dry.insert(lane, Some(length))),
-            End::More => self.ready.push_back((lane, Backoff::default())),
-            End::Gone => drop(self.dry.remove(&lane)),
-            End::Failed(until, backoff) => self.paused.push((until, lane, backoff)),
+            TurnEnd::Dry(length) => drop(self.dry.insert(queue, Some(length))),
+            TurnEnd::More => self.ready.push_back((queue, Backoff::default())),
+            TurnEnd::Gone => drop(self.dry.remove(&queue)),
+            TurnEnd::Failed(until, backoff) => self.paused.push((until, queue, backoff)),
         }
     }
 
-    /// How long to wait for a signal before [`take_next`](Lanes::take_next) may give a lane.
+    /// How long to wait for a signal before [`take_next`](HookQueues::take_next) may give a queue.
     pub fn patience(&self) -> Duration {
         // All slots are busy. The end of a run wakes us, so no timer is needed.
         if self.running >= MAX_PROGRAMS {
@@ -127,13 +127,15 @@ mod tests {
 
     #[test]
     fn a_pause_that_is_over_is_no_reason_to_spin_while_no_other_can_run() {
-        let lane =
-            Lane { what: For::Message, peer: crate::crypto::keys::StaticKeys::from_secret([1; 32]).public() };
-        let mut lanes = Lanes { running: MAX_PROGRAMS, ..Lanes::default() };
-        lanes.paused.push((Instant::now(), lane, Backoff::default()));
-        assert!(lanes.take_next().is_none());
-        assert_eq!(lanes.patience(), LOG_POLL_INTERVAL);
-        lanes.running -= 1;
-        assert!(lanes.patience() < LOG_POLL_INTERVAL && lanes.take_next().is_some());
+        let queue = HookQueue {
+            what: For::Message,
+            peer: crate::crypto::keys::StaticKeys::from_secret([1; 32]).public(),
+        };
+        let mut queues = HookQueues { running: MAX_PROGRAMS, ..HookQueues::default() };
+        queues.paused.push((Instant::now(), queue, Backoff::default()));
+        assert!(queues.take_next().is_none());
+        assert_eq!(queues.patience(), LOG_POLL_INTERVAL);
+        queues.running -= 1;
+        assert!(queues.patience() < LOG_POLL_INTERVAL && queues.take_next().is_some());
     }
 }

@@ -9,7 +9,7 @@ use crate::error::Result;
 use crate::net::dial::{self, Target};
 use crate::net::session::Session;
 use crate::node::context::Context;
-use crate::node::event::Event;
+use crate::node::event::NodeEvent;
 use crate::node::messages::flow::{self, Idle, Sender};
 use crate::node::retry::{self, Backoff, Retry};
 use crate::node::roster::{Contact, Via};
@@ -75,7 +75,7 @@ pub fn send_messages(
     };
     let delivered = |count, number| {
         context.live().look();
-        context.tell(Event::Delivered { peer: contact.name(&label), count, number });
+        context.tell(NodeEvent::Delivered { peer: contact.name(&label), count, number });
     };
     let sender = Sender::new(session, context.own(), held);
     context.logged(sender.and_then(|sender| sender.run(allowed, idle, delivered)))
@@ -113,7 +113,7 @@ pub fn receive_messages(context: &Arc<Context>, contact: &Contact, session: &mut
     let stored = |messages: Vec<Numbered>| {
         context.ring_arrival(&contact.key());
         for (number, text) in messages {
-            context.tell(Event::Received { peer: contact.name(&label), number, text });
+            context.tell(NodeEvent::Received { peer: contact.name(&label), number, text });
         }
     };
     context.logged(flow::receive(session, context.own(), false, || contact.is_welcome(), stored))

@@ -10,7 +10,7 @@ use crate::error::Result;
 use crate::net::session::{PING_AFTER, Session};
 use crate::store::history::{Dropped, History, Numbered};
 use crate::store::home::Own;
-use crate::store::outbox::{Outbox, Pending, Waiting};
+use crate::store::outbox::{Outbox, Pending, QueuedMessage};
 use crate::wire::message::{MAX_TEXT, Message};
 
 /// Bytes of text on their way that are not yet acknowledged. It bounds the memory of both ends, and is what a burst may
@@ -50,7 +50,7 @@ pub struct Sender<'a> {
     /// There was news, and the receiver has said nothing since.
     in_doubt: bool,
     /// Sent, or held, and not yet settled.
-    flight: VecDeque<Waiting>,
+    flight: VecDeque<QueuedMessage>,
     in_flight: usize,
 }
 
@@ -198,7 +198,7 @@ impl<'a> Sender<'a> {
     /// highest number of them.
     fn settle(&mut self, number: u64) -> Result<(usize, u64)> {
         let count = self.flight.iter().take_while(|sent| sent.number <= number).count();
-        let settled: Vec<Waiting> = self.flight.drain(..count).collect();
+        let settled: Vec<QueuedMessage> = self.flight.drain(..count).collect();
         let highest = settled.last().map_or(0, |last| last.number);
         let books = self.books()?;
         books.history.store_sent(settled.iter())?;

@@ -108,7 +108,7 @@ impl LogId {
     }
 
     /// Opens the record at the front of `bytes` in place. `None` if there is no whole, good record.
-    pub(super) fn open(&self, bytes: &mut [u8]) -> Option<Found> {
+    pub(super) fn open(&self, bytes: &mut [u8]) -> Option<OpenedRecord> {
         let total = record_len(bytes)?;
         let (prefix, sealed) = bytes.get_mut(..total)?.split_at_mut(PREFIX);
         let length = u32::from_be_bytes(*prefix.first_chunk()?);
@@ -117,7 +117,7 @@ impl LogId {
         let (text, tag) = sealed.split_at_mut(sealed.len() - TAG);
         let tag: [u8; TAG] = *tag.first_chunk()?;
         self.key.open_in_place(&nonce, &self.aad(seq, length), text, &tag).ok()?;
-        Some(Found { seq, tag, previous: *text.first_chunk()?, total })
+        Some(OpenedRecord { seq, tag, previous: *text.first_chunk()?, total })
     }
 
     pub(super) fn corrupt(&self, what: String) -> Error {
@@ -134,7 +134,7 @@ pub(super) fn record_len(bytes: &[u8]) -> Option<usize> {
 }
 
 /// A record that was opened in its place.
-pub(super) struct Found {
+pub(super) struct OpenedRecord {
     pub seq: u64,
     pub tag: [u8; TAG],
     pub previous: [u8; TAG],
@@ -186,7 +186,7 @@ impl Window {
     }
 
     /// Opens the record at `offset` and moves behind it; `None` and no move if there is no whole, good one.
-    pub fn open_next(&mut self, id: &LogId, file: &File) -> Result<Option<Found>> {
+    pub fn open_next(&mut self, id: &LogId, file: &File) -> Result<Option<OpenedRecord>> {
         let found = if self.fill(id, file)? { id.open(&mut self.buffer[self.start..self.end]) } else { None };
         match &found {
             Some(found) => {
@@ -200,7 +200,7 @@ impl Window {
     }
 
     /// The body of the record that was found last.
-    pub fn body(&self, found: &Found) -> &[u8] {
+    pub fn body(&self, found: &OpenedRecord) -> &[u8] {
         &self.buffer[self.start - found.total + PREFIX + TAG..self.start - TAG]
     }
 

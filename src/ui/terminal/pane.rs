@@ -2,7 +2,7 @@
 
 use crate::app::chat::view::{Arrival, View};
 use crate::app::chat::{Chat, Question, transfers};
-use crate::app::inbox::entry::Entry;
+use crate::app::inbox::entry::HistoryEntry;
 use crate::app::link::Program;
 use crate::app::{Link, Peer};
 use crate::text;
@@ -11,8 +11,8 @@ use crate::ui::commands::saying;
 use crate::ui::terminal::attention::Attention;
 use crate::ui::terminal::editor::Editor;
 use crate::ui::terminal::keys::Keyboard;
-use crate::ui::terminal::screen::{Live, Screen};
-use crate::ui::terminal::transcript::{State, Transcript};
+use crate::ui::terminal::screen::{LiveArea, Screen};
+use crate::ui::terminal::transcript::{DeliveryState, Transcript};
 use crate::ui::terminal::tty;
 use crate::ui::terminal::width::columns;
 
@@ -54,7 +54,7 @@ impl Pane {
 
     /// The bytes that print what is new and show what is live.
     pub fn draw(&mut self, chat: &Chat) -> String {
-        let live = Live {
+        let live = LiveArea {
             lines: self.live_lines(chat),
             prompt: self.prompt(chat),
             text: self.editor.text().to_owned(),
@@ -76,7 +76,7 @@ impl Pane {
     fn live_lines(&self, chat: &Chat) -> Vec<String> {
         let mut lines = Vec::new();
         let is_here = chat.partner().is_some_and(|peer| chat.is_here(peer));
-        let state = if is_here { State::Sent } else { State::Queued };
+        let state = if is_here { DeliveryState::Sent } else { DeliveryState::Queued };
         let waiting = chat.waiting();
         let hidden = waiting.len().saturating_sub(LIVE_LINES);
         if hidden > 0 {
@@ -123,7 +123,7 @@ impl View for Pane {
         self.transcript.begin();
     }
 
-    fn entry(&mut self, peer: &Peer, entry: &Entry, is_all: bool) {
+    fn entry(&mut self, peer: &Peer, entry: &HistoryEntry, is_all: bool) {
         let lines = self.transcript.lines(peer, entry, is_all);
         self.above.push_str(&lines);
     }

@@ -13,7 +13,7 @@ const INDENT: &str = "  ";
 
 /// The live part.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Live {
+pub struct LiveArea {
     /// Lines above the input; cut to the width.
     pub lines: Vec<String>,
     /// What stands before the input.
@@ -78,7 +78,7 @@ impl Screen {
     }
 
     /// Prints whole lines above the live part, if there are any, and shows the live part as it is now.
-    pub fn draw(&mut self, above: &str, live: &Live) -> String {
+    pub fn draw(&mut self, above: &str, live: &LiveArea) -> String {
         let layout = self.lay_out(live);
         let is_alike = !self.is_stale && above.is_empty() && layout.rows.len() == self.shown.rows.len();
         let mut out = String::new();
@@ -123,7 +123,7 @@ impl Screen {
         }
     }
 
-    fn lay_out(&self, live: &Live) -> Layout {
+    fn lay_out(&self, live: &LiveArea) -> Layout {
         // On a low screen there is room for the last of them, and for what is typed.
         let lines = &live.lines[live.lines.len().saturating_sub(self.height - 2)..];
         let mut input = wrap(&live.prompt, &live.text, live.cursor, self.room());
@@ -201,8 +201,8 @@ fn to_column(out: &mut String, column: usize) {
 mod tests {
     use super::*;
 
-    fn live(text: &str) -> Live {
-        Live { prompt: "bob> ".into(), text: text.into(), cursor: text.len(), ..Live::default() }
+    fn live(text: &str) -> LiveArea {
+        LiveArea { prompt: "bob> ".into(), text: text.into(), cursor: text.len(), ..LiveArea::default() }
     }
 
     fn screen() -> Screen {
@@ -218,8 +218,8 @@ mod tests {
         assert_eq!(screen.draw("", &live("hi")), "i");
         assert_eq!(screen.draw("", &live("hi")), "");
         assert_eq!(screen.draw("", &live("h")), "\r\x1b[6C\x1b[K");
-        assert_eq!(screen.draw("", &Live { cursor: 0, ..live("h") }), "\r\x1b[5C");
-        assert_eq!(screen.draw("", &Live { cursor: 1, ..live("ah") }), "ah\r\x1b[6C");
+        assert_eq!(screen.draw("", &LiveArea { cursor: 0, ..live("h") }), "\r\x1b[5C");
+        assert_eq!(screen.draw("", &LiveArea { cursor: 1, ..live("ah") }), "ah\r\x1b[6C");
     }
 
     #[test]
@@ -247,7 +247,7 @@ mod tests {
             }
             let (before, behind) = editor.text().split_at(editor.cursor());
             assert_eq!(format!("{before}|{behind}"), line, "{key:?}");
-            let live = Live { cursor: editor.cursor(), ..live(editor.text()) };
+            let live = LiveArea { cursor: editor.cursor(), ..live(editor.text()) };
             assert_eq!(screen.draw("", &live), written, "{key:?}");
         }
     }
@@ -292,17 +292,17 @@ mod tests {
     fn more_than_the_screen_holds_is_seen_through_a_window() {
         let mut screen = screen();
         let text: String = (0..30).map(|line| format!("line {line}\n")).collect();
-        let layout = screen.lay_out(&Live { lines: vec!["status".into()], ..live(&text) });
+        let layout = screen.lay_out(&LiveArea { lines: vec!["status".into()], ..live(&text) });
         assert_eq!((layout.rows.len(), layout.row), (5, 4));
         assert_eq!(layout.rows[3], "  line 29");
-        let written = screen.draw("", &Live { cursor: 0, ..live(&text) });
+        let written = screen.draw("", &LiveArea { cursor: 0, ..live(&text) });
         assert!(written.contains("line 0") && written.contains("line 4") && !written.contains("line 5"));
     }
 
     #[test]
     fn a_low_terminal_holds_all_of_the_live_part() {
         let lines = (0..9).map(|line| format!("status {line}")).collect();
-        let live = Live { lines, ..live("one\ntwo\nthree") };
+        let live = LiveArea { lines, ..live("one\ntwo\nthree") };
         for height in 2..14 {
             let layout = Screen::new((20, height)).lay_out(&live);
             assert!(layout.rows.len() < height && layout.rows[layout.row] == "  three", "{layout:?}");
@@ -319,7 +319,10 @@ mod tests {
         assert!(screen.draw("", &live("0123456789")).starts_with("\x1b[1A\r\x1b[Jbob>"));
         for width in 0..40 {
             screen.resize((width, 2));
-            screen.draw("", &Live { lines: vec!["a status that is long".into()], ..live("some text\nmore") });
+            screen.draw(
+                "",
+                &LiveArea { lines: vec!["a status that is long".into()], ..live("some text\nmore") },
+            );
         }
     }
 
@@ -333,7 +336,7 @@ mod tests {
     #[test]
     fn clearing_leaves_the_conversation() {
         let mut screen = screen();
-        screen.draw("", &Live { lines: vec!["one".into(), "two".into()], ..live("x") });
+        screen.draw("", &LiveArea { lines: vec!["one".into(), "two".into()], ..live("x") });
         assert_eq!(screen.clear(), "\x1b[2A\r\x1b[J");
         assert_eq!(screen.clear(), "\r\x1b[J");
     }

@@ -10,11 +10,11 @@ use std::time::{Duration, Instant};
 use crate::app::chat::signal::{Signal, Signals};
 use crate::app::chat::view::View;
 use crate::app::chat::{Chat, Scope, transfers};
-use crate::app::link::{Event, LOG_POLL_INTERVAL, Program};
+use crate::app::link::{LOG_POLL_INTERVAL, NodeEvent, Program};
 use crate::app::{Endpoint, Peer};
 use crate::error::Result;
 use crate::text;
-use crate::ui::commands::{self, Line};
+use crate::ui::commands::{self, ParsedLine};
 use crate::ui::terminal::editor::Action;
 use crate::ui::terminal::keys::Key;
 use crate::ui::terminal::pane::Pane;
@@ -40,7 +40,7 @@ pub struct Start {
     /// Whom to talk to.
     pub to: Option<Peer>,
     /// What the node tells, if it runs in this process.
-    pub events: Option<Receiver<Event>>,
+    pub events: Option<Receiver<NodeEvent>>,
     /// What the store and the node in this process report that is no error.
     pub reports: Receiver<String>,
     /// What is run for a message that nobody looks at, in place of a bell.
@@ -50,7 +50,7 @@ pub struct Start {
 }
 
 /// What the terminal sends.
-enum Input {
+enum TerminalInput {
     Typed(Vec<u8>),
     Ended,
     Resized((usize, usize)),
@@ -87,31 +87,31 @@ pub fn run(own: &Endpoint, start: Start) -> Result<()> {
 }
 
 /// Starts the threads that listen to the terminal.
-fn listen(signals: &Signals<Input>, sizes: ChildStdout) -> Result<()> {
+fn listen(signals: &Signals<TerminalInput>, sizes: ChildStdout) -> Result<()> {
     signals.spawn("stdin", read_keys)?;
     signals.spawn("size", |send| {
         tty::sizes(sizes, |size| {
             // When the chat is gone, so is its terminal.
-            let _ = send(Input::Resized(size));
+            let _ = send(TerminalInput::Resized(size));
         });
     })
 }
 
-fn read_keys(send: &mut dyn FnMut(Input) -> bool) {
+fn read_keys(send: &mut dyn FnMut(TerminalInput) -> bool) {
     let mut stdin = std::io::stdin().lock();
     let mut bytes = [0; 4096];
     loop {
         let input = match stdin.read(&mut bytes) {
-            Ok(length) if length > 0 => Input::Typed(bytes[..length].to_vec()),
+            Ok(length) if length > 0 => TerminalInput::Typed(bytes[..length].to_vec()),
             Err(cause) if cause.kind() == std::io::ErrorKind::Interrupted => continue,
             // Another program has left the terminal in non-blocking mode.
             Err(cause) if cause.kind() == std::io::ErrorKind::WouldBlock => {
                 thread::sleep(NONBLOCKING_POLL);
                 continue;
             }
-            _ => Input::Ended,
+            _ => TerminalInput::Ended,
         };
-        let is_last = matches!(input, Input::Ended);
+        let is_last = matches!(input, TerminalInput::Ended);
         if !send(input) || is_last {
             return;
         }
@@ -127,7 +127,7 @@ impl Talk {
         self.draw()
     }
 
-    fn run(&mut self, signals: &Receiver<Signal<Input>>) -> Result<()> {
+    fn run(&mut self, signals: &Receiver<Signal<TerminalInput>>) -> Result<()> {
         while !self.pane.is_leaving {
             match signals.recv_timeout(self.patience()) {
                 Ok(signal) => {
@@ -200,16 +200,16 @@ impl Talk {
         }
     }
 
-    fn input(&mut self, input: Input) -> Result<()> {
+    fn input(&mut self, input: TerminalInput) -> Result<()> {
         match input {
-            Input::Typed(bytes) => {
+            TerminalInput::Typed(bytes) => {
                 self.pane.attention.typed();
                 for key in self.pane.keyboard.push(&bytes) {
                     self.key(&key)?;
                 }
             }
-            Input::Ended => self.pane.leave(),
-            Input::Resized(size) => self.pane.screen.resize(size),
+            TerminalInput::Ended => self.pane.leave(),
+            TerminalInput::Resized(size) => self.pane.screen.resize(size),
         }
         Ok(())
     }
@@ -269,19 +269,19 @@ impl Talk {
         }
         match commands::parse(&line) {
             _ if line.trim().is_empty() => {}
-            Line::Message(text) => {
+            ParsedLine::Message(text) => {
                 if let Err(error) = self.chat.say(text.as_bytes(), &mut self.pane) {
                     // It is not lost.
                     self.pane.editor.set(&commands::saying(text));
                     self.pane.error(&error);
                 }
             }
-            Line::Command(command, rest) => {
+            ParsedLine::Command(command, rest) => {
                 if let Err(error) = command.run(&mut self.chat, &mut self.pane, rest) {
                     self.pane.error(&error);
                 }
             }
-            Line::Unknown(name) => {
+            ParsedLine::Unknown(name) => {
                 let name = text::clean_line(name);
                 self.pane.editor.set(&line);
                 self.pane.note(&format!("{name} is no command; /help lists them, and // begins a message"));

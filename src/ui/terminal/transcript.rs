@@ -6,7 +6,7 @@
 //! 20:31   ~ bob waves          20:31 * bob sent PATH (SIZE)
 //! ```
 
-use crate::app::inbox::entry::{Entry, Way, Words};
+use crate::app::inbox::entry::{HistoryEntry, MessageStatus, Words};
 use crate::app::{Peer, PublicKey};
 use crate::time::Zone;
 
@@ -26,7 +26,7 @@ pub struct Transcript {
 
 /// What became of a message of ours.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub enum State {
+pub enum DeliveryState {
     /// It waits.
     Queued,
     /// It is on its way.
@@ -37,14 +37,14 @@ pub enum State {
     Dropped,
 }
 
-impl State {
+impl DeliveryState {
     /// As it stands before the message.
     pub fn mark(self) -> char {
         match self {
-            State::Queued => '.',
-            State::Sent => '>',
-            State::Delivered => '+',
-            State::Dropped => 'x',
+            DeliveryState::Queued => '.',
+            DeliveryState::Sent => '>',
+            DeliveryState::Delivered => '+',
+            DeliveryState::Dropped => 'x',
         }
     }
 }
@@ -58,7 +58,7 @@ impl Transcript {
 
     /// The lines of an entry, each ended; before the first of a day, one that says so. With `is_all`, messages of ours
     /// say to whom.
-    pub fn lines(&mut self, peer: &Peer, entry: &Entry, is_all: bool) -> String {
+    pub fn lines(&mut self, peer: &Peer, entry: &HistoryEntry, is_all: bool) -> String {
         let when = self.zone.format(entry.micros());
         let (day, clock) = (&when[..10], &when[11..16]);
         let mut out = String::new();
@@ -71,14 +71,16 @@ impl Transcript {
         out
     }
 
-    fn line(&self, peer: &Peer, entry: &Entry, is_all: bool) -> String {
+    fn line(&self, peer: &Peer, entry: &HistoryEntry, is_all: bool) -> String {
         let name = self.name(&peer.name, &peer.key);
         let me = || self.me(peer, is_all);
         match entry.words() {
-            Words::Message { way: Way::Received, text } => said(' ', &name, &text),
-            Words::Message { way: Way::Delivered, text } => said(State::Delivered.mark(), &me(), &text),
-            Words::Message { way: Way::Dropped(why), text } => {
-                said(State::Dropped.mark(), &format!("{} ({})", me(), why.word()), &text)
+            Words::Message { way: MessageStatus::Received, text } => said(' ', &name, &text),
+            Words::Message { way: MessageStatus::Delivered, text } => {
+                said(DeliveryState::Delivered.mark(), &me(), &text)
+            }
+            Words::Message { way: MessageStatus::Dropped(why), text } => {
+                said(DeliveryState::Dropped.mark(), &format!("{} ({})", me(), why.word()), &text)
             }
             Words::File { verb, what } => format!("* {name} {verb} {what}"),
         }
@@ -98,7 +100,7 @@ impl Transcript {
     }
 
     /// A message of ours that waits, in one line.
-    pub fn waiting(&self, number: u64, text: &str, state: State) -> String {
+    pub fn waiting(&self, number: u64, text: &str, state: DeliveryState) -> String {
         let clock = self.zone.format(number);
         format!("{} {} me: {text}", &clock[11..16], state.mark())
     }
@@ -137,14 +139,14 @@ mod tests {
 
     fn received(text: &str) -> String {
         let event = Event::Received { number: 1, text: text.as_bytes() };
-        transcript().lines(&bob(), &Entry { seq: MINUTE, event }, false)
+        transcript().lines(&bob(), &HistoryEntry { seq: MINUTE, event }, false)
     }
 
     #[test]
     fn each_event_has_its_line() {
         let mut transcript = transcript();
         let mut line =
-            |event: Event, is_all| transcript.lines(&bob(), &Entry { seq: 2 * MINUTE, event }, is_all);
+            |event: Event, is_all| transcript.lines(&bob(), &HistoryEntry { seq: 2 * MINUTE, event }, is_all);
         assert_eq!(
             line(Event::Received { number: 1, text: b"hi" }, false),
             "-- 1970-01-01 --\n00:02   bob: hi\n"

@@ -7,7 +7,7 @@ use egoat::crypto::handshake::{
     Initiator, InitiatorLast, MESSAGE_1_LEN, MESSAGE_2_LEN, OFFER_LEN, PAYLOAD_LEN, PREAMBLE_LEN, Responder,
     ResponderLast,
 };
-use egoat::crypto::keys::{PublicKey, StaticKeys, Token};
+use egoat::crypto::keys::{InviteToken, PublicKey, StaticKeys};
 use egoat::crypto::lane::{self, Lane, LaneInitiator};
 use egoat::crypto::noise::{HandshakeState, KeyPair, NNPSK0, Pattern, Role, SymmetricState, XKPSK2};
 use orion::KP;
@@ -118,7 +118,7 @@ fn sealed_payload(change: &[u8]) -> Option<Vec<u8>> {
     let read = Responder::read_message_1(&BOB, &PREAMBLE, message.as_slice().try_into().unwrap());
     assert_eq!(read.is_ok(), is_offer && is_reduced(ek));
     let responder = read.ok()?;
-    let token = Token::from_bytes([9; 16]);
+    let token = InviteToken::from_bytes([9; 16]);
     assert_eq!(
         responder.invite_id().map(|id| [[1].as_slice(), &id].concat()).unwrap_or(vec![0; OFFER_LEN]),
         *offer

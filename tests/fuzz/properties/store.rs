@@ -9,7 +9,7 @@ use egoat::crypto::keys::{PublicKey, Seed};
 use egoat::error::Error;
 use egoat::store::history::{self, Event};
 use egoat::store::log::{Kind, Log, LogId, Reader};
-use egoat::store::outbox::{Draft, Outbox, Waiting};
+use egoat::store::outbox::{Draft, Outbox, QueuedMessage};
 use egoat::store::peers::Peers;
 use egoat::store::queued_files::{Listed, QueuedFiles};
 use egoat::store::source::Item;
@@ -132,7 +132,7 @@ fn bodies(mut input: &[u8]) -> Records {
     records
 }
 
-fn waiting(outbox: &Outbox) -> Vec<Waiting> {
+fn waiting(outbox: &Outbox) -> Vec<QueuedMessage> {
     let mut pending = outbox.pending();
     std::iter::from_fn(|| pending.read().unwrap()).collect()
 }

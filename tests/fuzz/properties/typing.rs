@@ -2,7 +2,7 @@
 
 use egoat::ui::terminal::editor::{Action, Editor};
 use egoat::ui::terminal::keys::{Key, Keyboard};
-use egoat::ui::terminal::screen::{Live, Screen};
+use egoat::ui::terminal::screen::{LiveArea, Screen};
 
 use super::words::is_forbidden;
 
@@ -21,7 +21,7 @@ pub fn editor(input: &[u8]) -> Option<Vec<u8>> {
         (Keyboard::default(), Editor::default(), Screen::new((usize::from(*width), 24)));
     for read in bytes.chunks(READ) {
         keyboard.push(read).iter().for_each(|key| press(&mut editor, key));
-        let live = Live {
+        let live = LiveArea {
             lines: vec!["a line".into()],
             prompt: "bob (here)> ".into(),
             text: editor.text().to_owned(),

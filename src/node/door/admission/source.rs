@@ -14,9 +14,9 @@ const RATE: f64 = 2.0;
 const PENALTY: Duration = Duration::from_secs(5);
 const ENFORCED: Duration = Duration::from_secs(15);
 const MAX_PENALTY: Duration = Duration::from_secs(600);
-/// Sources of strangers that are remembered; what comes from more is held to the caps alone.
+/// How many sources of strangers are remembered. Only the caps hold for those beyond.
 const MAX_STRANGERS: usize = 16 << 10;
-/// Sources of peers that are remembered, and for how long.
+/// How many sources of peers are remembered, and for how long.
 const MAX_FRIENDS: usize = 1024;
 const FRIENDSHIP: Duration = Duration::from_secs(30 * 24 * 3600);
 
@@ -106,13 +106,13 @@ impl Standing {
 
 /// All that is remembered.
 #[derive(Default)]
-pub struct Sources {
+pub struct SourceTable {
     strangers: HashMap<Source, Standing>,
     /// Where peers proved who they are, and when last.
     friends: HashMap<Source, Instant>,
 }
 
-impl Sources {
+impl SourceTable {
     /// How a stranger's source stands now.
     pub fn standing(&mut self, source: Source, now: Instant) -> &mut Standing {
         if self.strangers.len() >= MAX_STRANGERS && !self.strangers.contains_key(&source) {
@@ -193,7 +193,7 @@ mod tests {
 
     #[test]
     fn what_is_remembered_has_an_end() {
-        let mut sources = Sources::default();
+        let mut sources = SourceTable::default();
         let now = Instant::now();
         sources.befriend(number(0), now);
         for count in 0..3 * MAX_STRANGERS as u32 {
@@ -211,7 +211,7 @@ mod tests {
 
     #[test]
     fn those_who_misbehave_are_remembered_when_the_others_are_forgotten() {
-        let mut sources = Sources::default();
+        let mut sources = SourceTable::default();
         let now = Instant::now();
         sources.standing(number(1), now).punish(now);
         sources.standing(number(2), now).take_token();

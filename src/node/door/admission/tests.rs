@@ -19,11 +19,11 @@ fn key() -> PublicKey {
 }
 
 impl Admission {
-    fn try_at(self: &Arc<Self>, address: &str, at: Instant) -> Option<Ticket> {
+    fn try_at(self: &Arc<Self>, address: &str, at: Instant) -> Option<PendingSlot> {
         self.admit_at(Source::of(ip(address)), None, at)
     }
 
-    fn try_now(self: &Arc<Self>, address: &str) -> Option<Ticket> {
+    fn try_now(self: &Arc<Self>, address: &str) -> Option<PendingSlot> {
         self.try_at(address, Instant::now())
     }
 
@@ -33,7 +33,7 @@ impl Admission {
     }
 
     /// As many as come in at one moment, each from an address of its own.
-    fn fill_with_strangers(self: &Arc<Self>, now: Instant) -> Vec<Ticket> {
+    fn fill_with_strangers(self: &Arc<Self>, now: Instant) -> Vec<PendingSlot> {
         (0..10_000_u32)
             .filter_map(|number| self.admit_at(Source::of(IpAddr::from(number.to_be_bytes())), None, now))
             .collect()
@@ -177,7 +177,7 @@ fn who_keeps_friends_waiting_gives_way() {
     tickets.extend(admission.try_at("10.0.0.2", later(30)));
     // The oldest one has begun, and the next one goes; who has an address alone stays.
     assert!(is_here(tickets[0].number) && !is_here(tickets[1].number) && is_here(friend.number));
-    tickets.iter().for_each(Ticket::begin);
+    tickets.iter().for_each(PendingSlot::begin);
     assert!(admission.try_at("10.0.0.1", later(60)).is_none());
     tickets.extend(admission.try_at("10.0.0.1", later(200)));
     assert!(!is_here(tickets[0].number) && is_here(tickets[2].number) && is_here(friend.number));
