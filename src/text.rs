@@ -252,22 +252,21 @@ mod shown;
 mod tests {
     use super::*;
     use proptest::prelude::*;
-    use shown::{is_forbidden as forbidden, is_joiner as joiner};
 
     #[test]
     fn no_code_point_escapes_the_cleaning() {
         for c in '\0'..=char::MAX {
             let text = format!("a{c}b");
             let body = clean(&text);
-            assert!(!body.chars().any(forbidden), "U+{:04X}", u32::from(c));
+            assert!(!body.chars().any(shown::is_forbidden), "U+{:04X}", u32::from(c));
             assert_eq!(clean(&body), body, "U+{:04X}", u32::from(c));
             assert!(body.len() >= text.len().min(3), "U+{:04X} vanished", u32::from(c));
             let line = clean_line(&text);
-            assert!(!line.chars().any(|c| forbidden(c) || joiner(c) || c == '\n'));
+            assert!(!line.chars().any(|c| shown::is_forbidden(c) || shown::is_joiner(c) || c == '\n'));
             assert_eq!(clean_line(&line), line);
             assert_eq!(is_clean(c), line == text, "U+{:04X}", u32::from(c));
             let json = json_string(&text);
-            assert!(!json.chars().any(|c| forbidden(c) || joiner(c) || c == '\n'));
+            assert!(!json.chars().any(|c| shown::is_forbidden(c) || shown::is_joiner(c) || c == '\n'));
             if let Some(name) = name(&c.to_string()) {
                 assert_eq!(clean_line(&name), name);
             }
@@ -430,7 +429,7 @@ mod tests {
         fn cleaning_twice_changes_nothing(text in "[\\r\\n\\t\\x1b a\u{200B}\u{200D}\u{2028}]{0,12}") {
             let once = clean(&text).into_owned();
             prop_assert_eq!(clean(&once), once.as_str());
-            prop_assert!(!once.chars().any(forbidden));
+            prop_assert!(!once.chars().any(shown::is_forbidden));
         }
 
         #[test]

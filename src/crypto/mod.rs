@@ -25,7 +25,7 @@ use orion::errors::UnknownCryptoError;
 use orion::hazardous::hash::blake2::blake2b::Blake2b;
 use orion::hazardous::hash::sha2::sha256::Sha256;
 use orion::hazardous::kdf::hkdf::{Hkdf, SHA256};
-use orion::hazardous::mac::hmac::sha256 as hmac_sha256;
+use orion::hazardous::mac::hmac::sha256::{HmacSha256, SecretKey, Tag};
 use std::fmt;
 
 /// A cryptographic step failed. Which one, and why, is kept from the caller so that it cannot reach the peer.
@@ -104,11 +104,11 @@ impl Hasher {
 
 /// Thirty-two secret bytes: wiped when dropped, and without `Debug`, so that no log can show them.
 #[derive(Clone)]
-pub(crate) struct Secret32(hmac_sha256::Tag);
+pub(crate) struct Secret32(Tag);
 
 impl Secret32 {
     pub(crate) fn from_bytes(bytes: [u8; 32]) -> Secret32 {
-        Secret32(hmac_sha256::Tag::from(bytes))
+        Secret32(Tag::from(bytes))
     }
 
     pub(crate) fn as_bytes(&self) -> &[u8; 32] {
@@ -119,8 +119,8 @@ impl Secret32 {
 /// HMAC-SHA-256 (RFC 2104) of the parts one after the other: no secret is copied to be joined.
 fn hmac(key: &[u8], parts: &[&[u8]]) -> Secret32 {
     // orion pads or hashes a key of any length, and refuses only input beyond 2^61 bytes.
-    let key = hmac_sha256::SecretKey::try_from(key).expect("HMAC takes a key of any length");
-    let mut state = hmac_sha256::HmacSha256::new(&key);
+    let key = SecretKey::try_from(key).expect("HMAC takes a key of any length");
+    let mut state = HmacSha256::new(&key);
     for part in parts {
         state.update(part).expect("HMAC-SHA-256 takes all that fits in memory");
     }
@@ -168,7 +168,7 @@ impl SharedSecret {
 
     /// Whether this is the proof over the parts; takes the same time for every wrong one.
     pub fn verify(&self, parts: &[&[u8]], proof: &[u8; PROOF_LEN]) -> bool {
-        hmac(self.0.as_bytes(), parts).0 == hmac_sha256::Tag::from(*proof)
+        hmac(self.0.as_bytes(), parts).0 == Tag::from(*proof)
     }
 }
 

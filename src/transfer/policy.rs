@@ -11,12 +11,12 @@ pub enum Verdict {
     /// The user is asked; [`Rules::unanswered`] says what it comes to if nobody can be.
     Ask,
     /// It is refused, whatever the user would say.
-    Refuse(Refusal),
+    Refuse(DeclineReason),
 }
 
 /// Why an offer is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Refusal {
+pub enum DeclineReason {
     /// No files are taken from this peer.
     Policy,
     /// It is more than is taken unasked.
@@ -50,11 +50,11 @@ impl Rules {
     /// peer's folder holds, and is called only if that matters.
     pub fn judge(&self, bytes: Option<u64>, used: impl FnOnce() -> u64) -> Verdict {
         if self.files == FilesPolicy::Refuse {
-            return Verdict::Refuse(Refusal::Policy);
+            return Verdict::Refuse(DeclineReason::Policy);
         }
         // Ahead of the question: the user is not to say yes to what cannot be taken.
         if self.quota.is_some_and(|quota| is_over(quota, used(), bytes)) {
-            return Verdict::Refuse(Refusal::Quota);
+            return Verdict::Refuse(DeclineReason::Quota);
         }
         match (self.files, bytes) {
             (FilesPolicy::Accept, Some(bytes)) if bytes <= self.max_file => Verdict::Accept,
@@ -65,11 +65,11 @@ impl Rules {
     }
 
     /// What [`Verdict::Ask`] comes to where there is nobody to ask.
-    pub fn unanswered(&self) -> Refusal {
+    pub fn unanswered(&self) -> DeclineReason {
         match self.files {
-            FilesPolicy::Accept => Refusal::TooLarge,
-            FilesPolicy::Ask => Refusal::Asked,
-            FilesPolicy::Refuse => Refusal::Policy,
+            FilesPolicy::Accept => DeclineReason::TooLarge,
+            FilesPolicy::Ask => DeclineReason::Asked,
+            FilesPolicy::Refuse => DeclineReason::Policy,
         }
     }
 
@@ -144,14 +144,14 @@ mod tests {
     fn who_refuses_refuses_everything() {
         for bytes in [Some(0), Some(1), Some(u64::MAX), None] {
             for options in ["files=refuse", "files=refuse max-file=2000", "files=refuse quota=0"] {
-                assert_eq!(judge(options, bytes), Verdict::Refuse(Refusal::Policy));
+                assert_eq!(judge(options, bytes), Verdict::Refuse(DeclineReason::Policy));
             }
         }
     }
 
     #[test]
     fn a_quota_is_for_all_that_the_folder_holds() {
-        let over = Verdict::Refuse(Refusal::Quota);
+        let over = Verdict::Refuse(DeclineReason::Quota);
         for (options, used, bytes, verdict) in [
             ("quota=100", 0, Some(100), Verdict::Accept),
             ("quota=100", 0, Some(101), over),
@@ -178,10 +178,10 @@ mod tests {
 
     #[test]
     fn without_an_answer_the_sender_learns_what_was_in_the_way() {
-        assert_eq!(rules("").unanswered(), Refusal::TooLarge);
-        assert_eq!(rules("max-file=1").unanswered(), Refusal::TooLarge);
-        assert_eq!(rules("files=ask").unanswered(), Refusal::Asked);
-        assert_eq!(rules("files=refuse").unanswered(), Refusal::Policy);
+        assert_eq!(rules("").unanswered(), DeclineReason::TooLarge);
+        assert_eq!(rules("max-file=1").unanswered(), DeclineReason::TooLarge);
+        assert_eq!(rules("files=ask").unanswered(), DeclineReason::Asked);
+        assert_eq!(rules("files=refuse").unanswered(), DeclineReason::Policy);
     }
 
     #[test]

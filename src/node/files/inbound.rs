@@ -25,7 +25,7 @@ use crate::store::space;
 use crate::text;
 use crate::time;
 use crate::transfer::landing::{Landing, Place, Received};
-use crate::transfer::policy::{Refusal as Unwanted, Rules, Verdict};
+use crate::transfer::policy::{DeclineReason, Rules, Verdict};
 use crate::transfer::receive::{self, Inbound, Offer};
 use crate::transfer::staging::{MAX_CHUNKS, Staging};
 use crate::transfer::stream::{self, FileSink};
@@ -176,7 +176,7 @@ fn rule(
     let rules = Rules::of(peer, max_bytes);
     Ok(match weigh(&rules, offer, peer, &dir, turn, false) {
         (Verdict::Accept, limit) => Ruling::Take { dir, limit },
-        (Verdict::Refuse(unwanted), _) => Ruling::Decline(declined(unwanted)),
+        (Verdict::Refuse(reason), _) => Ruling::Decline(declined(reason)),
         (Verdict::Ask, _) => match ask(context, session, peer, offer)? {
             None => Ruling::Decline(declined(rules.unanswered())),
             // Elsewhere no quota holds.
@@ -185,7 +185,7 @@ fn rule(
             }
             // Another one may have been taken meanwhile.
             Some(Decision::Accept { .. }) => match weigh(&rules, offer, peer, &dir, turn, true) {
-                (Verdict::Refuse(unwanted), _) => Ruling::Decline(declined(unwanted)),
+                (Verdict::Refuse(reason), _) => Ruling::Decline(declined(reason)),
                 (_, limit) => Ruling::Take { dir, limit },
             },
             Some(Decision::Refuse) => Ruling::Decline(Declined::Asked),
@@ -219,12 +219,12 @@ fn weigh(
     (verdict, limit(used))
 }
 
-fn declined(unwanted: Unwanted) -> Declined {
-    match unwanted {
-        Unwanted::Policy => Declined::Policy,
-        Unwanted::TooLarge => Declined::TooLarge,
-        Unwanted::Quota => Declined::Quota,
-        Unwanted::Asked => Declined::Asked,
+fn declined(reason: DeclineReason) -> Declined {
+    match reason {
+        DeclineReason::Policy => Declined::Policy,
+        DeclineReason::TooLarge => Declined::TooLarge,
+        DeclineReason::Quota => Declined::Quota,
+        DeclineReason::Asked => Declined::Asked,
     }
 }
 
