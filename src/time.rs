@@ -134,8 +134,8 @@ impl Zone {
         if let Some(ago) = text::parse_duration(text) {
             return Some(now_micros.saturating_sub(u64::try_from(ago.as_micros()).unwrap_or(u64::MAX)));
         }
-        let now = self.civil((now_micros / MICROS) as i64);
-        let today = Civil { hour: 0, minute: 0, second: 0, ..now };
+        let civil_now = self.civil((now_micros / MICROS) as i64);
+        let today = Civil { hour: 0, minute: 0, second: 0, ..civil_now };
         let civil = match text {
             "today" => today,
             "yesterday" => Civil::from_seconds(today.to_seconds() - DAY),

@@ -339,7 +339,7 @@ impl Chat {
     /// The user has looked at a fingerprint.
     pub fn answer(&mut self, question: Question, is_right: bool, view: &mut dyn View) {
         if is_right {
-            jobs::meet(&self.own, &self.jobs, question.key, question.at);
+            jobs::pair_at(&self.own, &self.jobs, question.key, question.at);
         } else {
             view.note("then nothing was saved");
         }
@@ -466,11 +466,11 @@ impl Chat {
 
     /// Lists the strangers who wait.
     pub fn list_requests(&self, view: &mut dyn View) -> Result<()> {
-        let all = contacts::requests(&self.own)?;
-        if all.is_empty() {
+        let requests = contacts::requests(&self.own)?;
+        if requests.is_empty() {
             view.note("nobody waits");
         }
-        for request in all {
+        for request in requests {
             let (when, name) = (self.time(request.seconds), text::clean_line(&request.name));
             view.note(&format!("{when}  {name}  {}", request.key.fingerprint()));
         }

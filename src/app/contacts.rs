@@ -14,7 +14,7 @@ use crate::crypto::keys::{self, PublicKey};
 use crate::error::{Error, Result};
 use crate::net::dial::Target;
 use crate::net::endpoint::Endpoint;
-use crate::node::pairing::meet;
+use crate::node::pairing::dial_to_pair;
 use crate::store::cancel::cancel;
 use crate::store::home::{Home, Own};
 use crate::store::invites::{self, Invite};
@@ -120,7 +120,7 @@ pub fn join(own: &Endpoint, link: &Link, name: Option<String>) -> Result<Peer> {
     Peers::load(own.home())?.by_key(&link.key).map_or(Ok(()), Peer::ensure_not_blocked)?;
     let label = name.clone().unwrap_or_else(|| format!("the node {}", link.key.fingerprint()));
     let target = Target { token: link.token.as_ref(), ..Target::stranger(link.key, &link.addresses, &label) };
-    let profile = meet(own, &target)?;
+    let profile = dial_to_pair(own, &target)?;
     save(own, link.key, &link.addresses, name.or(profile.name))
 }
 
@@ -132,7 +132,7 @@ pub fn first_contact(own: &Endpoint, key: PublicKey, address: &Address) -> Resul
     }
     let label = address.to_string();
     let addresses = std::slice::from_ref(address);
-    let (name, refusal) = match meet(own, &Target::stranger(key, addresses, &label)) {
+    let (name, refusal) = match dial_to_pair(own, &Target::stranger(key, addresses, &label)) {
         Ok(profile) => (profile.name, None),
         Err(refusal @ Error::Refused { .. }) => (None, Some(refusal)),
         Err(error) => return Err(error),
@@ -210,7 +210,7 @@ pub fn accept(own: &Own, who: Option<&str>, name: Option<String>) -> Result<Peer
     Ok(peer)
 }
 
-/// What became of the wish to call a peer by a name.
+/// Whether a peer got the wanted name.
 pub enum Named {
     /// The peer has the name.
     AsWished(Peer),
@@ -223,8 +223,9 @@ pub enum Named {
     },
 }
 
-/// Gives the peer the wanted name. Pairing could not if the peer was saved before, or if another one has the name.
-pub fn call(own: &Own, mut peer: Peer, wanted: Option<String>) -> Result<Named> {
+/// Gives the peer the wanted name, unless another peer has it. Pairing leaves this to be done for a peer that was saved
+/// before.
+pub fn give_name(own: &Own, mut peer: Peer, wanted: Option<String>) -> Result<Named> {
     let Some(name) = wanted.filter(|name| *name != peer.name) else { return Ok(Named::AsWished(peer)) };
     if Peers::load(own.home())?.by_name(&name).is_some() {
         return Ok(Named::Taken { peer, name });

@@ -71,15 +71,15 @@ pub fn unread_between(own: &Own, id: ConversationId, read: Option<u64>, end: u64
 /// The peers with something unread, and how much that is; more than 999 are not counted. Nothing is locked or written.
 pub fn unread_peers(own: &Own) -> Result<Vec<(Peer, usize)>> {
     let marks = own.read_marks()?;
-    let mut all = Vec::new();
+    let mut unread_peers = Vec::new();
     for peer in contacts::all(own)? {
         let id = peer.conversation();
         let arrived = unread(own, id, marks.get(&id).copied(), u64::MAX, MAX_UNREAD)?;
         if arrived.count > 0 {
-            all.push((peer, arrived.count));
+            unread_peers.push((peer, arrived.count));
         }
     }
-    Ok(all)
+    Ok(unread_peers)
 }
 
 /// Opens the cursor of a reader. One that is not there yet is made when it is saved; that its directory is missing is an

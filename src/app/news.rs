@@ -121,6 +121,6 @@ fn hook_object(run: &RunReport) -> Object {
 
 fn refusals_line(refusals: &Refusals) -> String {
     let counts = CAUSES.iter().map(|(cause, name)| (refusals.of(*cause), name.replace('_', " ")));
-    let some = counts.filter(|(count, _)| *count > 0).map(|(count, name)| format!("{count} {name}"));
-    format!("turned away in a minute: {}", some.collect::<Vec<_>>().join(", "))
+    let counted = counts.filter(|(count, _)| *count > 0).map(|(count, name)| format!("{count} {name}"));
+    format!("turned away in a minute: {}", counted.collect::<Vec<_>>().join(", "))
 }

@@ -58,11 +58,11 @@ pub fn run(out: Output) -> Result<()> {
     })?;
     stage.step("both histories tell the same", || {
         let (hers, his) = (alice.run(&["log", "bob"])?, bob.run(&["log", "alice"])?);
-        let said = |log: &str, what: &str| log.matches(what).count() == 1;
-        let all = ["hello bob", "hello alice", "are you there?"]
+        let has_once = |log: &str, what: &str| log.matches(what).count() == 1;
+        let are_same = ["hello bob", "hello alice", "are you there?"]
             .iter()
-            .all(|what| said(&hers, what) && said(&his, what));
-        expect(all, "a message is missing, or there twice")
+            .all(|what| has_once(&hers, what) && has_once(&his, what));
+        expect(are_same, "a message is missing, or there twice")
     })?;
     out.note("all of it worked");
     Ok(())
@@ -149,10 +149,10 @@ impl Actor {
             child.wait_with_output()
         };
         let ran = run().map_err(|cause| failed("a command did not start", &cause))?;
-        let said = String::from_utf8_lossy(&ran.stderr).into_owned();
+        let stderr = String::from_utf8_lossy(&ran.stderr).into_owned();
         expect(
             ran.status.success(),
-            &format!("`egoat {}` ended with {}: {said}", arguments.join(" "), ran.status),
+            &format!("`egoat {}` ended with {}: {stderr}", arguments.join(" "), ran.status),
         )?;
         Ok(String::from_utf8_lossy(&ran.stdout).into_owned())
     }

@@ -82,7 +82,7 @@ fn run(line: Egoat) -> Result<()> {
     let out = Output::new(line.json, line.quiet);
     let command = match line.command.unwrap_or(Command::Chat(args::Chat::default())) {
         Command::Completions(args) => return completions::run(&args),
-        Command::Demo(_) => return demo::run(out.of_deeds()),
+        Command::Demo(_) => return demo::run(out.ignoring_closed_stdout()),
         command => command,
     };
     let home = Home::locate(line.home.as_deref());
@@ -90,7 +90,9 @@ fn run(line: Egoat) -> Result<()> {
     let passphrases = passphrase::PassphraseSource::from_environment()?;
     let unlock = |home| identity::unlock(home, proxy, || passphrases.current(), Arc::new(output::warn));
     match command {
-        Command::Doctor(args) => doctor::run(out.of_deeds(), home, unlock, args.peer.as_deref()),
+        Command::Doctor(args) => {
+            doctor::run(out.ignoring_closed_stdout(), home, unlock, args.peer.as_deref())
+        }
         command => dispatch(&unlock(home?)?, out, &passphrases, command),
     }
 }
@@ -115,8 +117,8 @@ fn dispatch(
 ) -> Result<()> {
     match command {
         Command::Chat(args) => chat::run(own, out, &args),
-        Command::Serve(args) => serve::run(own, out.of_deeds(), &args),
-        Command::Say(args) => say::run(own, out.of_deeds(), &args),
+        Command::Serve(args) => serve::run(own, out.ignoring_closed_stdout(), &args),
+        Command::Say(args) => say::run(own, out.ignoring_closed_stdout(), &args),
         Command::Send(args) => send::run(own, out, &args),
         Command::Receive(args) => receive::run(own, out, &args),
         Command::Invite(args) => pair::invite(own, out, &args),
@@ -124,7 +126,7 @@ fn dispatch(
         Command::Peers(args) => peers::run(own, out, args),
         Command::Log(args) => log::log(own, out, &args),
         Command::Outbox(args) => outbox::run(own, out, args),
-        Command::Fetch(_) => outbox::fetch(own, out.of_deeds()),
+        Command::Fetch(_) => outbox::fetch(own, out.ignoring_closed_stdout()),
         Command::Status(_) => status::run(own, out),
         Command::Partial(args) => partial::run(own, out, args),
         Command::Id(args) => id::run(own, out, passphrases, &args),

@@ -17,8 +17,8 @@ use crate::ui::output::{self, Output};
 pub fn run(own: &Endpoint, out: Output, args: args::Outbox) -> Result<()> {
     match args.action.unwrap_or(OutboxAction::List(args::OutboxList {})) {
         OutboxAction::List(_) => list(own, out),
-        OutboxAction::Cancel(args) => cancel(own, out.of_deeds(), &args),
-        OutboxAction::Retry(args) => retry(own, out.of_deeds(), args.peer.as_deref()),
+        OutboxAction::Cancel(args) => cancel(own, out.ignoring_closed_stdout(), &args),
+        OutboxAction::Retry(args) => retry(own, out.ignoring_closed_stdout(), args.peer.as_deref()),
     }
 }
 

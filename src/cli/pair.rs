@@ -34,7 +34,7 @@ pub fn join(own: &Endpoint, out: Output, args: &args::Join) -> Result<()> {
         if args.link.is_some() {
             return Err(Error::usage("either a link or --via"));
         }
-        let peer = call(own, out, via::pair(own, command, name.clone())?, name)?;
+        let peer = give_name(own, out, via::pair(own, command, name.clone())?, name)?;
         out.note(&format!("this node's fingerprint, as {} has it: {}", peer.name, own.key().fingerprint()));
         return print(out, &peer);
     }
@@ -48,12 +48,12 @@ pub fn join(own: &Endpoint, out: Output, args: &args::Join) -> Result<()> {
         })?,
     };
     let peer = contacts::join(own, &contacts::parse_link(&given)?, name.clone())?;
-    print(out, &call(own, out, peer, name)?)
+    print(out, &give_name(own, out, peer, name)?)
 }
 
 /// Gives the peer the wanted name, if nobody else has it.
-pub fn call(own: &Own, out: Output, peer: Peer, wanted: Option<String>) -> Result<Peer> {
-    Ok(match contacts::call(own, peer, wanted)? {
+pub fn give_name(own: &Own, out: Output, peer: Peer, wanted: Option<String>) -> Result<Peer> {
+    Ok(match contacts::give_name(own, peer, wanted)? {
         Named::AsWished(peer) => peer,
         Named::Taken { peer, name } => {
             out.note(&format!("another peer is called {name} already, so this one is called {}", peer.name));

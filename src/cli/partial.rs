@@ -10,7 +10,7 @@ use crate::ui::output::Output;
 pub fn run(own: &Own, out: Output, args: args::Partial) -> Result<()> {
     match args.action {
         None | Some(PartialAction::List(_)) => list(own, out),
-        Some(PartialAction::Remove(args)) => remove(own, out.of_deeds(), &args),
+        Some(PartialAction::Remove(args)) => remove(own, out.ignoring_closed_stdout(), &args),
     }
 }
 

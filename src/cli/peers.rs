@@ -17,11 +17,11 @@ pub fn run(own: &Own, out: Output, args: args::Peers) -> Result<()> {
         PeersAction::List(_) => list(own, out),
         PeersAction::Show(args) => print(out, &contacts::named(own, &args.name)?),
         PeersAction::Requests(_) => list_requests(own, out),
-        PeersAction::Add(args) => add(own, out.of_deeds(), &args),
-        PeersAction::Set(args) => set(own, out.of_deeds(), &args),
+        PeersAction::Add(args) => add(own, out.ignoring_closed_stdout(), &args),
+        PeersAction::Set(args) => set(own, out.ignoring_closed_stdout(), &args),
         PeersAction::Rename(args) => rename(own, &args),
         PeersAction::Remove(args) => contacts::remove(own, &contacts::named(own, &args.name)?),
-        PeersAction::Accept(args) => accept(own, out.of_deeds(), &args),
+        PeersAction::Accept(args) => accept(own, out.ignoring_closed_stdout(), &args),
     }
 }
 
@@ -42,8 +42,8 @@ fn object(peer: &Peer) -> Object {
 
 fn addresses(peer: &Peer) -> String {
     let given = peer.addresses.iter().map(Address::to_string);
-    let all: Vec<String> = given.chain(peer.seen().map(|at| format!("{at} (seen)"))).collect();
-    if all.is_empty() { "no address; it dials us".into() } else { all.join(", ") }
+    let addresses: Vec<String> = given.chain(peer.seen().map(|at| format!("{at} (seen)"))).collect();
+    if addresses.is_empty() { "no address; it dials us".into() } else { addresses.join(", ") }
 }
 
 fn list(own: &Own, out: Output) -> Result<()> {
@@ -165,7 +165,7 @@ fn list_requests(own: &Own, out: Output) -> Result<()> {
 fn accept(own: &Own, out: Output, args: &args::PeersAccept) -> Result<()> {
     let name = args.name.as_deref().map(contacts::parse_name).transpose()?;
     let peer = contacts::accept(own, args.who.as_deref(), name.clone())?;
-    let peer = pair::call(own, out, peer, name)?;
+    let peer = pair::give_name(own, out, peer, name)?;
     if link::node(own)?.is_none() {
         out.note("no node runs here: start `egoat serve` or `egoat chat`, so that they can connect");
     }

@@ -89,14 +89,14 @@ pub fn respond<C, F: FnOnce() -> Option<C>>(
     first_deadline.read_exact(stream.socket(), &mut ticket).map_err(cut_short)?;
     first_deadline.read_exact(stream.socket(), &mut index).map_err(cut_short)?;
     let [index] = index;
-    let (parent, claim) = find(&ticket, index).ok_or_else(|| closed("a ticket that is not good"))?;
+    let (parent, take_lane) = find(&ticket, index).ok_or_else(|| closed("a ticket that is not good"))?;
     first_deadline.read_exact(stream.socket(), &mut first).map_err(cut_short)?;
 
     let lane = parent.lane(preamble, &ticket, index);
     let (second, established) =
         lane::accept(&lane, &first).map_err(|_| closed("message 1 of a lane does not authenticate"))?;
-    let Some(claimed) = claim() else { return Ok(None) };
+    let Some(taken) = take_lane() else { return Ok(None) };
     deadline.write_all(stream.socket(), &second).map_err(|_| closed("it does not read"))?;
     let session = Session::new(stream, parent.peer, parent.label.clone(), Features::NONE, established)?;
-    Ok(Some((session, claimed)))
+    Ok(Some((session, taken)))
 }

@@ -142,7 +142,7 @@ fn listen(context: &Arc<Context>, front: &Arc<FrontEnd>, body: &mut Vec<u8>) {
 /// Tells a front-end what changes, until it is gone or does not read.
 fn tell(context: &Context, front: &FrontEnd) {
     let live = context.live();
-    let mut told = Subscription::new(front.number);
+    let mut subscription = Subscription::new(front.number);
     let mut messages = Vec::new();
     loop {
         if !messages.is_empty() && front.connection.write(&messages).is_err() {
@@ -151,19 +151,19 @@ fn tell(context: &Context, front: &FrontEnd) {
         let (answers, is_over) = {
             let mut state = front.state();
             if state.is_watching {
-                told.watch();
+                subscription.watch();
             }
             (std::mem::take(&mut state.answers), state.is_over)
         };
         if is_over {
             break;
         }
-        let wait = match told.is_watching() && live.is_moving() {
+        let wait = match subscription.is_watching() && live.is_moving() {
             _ if !answers.is_empty() => Duration::ZERO,
             true => PACE,
             false => CHECK_INTERVAL,
         };
-        let news = live.wait(&mut told, wait);
+        let news = live.wait(&mut subscription, wait);
         messages = answers.iter().chain(&news).flat_map(Down::encode).collect();
     }
     front.connection.close();

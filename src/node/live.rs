@@ -159,15 +159,15 @@ impl Live {
         Asking(Arc::clone(self))
     }
 
-    /// Waits for a change since `told`, at most as long as `wait`, and adds to `told` what there is to tell.
-    pub fn wait(&self, told: &mut Subscription, wait: Duration) -> Vec<Down> {
+    /// Waits up to `wait` for a change that `subscription` has not seen, and returns what to send.
+    pub fn wait(&self, subscription: &mut Subscription, wait: Duration) -> Vec<Down> {
         let deadline = Instant::now() + wait;
         let mut state = self.state();
-        while state.version == told.version {
+        while state.version == subscription.version {
             let Some(left) = deadline.checked_duration_since(Instant::now()) else { break };
             state = self.changed.wait_timeout(state, left).unwrap_or_else(|poisoned| poisoned.into_inner()).0;
         }
-        told.catch_up(&state)
+        subscription.catch_up(&state)
     }
 
     /// Wakes all who wait.
@@ -219,7 +219,7 @@ impl Drop for Asking {
     }
 }
 
-/// What a front-end was told.
+/// What a front-end was subscription.
 pub struct Subscription {
     /// The number of the front-end.
     owner: u64,
@@ -229,14 +229,14 @@ pub struct Subscription {
     version: u64,
     looks: u64,
     here: HashMap<PublicKey, Connected>,
-    /// As told, and when.
+    /// As last sent, and when.
     transfers: BTreeMap<u64, (Transfer, Instant)>,
     offers: BTreeSet<u64>,
     addresses: usize,
 }
 
 impl Subscription {
-    /// Nothing yet, to the front-end of this number. Of what grew before it came, it looks itself.
+    /// The subscription of a front-end that has just connected. It reads the logs itself once.
     pub fn new(owner: u64) -> Subscription {
         Subscription {
             owner,
@@ -325,7 +325,7 @@ impl Subscription {
             let is_due = self
                 .transfers
                 .get(number)
-                .is_none_or(|(told, when)| *told != transfer && when.elapsed() >= PACE);
+                .is_none_or(|(sent, when)| *sent != transfer && when.elapsed() >= PACE);
             if is_due {
                 self.transfers.insert(*number, (transfer.clone(), Instant::now()));
                 news.push(Down::Transfer(transfer));
@@ -364,14 +364,14 @@ mod tests {
         assert!(live.offer(offer()).is_none());
         let asking = live.begin_asking();
         let (decided, _asked) = live.offer(offer()).unwrap();
-        let mut told = Subscription::new(1);
-        told.watch();
-        let news = live.wait(&mut told, Duration::ZERO);
+        let mut subscription = Subscription::new(1);
+        subscription.watch();
+        let news = live.wait(&mut subscription, Duration::ZERO);
         let [Down::Offer(shown), Down::Ready] = &news[..] else { panic!("{news:?}") };
         live.decide(shown.number, Decision::Refuse);
         live.decide(shown.number, Decision::Accept { dir: None });
         assert_eq!(decided.recv(), Ok(Decision::Refuse));
-        assert_eq!(live.wait(&mut told, Duration::ZERO), [Down::Decided(shown.number)]);
+        assert_eq!(live.wait(&mut subscription, Duration::ZERO), [Down::Decided(shown.number)]);
         let (decided, _asked) = live.offer(offer()).unwrap();
         drop(asking);
         assert!(decided.recv().is_err(), "the last one who could answer is gone");
@@ -381,16 +381,16 @@ mod tests {
     fn a_front_end_is_told_what_is_different() {
         let live = Live::default();
         let peer = crate::crypto::keys::Seed::from_bytes([1; 32]).static_keys().public();
-        let mut told = Subscription::new(1);
+        let mut subscription = Subscription::new(1);
         live.look();
         live.look();
         live.note_peer(peer, "192.0.2.1:1", || true);
-        assert_eq!(live.wait(&mut told, Duration::ZERO), [Down::Look]);
-        told.watch();
-        assert_eq!(live.wait(&mut told, Duration::from_secs(60)).len(), 2, "the peer, and that this is all");
-        assert_eq!(live.wait(&mut told, Duration::ZERO), []);
+        assert_eq!(live.wait(&mut subscription, Duration::ZERO), [Down::Look]);
+        subscription.watch();
+        assert_eq!(live.wait(&mut subscription, Duration::from_secs(60)).len(), 2, "the peer, and that this is all");
+        assert_eq!(live.wait(&mut subscription, Duration::ZERO), []);
         live.note_peer(peer, "", || false);
-        let news = live.wait(&mut told, Duration::ZERO);
+        let news = live.wait(&mut subscription, Duration::ZERO);
         assert!(matches!(news[..], [Down::Peer { is_here: false, .. }]), "{news:?}");
     }
 }

@@ -167,11 +167,11 @@ pub fn judge(
     })
 }
 
-/// Dials one pairing session; returns what the other node says of itself.
-pub fn meet(own: &Endpoint, target: &Target) -> Result<Profile> {
+/// Dials a node for a session of kind PAIR and returns the profile that the node sends.
+pub fn dial_to_pair(own: &Endpoint, target: &Target) -> Result<Profile> {
     let profile = OwnProfile::new(own)?;
     let mut session = dial::dial(own, target, Kind::Pair, &[profile.message()])?;
-    let theirs = Profile::read(&mut session)?;
+    let peer_profile = Profile::read(&mut session)?;
     session.finish(&Message::Bye)?;
-    Ok(theirs)
+    Ok(peer_profile)
 }

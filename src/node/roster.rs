@@ -43,8 +43,8 @@ struct State {
     files: bool,
 }
 
-/// Learns whether a peer is connected.
-pub type OnConnected = Box<dyn Fn(bool) + Send>;
+/// Called with `true` when a peer connects and with `false` when it disconnects.
+pub type PresenceListener = Box<dyn Fn(bool) + Send>;
 
 /// A peer as its threads share it.
 pub struct Contact {
@@ -214,8 +214,8 @@ impl Contact {
     }
 
     /// Counts a connection; `None` when there are too many. That the peer dialled us is news for the sending thread.
-    /// `told` learns that the first connection is there, and later that the last one is gone.
-    pub fn connect(self: &Arc<Self>, peer_dialled: bool, told: OnConnected) -> Option<Connection> {
+    /// Calls `listener` when the first connection is there, and later when the last one is gone.
+    pub fn connect(self: &Arc<Self>, peer_dialled: bool, listener: PresenceListener) -> Option<Connection> {
         let is_first = {
             let mut state = self.state();
             if state.connections >= MAX_CONNECTIONS {
@@ -231,9 +231,9 @@ impl Contact {
         };
         // Not under the lock: telling may have to wait for somebody who reads slowly.
         if is_first {
-            told(true);
+            listener(true);
         }
-        Some(Connection { contact: Arc::clone(self), told })
+        Some(Connection { contact: Arc::clone(self), listener })
     }
 }
 
@@ -283,7 +283,7 @@ impl Drop for Receiving {
 /// A connection of the peer, until it is dropped.
 pub struct Connection {
     contact: Arc<Contact>,
-    told: OnConnected,
+    listener: PresenceListener,
 }
 
 impl Drop for Connection {
@@ -295,7 +295,7 @@ impl Drop for Connection {
             state.connections == 0
         };
         if is_last {
-            (self.told)(false);
+            (self.listener)(false);
         }
     }
 }

@@ -45,8 +45,8 @@ impl Folder {
         let named = fs::symlink_metadata(&way)?;
         let handle = if named.is_dir() { file::open_dir(&way)? } else { return Err(no_directory()) };
         // What was opened is what had the name, so no link led there.
-        let is_it = handle.as_ref().map_or(Ok(true), |handle| file::is_same(handle, &named))?;
-        if !is_it {
+        let is_same = handle.as_ref().map_or(Ok(true), |handle| file::is_same(handle, &named))?;
+        if !is_same {
             return Err(no_directory());
         }
         if self.is_bound {
@@ -121,8 +121,8 @@ impl Folder {
         if self.is_bound {
             return Ok(true);
         }
-        let is_it = |handle| fs::metadata(&self.way).and_then(|named| file::is_same(handle, &named));
-        self.holds(|| self.handle.as_ref().map_or(Ok(true), is_it))
+        let is_same = |handle| fs::metadata(&self.way).and_then(|named| file::is_same(handle, &named));
+        self.holds(|| self.handle.as_ref().map_or(Ok(true), is_same))
     }
 
     /// Whether `look` says so, and the way leads here for certain.

@@ -65,8 +65,8 @@ impl Job {
 
     /// Its items as they are now, under the same names.
     pub fn items_now(&self) -> Result<Vec<Item>> {
-        let now = |item: &Item| Ok(Item { name: item.name.clone(), ..snapshot(&item.path)? });
-        self.items.iter().map(now).collect()
+        let snapshot_of = |item: &Item| Ok(Item { name: item.name.clone(), ..snapshot(&item.path)? });
+        self.items.iter().map(snapshot_of).collect()
     }
 }
 

@@ -213,13 +213,17 @@ mod tests {
             ("15 B and is 16 B now", |top| fs::write(top.join("sub/empty/c"), "x").unwrap()),
             ("15 B and is 10 B now", |top| fs::remove_file(top.join("sub/b")).unwrap()),
         ];
-        for (told, change) in changes {
+        for (expected, change) in changes {
             tree(&top);
             let item = snapshot(&top).unwrap();
             assert_eq!((item.is_dir, item.size, item.modified), (true, 15, 1_000_000_000_000));
             assert_eq!(item.change(), None);
             change(&top);
-            assert!(item.change().is_some_and(|words| words.contains(told)), "{told}: {:?}", item.change());
+            assert!(
+                item.change().is_some_and(|words| words.contains(expected)),
+                "{expected}: {:?}",
+                item.change()
+            );
             fs::remove_dir_all(&top).unwrap();
         }
     }

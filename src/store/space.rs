@@ -19,10 +19,10 @@ pub fn free_bytes(dir: &Path) -> Option<u64> {
     if cfg!(not(unix)) {
         return None;
     }
-    let there = dir.ancestors().find(|above| above.exists()).unwrap_or(Path::new("."));
+    let existing = dir.ancestors().find(|above| above.exists()).unwrap_or(Path::new("."));
     // std has no statvfs(3). POSIX has df(1), with one format for all systems.
     let mut df = Command::new("df");
-    df.args(["-P", "-k", "--"]).arg(there).env("LC_ALL", "C").stderr(Stdio::null());
+    df.args(["-P", "-k", "--"]).arg(existing).env("LC_ALL", "C").stderr(Stdio::null());
     let ended = external::run_within(DF_TIMEOUT, &mut df, "").ok()?;
     ended.status.success().then(|| available(&ended.printed)).flatten()
 }

@@ -137,8 +137,8 @@ impl Landing {
     /// Gives a file or directory its name, or the first free `name (1)`.
     pub fn publish(&self, name: &str, is_dir: bool) -> Result<PathBuf> {
         let place = &self.staged.place;
-        let are_here = self.files.ensure_here().and_then(|()| place.ensure_here());
-        are_here.map_err(Error::disk(Verb::Open, &self.place.dir))?;
+        let opened = self.files.ensure_here().and_then(|()| place.ensure_here());
+        opened.map_err(Error::disk(Verb::Open, &self.place.dir))?;
         if self.place.overwrite {
             let wanted = self.place.dir.join(name);
             replace(&self.files, place, name.as_ref()).map_err(Error::disk(Verb::Replace, &wanted))?;
@@ -213,11 +213,11 @@ fn move_file(staged: &Path, path: &Path) -> io::Result<()> {
 /// link is followed, and no directory makes room for a file or the other way round.
 fn replace(from: &Folder, to: &Folder, name: &Path) -> io::Result<()> {
     let (staged, way) = (from.way_to(name), to.way_to(name));
-    let there = match fs::symlink_metadata(&way) {
+    let target = match fs::symlink_metadata(&way) {
         Err(cause) if cause.kind() == io::ErrorKind::NotFound => return fs::rename(staged, way),
-        there => there?,
+        target => target?,
     };
-    match (fs::symlink_metadata(&staged)?.is_dir(), there.is_dir()) {
+    match (fs::symlink_metadata(&staged)?.is_dir(), target.is_dir()) {
         (false, false) => fs::rename(staged, way),
         (true, true) => {
             let (from, to) = (from.folder(name)?, to.folder(name)?);

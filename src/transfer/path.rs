@@ -261,7 +261,7 @@ pub fn check_set<'a>(entries: impl Iterator<Item = (&'a SafePath, bool)>) -> Res
             let node = TreeNode { spelling, is_dir: is_dir || !is_listed, is_listed };
             match nodes.entry(hasher.finish()) {
                 Entry::Vacant(place) => drop(place.insert(node)),
-                Entry::Occupied(mut there) => there.get_mut().meet(&node)?,
+                Entry::Occupied(mut occupied) => occupied.get_mut().merge(&node)?,
             }
             if nodes.len() > MAX_ENTRIES as usize {
                 return Err(SetError::TooMany);
@@ -280,7 +280,7 @@ struct TreeNode<'a> {
 
 impl TreeNode<'_> {
     /// The same name once more.
-    fn meet(&mut self, other: &TreeNode) -> Result<(), SetError> {
+    fn merge(&mut self, other: &TreeNode) -> Result<(), SetError> {
         let path = || SafePath(other.spelling.to_owned());
         if self.spelling != other.spelling || (self.is_listed && other.is_listed) {
             return Err(SetError::Duplicate(path()));

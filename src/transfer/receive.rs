@@ -169,8 +169,8 @@ impl Inbound {
         let_in: impl FnOnce(&Session) -> (u8, [u8; TICKET_LEN]),
     ) -> Result<Vec<Received>> {
         let result = self.take(session, let_in).and_then(|()| {
-            let mut said = Instant::now();
-            self.staging.publish(|| sign_of_life(session, &mut said))
+            let mut last_sent = Instant::now();
+            self.staging.publish(|| sign_of_life(session, &mut last_sent))
         });
         let mut state = self.state();
         state.over = true;
@@ -229,8 +229,8 @@ impl Inbound {
                 Some(Err(())) => return Err(stopped(session)),
                 None => continue,
             };
-            let all = self.staging.manifest().chunks();
-            let Some(held) = all.checked_sub(chunks) else {
+            let total = self.staging.manifest().chunks();
+            let Some(held) = total.checked_sub(chunks) else {
                 return Err(session.broken("more chunks than there are"));
             };
             self.tally.hold(self.staging.manifest().bytes().min(held * CHUNK as u64));
@@ -292,7 +292,7 @@ impl Inbound {
                     return Err(session.unexpected(kind, DURING));
                 }
             };
-            let Some((index, done)) = current.or_else(|| Some((self.staging.claim(at)?, 0))) else {
+            let Some((index, done)) = current.or_else(|| Some((self.staging.claim_chunk(at)?, 0))) else {
                 return Err(session.broken("a chunk that there is not, or that came before"));
             };
             *has_begun = true;
@@ -331,7 +331,7 @@ impl Inbound {
 
     /// The session has brought its share; the lanes may need a while for theirs.
     fn wait_for_lanes(&self, session: &mut Session, expected: u64) -> Result<()> {
-        let mut said = Instant::now();
+        let mut last_sent = Instant::now();
         let mut state = self.state();
         loop {
             if let Some(error) = state.failed.take() {
@@ -342,9 +342,9 @@ impl Inbound {
             }
             let waited = self.changed.wait_timeout(state, PING_AFTER);
             state = waited.unwrap_or_else(|poisoned| poisoned.into_inner()).0;
-            if said.elapsed() >= PING_AFTER {
+            if last_sent.elapsed() >= PING_AFTER {
                 drop(state);
-                sign_of_life(session, &mut said)?;
+                sign_of_life(session, &mut last_sent)?;
                 state = self.state();
             }
         }
@@ -352,11 +352,11 @@ impl Inbound {
 }
 
 /// The sender waits, and takes a minute of silence for the end.
-fn sign_of_life(session: &mut Session, said: &mut Instant) -> Result<()> {
-    if said.elapsed() < PING_AFTER {
+fn sign_of_life(session: &mut Session, last_sent: &mut Instant) -> Result<()> {
+    if last_sent.elapsed() < PING_AFTER {
         return Ok(());
     }
-    *said = Instant::now();
+    *last_sent = Instant::now();
     session.send(&Message::Ping)
 }
 

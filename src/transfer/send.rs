@@ -101,7 +101,7 @@ fn read_answer(
     const DURING: &str = "waiting for the files to be taken";
     let mut proven: Vec<Range<u64>> = Vec::new();
     let mut compared = 0;
-    let mut said = Instant::now();
+    let mut last_sent = Instant::now();
     loop {
         tally.check_stop()?;
         match session.read(DURING)? {
@@ -109,7 +109,7 @@ fn read_answer(
                 let run = first..first.saturating_add(count.into());
                 if run.start < compared || run.is_empty() || run.end > chunks {
                     return Err(
-                        session.broken("chunks that there are not, or that it had said to have already")
+                        session.broken("chunks that there are not, or that it had last_sent to have already")
                     );
                 }
                 compared = run.end;
@@ -117,8 +117,8 @@ fn read_answer(
                     proven.push(run);
                 }
                 // It waits while we compare.
-                if said.elapsed() >= PING_AFTER {
-                    said = Instant::now();
+                if last_sent.elapsed() >= PING_AFTER {
+                    last_sent = Instant::now();
                     session.send(&Message::Ping)?;
                 }
             }
@@ -258,9 +258,9 @@ impl<'a> Outbound<'a> {
         let mut done = 0;
         while done < length {
             let at = index * CHUNK as u64 + done as u64;
-            let now = PIECE.min(length - done);
-            session.write_piece(at, now, |bytes| reader.read(at, bytes))?;
-            done += now;
+            let part = PIECE.min(length - done);
+            session.write_piece(at, part, |bytes| reader.read(at, bytes))?;
+            done += part;
         }
         self.tally.add(length as u64);
         self.sent.fetch_add(1, Ordering::Relaxed);
@@ -301,7 +301,7 @@ impl<'a> Outbound<'a> {
             }
             None => {}
         }
-        // If the receiver has said something already, this END is not read any more, and does no harm.
+        // If the receiver has last_sent something already, this END is not read any more, and does no harm.
         session.send(&Message::End)?;
         session.skip_ignorable(true);
         if self.sent.load(Ordering::Relaxed) < self.chunks() {
@@ -319,7 +319,7 @@ impl<'a> Outbound<'a> {
 
     /// Waits until no lane sends any more; gives what went wrong.
     fn wait_for_lanes(&self, session: &mut Session) -> Result<Option<Error>> {
-        let mut said = Instant::now();
+        let mut last_sent = Instant::now();
         loop {
             let mut state = self.state();
             if state.failed.is_some() || state.lanes == 0 {
@@ -330,8 +330,8 @@ impl<'a> Outbound<'a> {
             if let Err(stop) = self.tally.check_stop() {
                 self.fail(stop);
             }
-            if said.elapsed() >= PING_AFTER {
-                said = Instant::now();
+            if last_sent.elapsed() >= PING_AFTER {
+                last_sent = Instant::now();
                 session.send(&Message::Ping)?;
             }
         }

@@ -241,10 +241,10 @@ impl SourceReader<'_> {
         let mut buffer = vec![0; PIECE];
         let mut done = 0;
         while done < length {
-            let now = (length - done).min(PIECE as u64) as usize;
-            self.read(at + done, &mut buffer[..now])?;
-            hasher.update(&buffer[..now]);
-            done += now as u64;
+            let part = (length - done).min(PIECE as u64) as usize;
+            self.read(at + done, &mut buffer[..part])?;
+            hasher.update(&buffer[..part]);
+            done += part as u64;
         }
         Ok(hasher.finish())
     }

@@ -202,7 +202,7 @@ impl Staging {
     }
 
     /// Takes the chunk that starts at `at` for the connection that brings it; `None` if another has, or there is none.
-    pub fn claim(&self, at: u64) -> Option<u64> {
+    pub fn claim_chunk(&self, at: u64) -> Option<u64> {
         let index = at / CHUNK as u64;
         let chunk = self.chunks.get(usize::try_from(index).ok()?)?;
         let is_start = at.is_multiple_of(CHUNK as u64);

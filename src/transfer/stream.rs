@@ -65,15 +65,15 @@ pub fn send(mut session: Session, feed: &mut dyn Feed, from: u64, tally: &Tally)
     feed.rewind(from)?;
     tally.hold(from);
     tally.add_lane();
-    let mut said = Instant::now();
-    let mut heard = Instant::now();
+    let mut last_sent = Instant::now();
+    let mut last_heard = Instant::now();
     loop {
         while session.has_input()? {
             read_ack(&mut session, feed)?;
-            heard = Instant::now();
+            last_heard = Instant::now();
         }
         // The few bytes of a slow pipe hold up no write when nobody takes them away.
-        if heard.elapsed() > DEAD_AFTER {
+        if last_heard.elapsed() > DEAD_AFTER {
             let peer = session.label().to_owned();
             return Err(Error::Lost { peer, during: format!("{SENDING} (no sign of life)") });
         }
@@ -91,17 +91,17 @@ pub fn send(mut session: Session, feed: &mut dyn Feed, from: u64, tally: &Tally)
                     Ok(())
                 })?;
                 tally.add(bytes.len() as u64);
-                said = Instant::now();
+                last_sent = Instant::now();
             }
-            Ok(FeedItem::Nothing) if said.elapsed() < PING_AFTER => {}
+            Ok(FeedItem::Nothing) if last_sent.elapsed() < PING_AFTER => {}
             Ok(FeedItem::Nothing) => {
                 session.send(&Message::Ping)?;
-                said = Instant::now();
+                last_sent = Instant::now();
             }
             Ok(FeedItem::Full) => {
                 session.send(&Message::Ping)?;
                 read_ack(&mut session, feed)?;
-                heard = Instant::now();
+                last_heard = Instant::now();
             }
             Ok(FeedItem::End) => break,
             Err(error) => {
@@ -406,7 +406,7 @@ fn receive_pieces(
     tally: &Tally,
 ) -> Result<bool> {
     const DURING: &str = "receiving a stream";
-    let (mut stored, mut said) = (*end, Instant::now());
+    let (mut stored, mut last_sent) = (*end, Instant::now());
     loop {
         let is_asked = match session.read(DURING)? {
             Message::Piece { at, data } if at == *end && !data.is_empty() => {
@@ -433,10 +433,10 @@ fn receive_pieces(
                 return Err(session.unexpected(kind, DURING));
             }
         };
-        if is_asked || *end - stored >= ACK_EVERY || said.elapsed() >= ACK_AFTER {
+        if is_asked || *end - stored >= ACK_EVERY || last_sent.elapsed() >= ACK_AFTER {
             sink.store(*end)?;
             session.send(&Message::Ack(*end))?;
-            (stored, said) = (*end, Instant::now());
+            (stored, last_sent) = (*end, Instant::now());
         }
     }
 }
@@ -591,7 +591,7 @@ mod tests {
     enum Step {
         /// Some more is sent.
         Next,
-        /// Some of what was sent is stored, or said to be: a part in 256.
+        /// Some of what was sent is stored, or last_sent to be: a part in 256.
         Stored(u8),
         /// The connection is lost, and so much of what was sent is stored.
         Lost(u8),

@@ -208,7 +208,7 @@ pub fn find(name: &str) -> Option<&'static SlashCommand> {
 
 /// The line that says a text, whatever it begins with.
 pub fn saying(text: &str) -> String {
-    if matches!(parse(text), ParsedLine::Message(said) if said == text) {
+    if matches!(parse(text), ParsedLine::Message(message) if message == text) {
         text.to_owned()
     } else {
         format!("/{text}")

@@ -18,19 +18,19 @@ pub struct Output {
     pub json: bool,
     /// No notes on stderr.
     pub quiet: bool,
-    /// A reader of stdout that has gone does not end the command.
-    outlasts: bool,
+    /// The command goes on when the reader of stdout has gone.
+    ignores_closed_stdout: bool,
 }
 
 impl Output {
     /// For a command that shows something.
     pub fn new(json: bool, quiet: bool) -> Output {
-        Output { json, quiet, outlasts: false }
+        Output { json, quiet, ignores_closed_stdout: false }
     }
 
-    /// For one that does something, all of it, whether or not anybody reads what it did.
-    pub fn of_deeds(self) -> Output {
-        Output { outlasts: true, ..self }
+    /// For a command whose effect matters more than its output: it goes on when the reader of stdout has gone.
+    pub fn ignoring_closed_stdout(self) -> Output {
+        Output { ignores_closed_stdout: true, ..self }
     }
 
     /// A line of data: `human`, or `object` with `--json`.
@@ -45,7 +45,7 @@ impl Output {
 
     fn print(&self, line: &str) -> Result<()> {
         match write_stdout(line) {
-            Err(cause) if cause.kind() == io::ErrorKind::BrokenPipe && self.outlasts => Ok(()),
+            Err(cause) if cause.kind() == io::ErrorKind::BrokenPipe && self.ignores_closed_stdout => Ok(()),
             written => end_print(written),
         }
     }

@@ -77,7 +77,7 @@ impl Progress {
                 let figures = Figures::of(&counted, pace.rate(counted.elapsed(), counted.moved()));
                 match form {
                     Form::Bar => out.draw(&figures.drawn(screen.columns())),
-                    Form::Lines => out.note(&format!("{}: {}", counted.title, figures.said())),
+                    Form::Lines => out.note(&format!("{}: {}", counted.title, figures.summary())),
                     Form::Objects => out.passing_object(|| object(&name, &counted)),
                 }
             }
@@ -216,7 +216,7 @@ impl Figures {
     }
 
     /// All of it, for a line of its own.
-    fn said(&self) -> String {
+    fn summary(&self) -> String {
         self.before().unwrap_or_else(|| {
             let percent = self.percent().map(|percent| format!("{percent} %"));
             let rate = format!("{}/s", text::size(self.rate));
@@ -365,9 +365,9 @@ mod tests {
     fn what_is_not_known_is_not_told() {
         let pipe = Figures { total: None, ..half() };
         assert_eq!(pipe.drawn(80), "50.0 MiB  10.0 MiB/s");
-        assert_eq!(pipe.said(), "50.0 MiB, 10.0 MiB/s");
+        assert_eq!(pipe.summary(), "50.0 MiB, 10.0 MiB/s");
         let stalled = Figures { rate: 0, ..half() };
-        assert_eq!(stalled.said(), "50 %, 50.0 MiB of 100.0 MiB, 0 B/s");
+        assert_eq!(stalled.summary(), "50 %, 50.0 MiB of 100.0 MiB, 0 B/s");
     }
 
     #[test]
@@ -375,7 +375,7 @@ mod tests {
         let new = Figures { has_begun: false, done: 0, ..half() };
         assert_eq!(new.drawn(80), "waiting for the other side");
         let proving = Figures { checked: 15 * MIB, ..new };
-        assert_eq!(proving.said(), "comparing what is there already, 15.0 MiB so far");
+        assert_eq!(proving.summary(), "comparing what is there already, 15.0 MiB so far");
         assert_eq!(proving.drawn(10), "comparing");
     }
 
@@ -393,7 +393,7 @@ mod tests {
             let figures = Figures { done, total, checked, has_begun, files, files_done: files / 2, rate };
             let line = figures.drawn(columns);
             prop_assert!(line.is_ascii() && line.len() <= columns.saturating_sub(1), "{line:?} in {columns}");
-            prop_assert!(!figures.said().is_empty());
+            prop_assert!(!figures.summary().is_empty());
         }
     }
 

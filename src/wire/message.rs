@@ -200,17 +200,17 @@ macro_rules! messages {
             /// Messages of every type, with the samples of their fields: a small one first, then ones at the bounds; for
             /// tests and the seeds of the fuzzer.
             pub fn samples() -> Vec<Message<'static>> {
-                let mut all = Vec::new();
+                let mut samples = Vec::new();
                 $(
                     $(let $field = <codec!($type $(as $codec)?)>::samples();)?
                     $($(let $part = <codec!($kind $(as $bound)?)>::samples();)+)?
                     let count = 1_usize $(.max($field.len()))? $($(.max($part.len()))+)?;
-                    all.extend((0..count).map(|_turn| Message::$name {
+                    samples.extend((0..count).map(|_turn| Message::$name {
                         $(0: $field[_turn % $field.len()])?
                         $($($part: $part[_turn % $part.len()]),+)?
                     }));
                 )*
-                all
+                samples
             }
         }
 

@@ -66,7 +66,7 @@ pub fn ask_key(own: &Endpoint, tell: &Tell, at: Address) {
 }
 
 /// Makes a peer of the node at an address whose key the user has compared.
-pub fn meet(own: &Endpoint, tell: &Tell, key: PublicKey, at: Address) {
+pub fn pair_at(own: &Endpoint, tell: &Tell, key: PublicKey, at: Address) {
     let own = own.clone();
     start(tell, move |tell| {
         let (peer, refusal) = contacts::first_contact(&own, key, &at)?;

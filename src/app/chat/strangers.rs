@@ -11,23 +11,23 @@ use crate::text;
 /// Least time between two lines about strangers.
 const QUIET: Duration = Duration::from_secs(10);
 
-/// What was told of the requests file, and what was not.
+/// The requests that are known, those not yet reported, and when the last line about any was.
 pub struct Strangers {
     version: Option<(SystemTime, u64)>,
     known: HashSet<PublicKey>,
-    told: Option<Instant>,
-    untold: Vec<(String, String)>,
+    last_report: Option<Instant>,
+    unreported: Vec<(String, String)>,
 }
 
 impl Strangers {
-    /// Those who wait already are not told.
+    /// Requests that are there already are not reported.
     pub fn new(own: &Own) -> Strangers {
         let known = requests::load(own.home()).unwrap_or_default();
         Strangers {
             version: peers::version(&own.home().requests_path()),
             known: known.iter().map(|request| request.key).collect(),
-            told: None,
-            untold: Vec::new(),
+            last_report: None,
+            unreported: Vec::new(),
         }
     }
 
@@ -38,16 +38,16 @@ impl Strangers {
             self.version = version;
             for request in requests::load(own.home()).unwrap_or_default() {
                 if self.known.insert(request.key) {
-                    self.untold.push((text::clean_line(&request.name), request.key.fingerprint()));
+                    self.unreported.push((text::clean_line(&request.name), request.key.fingerprint()));
                 }
             }
         }
-        if self.untold.is_empty() || self.told.is_some_and(|told| told.elapsed() < QUIET) {
+        if self.unreported.is_empty() || self.last_report.is_some_and(|last| last.elapsed() < QUIET) {
             return None;
         }
-        self.told = Some(Instant::now());
-        let untold = std::mem::take(&mut self.untold);
-        Some(match &untold[..] {
+        self.last_report = Some(Instant::now());
+        let unreported = std::mem::take(&mut self.unreported);
+        Some(match &unreported[..] {
             [(name, fingerprint)] => format!("{name} wants to be a peer: /admit {fingerprint}"),
             several => format!("{} strangers want to be peers: /requests", several.len()),
         })

@@ -153,10 +153,10 @@ impl ContactCheck<'_> {
         let began = Instant::now();
         let addresses = std::slice::from_ref(address);
         let target = Target { seen: None, addresses, ..Target::peer(peer, None) };
-        match pairing::meet(self.own, &target) {
-            Ok(theirs) => {
+        match pairing::dial_to_pair(self.own, &target) {
+            Ok(profile) => {
                 report.ok("session", &format!("{} proves its key, and takes this node as a peer", peer.name));
-                if let Some(time) = theirs.time {
+                if let Some(time) = profile.time {
                     clock(report, time, began.elapsed());
                 }
             }
@@ -175,13 +175,13 @@ fn failed(report: &mut Reporter, layer: &'static str, error: &Error) {
 }
 
 /// What its clock showed within `latest` before now.
-fn clock(report: &mut Reporter, theirs: u64, latest: Duration) {
-    let ours = now_micros();
-    let apart = Duration::from_micros(ours.abs_diff(theirs));
+fn clock(report: &mut Reporter, peer_time: u64, latest: Duration) {
+    let own_time = now_micros();
+    let apart = Duration::from_micros(own_time.abs_diff(peer_time));
     if apart <= latest {
         return report.ok("clock", "that of this machine, as far as the connection shows");
     }
-    let way = if theirs > ours { "ahead of" } else { "behind" };
+    let way = if peer_time > own_time { "ahead of" } else { "behind" };
     let detail = format!("{} {way} this machine's", text::duration(apart));
     if apart < APART {
         return report.ok("clock", &detail);

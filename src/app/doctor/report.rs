@@ -49,20 +49,20 @@ pub struct Reporter<'a> {
     address: Option<String>,
     /// The first layer that failed, and the exit status for that.
     failure: Option<(&'static str, u8)>,
-    /// The first finding that could not be told, and why; reported at the end.
-    untold: Option<Error>,
+    /// Why the first finding that could not be reported was not; returned at the end.
+    report_error: Option<Error>,
 }
 
 impl<'a> Reporter<'a> {
     /// Nothing has failed yet.
     pub fn new(tell: &'a mut dyn FnMut(&Finding) -> Result<()>) -> Reporter<'a> {
-        Reporter { tell, address: None, failure: None, untold: None }
+        Reporter { tell, address: None, failure: None, report_error: None }
     }
 
     fn tell(&mut self, layer: &str, verdict: CheckStatus, detail: &str, hint: Option<&str>) {
         let address = self.address.as_deref();
-        let told = (self.tell)(&Finding { layer, verdict, address, detail, hint });
-        self.untold = self.untold.take().or(told.err());
+        let result = (self.tell)(&Finding { layer, verdict, address, detail, hint });
+        self.report_error = self.report_error.take().or(result.err());
     }
 
     /// It works.
@@ -112,6 +112,6 @@ impl<'a> Reporter<'a> {
     /// The status.
     pub fn end(self) -> Result<()> {
         let unwell = self.failure.map(|(layer, code)| Error::Unwell { layer, code });
-        self.untold.or(unwell).map_or(Ok(()), Err)
+        self.report_error.or(unwell).map_or(Ok(()), Err)
     }
 }

@@ -27,9 +27,9 @@ pub struct PartialStatus {
 
 /// Transfers of which part is missing; of one that is done, only the sender's goodbye is.
 fn incomplete(own: &Own) -> Result<Vec<Partial>> {
-    let mut all = partial::all(own.home())?;
-    all.retain(|partial| !partial.is_done);
-    Ok(all)
+    let mut partials = partial::all(own.home())?;
+    partials.retain(|partial| !partial.is_done);
+    Ok(partials)
 }
 
 /// All transfers that wait for their rest. Those that are too old are removed first.

@@ -121,8 +121,8 @@ mod tests {
 
     #[test]
     fn texts_and_paths_are_searched() {
-        let said = HistoryEntry { seq: 1, event: Event::Received { number: 1, text: b"hello bob" } };
-        assert!(said.contains(b"lo b") && said.contains(b"") && !said.contains(b"lob"));
+        let message = HistoryEntry { seq: 1, event: Event::Received { number: 1, text: b"hello bob" } };
+        assert!(message.contains(b"lo b") && message.contains(b"") && !message.contains(b"lob"));
         let sent = HistoryEntry { seq: 1, event: Event::FileSent { size: 1, path: b"a/b.txt" } };
         assert!(sent.contains(b"/b.") && !sent.contains(b"c"));
     }

@@ -77,7 +77,7 @@ pub fn deliver(
             return unless_dropped(own, peer, outbox, number, DeliveryOutcome::Queued(why));
         };
         // A node that was rung a moment ago is at it.
-        let is_rung = rung.is_some_and(|rung| rung.elapsed() < LOOK) && link.is_connected();
+        let is_rung = rung.is_some_and(|rung| rung.elapsed() < LOG_POLL_INTERVAL) && link.is_connected();
         if is_rung || link.ring(Some(&peer.key))? {
             if !is_rung {
                 rung = Some(Instant::now());

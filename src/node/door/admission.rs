@@ -250,11 +250,11 @@ impl State {
     /// Whether a stranger may come in, of whom there may be so many.
     fn check_stranger(&mut self, source: Source, usual: usize, now: Instant) -> Result<(), Cause> {
         let (strangers, most) = (self.here(false), self.places(usual, false, now));
-        let theirs = self.guests.iter().filter(|guest| guest.source == source).count();
+        let of_source = self.guests.iter().filter(|guest| guest.source == source).count();
         let standing = self.sources.standing(source, now);
         if standing.is_barred() {
             Err(Cause::Penalty)
-        } else if theirs >= MAX_PER_SOURCE || is_early_drop(strangers, most, || random_array::<1>()[0]) {
+        } else if of_source >= MAX_PER_SOURCE || is_early_drop(strangers, most, || random_array::<1>()[0]) {
             Err(Cause::Crowd)
         } else if !standing.take_token() {
             Err(Cause::Rate)
@@ -354,14 +354,14 @@ impl PendingSlot {
     pub fn seat(self, peer: PublicKey) -> std::result::Result<Seat, PendingSlot> {
         let admission = Arc::clone(&self.admission);
         let mut state = admission.state();
-        state.sources.befriend(self.source, Instant::now());
-        let its = state.by_peer.get(&peer).copied().unwrap_or(0);
-        if state.seats >= admission.limits.seats || its >= MAX_PER_PEER {
+        state.sources.remember_peer(self.source, Instant::now());
+        let of_peer = state.by_peer.get(&peer).copied().unwrap_or(0);
+        if state.seats >= admission.limits.seats || of_peer >= MAX_PER_PEER {
             admission.count(Cause::Full);
             return Err(self);
         }
         state.seats += 1;
-        state.by_peer.insert(peer, its + 1);
+        state.by_peer.insert(peer, of_peer + 1);
         drop(state);
         Ok(Seat { admission, peer })
     }
@@ -378,7 +378,7 @@ impl PendingSlot {
         self.admission.count(Cause::Handshake);
         if !is_friendly && !matches!(error, Error::Lost { .. }) {
             let now = Instant::now();
-            state.sources.standing(self.source, now).punish(now);
+            state.sources.standing(self.source, now).penalize(now);
         }
     }
 
@@ -386,7 +386,7 @@ impl PendingSlot {
     pub fn turn_away(&self, is_blocked: bool) {
         self.admission.count(Cause::Stranger);
         if is_blocked {
-            self.admission.state().sources.end_friendship(&self.source);
+            self.admission.state().sources.forget_peer(&self.source);
         }
     }
 }

@@ -109,7 +109,7 @@ fn start_lane(context: &Arc<Context>, stream: Stream, opening: &Opening, ticket:
         let name = *name;
         let found = transfers.find(&name, index)?;
         ticket.begin();
-        Some((found, move || transfers.claim(&name, index)))
+        Some((found, move || transfers.take_lane(&name, index)))
     });
     let (mut session, lane) = match accepted {
         Ok(Some(accepted)) => accepted,

@@ -77,7 +77,7 @@ fn take(context: &Arc<Context>, session: Session, peer: &Peer, turn: &Arc<Turn>)
         _ => peer.downloads_dir().unwrap_or_else(|| context.options().landing(name)),
     };
     // Ahead of the rules: what is there already takes no room, and need not be asked about again.
-    let new = claim(context, session, turn, &offer, &offer.id.at(&usual))?;
+    let new = announce(context, session, turn, &offer, &offer.id.at(&usual))?;
     let Some(mut session) = new else { return Ok(()) };
     let (dir, limit) = match rule(context, &mut session, peer, &offer, turn, usual)? {
         Ruling::Take { dir, limit } => (dir, limit),
@@ -91,7 +91,7 @@ fn take(context: &Arc<Context>, session: Session, peer: &Peer, turn: &Arc<Turn>)
         }
     };
     let id = offer.id.at(&dir);
-    let Some(session) = claim(context, session, turn, &offer, &id)? else { return Ok(()) };
+    let Some(session) = announce(context, session, turn, &offer, &id)? else { return Ok(()) };
     let note = Partial {
         id,
         peer: peer.key,
@@ -103,8 +103,9 @@ fn take(context: &Arc<Context>, session: Session, peer: &Peer, turn: &Arc<Turn>)
     land(context, session, offer, turn, note, limit)
 }
 
-/// Says what comes in. `None` when all is said: another connection brings it, or it came with an earlier try.
-fn claim(
+/// Claims the transfer for this session. `None` when that ends the session: another connection receives the same
+/// transfer, or an earlier try has completed it.
+fn announce(
     context: &Context,
     session: Session,
     turn: &Arc<Turn>,
@@ -210,8 +211,8 @@ fn weigh(
     let _alone = turn.weigh();
     // What an earlier try of the same left is counted as if it were not there.
     let id = offer.id.at(dir);
-    let there = space::used_bytes(dir).saturating_sub(space::used_bytes(&partial::staging(dir, &id)));
-    let used = there.saturating_add(turn.promised_beside(dir, &id));
+    let others_bytes = space::used_bytes(dir).saturating_sub(space::used_bytes(&partial::staging(dir, &id)));
+    let used = others_bytes.saturating_add(turn.promised_beside(dir, &id));
     let verdict = rules.judge(offer.bytes(), || used);
     if verdict == Verdict::Accept || (verdict == Verdict::Ask && is_wanted) {
         turn.promise(dir, &id, offer.bytes().unwrap_or(limit(used)));
@@ -250,7 +251,7 @@ fn ask(context: &Context, session: &mut Session, peer: &Peer, offer: &Offer) -> 
     };
     let Some((decided, _asked)) = context.live().offer(shown) else { return Ok(None) };
     let asked = Instant::now();
-    let mut said = Instant::now();
+    let mut last_sent = Instant::now();
     loop {
         match decided.recv_timeout(HANG_UP_POLL) {
             Ok(decision) => return Ok(Some(decision)),
@@ -266,9 +267,9 @@ fn ask(context: &Context, session: &mut Session, peer: &Peer, offer: &Offer) -> 
             let kind = session.read("waiting for an answer")?.kind();
             return Err(session.unexpected(kind, "waiting for an answer"));
         }
-        if said.elapsed() >= PING_AFTER {
+        if last_sent.elapsed() >= PING_AFTER {
             session.send(&Message::Ping)?;
-            said = Instant::now();
+            last_sent = Instant::now();
         }
     }
 }
@@ -466,13 +467,13 @@ fn note(context: &Context, session: &Session, received: &[Received]) -> Result<(
 /// The sender learns that all is in place; `forget` is called once it has said goodbye. If it has not, it asks again.
 fn say_stored(context: &Context, mut session: Session, forget: impl FnOnce() -> Result<()>) -> Result<()> {
     let peer = session.label().to_owned();
-    let said = session.send(&Message::Stored);
+    let sent = session.send(&Message::Stored);
     session.skip_ignorable(true);
     session.set_deadline(Some(Deadline::after(GOODBYE)));
-    let heard = said.and_then(|()| {
+    let answered = sent.and_then(|()| {
         session.read_as("waiting for its goodbye", |message| (message == Message::Bye).then_some(()))
     });
-    if heard.is_ok() {
+    if answered.is_ok() {
         forget()?;
     }
     // If this is lost, the files are in place all the same, and that is what is told here.
@@ -491,11 +492,12 @@ fn say_again(
     let home = context.own().home();
     let known = known_since(context, &session, done)?;
     let tops = offer.manifest.tops().into_iter().map(|(_, _, size)| size);
-    let all = paths.into_iter().zip(tops).map(|(path, size)| Received {
+    let received = paths.into_iter().zip(tops).map(|(path, size)| Received {
         size: if offer.is_stream { fs::metadata(&path).map_or(0, |data| data.len()) } else { size },
         path,
     });
-    let new: Vec<Received> = all.filter(|one| !known.contains(one.path.to_string_lossy().as_ref())).collect();
+    let new: Vec<Received> =
+        received.filter(|one| !known.contains(one.path.to_string_lossy().as_ref())).collect();
     if !new.is_empty() {
         note(context, &session, &new)?;
     }

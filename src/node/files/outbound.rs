@@ -166,8 +166,9 @@ pub fn send_pipe(
     let session = match send::offer_stream(&mut session, transfer, manifest, tally)? {
         Some(from) => stream::send(session, spool, from, tally)?,
         None => {
-            let all = spool.length().ok_or_else(|| session.broken("it has all of a stream that goes on"))?;
-            tally.hold(all);
+            let length =
+                spool.length().ok_or_else(|| session.broken("it has length of a stream that goes on"))?;
+            tally.hold(length);
             session
         }
     };

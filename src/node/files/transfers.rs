@@ -163,8 +163,8 @@ impl Transfers {
         ticket.is_good(index).then(|| Arc::clone(&ticket.parent))
     }
 
-    /// Uses a lane of the ticket up.
-    pub fn claim(self: &Arc<Self>, ticket: &[u8; TICKET_LEN], index: u8) -> Option<IncomingLane> {
+    /// Takes lane `index` of the ticket; each can be taken once.
+    pub fn take_lane(self: &Arc<Self>, ticket: &[u8; TICKET_LEN], index: u8) -> Option<IncomingLane> {
         let mut state = self.state();
         let ticket = state.tickets.get_mut(ticket)?;
         if !ticket.is_good(index) {

@@ -99,10 +99,10 @@ impl Pane {
         let others = chat.peers().iter().filter_map(|peer| Some((peer, chat.unread(peer)?)));
         let unread: String = others.map(|(peer, count)| format!("[{} {count}] ", peer.name)).collect();
         let Some(peer) = chat.partner() else { return format!("{unread}egoat> ") };
-        let all = if chat.is_all() { "all, " } else { "" };
+        let prefix = if chat.is_all() { "all, " } else { "" };
         let state = if chat.is_here(peer) { "here" } else { "away" };
         let (name, room) = (&peer.name, self.screen.room());
-        let long = format!("{unread}{all}{name} ({state})> ");
+        let long = format!("{unread}{prefix}{name} ({state})> ");
         // On a narrow screen the line itself is more important.
         if columns(&long) * 2 <= room { long } else { format!("{name}> ") }
     }

@@ -75,12 +75,12 @@ impl Transcript {
         let name = self.name(&peer.name, &peer.key);
         let me = || self.me(peer, is_all);
         match entry.words() {
-            Words::Message { way: MessageStatus::Received, text } => said(' ', &name, &text),
+            Words::Message { way: MessageStatus::Received, text } => message_line(' ', &name, &text),
             Words::Message { way: MessageStatus::Delivered, text } => {
-                said(DeliveryState::Delivered.mark(), &me(), &text)
+                message_line(DeliveryState::Delivered.mark(), &me(), &text)
             }
             Words::Message { way: MessageStatus::Dropped(why), text } => {
-                said(DeliveryState::Dropped.mark(), &format!("{} ({})", me(), why.word()), &text)
+                message_line(DeliveryState::Dropped.mark(), &format!("{} ({})", me(), why.word()), &text)
             }
             Words::File { verb, what } => format!("* {name} {verb} {what}"),
         }
@@ -112,7 +112,7 @@ impl Transcript {
 }
 
 /// `text` is clean and indented.
-fn said(mark: char, name: &str, text: &str) -> String {
+fn message_line(mark: char, name: &str, text: &str) -> String {
     match text.strip_prefix(ACTION) {
         Some(action) => format!("{mark} ~ {name} {action}"),
         None => format!("{mark} {name}: {text}"),

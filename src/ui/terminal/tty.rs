@@ -133,9 +133,9 @@ fn start_guardian(saved: &str, raw: &str) -> io::Result<((Child, ChildStdin), Ch
     }
 }
 
-/// Calls `told` with each new size, until nobody tells any more.
-pub fn sizes(from: impl Read, mut told: impl FnMut((usize, usize))) {
+/// Calls `report` with each new size, until `from` ends.
+pub fn sizes(from: impl Read, mut report: impl FnMut((usize, usize))) {
     for line in BufReader::new(from).lines().map_while(|line| line.ok()) {
-        stty::parse_size(&line).into_iter().for_each(&mut told);
+        stty::parse_size(&line).into_iter().for_each(&mut report);
     }
 }

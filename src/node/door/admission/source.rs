@@ -10,15 +10,18 @@ use crate::net::transport::Origin;
 /// Handshakes of a source at once, and then in a second.
 const BURST: f64 = 10.0;
 const RATE: f64 = 2.0;
-/// A handshake that fails keeps its source out for this long, once that has added up to so much, but no longer than that.
+/// Penalty of a source for each failed handshake.
 const PENALTY: Duration = Duration::from_secs(5);
-const ENFORCED: Duration = Duration::from_secs(15);
+/// Penalties are enforced from this total.
+const ENFORCED_FROM: Duration = Duration::from_secs(15);
+/// Upper bound of the total.
 const MAX_PENALTY: Duration = Duration::from_secs(600);
 /// How many sources of strangers are remembered. Only the caps hold for those beyond.
 const MAX_STRANGERS: usize = 16 << 10;
-/// How many sources of peers are remembered, and for how long.
-const MAX_FRIENDS: usize = 1024;
-const FRIENDSHIP: Duration = Duration::from_secs(30 * 24 * 3600);
+/// How many sources of peers are remembered.
+const MAX_PEER_SOURCES: usize = 1024;
+/// How long a source of a peer is remembered.
+const PEER_SOURCE_LIFE: Duration = Duration::from_secs(30 * 24 * 3600);
 
 /// One household: an IPv4 address, or the /64 that one IPv6 customer has.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -91,11 +94,11 @@ impl Standing {
     }
 
     /// A handshake of its failed.
-    pub fn punish(&mut self, now: Instant) {
+    pub fn penalize(&mut self, now: Instant) {
         let end = self.penalty.map_or(now, |end| end.max(now)) + PENALTY;
         self.penalty = Some(end.min(now + MAX_PENALTY));
         // Those that came within a second count as if they came at once.
-        self.barred |= end + Duration::from_secs(1) > now + ENFORCED;
+        self.barred |= end + Duration::from_secs(1) > now + ENFORCED_FROM;
     }
 
     /// As good as one that was never seen.
@@ -109,7 +112,7 @@ impl Standing {
 pub struct SourceTable {
     strangers: HashMap<Source, Standing>,
     /// Where peers proved who they are, and when last.
-    friends: HashMap<Source, Instant>,
+    peers: HashMap<Source, Instant>,
 }
 
 impl SourceTable {
@@ -136,37 +139,37 @@ impl SourceTable {
 
     /// Whether a peer came from there, or is expected to.
     pub fn is_friendly(&self, source: &Source) -> bool {
-        self.friends.contains_key(source)
+        self.peers.contains_key(source)
     }
 
     /// A peer has come from there.
-    pub fn befriend(&mut self, source: Source, now: Instant) {
+    pub fn remember_peer(&mut self, source: Source, now: Instant) {
         self.strangers.remove(&source);
-        if self.friends.len() >= MAX_FRIENDS && !self.friends.contains_key(&source) {
-            let oldest = self.friends.iter().min_by_key(|(_, since)| **since).map(|(source, _)| *source);
-            oldest.map(|oldest| self.friends.remove(&oldest));
+        if self.peers.len() >= MAX_PEER_SOURCES && !self.peers.contains_key(&source) {
+            let oldest = self.peers.iter().min_by_key(|(_, since)| **since).map(|(source, _)| *source);
+            oldest.map(|oldest| self.peers.remove(&oldest));
         }
-        self.friends.insert(source, now);
+        self.peers.insert(source, now);
     }
 
     /// A peer is expected to come from there. Where peers have come from is more certain, and stays.
     pub fn expect(&mut self, source: Source, now: Instant) {
-        if self.friends.len() < MAX_FRIENDS {
-            self.friends.entry(source).or_insert(now);
+        if self.peers.len() < MAX_PEER_SOURCES {
+            self.peers.entry(source).or_insert(now);
         }
     }
 
-    /// Who came from there is blocked.
-    pub fn end_friendship(&mut self, source: &Source) {
-        self.friends.remove(source);
+    /// Forgets the source of a peer that is blocked now.
+    pub fn forget_peer(&mut self, source: &Source) {
+        self.peers.remove(source);
     }
 
     /// Gives back what is not worth its memory any more.
     pub fn sweep(&mut self, now: Instant) {
         self.forget_strangers(now);
-        self.friends.retain(|_, since| now.saturating_duration_since(*since) < FRIENDSHIP);
+        self.peers.retain(|_, since| now.saturating_duration_since(*since) < PEER_SOURCE_LIFE);
         self.strangers.shrink_to_fit();
-        self.friends.shrink_to_fit();
+        self.peers.shrink_to_fit();
     }
 }
 
@@ -183,7 +186,7 @@ mod tests {
         let now = Instant::now();
         let mut standing = Standing::new(now);
         for _ in 0..1000 {
-            standing.punish(now);
+            standing.penalize(now);
         }
         standing.catch_up(now + MAX_PENALTY - Duration::from_secs(1));
         assert!(standing.is_barred());
@@ -195,25 +198,27 @@ mod tests {
     fn what_is_remembered_has_an_end() {
         let mut sources = SourceTable::default();
         let now = Instant::now();
-        sources.befriend(number(0), now);
+        sources.remember_peer(number(0), now);
         for count in 0..3 * MAX_STRANGERS as u32 {
             assert!(sources.standing(number(count), now).take_token());
             assert!(sources.strangers.len() <= MAX_STRANGERS);
         }
-        for count in 0..3 * MAX_FRIENDS as u32 {
-            sources.befriend(number(count), now + Duration::from_millis(count.into()));
+        for count in 0..3 * MAX_PEER_SOURCES as u32 {
+            sources.remember_peer(number(count), now + Duration::from_millis(count.into()));
         }
-        assert_eq!(sources.friends.len(), MAX_FRIENDS);
-        assert!(!sources.is_friendly(&number(0)) && sources.is_friendly(&number(3 * MAX_FRIENDS as u32 - 1)));
-        sources.sweep(now + 2 * FRIENDSHIP);
-        assert_eq!((sources.strangers.capacity(), sources.friends.capacity()), (0, 0));
+        assert_eq!(sources.peers.len(), MAX_PEER_SOURCES);
+        assert!(
+            !sources.is_friendly(&number(0)) && sources.is_friendly(&number(3 * MAX_PEER_SOURCES as u32 - 1))
+        );
+        sources.sweep(now + 2 * PEER_SOURCE_LIFE);
+        assert_eq!((sources.strangers.capacity(), sources.peers.capacity()), (0, 0));
     }
 
     #[test]
     fn those_who_misbehave_are_remembered_when_the_others_are_forgotten() {
         let mut sources = SourceTable::default();
         let now = Instant::now();
-        sources.standing(number(1), now).punish(now);
+        sources.standing(number(1), now).penalize(now);
         sources.standing(number(2), now).take_token();
         sources.sweep(now + Duration::from_secs(1));
         assert!(sources.strangers.contains_key(&number(1)) && !sources.strangers.contains_key(&number(2)));
