@@ -15,13 +15,13 @@ use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
-use crate::app::chat::jobs::{BackgroundEvent, Tell};
+use crate::app::chat::jobs::{BackgroundEvent, EventSender};
 use crate::app::chat::reading::Reading;
 use crate::app::chat::signal::Signal;
 use crate::app::chat::strangers::Strangers;
 use crate::app::chat::view::View;
 use crate::app::chat::waiting::PendingMessages;
-use crate::app::inbox::histories::{Begin, Histories};
+use crate::app::inbox::histories::{Histories, StartAt};
 use crate::app::link::{self, Decision, JobOutcome, JobReport, Snapshot, Transfer, TransferWay};
 use crate::app::{contacts, files, identity, messages, settings};
 use crate::crypto::keys::PublicKey;
@@ -65,7 +65,7 @@ pub struct Chat {
     own: Endpoint,
     zone: Zone,
     scope: Scope,
-    jobs: Tell,
+    jobs: EventSender,
     histories: Histories,
     /// In the order of the peers file.
     peers: Vec<Peer>,
@@ -98,12 +98,12 @@ pub struct Chat {
 
 impl Chat {
     /// A chat of which nothing is shown yet; jobs reach it through `jobs`.
-    pub fn new(own: &Endpoint, scope: Scope, jobs: Tell) -> Result<Chat> {
+    pub fn new(own: &Endpoint, scope: Scope, jobs: EventSender) -> Result<Chat> {
         let only = match scope {
             Scope::News(Some(key)) => contacts::all(own)?.into_iter().find(|peer| peer.key == key),
             _ => None,
         };
-        let mut histories = Histories::new(own, only.as_ref(), Begin::Last(0))?;
+        let mut histories = Histories::new(own, only.as_ref(), StartAt::Last(0))?;
         let link = link::NodeLink::open(own.home());
         link.watch(true)?;
         // What is there already is shown with the conversation that it belongs to.
@@ -413,13 +413,13 @@ impl Chat {
     /// Shows the last lines that contain `wanted`. They are counted first, so that memory stays bounded.
     fn show_found(&self, peer: Option<&Peer>, wanted: &[u8], view: &mut dyn View) -> Result<()> {
         let mut count = 0_usize;
-        let mut histories = Histories::new(&self.own, peer, Begin::Start)?;
+        let mut histories = Histories::new(&self.own, peer, StartAt::Start)?;
         while histories.next(|_, entry| {
             count += usize::from(entry.contains(wanted));
             Ok(())
         })? {}
         let mut left_out = count.saturating_sub(MAX_HISTORY_LINES);
-        let mut histories = Histories::new(&self.own, peer, Begin::Start)?;
+        let mut histories = Histories::new(&self.own, peer, StartAt::Start)?;
         while histories.next(|peer, entry| {
             if entry.contains(wanted) {
                 match left_out.checked_sub(1) {

@@ -211,7 +211,7 @@ pub fn accept(own: &Own, who: Option<&str>, name: Option<String>) -> Result<Peer
 }
 
 /// Whether a peer got the wanted name.
-pub enum Named {
+pub enum NameResult {
     /// The peer has the name.
     AsWished(Peer),
     /// Another peer has it, so this one keeps its own.
@@ -225,14 +225,14 @@ pub enum Named {
 
 /// Gives the peer the wanted name, unless another peer has it. Pairing leaves this to be done for a peer that was saved
 /// before.
-pub fn give_name(own: &Own, mut peer: Peer, wanted: Option<String>) -> Result<Named> {
-    let Some(name) = wanted.filter(|name| *name != peer.name) else { return Ok(Named::AsWished(peer)) };
+pub fn give_name(own: &Own, mut peer: Peer, wanted: Option<String>) -> Result<NameResult> {
+    let Some(name) = wanted.filter(|name| *name != peer.name) else { return Ok(NameResult::AsWished(peer)) };
     if Peers::load(own.home())?.by_name(&name).is_some() {
-        return Ok(Named::Taken { peer, name });
+        return Ok(NameResult::Taken { peer, name });
     }
     rename(own, &peer.key, &name)?;
     peer.name = name;
-    Ok(Named::AsWished(peer))
+    Ok(NameResult::AsWished(peer))
 }
 
 /// Gives a peer another name, or the one that it has.

@@ -23,7 +23,7 @@ pub use crate::store::presence::Presence;
 
 /// What arrived in a part of a history.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Arrived {
+pub struct ArrivalCount {
     /// Records.
     pub records: usize,
     /// Messages and files from the peer among them.
@@ -32,10 +32,10 @@ pub struct Arrived {
     pub last: Option<u64>,
 }
 
-impl Arrived {
+impl ArrivalCount {
     /// Counts the records of `reader` before the record `end`, and stops at `most` messages and files.
-    fn count(mut reader: Reader, end: u64, most: usize) -> Result<Arrived> {
-        let mut arrived = Arrived::default();
+    fn count(mut reader: Reader, end: u64, most: usize) -> Result<ArrivalCount> {
+        let mut arrived = ArrivalCount::default();
         while arrived.count < most
             && let Some(record) = reader.read()?
             && record.seq < end
@@ -49,22 +49,22 @@ impl Arrived {
 }
 
 /// What is unread in a conversation that was read up to the record `read`, before the record `end`; counted up to `most`.
-fn unread(own: &Own, id: ConversationId, read: Option<u64>, end: u64, most: usize) -> Result<Arrived> {
+fn unread(own: &Own, id: ConversationId, read: Option<u64>, end: u64, most: usize) -> Result<ArrivalCount> {
     let mut reader = own.read_history(id);
     if let Some(read) = read {
         reader.skip_behind(read)?;
     }
-    Arrived::count(reader, end, most)
+    ArrivalCount::count(reader, end, most)
 }
 
 /// What is unread in a conversation that was read up to the record `read`. The last record is that of the history.
-pub fn unread_behind(own: &Own, id: ConversationId, read: Option<u64>) -> Result<Arrived> {
+pub fn unread_behind(own: &Own, id: ConversationId, read: Option<u64>) -> Result<ArrivalCount> {
     let arrived = unread(own, id, read, u64::MAX, usize::MAX)?;
-    Ok(Arrived { count: arrived.count.min(MAX_UNREAD), ..arrived })
+    Ok(ArrivalCount { count: arrived.count.min(MAX_UNREAD), ..arrived })
 }
 
 /// What is unread before the record `end`.
-pub fn unread_between(own: &Own, id: ConversationId, read: Option<u64>, end: u64) -> Result<Arrived> {
+pub fn unread_between(own: &Own, id: ConversationId, read: Option<u64>, end: u64) -> Result<ArrivalCount> {
     unread(own, id, read, end, usize::MAX)
 }
 

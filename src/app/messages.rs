@@ -25,7 +25,7 @@ pub use crate::store::outbox::{Draft, QueuedMessage};
 pub use crate::wire::message::MAX_TEXT;
 
 /// What became of a message that was said.
-pub struct Said {
+pub struct SayResult {
     /// Its number.
     pub number: u64,
     /// Where it is.
@@ -50,7 +50,7 @@ pub fn say(
     draft: Draft,
     wait: Option<Duration>,
     known: impl FnOnce(),
-) -> Result<Said> {
+) -> Result<SayResult> {
     let peer = &to.peer;
     let mut outbox = own.outbox(&peer.key)?;
     let mut is_delivered = false;
@@ -71,7 +71,7 @@ pub fn say(
         Some(refusal) if wait.is_none() => DeliveryOutcome::Queued(refusal.to_string()),
         _ => delivery::deliver(own, peer, &mut outbox, delivery::Goal::Only(number), wait)?,
     };
-    Ok(Said { number, outcome })
+    Ok(SayResult { number, outcome })
 }
 
 /// When a message that is said now expires after `wait`, in µs of Unix time.

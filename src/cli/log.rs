@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use crate::app::inbox::entry::HistoryEntry;
-use crate::app::inbox::histories::{Begin, Histories};
+use crate::app::inbox::histories::{Histories, StartAt};
 use crate::app::inbox::{self, Cursor};
 use crate::app::link::{LOG_POLL_INTERVAL, NodeLink};
 use crate::app::{Own, Peer, contacts};
@@ -38,11 +38,11 @@ pub fn log(own: &Own, out: Output, args: &args::Log) -> Result<()> {
             && entry.contains(wanted)
     };
     let begin = match (&place.cursor, since, limit) {
-        (Some(cursor), ..) if !cursor.is_new() => Begin::Behind(cursor.positions().clone()),
-        _ if args.unread => Begin::Behind(inbox::read_positions(own)?),
-        (_, Some(since), _) => Begin::Since(since),
-        (.., Some(limit)) if wanted.is_empty() => Begin::Last(limit),
-        _ => Begin::Start,
+        (Some(cursor), ..) if !cursor.is_new() => StartAt::Behind(cursor.positions().clone()),
+        _ if args.unread => StartAt::Behind(inbox::read_positions(own)?),
+        (_, Some(since), _) => StartAt::Since(since),
+        (.., Some(limit)) if wanted.is_empty() => StartAt::Last(limit),
+        _ => StartAt::Start,
     };
     let mut histories = Histories::new(own, peer.as_ref(), begin)?;
     let print = |peer: &Peer, entry: &HistoryEntry| {

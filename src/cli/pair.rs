@@ -2,7 +2,7 @@
 
 use std::io::Read;
 
-use crate::app::contacts::{self, Named, via};
+use crate::app::contacts::{self, NameResult, via};
 use crate::app::{Endpoint, Own, Peer};
 use crate::cli::DASH;
 use crate::cli::args;
@@ -54,8 +54,8 @@ pub fn join(own: &Endpoint, out: Output, args: &args::Join) -> Result<()> {
 /// Gives the peer the wanted name, if nobody else has it.
 pub fn give_name(own: &Own, out: Output, peer: Peer, wanted: Option<String>) -> Result<Peer> {
     Ok(match contacts::give_name(own, peer, wanted)? {
-        Named::AsWished(peer) => peer,
-        Named::Taken { peer, name } => {
+        NameResult::AsWished(peer) => peer,
+        NameResult::Taken { peer, name } => {
             out.note(&format!("another peer is called {name} already, so this one is called {}", peer.name));
             peer
         }

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Instant;
 
-use crate::app::files::receive::{Destination, Reception, Wish};
+use crate::app::files::receive::{Destination, ReceiveOptions, Reception};
 use crate::app::link::NodeEvent;
 use crate::app::{Address, Endpoint, contacts, news, settings};
 use crate::cli::args;
@@ -20,7 +20,7 @@ pub fn run(own: &Endpoint, out: Output, args: &args::Receive) -> Result<()> {
         return Err(Error::usage("--json and the file cannot both be on stdout"));
     }
     let timeout = args.timeout.as_deref().map(values::duration).transpose()?;
-    let wish = Wish {
+    let wish = ReceiveOptions {
         listen: settings::parse_listen(&args.listen)?,
         into: match args.into.as_deref() {
             Some(DASH) => Destination::Stdout,
@@ -51,7 +51,7 @@ pub fn run(own: &Endpoint, out: Output, args: &args::Receive) -> Result<()> {
 }
 
 /// Says where the sender finds us.
-fn announce(out: Output, wish: &Wish, reception: &Reception) -> Result<()> {
+fn announce(out: Output, wish: &ReceiveOptions, reception: &Reception) -> Result<()> {
     if let Some(peer) = &wish.from {
         let at: Vec<String> = reception.addresses.iter().map(Address::to_string).collect();
         out.note(&format!("waiting for files from {} at {}", peer.name, at.join(", ")));

@@ -2,7 +2,7 @@
 
 use std::io::Read;
 
-use crate::app::messages::{self, DeliveryOutcome, Draft, MAX_TEXT, Said, lines};
+use crate::app::messages::{self, DeliveryOutcome, Draft, MAX_TEXT, SayResult, lines};
 use crate::app::{Endpoint, Peer};
 use crate::cli::args;
 use crate::cli::{values, who};
@@ -33,7 +33,7 @@ pub fn run(own: &Endpoint, out: Output, args: &args::Say) -> Result<()> {
     let expires = expires_after.map_or(0, messages::expiry);
     let draft = Draft { text, key: args.id.clone().unwrap_or_default(), expires };
     let known = || out.note(&format!("a message with this id was queued for {} before", to.peer.name));
-    let Said { number, outcome } = messages::say(own, &to, draft, wait, known)?;
+    let SayResult { number, outcome } = messages::say(own, &to, draft, wait, known)?;
     report(out, &to.peer, number, outcome, wait.is_some())
 }
 

@@ -191,7 +191,7 @@ pub(super) fn cut_short(short: ShortRead) -> Error {
 }
 
 /// What an accepted handshake proved and asked for.
-pub struct Accepted {
+pub struct AcceptedSession {
     /// The session, with the dialler's key.
     pub session: Session,
     /// What it is for.
@@ -208,7 +208,7 @@ pub fn respond(
     keys: &StaticKeys,
     find_token: impl Fn(&[u8; INVITE_ID_LEN]) -> Option<InviteToken>,
     begun: impl FnOnce(),
-) -> Result<Accepted, Error> {
+) -> Result<AcceptedSession, Error> {
     let Opening { preamble: given, deadline, first_deadline } = opening;
     if opening.asks_key() {
         let _ = deadline.write_all(stream.socket(), keys.public().as_bytes());
@@ -235,5 +235,5 @@ pub fn respond(
         .ok_or_else(|| closed("a kind of session that this version does not have"))?;
     let features = Features::OWN.shared(theirs);
     let session = Session::new(stream, peer, peer.fingerprint(), features, established)?;
-    Ok(Accepted { session, kind, invite })
+    Ok(AcceptedSession { session, kind, invite })
 }

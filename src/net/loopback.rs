@@ -162,7 +162,7 @@ impl Unproven {
 }
 
 /// The node's end: it listens, and lets in those that prove themselves.
-pub struct Door {
+pub struct LoopbackListener {
     listener: TcpListener,
     secret: SharedSecret,
     guests: VecDeque<Unproven>,
@@ -173,11 +173,11 @@ pub struct Door {
     looks: u32,
 }
 
-impl Door {
+impl LoopbackListener {
     /// Listens at a free port.
-    pub fn open() -> io::Result<Door> {
+    pub fn open() -> io::Result<LoopbackListener> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
-        Ok(Door {
+        Ok(LoopbackListener {
             listener,
             secret: SharedSecret::generate(),
             guests: VecDeque::new(),
@@ -204,7 +204,7 @@ impl Door {
                 return proven;
             }
             self.let_in();
-            let Door { guests, proven, secret, .. } = self;
+            let LoopbackListener { guests, proven, secret, .. } = self;
             for mut guest in std::mem::take(guests) {
                 match guest.look(secret) {
                     ProofState::Waits => guests.push_back(guest),
@@ -277,7 +277,7 @@ mod tests {
     use super::*;
 
     fn door() -> (u16, SharedSecret, std::sync::mpsc::Receiver<Local>) {
-        let mut door = Door::open().unwrap();
+        let mut door = LoopbackListener::open().unwrap();
         let (port, secret) = (door.port().unwrap(), door.secret().clone());
         let (sender, accepted) = std::sync::mpsc::channel();
         thread::spawn(move || while sender.send(door.accept()).is_ok() {});

@@ -37,7 +37,7 @@ pub struct Channels {
 
 /// What the supervisor is to look at.
 #[derive(Default)]
-pub struct Rung {
+pub struct PendingRings {
     /// Everything.
     pub all: bool,
     /// What waits for these peers.
@@ -57,7 +57,7 @@ pub struct Context {
     /// The version of the peers file that the roster shows.
     peers_version: Mutex<Option<(SystemTime, u64)>>,
     /// What front-ends have rung for since the supervisor looked last.
-    rung: Mutex<Rung>,
+    rung: Mutex<PendingRings>,
     /// Contacts for which the supervisor has not yet started threads.
     new_contacts: Mutex<Vec<Arc<Contact>>>,
     /// Until the last thread of the node has ended, no other node may start on this home.
@@ -130,12 +130,12 @@ impl Context {
         self.wake_supervisor();
     }
 
-    fn rung(&self) -> MutexGuard<'_, Rung> {
+    fn rung(&self) -> MutexGuard<'_, PendingRings> {
         self.rung.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 
     /// Takes what was rung for since the last call.
-    pub fn take_rung(&self) -> Rung {
+    pub fn take_rung(&self) -> PendingRings {
         std::mem::take(&mut *self.rung())
     }
 

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use crate::net::loopback::{Door, Local};
+use crate::net::loopback::{Local, LoopbackListener};
 use crate::node::context::Context;
 use crate::node::event::Decision;
 use crate::node::files::job::{self, SendRequest};
@@ -49,7 +49,7 @@ impl FrontEnd {
 }
 
 /// Lets front-ends in for as long as the node runs.
-pub fn run(context: &Arc<Context>, mut door: Door) {
+pub fn run(context: &Arc<Context>, mut door: LoopbackListener) {
     let places = Arc::new(());
     let mut number = 0;
     loop {

@@ -25,7 +25,7 @@ struct Connected {
 }
 
 /// A transfer that is under way.
-struct Moving {
+struct LiveTransfer {
     peer: String,
     is_outgoing: bool,
     /// The front-end whose job it is.
@@ -45,7 +45,7 @@ struct State {
     /// Rises when a log has grown.
     looks: u64,
     here: HashMap<PublicKey, Connected>,
-    transfers: BTreeMap<u64, Moving>,
+    transfers: BTreeMap<u64, LiveTransfer>,
     offers: BTreeMap<u64, OpenOffer>,
     addresses: Vec<SocketAddr>,
     /// Front-ends at which a person can answer offers.
@@ -106,14 +106,14 @@ impl Live {
         is_outgoing: bool,
         owner: Option<u64>,
         tally: &Arc<Tally>,
-    ) -> ShownTransfer {
-        let moving = Moving { peer: peer.to_owned(), is_outgoing, owner, tally: Arc::clone(tally) };
+    ) -> TransferGuard {
+        let moving = LiveTransfer { peer: peer.to_owned(), is_outgoing, owner, tally: Arc::clone(tally) };
         let number = self.change(|state| {
             state.last_transfer += 1;
             state.transfers.insert(state.last_transfer, moving);
             state.last_transfer
         });
-        ShownTransfer { live: Arc::clone(self), number }
+        TransferGuard { live: Arc::clone(self), number }
     }
 
     /// Ends a transfer, if it is still under way.
@@ -131,7 +131,7 @@ impl Live {
 
     /// Asks the front-ends about an offer, whose number is filled in here. `None` when nobody is there to answer. The
     /// answer never comes if the last of them goes. The guard takes the offer back.
-    pub fn offer(self: &Arc<Self>, mut offer: PendingOffer) -> Option<(Receiver<Decision>, Asked)> {
+    pub fn offer(self: &Arc<Self>, mut offer: PendingOffer) -> Option<(Receiver<Decision>, OfferGuard)> {
         let (answer, decided) = sync_channel(1);
         let number = self.change(|state| {
             if state.askers == 0 {
@@ -142,7 +142,7 @@ impl Live {
             state.offers.insert(offer.number, OpenOffer { offer, answer });
             Some(state.last_offer)
         })?;
-        Some((decided, Asked { live: Arc::clone(self), number }))
+        Some((decided, OfferGuard { live: Arc::clone(self), number }))
     }
 
     /// Decides an offer, unless it was decided before.
@@ -154,9 +154,9 @@ impl Live {
     }
 
     /// A person can answer offers until the guard is dropped.
-    pub fn begin_asking(self: &Arc<Self>) -> Asking {
+    pub fn begin_asking(self: &Arc<Self>) -> AskerGuard {
         self.state().askers += 1;
-        Asking(Arc::clone(self))
+        AskerGuard(Arc::clone(self))
     }
 
     /// Waits up to `wait` for a change that `subscription` has not seen, and returns what to send.
@@ -182,33 +182,33 @@ impl Live {
 }
 
 /// A transfer that front-ends see, until it is dropped.
-pub struct ShownTransfer {
+pub struct TransferGuard {
     live: Arc<Live>,
     number: u64,
 }
 
-impl Drop for ShownTransfer {
+impl Drop for TransferGuard {
     fn drop(&mut self) {
         self.live.change(|state| state.transfers.remove(&self.number));
     }
 }
 
 /// An offer that front-ends see, until it is dropped.
-pub struct Asked {
+pub struct OfferGuard {
     live: Arc<Live>,
     number: u64,
 }
 
-impl Drop for Asked {
+impl Drop for OfferGuard {
     fn drop(&mut self) {
         self.live.change(|state| state.offers.remove(&self.number));
     }
 }
 
 /// A person can answer, until it is dropped. When the last one is, open offers end without an answer.
-pub struct Asking(Arc<Live>);
+pub struct AskerGuard(Arc<Live>);
 
-impl Drop for Asking {
+impl Drop for AskerGuard {
     fn drop(&mut self) {
         self.0.change(|state| {
             state.askers -= 1;
@@ -219,7 +219,7 @@ impl Drop for Asking {
     }
 }
 
-/// What a front-end was subscription.
+/// What a front-end has been sent of the live state, to find what is new.
 pub struct Subscription {
     /// The number of the front-end.
     owner: u64,

@@ -192,7 +192,7 @@ impl Contact {
 
     /// Claims the sending of messages to this peer: only one thread does it at a time. A pull replaces an earlier pull,
     /// whose connection must be dead, since a home has one node.
-    pub fn begin_sending(self: &Arc<Self>, via: Via, closer: Option<Closer>) -> Option<Sending> {
+    pub fn begin_sending(self: &Arc<Self>, via: Via, closer: Option<Closer>) -> Option<SendClaim> {
         let mut state = self.state();
         match &state.sending {
             Some((_, Via::Pull, Some(old))) if via == Via::Pull => old.close(),
@@ -203,14 +203,14 @@ impl Contact {
         let id = state.senders;
         state.sending = Some((id, via, closer));
         self.changed.notify_all();
-        Some(Sending { contact: Arc::clone(self), id })
+        Some(SendClaim { contact: Arc::clone(self), id })
     }
 
     /// Notes that a thread receives from this peer.
-    pub fn begin_receiving(self: &Arc<Self>) -> Receiving {
+    pub fn begin_receiving(self: &Arc<Self>) -> ReceiveGuard {
         self.state().receiving += 1;
         self.changed.notify_all();
-        Receiving(Arc::clone(self))
+        ReceiveGuard(Arc::clone(self))
     }
 
     /// Counts a connection; `None` when there are too many. That the peer dialled us is news for the sending thread.
@@ -242,12 +242,12 @@ fn now_seconds() -> u64 {
 }
 
 /// The claim to send, until it is dropped.
-pub struct Sending {
+pub struct SendClaim {
     contact: Arc<Contact>,
     id: u64,
 }
 
-impl Drop for Sending {
+impl Drop for SendClaim {
     fn drop(&mut self) {
         let mut state = self.contact.state();
         if matches!(state.sending, Some((id, ..)) if id == self.id) {
@@ -267,9 +267,9 @@ impl Drop for FilesTurn {
 }
 
 /// A receiving thread, until it is dropped.
-pub struct Receiving(Arc<Contact>);
+pub struct ReceiveGuard(Arc<Contact>);
 
-impl Drop for Receiving {
+impl Drop for ReceiveGuard {
     fn drop(&mut self) {
         let mut state = self.0.state();
         state.receiving -= 1;

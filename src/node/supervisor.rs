@@ -15,8 +15,8 @@ use crate::crypto::keys::PublicKey;
 use crate::error::{Error, Result};
 use crate::net::endpoint::Endpoint;
 use crate::net::local;
-use crate::net::loopback::Door;
-use crate::node::context::{Channels, Context, Rung};
+use crate::net::loopback::LoopbackListener;
+use crate::node::context::{Channels, Context, PendingRings};
 use crate::node::control;
 use crate::node::door::{listen, listener};
 use crate::node::event::NodeEvent;
@@ -90,8 +90,8 @@ pub fn start(own: Endpoint, mut options: Options) -> Result<Receiver<NodeEvent>>
 }
 
 /// The node's end of the control connection, and its port.
-fn open_door() -> Result<(Door, u16)> {
-    let opened = Door::open().and_then(|door| door.port().map(|port| (door, port)));
+fn open_door() -> Result<(LoopbackListener, u16)> {
+    let opened = LoopbackListener::open().and_then(|door| door.port().map(|port| (door, port)));
     opened.map_err(|cause| Error::Listen { address: "127.0.0.1 for front-ends".into(), cause })
 }
 
@@ -116,7 +116,7 @@ struct Supervisor {
     context: Arc<Context>,
     /// Threads that the system has refused so far.
     undialled: Vec<(Arc<Contact>, Via)>,
-    followed: Followed,
+    followed: FollowedLogs,
     present: HashMap<PublicKey, Presence>,
     /// The machine's addresses, and when they were compared last.
     addresses: (Vec<IpAddr>, Instant),
@@ -134,7 +134,7 @@ impl Supervisor {
         Supervisor {
             context,
             undialled: Vec::new(),
-            followed: Followed::default(),
+            followed: FollowedLogs::default(),
             present,
             addresses: (local::outward_ips(), Instant::now()),
             counted: None,
@@ -144,7 +144,7 @@ impl Supervisor {
     fn run(mut self, woken: &Receiver<()>) {
         let mut looked: Option<Instant> = None;
         loop {
-            let Rung { all, peers } = self.context.take_rung();
+            let PendingRings { all, peers } = self.context.take_rung();
             if all || looked.is_none_or(|looked| looked.elapsed() >= LOG_POLL_INTERVAL) {
                 self.look();
                 looked = Some(Instant::now());
@@ -251,7 +251,7 @@ impl Supervisor {
 
 /// What the supervisor has seen of each contact.
 #[derive(Default)]
-struct Followed {
+struct FollowedLogs {
     /// Lengths of the outboxes for messages and for files, in bytes.
     lengths: HashMap<PublicKey, (u64, u64)>,
     files: HashMap<PublicKey, Listed>,
@@ -259,7 +259,7 @@ struct Followed {
     blocked: HashSet<PublicKey>,
 }
 
-impl Followed {
+impl FollowedLogs {
     /// Forgets keys that are not in the roster, and closes the logs that were read for them.
     fn forget_others(&mut self, roster: &Roster) {
         self.lengths.retain(|key, _| roster.get(key).is_some());

@@ -55,7 +55,7 @@ impl Starter {
 }
 
 /// What a program printed on standard output, and how it ended.
-pub struct Ended {
+pub struct ProgramOutput {
     /// U+FFFD stands for what is no UTF-8.
     pub printed: String,
     /// Success or not.
@@ -64,7 +64,7 @@ pub struct Ended {
 
 /// Runs a program to its end, with `input` to read: at most 4 KiB, which a pipe takes at once, so that a program which does
 /// not read holds nobody up. One that takes longer than `patience` is killed, and is an error.
-pub fn run_within(patience: Duration, command: &mut Command, input: &str) -> io::Result<Ended> {
+pub fn run_within(patience: Duration, command: &mut Command, input: &str) -> io::Result<ProgramOutput> {
     let deadline = Instant::now() + patience;
     let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
     // It need not read.
@@ -89,7 +89,7 @@ pub fn run_within(patience: Duration, command: &mut Command, input: &str) -> io:
         }
     }
     if let Some(status) = status {
-        return Ok(Ended { printed: String::from_utf8_lossy(&printed).into_owned(), status });
+        return Ok(ProgramOutput { printed: String::from_utf8_lossy(&printed).into_owned(), status });
     }
     let _ = child.kill();
     // What hangs in the kernel does not even die at once; it is not waited for here.
@@ -130,7 +130,7 @@ mod tests {
 
     const TIMEOUT: Duration = Duration::from_secs(30);
 
-    fn shell(script: &str, patience: Duration) -> io::Result<Ended> {
+    fn shell(script: &str, patience: Duration) -> io::Result<ProgramOutput> {
         run_within(patience, Command::new("sh").args(["-c", script]).stderr(Stdio::null()), "in\n")
     }
 

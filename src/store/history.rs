@@ -151,7 +151,7 @@ impl Numbers {
 }
 
 /// A message and its number.
-pub type Numbered = (u64, Vec<u8>);
+pub type NumberedMessage = (u64, Vec<u8>);
 
 /// The history of a conversation, open for appending.
 pub struct History {
@@ -183,7 +183,7 @@ impl History {
 
     /// Stores messages that arrived, but for those that are already there; on disk when it returns. Says which numbers
     /// were new.
-    pub fn store_received(&mut self, messages: &[Numbered]) -> Result<Vec<u64>> {
+    pub fn store_received(&mut self, messages: &[NumberedMessage]) -> Result<Vec<u64>> {
         let mut log = self.log.lock()?;
         let mut numbers = Numbers::of(log.log());
         let mut new = Vec::new();

@@ -44,7 +44,7 @@ const MAP: &str = "map";
 const NAMES: &str = "names";
 
 /// The folder with the data of a transfer, locked and held open.
-pub struct Staged {
+pub struct StagingFolder {
     /// Where the transfer is to land.
     pub place: Folder,
     /// What waits there.
@@ -54,7 +54,7 @@ pub struct Staged {
     _lock: File,
 }
 
-impl Staged {
+impl StagingFolder {
     /// Its map of chunks.
     pub fn open_map(&self) -> io::Result<File> {
         self.folder.open_or_create(MAP)
@@ -192,7 +192,7 @@ impl Partial {
     }
 
     /// Locks its data, making the folder if it is not there; `None` while another process or thread works on it.
-    pub fn lock(&self) -> io::Result<Option<Staged>> {
+    pub fn lock(&self) -> io::Result<Option<StagingFolder>> {
         let place = Folder::open(&self.dir)?;
         let name = format!("{STAGING}{}", self.id);
         let is_new = match place.create_folder(&name) {
@@ -203,7 +203,9 @@ impl Partial {
         let lock = folder.open_or_create(LOCK)?;
         match lock.try_lock() {
             // It may have been removed just before it was locked.
-            Ok(()) if folder.has(&lock, LOCK)? => Ok(Some(Staged { place, folder, is_new, _lock: lock })),
+            Ok(()) if folder.has(&lock, LOCK)? => {
+                Ok(Some(StagingFolder { place, folder, is_new, _lock: lock }))
+            }
             Ok(()) | Err(fs::TryLockError::WouldBlock) => Ok(None),
             Err(fs::TryLockError::Error(cause)) => Err(cause),
         }

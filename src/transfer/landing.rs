@@ -12,7 +12,7 @@ use crate::error::{Error, Result, Verb};
 use crate::store::file;
 use crate::store::folder::Folder;
 use crate::store::home::Home;
-use crate::store::partial::{Partial, Staged};
+use crate::store::partial::{Partial, StagingFolder};
 use crate::transfer::manifest::Manifest;
 use crate::transfer::path::numbered;
 use crate::wire::message::TRANSFER_LEN;
@@ -64,7 +64,7 @@ pub struct Landing {
     home: Home,
     place: Place,
     note: Partial,
-    staged: Staged,
+    staged: StagingFolder,
     files: Folder,
 }
 
@@ -80,7 +80,7 @@ impl Landing {
         Landing::of(home, place, note, staged).map(Some)
     }
 
-    fn of(home: &Home, place: Place, note: Partial, staged: Staged) -> Result<Landing> {
+    fn of(home: &Home, place: Place, note: Partial, staged: StagingFolder) -> Result<Landing> {
         let files = open_files(&staged).map_err(Error::disk(Verb::Create, &note.staging().join(FILES)))?;
         Ok(Landing { home: home.clone(), place, note, staged, files })
     }
@@ -192,7 +192,7 @@ impl Landing {
 }
 
 /// The folder for files in one that may be there from an earlier try.
-fn open_files(staged: &Staged) -> io::Result<Folder> {
+fn open_files(staged: &StagingFolder) -> io::Result<Folder> {
     match staged.folder.create_folder(FILES) {
         Err(cause) if cause.kind() == io::ErrorKind::AlreadyExists && !staged.is_new => {}
         made => made?,

@@ -40,7 +40,7 @@ impl Offer {
 }
 
 /// What an offer was, if it was none that can be taken.
-enum NoOffer {
+enum BadOffer {
     /// Against the rules.
     Wrong(String),
     /// There is no room for it beside others of this peer.
@@ -57,12 +57,12 @@ pub fn read_offer(mut session: Session, may_keep: impl FnMut(usize) -> bool) -> 
             session.skip_ignorable(false);
             Ok((session, offer))
         }
-        Err(NoOffer::Wrong(what)) => {
+        Err(BadOffer::Wrong(what)) => {
             let error = session.broken(what);
             session.finish(&Message::Decline(Declined::Manifest))?;
             Err(error)
         }
-        Err(NoOffer::TooMuch) => {
+        Err(BadOffer::TooMuch) => {
             let peer = session.label().to_owned();
             session.finish(&Message::Bye)?;
             Err(Error::failed(format!("{peer} offers too many files at the same time")))
@@ -74,8 +74,8 @@ pub fn read_offer(mut session: Session, may_keep: impl FnMut(usize) -> bool) -> 
 fn offered(
     session: &mut Session,
     mut may_keep: impl FnMut(usize) -> bool,
-) -> Result<std::result::Result<Offer, NoOffer>> {
-    let wrong = |what: String| Ok(Err(NoOffer::Wrong(what)));
+) -> Result<std::result::Result<Offer, BadOffer>> {
+    let wrong = |what: String| Ok(Err(BadOffer::Wrong(what)));
     const DURING: &str = "waiting for an offer";
     let (transfer, count, bytes) = session.read_as(DURING, |message| match message {
         Message::Offer { transfer, entries, bytes } => Some((transfer, entries, bytes)),
@@ -101,7 +101,7 @@ fn offered(
             return wrong(format!("{} in the manifest", malformed.0));
         }
         if !may_keep(length) {
-            return Ok(Err(NoOffer::TooMuch));
+            return Ok(Err(BadOffer::TooMuch));
         }
     }
     let is_stream = bytes == UNKNOWN;

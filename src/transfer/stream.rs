@@ -177,7 +177,7 @@ pub struct Spool {
     file: File,
     path: PathBuf,
     /// What is kept, in order.
-    kept: VecDeque<Kept>,
+    kept: VecDeque<Extent>,
     /// The next of them to be sent again, when the connection was lost.
     resend: usize,
     /// Slots of the file that are free; the lowest is taken, so that it stays small.
@@ -193,7 +193,7 @@ pub struct Spool {
 }
 
 /// Bytes that lie together.
-struct Kept {
+struct Extent {
     /// Where they belong in the stream.
     at: u64,
     length: usize,
@@ -260,7 +260,7 @@ impl Spool {
             self.free.insert(slot);
         } else {
             write(&self.file, &self.path, rest, slot, 0)?;
-            self.kept.push_back(Kept { at: at + behind as u64, length: rest.len(), slot, place: 0 });
+            self.kept.push_back(Extent { at: at + behind as u64, length: rest.len(), slot, place: 0 });
         }
         self.resend = self.kept.len();
         self.end += self.buffer.len() as u64;
@@ -268,7 +268,7 @@ impl Spool {
     }
 
     fn next_kept(&mut self) -> Result<FeedItem<'_>> {
-        let Kept { at, length, slot, place } = self.kept[self.resend];
+        let Extent { at, length, slot, place } = self.kept[self.resend];
         self.buffer.resize(length, 0);
         let got = file::read_at(&self.file, &mut self.buffer, slot * PIECE as u64 + place as u64);
         if got.map_err(Error::disk(Verb::Read, &self.path))? < length {

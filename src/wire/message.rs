@@ -91,7 +91,7 @@ codes! {
 /// Who sends a message. Sender and receiver are those of messages or files, whoever dialled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs)]
-pub enum By {
+pub enum SentBy {
     Acceptor,
     Either,
     Sender,
@@ -110,7 +110,7 @@ pub struct Row {
     /// Bytes of the longest body.
     pub most: usize,
     /// Who sends it.
-    pub by: By,
+    pub by: SentBy,
 }
 
 /// The codec of a field: the one that the table names, or the type itself.
@@ -224,7 +224,7 @@ macro_rules! messages {
                     $($(<codec!($kind $(as $bound)?)>::shape(stringify!($part))),+)?
                 ],
                 most: 0 $(+ <codec!($type $(as $codec)?)>::MAX_LEN)? $($(+ <codec!($kind $(as $bound)?)>::MAX_LEN)+)?,
-                by: By::$by,
+                by: SentBy::$by,
             },)*]
         }
     };

@@ -16,7 +16,7 @@ use egoat::crypto::{hkdf, sha256};
 use egoat::wire::codec::FieldWriter;
 use egoat::wire::features::{Features, acceptor_payload, dialler_payload};
 use egoat::wire::link::Link;
-use egoat::wire::message::{By, Declined, Failure, IGNORABLE, Kind, Message, Refusal, table};
+use egoat::wire::message::{Declined, Failure, IGNORABLE, Kind, Message, Refusal, SentBy, table};
 use orion::KP;
 use orion::hazardous::aead::chacha20poly1305::{ChaCha20Poly1305, Nonce, SecretKey};
 use orion::hazardous::kem::mlkem768;
@@ -35,11 +35,11 @@ fn rows(section: &str, column: &str) -> Vec<Vec<String>> {
 
 #[test]
 fn the_page_lists_the_messages_of_the_code() {
-    let by = |by: By| match by {
-        By::Acceptor => "acceptor",
-        By::Either => "either",
-        By::Sender => "sender",
-        By::Receiver => "receiver",
+    let by = |by: SentBy| match by {
+        SentBy::Acceptor => "acceptor",
+        SentBy::Either => "either",
+        SentBy::Sender => "sender",
+        SentBy::Receiver => "receiver",
     };
     let of_code: Vec<Vec<String>> = table()
         .into_iter()

@@ -26,10 +26,10 @@ pub enum BackgroundEvent {
 }
 
 /// How a job reaches the chat; nobody listens when that is gone.
-pub type Tell = Arc<dyn Fn(BackgroundEvent) + Send + Sync>;
+pub type EventSender = Arc<dyn Fn(BackgroundEvent) + Send + Sync>;
 
 /// Runs `work` in a thread; a failure is told.
-fn start(tell: &Tell, work: impl FnOnce(&Tell) -> Result<()> + Send + 'static) {
+fn start(tell: &EventSender, work: impl FnOnce(&EventSender) -> Result<()> + Send + 'static) {
     let teller = Arc::clone(tell);
     let run = move || {
         if let Err(error) = work(&teller) {
@@ -42,7 +42,7 @@ fn start(tell: &Tell, work: impl FnOnce(&Tell) -> Result<()> + Send + 'static) {
 }
 
 /// Pairs by a link.
-pub fn join(own: &Endpoint, tell: &Tell, link: Link) {
+pub fn join(own: &Endpoint, tell: &EventSender, link: Link) {
     let own = own.clone();
     start(tell, move |tell| {
         let is_known = contacts::all(&own)?.iter().any(|peer| peer.key == link.key);
@@ -56,7 +56,7 @@ pub fn join(own: &Endpoint, tell: &Tell, link: Link) {
 }
 
 /// Asks a node for its key.
-pub fn ask_key(own: &Endpoint, tell: &Tell, at: Address) {
+pub fn ask_key(own: &Endpoint, tell: &EventSender, at: Address) {
     let own = own.clone();
     start(tell, move |tell| {
         let key = dial::ask_key(&own, &at)?;
@@ -66,7 +66,7 @@ pub fn ask_key(own: &Endpoint, tell: &Tell, at: Address) {
 }
 
 /// Makes a peer of the node at an address whose key the user has compared.
-pub fn pair_at(own: &Endpoint, tell: &Tell, key: PublicKey, at: Address) {
+pub fn pair_at(own: &Endpoint, tell: &EventSender, key: PublicKey, at: Address) {
     let own = own.clone();
     start(tell, move |tell| {
         let (peer, refusal) = contacts::first_contact(&own, key, &at)?;

@@ -6,8 +6,8 @@ use crate::app::chat::view::{Arrival, View};
 use crate::app::chat::waiting::PendingMessages;
 use crate::app::chat::{Chat, OpenConversation, Scope};
 use crate::app::inbox::entry::Event;
-use crate::app::inbox::histories::{Begin, Histories};
-use crate::app::inbox::{self, Arrived};
+use crate::app::inbox::histories::{Histories, StartAt};
+use crate::app::inbox::{self, ArrivalCount};
 use crate::app::link::{self, NodeEvent, PendingOffer, UNKNOWN};
 use crate::app::news;
 use crate::crypto::keys::PublicKey;
@@ -218,7 +218,7 @@ impl Chat {
         read: Option<u64>,
         view: &mut dyn View,
     ) -> Result<u64> {
-        let begin = Begin::Last(if read.is_some() { MAX_OPENING_LINES } else { count });
+        let begin = StartAt::Last(if read.is_some() { MAX_OPENING_LINES } else { count });
         let mut seqs = Vec::new();
         let mut histories = Histories::new(&self.own, peer, begin.clone())?;
         while histories.next(|_, entry| {
@@ -260,7 +260,7 @@ impl Chat {
     }
 
     /// What is unread of a conversation before the record `first`.
-    pub(super) fn unread_before(&self, id: ConversationId, first: u64) -> Result<Arrived> {
+    pub(super) fn unread_before(&self, id: ConversationId, first: u64) -> Result<ArrivalCount> {
         inbox::unread_between(&self.own, id, self.reading.read(id), first)
     }
 
@@ -283,7 +283,7 @@ impl Chat {
 }
 
 /// The line before what is unread, of which `hidden` is not shown, before so many records that are.
-fn unread_mark(hidden: Arrived, shown: usize) -> String {
+fn unread_mark(hidden: ArrivalCount, shown: usize) -> String {
     match hidden.count {
         0 => "unread --".to_owned(),
         count => format!("unread, and {count} before: /history {} or `egoat log` --", hidden.records + shown),

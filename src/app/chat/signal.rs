@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 
-use crate::app::chat::jobs::{BackgroundEvent, Tell};
+use crate::app::chat::jobs::{BackgroundEvent, EventSender};
 use crate::app::link::{LOG_POLL_INTERVAL, NodeEvent, NodeLink};
 use crate::error::{Error, Result};
 
@@ -40,7 +40,7 @@ impl<I> Default for Signals<I> {
 
 impl<I: Send + 'static> Signals<I> {
     /// Lets jobs tell the chat.
-    pub fn teller(&self) -> Tell {
+    pub fn teller(&self) -> EventSender {
         let sender = self.sender.clone();
         Arc::new(move |event| drop(sender.send(Signal::Background(event))))
     }

@@ -12,7 +12,7 @@ use crate::wire::address::Address;
 use crate::wire::link::Link;
 
 /// What PEER stands for, as far as that can be told without dialling.
-pub enum Meant {
+pub enum PeerReference {
     /// A saved peer.
     Saved(Peer),
     /// The node that the link names.
@@ -52,22 +52,22 @@ pub enum Trust {
 }
 
 /// Resolves what the user typed. Only a bare word that is neither a peer nor a host that resolves is an error.
-pub fn meant(own: &Endpoint, peers: &Peers, given: &str) -> Result<Meant> {
+pub fn meant(own: &Endpoint, peers: &Peers, given: &str) -> Result<PeerReference> {
     if let Some(peer) = peers.by_name(given) {
-        return Ok(Meant::Saved(peer.clone()));
+        return Ok(PeerReference::Saved(peer.clone()));
     }
     if Link::looks_like(given) {
-        return parse_link(given).map(Meant::Link);
+        return parse_link(given).map(PeerReference::Link);
     }
     let at = parse_address(given)?;
     if let Some(peer) = peers.iter().find(|peer| peer.addresses.contains(&at)) {
-        return Ok(Meant::Saved(peer.clone()));
+        return Ok(PeerReference::Saved(peer.clone()));
     }
     // A bare word that is not a host either is most likely a mistyped peer.
     if !given.contains(['.', ':']) && route::is_unknown_name(own, &at) {
         return Err(Error::UnknownPeer { name: text::clean_line(given) });
     }
-    Ok(Meant::At(at))
+    Ok(PeerReference::At(at))
 }
 
 /// Finds the peer, and pairs with it if it is not saved yet. `trusts` is asked about the fingerprint of a node that is
@@ -75,12 +75,12 @@ pub fn meant(own: &Endpoint, peers: &Peers, given: &str) -> Result<Meant> {
 pub fn reach(own: &Endpoint, given: &str, trusts: impl FnOnce(&Address, &str) -> Trust) -> Result<Reached> {
     let peers = Peers::load(own.home())?;
     match meant(own, &peers, given)? {
-        Meant::Saved(peer) => {
+        PeerReference::Saved(peer) => {
             peer.ensure_not_blocked()?;
             Ok(Reached { peer, refusal: None, change: PeerChange::None })
         }
-        Meant::Link(link) => by_link(own, &peers, &link),
-        Meant::At(at) => by_address(own, &peers, at, trusts),
+        PeerReference::Link(link) => by_link(own, &peers, &link),
+        PeerReference::At(at) => by_address(own, &peers, at, trusts),
     }
 }
 

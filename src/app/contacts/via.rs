@@ -8,7 +8,7 @@ use crate::app::contacts::{invite, join};
 use crate::app::link;
 use crate::error::{Error, Result, reason};
 use crate::net::endpoint::Endpoint;
-use crate::store::external::{self, Ended, Starter};
+use crate::store::external::{self, ProgramOutput, Starter};
 use crate::store::home::Own;
 use crate::store::peers::{Peer, Peers};
 use crate::text;
@@ -68,7 +68,7 @@ impl Remote<'_> {
         let mut command = Starter::new()?.command(program);
         command.args(words).args(arguments);
         let ended = external::run_within(PAIRING_TIMEOUT, &mut command, input);
-        let Ended { printed, status } = ended.map_err(|cause| self.failed(reason(&cause)))?;
+        let ProgramOutput { printed, status } = ended.map_err(|cause| self.failed(reason(&cause)))?;
         match status.code() {
             Some(0) => Ok(printed),
             Some(69) => {

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use crate::app::contacts::reach::{self, Meant};
+use crate::app::contacts::reach::{self, PeerReference};
 use crate::app::doctor::report::Reporter;
 use crate::crypto::keys::PublicKey;
 use crate::error::{Error, Result, reason};
@@ -29,9 +29,9 @@ const SLOW: Duration = Duration::from_secs(2);
 pub fn check(report: &mut Reporter, own: &Endpoint, given: &str) -> Result<()> {
     let peers = Peers::load(own.home())?;
     let (label, pinned, seen, addresses) = match reach::meant(own, &peers, given)? {
-        Meant::Saved(peer) => (peer.name.clone(), Some(peer.key), peer.seen(), peer.addresses),
-        Meant::Link(Link { key, addresses, .. }) => ("the link".into(), Some(key), None, addresses),
-        Meant::At(at) => (at.to_string(), None, None, vec![at]),
+        PeerReference::Saved(peer) => (peer.name.clone(), Some(peer.key), peer.seen(), peer.addresses),
+        PeerReference::Link(Link { key, addresses, .. }) => ("the link".into(), Some(key), None, addresses),
+        PeerReference::At(at) => (at.to_string(), None, None, vec![at]),
     };
     // Neither by its name nor by a link.
     if let Some(blocked) = pinned.and_then(|key| peers.by_key(&key)).filter(|peer| peer.is_blocked()) {

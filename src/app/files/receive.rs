@@ -26,7 +26,7 @@ pub enum Destination {
 }
 
 /// What is received, and from whom.
-pub struct Wish {
+pub struct ReceiveOptions {
     /// Where to listen.
     pub listen: Vec<Listen>,
     /// Where the files go.
@@ -52,7 +52,7 @@ pub struct Reception {
 
 impl Reception {
     /// Starts to wait.
-    pub fn start(own: &Endpoint, wish: &Wish) -> Result<Reception> {
+    pub fn start(own: &Endpoint, wish: &ReceiveOptions) -> Result<Reception> {
         let invite = match wish.from {
             Some(_) => None,
             None => Some(invites::issue(own.home(), wish.timeout.unwrap_or(INVITE_TTL), None)?),

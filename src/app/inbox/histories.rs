@@ -37,7 +37,7 @@ impl PeerHistory {
 
 /// Where to begin in each history.
 #[derive(Clone)]
-pub enum Begin {
+pub enum StartAt {
     /// At its first record.
     Start,
     /// At about this time, in µs of Unix time.
@@ -51,7 +51,7 @@ pub enum Begin {
 /// Reads histories together.
 pub struct Histories {
     own: Own,
-    begin: Begin,
+    begin: StartAt,
     /// Only this peer's.
     only: Option<Peer>,
     streams: Vec<PeerHistory>,
@@ -59,11 +59,11 @@ pub struct Histories {
 
 impl Histories {
     /// Of one peer, or of all. Peers that come later are read from their first record on.
-    pub fn new(own: &Own, only: Option<&Peer>, begin: Begin) -> Result<Histories> {
+    pub fn new(own: &Own, only: Option<&Peer>, begin: StartAt) -> Result<Histories> {
         let mut histories = Histories { own: own.clone(), begin, only: only.cloned(), streams: Vec::new() };
         histories.look_at(histories.peers()?)?;
-        if !matches!(histories.begin, Begin::Behind(_)) {
-            histories.begin = Begin::Start;
+        if !matches!(histories.begin, StartAt::Behind(_)) {
+            histories.begin = StartAt::Start;
         }
         Ok(histories)
     }
@@ -89,10 +89,10 @@ impl Histories {
                 None => {
                     let mut reader = self.own.read_history(peer.conversation());
                     match &self.begin {
-                        Begin::Start => {}
-                        Begin::Since(micros) => reader.skip_to(*micros)?,
-                        Begin::Last(count) => reader.skip_to_last(*count)?,
-                        Begin::Behind(all) => {
+                        StartAt::Start => {}
+                        StartAt::Since(micros) => reader.skip_to(*micros)?,
+                        StartAt::Last(count) => reader.skip_to_last(*count)?,
+                        StartAt::Behind(all) => {
                             all.get(&peer.conversation()).map_or(Ok(()), |at| reader.resume(*at))?
                         }
                     }

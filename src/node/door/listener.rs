@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use crate::crypto::keys::INVITE_ID_LEN;
 use crate::error::{Error, Result};
 use crate::net::deadline::Deadline;
-use crate::net::handshake::{self, Accepted, HANDSHAKE, Opening};
+use crate::net::handshake::{self, AcceptedSession, HANDSHAKE, Opening};
 use crate::net::lane;
 use crate::net::session::Session;
 use crate::net::transport::{Listener, Stream};
@@ -94,7 +94,7 @@ fn shake_hands(context: &Arc<Context>, stream: Stream, ticket: PendingSlot) {
     }
 }
 
-fn serve_proven(context: &Arc<Context>, proven: &Mutex<Option<(Accepted, PendingSlot)>>) {
+fn serve_proven(context: &Arc<Context>, proven: &Mutex<Option<(AcceptedSession, PendingSlot)>>) {
     let taken = proven.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).take();
     let Some((accepted, ticket)) = taken else { return };
     if let Err(error) = receive(context, accepted, ticket) {
@@ -123,8 +123,8 @@ fn start_lane(context: &Arc<Context>, stream: Stream, opening: &Opening, ticket:
 
 /// Receives a proven connection: who it is, and whether it is welcome. What goes wrong before that is known is a stranger's
 /// failure, and not worth a word either.
-fn receive(context: &Arc<Context>, accepted: Accepted, ticket: PendingSlot) -> Result<()> {
-    let Accepted { mut session, kind, invite } = accepted;
+fn receive(context: &Arc<Context>, accepted: AcceptedSession, ticket: PendingSlot) -> Result<()> {
+    let AcceptedSession { mut session, kind, invite } = accepted;
     session.set_deadline(Some(Deadline::after(HANDSHAKE)));
     let profile = match Profile::read(&mut session) {
         Ok(profile) => profile,

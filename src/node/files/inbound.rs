@@ -16,7 +16,7 @@ use crate::node::context::Context;
 use crate::node::event::{Decision, NodeEvent};
 use crate::node::files::pipe::StdoutPipe;
 use crate::node::files::transfers::{IncomingLane, IncomingTransfer, Turn};
-use crate::node::live::ShownTransfer;
+use crate::node::live::TransferGuard;
 use crate::node::options::FilesTo;
 use crate::store::history::History;
 use crate::store::partial::{self, Partial};
@@ -61,7 +61,7 @@ pub fn serve(context: &Arc<Context>, mut session: Session, peer: &Peer) -> Resul
 }
 
 /// What becomes of an offer.
-enum Ruling {
+enum OfferResponse {
     Take { dir: PathBuf, limit: u64 },
     Decline(Declined),
 }
@@ -80,8 +80,8 @@ fn take(context: &Arc<Context>, session: Session, peer: &Peer, turn: &Arc<Turn>)
     let new = announce(context, session, turn, &offer, &offer.id.at(&usual))?;
     let Some(mut session) = new else { return Ok(()) };
     let (dir, limit) = match rule(context, &mut session, peer, &offer, turn, usual)? {
-        Ruling::Take { dir, limit } => (dir, limit),
-        Ruling::Decline(reason) => {
+        OfferResponse::Take { dir, limit } => (dir, limit),
+        OfferResponse::Decline(reason) => {
             session.finish(&Message::Decline(reason))?;
             return Err(Error::failed(format!(
                 "{name} offered {}, which was refused: {}",
@@ -169,27 +169,27 @@ fn rule(
     offer: &Offer,
     turn: &Turn,
     dir: PathBuf,
-) -> Result<Ruling> {
+) -> Result<OfferResponse> {
     let options = context.options();
     let Some(max_bytes) = options.max_bytes else {
-        return Ok(Ruling::Take { dir, limit: u64::MAX });
+        return Ok(OfferResponse::Take { dir, limit: u64::MAX });
     };
     let rules = Rules::of(peer, max_bytes);
     Ok(match weigh(&rules, offer, peer, &dir, turn, false) {
-        (Verdict::Accept, limit) => Ruling::Take { dir, limit },
-        (Verdict::Refuse(reason), _) => Ruling::Decline(declined(reason)),
+        (Verdict::Accept, limit) => OfferResponse::Take { dir, limit },
+        (Verdict::Refuse(reason), _) => OfferResponse::Decline(declined(reason)),
         (Verdict::Ask, _) => match ask(context, session, peer, offer)? {
-            None => Ruling::Decline(declined(rules.unanswered())),
+            None => OfferResponse::Decline(declined(rules.unanswered())),
             // Elsewhere no quota holds.
             Some(Decision::Accept { dir: Some(other) }) if other != dir => {
-                Ruling::Take { dir: other, limit: u64::MAX }
+                OfferResponse::Take { dir: other, limit: u64::MAX }
             }
             // Another one may have been taken meanwhile.
             Some(Decision::Accept { .. }) => match weigh(&rules, offer, peer, &dir, turn, true) {
-                (Verdict::Refuse(reason), _) => Ruling::Decline(declined(reason)),
-                (_, limit) => Ruling::Take { dir, limit },
+                (Verdict::Refuse(reason), _) => OfferResponse::Decline(declined(reason)),
+                (_, limit) => OfferResponse::Take { dir, limit },
             },
-            Some(Decision::Refuse) => Ruling::Decline(Declined::Asked),
+            Some(Decision::Refuse) => OfferResponse::Decline(Declined::Asked),
         },
     })
 }
@@ -432,7 +432,7 @@ fn failed_pipe(session: Session, error: Error) -> Error {
 /// A transfer that comes in, until this is dropped.
 struct ActiveTransfer {
     tally: Arc<Tally>,
-    _shown: ShownTransfer,
+    _shown: TransferGuard,
 }
 
 impl Drop for ActiveTransfer {

@@ -12,11 +12,11 @@ use crate::transfer::stream::Sink;
 
 /// Stdout, and what has gone there so far: a sender whose connection was lost goes on behind it.
 pub struct StdoutPipe {
-    state: Arc<Guarded>,
+    state: Arc<PipeState>,
 }
 
 #[derive(Default)]
-struct Guarded {
+struct PipeState {
     state: Mutex<State>,
     changed: Condvar,
 }
@@ -32,7 +32,7 @@ struct State {
     failed: Option<io::Error>,
 }
 
-impl Guarded {
+impl PipeState {
     /// A thread that panicked left the state as it was between two statements here, which is consistent.
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
@@ -69,7 +69,7 @@ impl Guarded {
 impl StdoutPipe {
     /// Starts the thread, which runs until the process ends.
     pub fn start() -> Result<StdoutPipe> {
-        let state = Arc::<Guarded>::default();
+        let state = Arc::<PipeState>::default();
         let written = Arc::clone(&state);
         threads::spawn("stdout", move || written.run())?;
         Ok(StdoutPipe { state })

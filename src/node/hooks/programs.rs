@@ -28,19 +28,19 @@ impl Programs {
 
 /// What a hook runs for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum For {
+pub enum HookKind {
     /// A message.
     Message,
     /// A file, or a directory.
     File,
 }
 
-impl For {
+impl HookKind {
     /// The word for users and for other programs.
     pub fn word(self) -> &'static str {
         match self {
-            For::Message => "message",
-            For::File => "file",
+            HookKind::Message => "message",
+            HookKind::File => "file",
         }
     }
 }
@@ -51,7 +51,7 @@ pub struct RunReport {
     /// The sender of the message or file.
     pub peer: String,
     /// Which program.
-    pub what: For,
+    pub what: HookKind,
     /// The number of the message, or the sequence number of the file's record in the history.
     pub number: u64,
     /// Where the file is; `None` for a message.

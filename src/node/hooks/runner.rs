@@ -16,7 +16,7 @@ use crate::error::{Error, Result};
 use crate::node::context::Context;
 use crate::node::event::NodeEvent;
 use crate::node::hooks::program::Program;
-use crate::node::hooks::programs::{For, Programs, RunReport};
+use crate::node::hooks::programs::{HookKind, Programs, RunReport};
 use crate::node::hooks::turns::{Bell, HookQueue, HookQueues, HookSignal, TurnEnd, length};
 use crate::node::retry::Backoff;
 use crate::node::threads;
@@ -35,7 +35,7 @@ const MAX_RUNS_PER_TURN: usize = 16;
 
 /// One program, and how far it is.
 struct Hook {
-    what: For,
+    what: HookKind,
     program: Program,
     cursor: Mutex<Cursor>,
 }
@@ -51,7 +51,7 @@ impl Hooks {
     /// Opens the cursors; `None` if the user wants no hook. A new cursor stands at the end of every history, and is on disk
     /// before a message can arrive: a hook runs only for what arrives after its first start.
     pub fn open(own: &Own, programs: Programs) -> Result<Option<Hooks>> {
-        let given = [(For::Message, programs.message), (For::File, programs.file)];
+        let given = [(HookKind::Message, programs.message), (HookKind::File, programs.file)];
         let hooks = given.into_iter().filter_map(|(what, program)| Some(Hook::open(own, what, program?)));
         let hooks: Vec<Arc<Hook>> = hooks.collect::<Result<_>>()?;
         let (signals, woken) = sync_channel(SIGNALS);
@@ -116,7 +116,7 @@ struct HookInput {
 }
 
 impl Hook {
-    fn open(own: &Own, what: For, program: Program) -> Result<Arc<Hook>> {
+    fn open(own: &Own, what: HookKind, program: Program) -> Result<Arc<Hook>> {
         let path = own.home().hook_path(what.word());
         let mut cursor = Cursor::open(&path).map_err(|error| match error {
             Error::Usage { .. } => Error::Corrupt { path, what: "it is no cursor".into() },
@@ -196,10 +196,10 @@ impl Hook {
     /// The record, if it is one for this program.
     fn arrival(&self, seq: u64, body: &[u8]) -> Option<HookInput> {
         match (self.what, history::decode(body).ok()?) {
-            (For::Message, Event::Received { number, text }) => {
+            (HookKind::Message, Event::Received { number, text }) => {
                 Some(HookInput { number, seq, size: text.len() as u64, path: None, text: text.to_vec() })
             }
-            (For::File, Event::FileReceived { size, path }) => {
+            (HookKind::File, Event::FileReceived { size, path }) => {
                 Some(HookInput { number: seq, seq, size, path: file::path_of(path), text: Vec::new() })
             }
             _ => None,

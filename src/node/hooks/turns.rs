@@ -6,7 +6,7 @@ use std::sync::mpsc::SyncSender;
 use std::time::{Duration, Instant};
 
 use crate::crypto::keys::PublicKey;
-use crate::node::hooks::programs::For;
+use crate::node::hooks::programs::HookKind;
 use crate::node::retry::Backoff;
 use crate::node::threads::LOG_POLL_INTERVAL;
 use crate::store::home::Own;
@@ -38,7 +38,7 @@ pub enum TurnEnd {
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct HookQueue {
     /// Which program.
-    pub what: For,
+    pub what: HookKind,
     /// Whose messages or files.
     pub peer: PublicKey,
 }
@@ -68,7 +68,7 @@ pub struct HookQueues {
 
 impl HookQueues {
     /// Gives a turn to the queues of a peer whose history has grown.
-    pub fn look_at(&mut self, own: &Own, programs: impl Iterator<Item = For>, peer: PublicKey) {
+    pub fn look_at(&mut self, own: &Own, programs: impl Iterator<Item = HookKind>, peer: PublicKey) {
         let length = length(own, &peer);
         for what in programs {
             let queue = HookQueue { what, peer };
@@ -128,7 +128,7 @@ mod tests {
     #[test]
     fn a_pause_that_is_over_is_no_reason_to_spin_while_no_other_can_run() {
         let queue = HookQueue {
-            what: For::Message,
+            what: HookKind::Message,
             peer: crate::crypto::keys::StaticKeys::from_secret([1; 32]).public(),
         };
         let mut queues = HookQueues { running: MAX_PROGRAMS, ..HookQueues::default() };

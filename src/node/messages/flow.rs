@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::crypto::keys::PublicKey;
 use crate::error::Result;
 use crate::net::session::{PING_AFTER, Session};
-use crate::store::history::{Dropped, History, Numbered};
+use crate::store::history::{Dropped, History, NumberedMessage};
 use crate::store::home::Own;
 use crate::store::outbox::{Outbox, Pending, QueuedMessage};
 use crate::wire::message::{MAX_TEXT, Message};
@@ -44,7 +44,7 @@ pub struct Sender<'a> {
     /// What the receiver held at the start: it needs no sending, only its acknowledgement was lost.
     held: u64,
     /// Closed while nothing happens, so that an idle connection has no files open but its socket.
-    books: Option<Books>,
+    books: Option<PeerLogs>,
     /// Whether the receiver was told, by a first PING, that nothing waits for it any more.
     greeted: bool,
     /// There was news, and the receiver has said nothing since.
@@ -55,16 +55,16 @@ pub struct Sender<'a> {
 }
 
 /// The logs of the peer.
-struct Books {
+struct PeerLogs {
     outbox: Outbox,
     pending: Pending,
     history: History,
 }
 
-impl Books {
-    fn open(own: &Own, peer: &PublicKey) -> Result<Books> {
+impl PeerLogs {
+    fn open(own: &Own, peer: &PublicKey) -> Result<PeerLogs> {
         let outbox = own.outbox(peer)?;
-        Ok(Books { pending: outbox.pending(), outbox, history: own.history((*peer).into())? })
+        Ok(PeerLogs { pending: outbox.pending(), outbox, history: own.history((*peer).into())? })
     }
 }
 
@@ -139,10 +139,10 @@ impl<'a> Sender<'a> {
         }
     }
 
-    fn books(&mut self) -> Result<&mut Books> {
+    fn books(&mut self) -> Result<&mut PeerLogs> {
         match &mut self.books {
             Some(books) => Ok(books),
-            closed => Ok(closed.insert(Books::open(self.own, &self.session.peer())?)),
+            closed => Ok(closed.insert(PeerLogs::open(self.own, &self.session.peer())?)),
         }
     }
 
@@ -237,7 +237,7 @@ pub fn receive(
     own: &Own,
     all_there_is: bool,
     allowed: impl Fn() -> bool,
-    mut stored: impl FnMut(Vec<Numbered>),
+    mut stored: impl FnMut(Vec<NumberedMessage>),
 ) -> Result<()> {
     session.take_bodies(8 + MAX_TEXT);
     // Closed while nothing happens.
@@ -272,7 +272,7 @@ pub fn receive(
 }
 
 /// Reads what has arrived, at least one message: a burst is stored with few syncs.
-fn read_batch(session: &mut Session, last: &mut u64) -> Result<(Vec<Numbered>, Next)> {
+fn read_batch(session: &mut Session, last: &mut u64) -> Result<(Vec<NumberedMessage>, Next)> {
     const DURING: &str = "waiting for messages";
     let mut batch = Vec::new();
     let mut bytes = 0;
