@@ -186,13 +186,13 @@ pub fn requests(own: &Own) -> Result<Vec<Request>> {
 /// Makes a peer of a stranger who dialled: the one with this fingerprint or key, or the only one.
 pub fn accept(own: &Own, who: Option<&str>, name: Option<String>) -> Result<Peer> {
     // Not by name: strangers choose their own.
-    let is_meant = |request: &Request| match who {
+    let is_wanted = |request: &Request| match who {
         Some(who) => who == request.key.fingerprint() || who == request.key.to_string(),
         None => true,
     };
-    let mut meant: Vec<Request> = requests::load(own.home())?.into_iter().filter(is_meant).collect();
+    let mut matching: Vec<Request> = requests::load(own.home())?.into_iter().filter(is_wanted).collect();
     let hint = Some("`egoat peers requests` lists them; give the fingerprint".to_owned());
-    let request = match (meant.pop(), meant.is_empty()) {
+    let request = match (matching.pop(), matching.is_empty()) {
         (Some(request), true) => request,
         (Some(_), false) => {
             return Err(Error::Usage { what: "more than one stranger is meant".into(), hint });

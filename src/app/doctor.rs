@@ -35,7 +35,7 @@ const FEW: usize = 16;
 /// This machine answers itself within this.
 const LOOPBACK: Duration = Duration::from_secs(5);
 
-pub use crate::app::doctor::report::{CheckStatus, Finding};
+pub use crate::app::doctor::report::{CheckVerdict, Finding};
 
 /// Checks this machine, and the way to `peer` if one is named. Each finding goes to `tell`. The error at the end names the
 /// first layer that failed.

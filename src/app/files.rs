@@ -25,7 +25,7 @@ use crate::transfer::stream::Spool;
 use crate::wire::address::Address;
 use crate::wire::message::UNKNOWN;
 
-pub use crate::node::files::outbound::{MAX_STREAMS, usual_streams};
+pub use crate::node::files::outbound::{MAX_STREAMS, default_streams};
 pub use crate::store::queued_files::Job;
 pub use crate::store::source::Item;
 pub use crate::transfer::source::Sources;

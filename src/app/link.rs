@@ -30,7 +30,7 @@ pub use crate::store::node_lock::NodeInfo;
 pub use crate::wire::control::{JobOutcome, JobReport, PendingOffer, Transfer, TransferWay, UNKNOWN};
 
 /// How long an answer of the node may take.
-const ANSWER: Duration = Duration::from_secs(5);
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// What the node that runs on this home says of itself; `None` when none runs.
 pub fn node(own: &Own) -> Result<Option<NodeInfo>> {
@@ -52,7 +52,7 @@ pub fn ring(own: &Own, peer: Option<&PublicKey>) -> Result<bool> {
 pub fn unsealed(home: &Home) -> Option<Seed> {
     let (port, secret) = node_lock::running(home).ok()??.control?;
     let local = loopback::dial(port, &secret, &[version(), Up::Unseal.encode()].concat()).ok()?;
-    local.limit_reads(ANSWER).ok()?;
+    local.limit_reads(ANSWER_TIMEOUT).ok()?;
     let mut body = Vec::new();
     loop {
         let kind = local.read(&mut body).ok()?;
@@ -267,7 +267,7 @@ impl NodeLink {
 
     /// Waits until the node has told all of its live state; an error if it does not.
     pub fn whole(&self) -> Result<Snapshot> {
-        let deadline = Instant::now() + ANSWER;
+        let deadline = Instant::now() + ANSWER_TIMEOUT;
         while Instant::now() < deadline {
             let state = self.shared.state();
             if let Some(version) = &state.other_version {
@@ -282,7 +282,9 @@ impl NodeLink {
             drop(state);
             self.wait(Duration::from_millis(50))?;
         }
-        Err(Error::TimedOut { what: format!("the node here did not answer within {} s", ANSWER.as_secs()) })
+        Err(Error::TimedOut {
+            what: format!("the node here did not answer within {} s", ANSWER_TIMEOUT.as_secs()),
+        })
     }
 
     /// Whether the node hears us.
@@ -326,7 +328,7 @@ pub fn start(own: &Endpoint, options: Options) -> Result<Receiver<NodeEvent>> {
 }
 
 /// What a node does unless its user says otherwise: it listens at `listen`, and takes messages and files of all peers.
-pub fn usual(listen: Vec<Listen>, downloads: PathBuf) -> Options {
+pub fn default_options(listen: Vec<Listen>, downloads: PathBuf) -> Options {
     Options {
         listen,
         files_to: FilesTo::Folders(downloads),

@@ -40,7 +40,7 @@ fn start_node(own: &Endpoint, args: &args::Chat) -> Result<Option<Receiver<NodeE
         return Ok(None);
     }
     let listen = settings::listen_of(own.home(), &args.listen)?;
-    link::start(own, link::usual(listen, own.home().downloads(None)?)).map(Some)
+    link::start(own, link::default_options(listen, own.home().downloads(None)?)).map(Some)
 }
 
 /// Asks a newcomer line by line, before the terminal becomes the chat's; returns whether the chat begins with a link for

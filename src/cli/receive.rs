@@ -20,7 +20,7 @@ pub fn run(own: &Endpoint, out: Output, args: &args::Receive) -> Result<()> {
         return Err(Error::usage("--json and the file cannot both be on stdout"));
     }
     let timeout = args.timeout.as_deref().map(values::duration).transpose()?;
-    let wish = ReceiveOptions {
+    let options = ReceiveOptions {
         listen: settings::parse_listen(&args.listen)?,
         into: match args.into.as_deref() {
             Some(DASH) => Destination::Stdout,
@@ -32,8 +32,8 @@ pub fn run(own: &Endpoint, out: Output, args: &args::Receive) -> Result<()> {
         accept_new: args.accept_new,
         timeout,
     };
-    let reception = Reception::start(own, &wish)?;
-    announce(out, &wish, &reception)?;
+    let reception = Reception::start(own, &options)?;
+    announce(out, &options, &reception)?;
     let mut shown =
         TransferView { out, into_pipe, under_way: None, landed: Vec::new(), idle: Instant::now() };
     loop {
@@ -51,14 +51,14 @@ pub fn run(own: &Endpoint, out: Output, args: &args::Receive) -> Result<()> {
 }
 
 /// Says where the sender finds us.
-fn announce(out: Output, wish: &ReceiveOptions, reception: &Reception) -> Result<()> {
-    if let Some(peer) = &wish.from {
+fn announce(out: Output, options: &ReceiveOptions, reception: &Reception) -> Result<()> {
+    if let Some(peer) = &options.from {
         let at: Vec<String> = reception.addresses.iter().map(Address::to_string).collect();
         out.note(&format!("waiting for files from {} at {}", peer.name, at.join(", ")));
     }
     let Some(link) = reception.link.as_ref().map(ToString::to_string) else { return Ok(()) };
     out.note("send files here with `egoat send LINK FILE...`; the link works for one sender:");
-    if matches!(wish.into, Destination::Stdout) {
+    if matches!(options.into, Destination::Stdout) {
         // Stdout is the file's; without the link nobody could send it.
         output::warn(&link);
         return Ok(());

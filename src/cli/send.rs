@@ -18,7 +18,7 @@ const NAMED: usize = 3;
 pub fn run(own: &Endpoint, out: Output, args: &args::Send) -> Result<()> {
     let wait = args.wait.as_deref().map_or(Ok(Duration::ZERO), values::duration)?;
     let streams = match args.streams {
-        None => files::usual_streams(),
+        None => files::default_streams(),
         Some(streams) if (1..=files::MAX_STREAMS).contains(&streams) => streams,
         Some(_) => return Err(Error::usage(format!("--streams is 1 to {}", files::MAX_STREAMS))),
     };

@@ -32,7 +32,7 @@ pub fn run(own: &Endpoint, out: Output, args: &args::Serve) -> Result<()> {
         limits: limits(out, args)?,
         accept_new: args.accept_new,
         programs: Programs::new(args.on_message.as_deref(), args.on_file.as_deref())?,
-        ..link::usual(listen, own.home().downloads(args.downloads.as_deref())?)
+        ..link::default_options(listen, own.home().downloads(args.downloads.as_deref())?)
     };
     for event in link::start(own, options)? {
         print(out, event)?;

@@ -18,7 +18,7 @@ use crate::wire::address::Address;
 use crate::wire::message::{Kind, Message, Refusal};
 
 /// A node at its limits closes before it answers; it is asked again after these pauses.
-const BUSY: [Duration; 4] = [
+const BUSY_PAUSES: [Duration; 4] = [
     Duration::from_millis(100),
     Duration::from_millis(200),
     Duration::from_millis(400),
@@ -61,8 +61,8 @@ impl<'a> Target<'a> {
     }
 
     fn within(&self, wait: Duration) -> Deadline {
-        let usual = Deadline::after(wait);
-        self.by.map_or(usual, |by| by.min(usual))
+        let attempt = Deadline::after(wait);
+        self.by.map_or(attempt, |by| by.min(attempt))
     }
 }
 
@@ -138,7 +138,7 @@ fn try_address(
             }
             Error::ChangedKey { .. } => 0,
             Error::Refused { .. } => 1,
-            _ => BUSY.len(),
+            _ => BUSY_PAUSES.len(),
         };
         if again >= pauses || !pause(again, target.by) {
             return Err(AddressFailure::Telling(closed));
@@ -149,7 +149,7 @@ fn try_address(
 
 /// Waits before a node that is at its limits is asked again; `false` if there is no time for that.
 fn pause(again: usize, by: Option<Deadline>) -> bool {
-    let Some(pause) = BUSY.get(again) else { return false };
+    let Some(pause) = BUSY_PAUSES.get(again) else { return false };
     // Those who came at one moment are not to come back at one.
     let pause = pause.mul_f64(0.75 + f64::from(random_array::<1>()[0]) / 512.0);
     let is_time = by.is_none_or(|by| by.remaining() > Some(pause));

@@ -19,7 +19,7 @@ const MAX_GUESTS: usize = 16;
 /// New connections in a second above which they are looked at in batches, so that a flood costs little.
 const CALM: u32 = 50;
 /// How often a batch is looked at.
-const BATCH: Duration = Duration::from_millis(20);
+const BATCH_INTERVAL: Duration = Duration::from_millis(20);
 /// The first polls of a guest follow each other without a pause, because a front-end answers at once.
 const EAGER_POLLS: u32 = 40;
 /// The shortest pause between two polls after that.
@@ -261,12 +261,12 @@ impl LoopbackListener {
         self.looks += 1;
         let (_, count) = self.second;
         if count > CALM {
-            thread::sleep(BATCH);
+            thread::sleep(BATCH_INTERVAL);
         } else if self.looks < EAGER_POLLS {
             thread::yield_now();
         } else {
-            let youngest = self.guests.back().map_or(BATCH, |guest| guest.since.elapsed());
-            thread::sleep((youngest / 2).clamp(SHORTEST_POLL, BATCH));
+            let youngest = self.guests.back().map_or(BATCH_INTERVAL, |guest| guest.since.elapsed());
+            thread::sleep((youngest / 2).clamp(SHORTEST_POLL, BATCH_INTERVAL));
         }
     }
 }
@@ -276,17 +276,17 @@ impl LoopbackListener {
 mod tests {
     use super::*;
 
-    fn door() -> (u16, SharedSecret, std::sync::mpsc::Receiver<Local>) {
-        let mut door = LoopbackListener::open().unwrap();
-        let (port, secret) = (door.port().unwrap(), door.secret().clone());
+    fn listener() -> (u16, SharedSecret, std::sync::mpsc::Receiver<Local>) {
+        let mut listener = LoopbackListener::open().unwrap();
+        let (port, secret) = (listener.port().unwrap(), listener.secret().clone());
         let (sender, accepted) = std::sync::mpsc::channel();
-        thread::spawn(move || while sender.send(door.accept()).is_ok() {});
+        thread::spawn(move || while sender.send(listener.accept()).is_ok() {});
         (port, secret, accepted)
     }
 
     #[test]
     fn both_ends_prove_themselves() {
-        let (port, secret, accepted) = door();
+        let (port, secret, accepted) = listener();
         let front = dial(port, &secret, &[]).unwrap();
         let node = accepted.recv().unwrap();
         front.write(&[7, 0, 0, 0, 2, 1, 2]).unwrap();
@@ -298,7 +298,7 @@ mod tests {
 
     #[test]
     fn nobody_without_the_secret_comes_in_or_is_believed() {
-        let (port, _secret, accepted) = door();
+        let (port, _secret, accepted) = listener();
         let other = SharedSecret::generate();
         assert_eq!(dial(port, &other, &[]).err().unwrap().kind(), ErrorKind::PermissionDenied);
         // It gets the node's proof, and cannot answer it.
@@ -313,7 +313,7 @@ mod tests {
     /// Silent strangers, however many, keep no front-end out.
     #[test]
     fn a_front_end_comes_in_beside_silent_strangers() {
-        let (port, secret, accepted) = door();
+        let (port, secret, accepted) = listener();
         let strangers: Vec<TcpStream> =
             (0..100).map(|_| TcpStream::connect((Ipv4Addr::LOCALHOST, port)).unwrap()).collect();
         let front = dial(port, &secret, &[]).unwrap();

@@ -57,7 +57,7 @@ pub struct Context {
     /// The version of the peers file that the roster shows.
     peers_version: Mutex<Option<(SystemTime, u64)>>,
     /// What front-ends have rung for since the supervisor looked last.
-    rung: Mutex<PendingRings>,
+    rings: Mutex<PendingRings>,
     /// Contacts for which the supervisor has not yet started threads.
     new_contacts: Mutex<Vec<Arc<Contact>>>,
     /// Until the last thread of the node has ended, no other node may start on this home.
@@ -80,7 +80,7 @@ impl Context {
             roster: Roster::default(),
             transfers: Arc::default(),
             live: Arc::default(),
-            rung: Mutex::default(),
+            rings: Mutex::default(),
             listening_port,
             channels,
             peers_version: Mutex::new(None),
@@ -121,22 +121,22 @@ impl Context {
     /// Makes the supervisor look at what waits for a peer, or at everything. Never blocks.
     pub fn ring(&self, peer: Option<PublicKey>) {
         {
-            let mut rung = self.rung();
+            let mut rings = self.rings();
             match peer {
-                Some(peer) => drop(rung.peers.insert(peer)),
-                None => rung.all = true,
+                Some(peer) => drop(rings.peers.insert(peer)),
+                None => rings.all = true,
             }
         }
         self.wake_supervisor();
     }
 
-    fn rung(&self) -> MutexGuard<'_, PendingRings> {
-        self.rung.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    fn rings(&self) -> MutexGuard<'_, PendingRings> {
+        self.rings.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 
     /// Takes what was rung for since the last call.
-    pub fn take_rung(&self) -> PendingRings {
-        std::mem::take(&mut *self.rung())
+    pub fn take_rings(&self) -> PendingRings {
+        std::mem::take(&mut *self.rings())
     }
 
     /// Wakes the supervisor. Never blocks.

@@ -10,7 +10,7 @@ use crate::net::loopback::{Local, LoopbackListener};
 use crate::node::context::Context;
 use crate::node::event::Decision;
 use crate::node::files::job::{self, SendRequest};
-use crate::node::live::{PACE, Subscription};
+use crate::node::live::{PROGRESS_INTERVAL, Subscription};
 use crate::node::threads;
 use crate::store::attempts;
 use crate::store::file;
@@ -49,11 +49,11 @@ impl FrontEnd {
 }
 
 /// Lets front-ends in for as long as the node runs.
-pub fn run(context: &Arc<Context>, mut door: LoopbackListener) {
+pub fn run(context: &Arc<Context>, mut listener: LoopbackListener) {
     let places = Arc::new(());
     let mut number = 0;
     loop {
-        let connection = door.accept();
+        let connection = listener.accept();
         // One reference is ours.
         if Arc::strong_count(&places) > MAX_FRONT_ENDS {
             connection.close();
@@ -160,7 +160,7 @@ fn tell(context: &Context, front: &FrontEnd) {
         }
         let wait = match subscription.is_watching() && live.is_moving() {
             _ if !answers.is_empty() => Duration::ZERO,
-            true => PACE,
+            true => PROGRESS_INTERVAL,
             false => CHECK_INTERVAL,
         };
         let news = live.wait(&mut subscription, wait);

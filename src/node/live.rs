@@ -15,7 +15,7 @@ use crate::transfer::tally::Tally;
 use crate::wire::control::{Down, PendingOffer, Transfer, TransferWay};
 
 /// How often a front-end is told how far a transfer is.
-pub const PACE: Duration = Duration::from_millis(250);
+pub const PROGRESS_INTERVAL: Duration = Duration::from_millis(250);
 
 /// A peer that is connected.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -107,10 +107,10 @@ impl Live {
         owner: Option<u64>,
         tally: &Arc<Tally>,
     ) -> TransferGuard {
-        let moving = LiveTransfer { peer: peer.to_owned(), is_outgoing, owner, tally: Arc::clone(tally) };
+        let transfer = LiveTransfer { peer: peer.to_owned(), is_outgoing, owner, tally: Arc::clone(tally) };
         let number = self.change(|state| {
             state.last_transfer += 1;
-            state.transfers.insert(state.last_transfer, moving);
+            state.transfers.insert(state.last_transfer, transfer);
             state.last_transfer
         });
         TransferGuard { live: Arc::clone(self), number }
@@ -118,8 +118,8 @@ impl Live {
 
     /// Ends a transfer, if it is still under way.
     pub fn stop(&self, number: u64) {
-        if let Some(moving) = self.state().transfers.get(&number) {
-            moving.tally.stop();
+        if let Some(transfer) = self.state().transfers.get(&number) {
+            transfer.tally.stop();
         }
     }
 
@@ -147,9 +147,9 @@ impl Live {
 
     /// Decides an offer, unless it was decided before.
     pub fn decide(&self, number: u64, decision: Decision) {
-        if let Some(waiting) = self.change(|state| state.offers.remove(&number)) {
+        if let Some(open_offer) = self.change(|state| state.offers.remove(&number)) {
             // Its sender may be gone.
-            let _ = waiting.answer.try_send(decision);
+            let _ = open_offer.answer.try_send(decision);
         }
     }
 
@@ -306,26 +306,26 @@ impl Subscription {
             self.transfers.remove(&number);
             news.push(Down::Ended(number));
         }
-        for (number, moving) in &state.transfers {
-            let (done, total) = moving.tally.done();
+        for (number, transfer) in &state.transfers {
+            let (done, total) = transfer.tally.done();
             let transfer = Transfer {
                 number: *number,
-                peer: moving.peer.clone(),
-                way: match moving.owner {
-                    _ if !moving.is_outgoing => TransferWay::In,
+                peer: transfer.peer.clone(),
+                way: match transfer.owner {
+                    _ if !transfer.is_outgoing => TransferWay::In,
                     Some(owner) if owner == self.owner => TransferWay::Own,
                     _ => TransferWay::Out,
                 },
-                title: moving.tally.title.clone(),
+                title: transfer.tally.title.clone(),
                 total: total.unwrap_or(crate::wire::control::UNKNOWN),
                 done,
-                checked: moving.tally.checked(),
-                rate: moving.tally.rate(),
+                checked: transfer.tally.checked(),
+                rate: transfer.tally.rate(),
             };
             let is_due = self
                 .transfers
                 .get(number)
-                .is_none_or(|(sent, when)| *sent != transfer && when.elapsed() >= PACE);
+                .is_none_or(|(sent, when)| *sent != transfer && when.elapsed() >= PROGRESS_INTERVAL);
             if is_due {
                 self.transfers.insert(*number, (transfer.clone(), Instant::now()));
                 news.push(Down::Transfer(transfer));
@@ -334,9 +334,9 @@ impl Subscription {
     }
 
     fn tell_offers(&mut self, state: &State, news: &mut Vec<Down>) {
-        for (number, waiting) in &state.offers {
+        for (number, open_offer) in &state.offers {
             if self.offers.insert(*number) {
-                news.push(Down::Offer(waiting.offer.clone()));
+                news.push(Down::Offer(open_offer.offer.clone()));
             }
         }
         self.offers.retain(|number| {

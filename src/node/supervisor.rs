@@ -55,14 +55,14 @@ pub fn start(own: Endpoint, mut options: Options) -> Result<Receiver<NodeEvent>>
         bound => bound?,
     };
     let addresses = listen::local_addresses(&listeners);
-    let door = lock.is_some().then(open_door).transpose()?;
+    let control_listener = lock.is_some().then(open_control).transpose()?;
     let (events, receiver) = mpsc::sync_channel(EVENTS);
     for address in &addresses {
         // The receiver is still here.
         let _ = events.send(NodeEvent::Listening(*address));
     }
     if let Some(lock) = &lock {
-        let control = door.as_ref().map(|(door, port)| (*port, door.secret().clone()));
+        let control = control_listener.as_ref().map(|(listener, port)| (*port, listener.secret().clone()));
         lock.publish(own.home(), &NodeInfo { control, listening: addresses.clone() })?;
     }
     let (turn_away, turned_away) = mpsc::sync_channel(options.limits.pending);
@@ -81,17 +81,17 @@ pub fn start(own: Endpoint, mut options: Options) -> Result<Receiver<NodeEvent>>
         threads::spawn("listener", move || listener::accept(&context, &listener))?;
     }
     context.live().listen(&addresses);
-    if let Some((door, _)) = door {
+    if let Some((listener, _)) = control_listener {
         let context = Arc::clone(&context);
-        threads::spawn("control", move || control::run(&context, door))?;
+        threads::spawn("control", move || control::run(&context, listener))?;
     }
     threads::spawn("supervisor", move || Supervisor::new(context).run(&woken))?;
     Ok(receiver)
 }
 
 /// The node's end of the control connection, and its port.
-fn open_door() -> Result<(LoopbackListener, u16)> {
-    let opened = LoopbackListener::open().and_then(|door| door.port().map(|port| (door, port)));
+fn open_control() -> Result<(LoopbackListener, u16)> {
+    let opened = LoopbackListener::open().and_then(|listener| listener.port().map(|port| (listener, port)));
     opened.map_err(|cause| Error::Listen { address: "127.0.0.1 for front-ends".into(), cause })
 }
 
@@ -144,7 +144,7 @@ impl Supervisor {
     fn run(mut self, woken: &Receiver<()>) {
         let mut looked: Option<Instant> = None;
         loop {
-            let PendingRings { all, peers } = self.context.take_rung();
+            let PendingRings { all, peers } = self.context.take_rings();
             if all || looked.is_none_or(|looked| looked.elapsed() >= LOG_POLL_INTERVAL) {
                 self.look();
                 looked = Some(Instant::now());

@@ -16,7 +16,7 @@ use crate::store::home::Home;
 use crate::time::now_micros;
 
 /// How long an expired invite is remembered, to say "expired" rather than nothing: 30 days in seconds.
-const REMEMBERED: u64 = 30 * 24 * 3600;
+const EXPIRED_KEPT: u64 = 30 * 24 * 3600;
 /// How many expired invites are remembered at the most, so that those that are good have room.
 const MAX_EXPIRED: usize = 5000;
 /// Thousands of invites; a larger file is not one that this program wrote.
@@ -95,7 +95,7 @@ fn load(home: &Home) -> Result<Vec<Invite>> {
 fn edit(home: &Home, change: impl FnOnce(&mut Vec<Invite>)) -> Result<()> {
     let _lock = home.lock_records()?;
     let mut invites = load(home)?;
-    invites.retain(|invite| invite.expires.saturating_add(REMEMBERED) > now_seconds());
+    invites.retain(|invite| invite.expires.saturating_add(EXPIRED_KEPT) > now_seconds());
     invites.sort_unstable_by_key(|invite| invite.expires);
     let expired = invites.iter().filter(|invite| invite.is_expired()).count();
     invites.drain(..expired.saturating_sub(MAX_EXPIRED));

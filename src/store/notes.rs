@@ -21,7 +21,7 @@ use crate::wire::message::MAX_TEXT;
 const DRAFT: u8 = 1;
 const READ: u8 = 2;
 /// Notes are written anew, one of each kind and conversation, when they have more bytes than this.
-const GROWN: u64 = 256 << 10;
+const COMPACT_ABOVE: u64 = 256 << 10;
 
 /// What is kept of one conversation.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -98,7 +98,7 @@ impl Notes {
 
     fn append(&mut self, body: Vec<u8>) -> Result<()> {
         let mut log = self.log.lock()?;
-        if log.log().len() > GROWN {
+        if log.log().len() > COMPACT_ABOVE {
             // Under the lock, so that nobody's note is left out.
             while let Some(record) = self.reader.read()? {
                 let _ = apply(record.body, &mut self.notes);

@@ -16,7 +16,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use crate::error::{Error, Result};
-use crate::store::log::{GROWN, Log, LogId, MAX_SEQ, Reader, Report};
+use crate::store::log::{COMPACT_ABOVE, Log, LogId, MAX_SEQ, Reader, Report};
 use crate::time::now_micros;
 use crate::wire::codec::{FieldReader, FieldWriter, Malformed};
 use crate::wire::message::MAX_TEXT;
@@ -217,7 +217,7 @@ impl Outbox {
             return Ok(());
         }
         let seq = log.next_seq();
-        if numbers.settled == numbers.queued && log.log().len() > GROWN {
+        if numbers.settled == numbers.queued && log.log().len() > COMPACT_ABOVE {
             let first = (seq, Counters { dropped: 0, ..numbers }.body(AFRESH, &[]));
             if Log::shorten(&mut log, &mut std::iter::once(Ok(first))) {
                 return Ok(());

@@ -21,7 +21,7 @@ use std::sync::Arc;
 
 use crate::error::{Error, Result};
 use crate::store::file;
-use crate::store::log::{GROWN, Log, LogId, MAX_BODY, Reader, Report};
+use crate::store::log::{COMPACT_ABOVE, Log, LogId, MAX_BODY, Reader, Report};
 use crate::store::source::{Item, snapshot};
 use crate::text;
 use crate::wire::codec::{FieldReader, FieldWriter, Malformed};
@@ -174,7 +174,7 @@ impl QueuedFiles {
         }
         let stays = matches!(outcome, Outcome::Stopped(_));
         let seq = log.next_seq();
-        if !stays && self.listed.jobs.len() == 1 && log.log().len() > GROWN {
+        if !stays && self.listed.jobs.len() == 1 && log.log().len() > COMPACT_ABOVE {
             let first = (seq, new_body(AFRESH, 0));
             if Log::shorten(&mut log, &mut std::iter::once(Ok(first))) {
                 return Ok(true);

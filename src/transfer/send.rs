@@ -109,7 +109,7 @@ fn read_answer(
                 let run = first..first.saturating_add(count.into());
                 if run.start < compared || run.is_empty() || run.end > chunks {
                     return Err(
-                        session.broken("chunks that there are not, or that it had last_sent to have already")
+                        session.broken("chunks that there are not, or that it had said to have already")
                     );
                 }
                 compared = run.end;

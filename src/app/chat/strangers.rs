@@ -9,7 +9,7 @@ use crate::store::{peers, requests};
 use crate::text;
 
 /// Least time between two lines about strangers.
-const QUIET: Duration = Duration::from_secs(10);
+const REPORT_INTERVAL: Duration = Duration::from_secs(10);
 
 /// The requests that are known, those not yet reported, and when the last line about any was.
 pub struct Strangers {
@@ -42,7 +42,8 @@ impl Strangers {
                 }
             }
         }
-        if self.unreported.is_empty() || self.last_report.is_some_and(|last| last.elapsed() < QUIET) {
+        if self.unreported.is_empty() || self.last_report.is_some_and(|last| last.elapsed() < REPORT_INTERVAL)
+        {
             return None;
         }
         self.last_report = Some(Instant::now());

@@ -52,7 +52,7 @@ pub enum Trust {
 }
 
 /// Resolves what the user typed. Only a bare word that is neither a peer nor a host that resolves is an error.
-pub fn meant(own: &Endpoint, peers: &Peers, given: &str) -> Result<PeerReference> {
+pub fn resolve(own: &Endpoint, peers: &Peers, given: &str) -> Result<PeerReference> {
     if let Some(peer) = peers.by_name(given) {
         return Ok(PeerReference::Saved(peer.clone()));
     }
@@ -74,7 +74,7 @@ pub fn meant(own: &Endpoint, peers: &Peers, given: &str) -> Result<PeerReference
 /// known by its address alone.
 pub fn reach(own: &Endpoint, given: &str, trusts: impl FnOnce(&Address, &str) -> Trust) -> Result<Reached> {
     let peers = Peers::load(own.home())?;
-    match meant(own, &peers, given)? {
+    match resolve(own, &peers, given)? {
         PeerReference::Saved(peer) => {
             peer.ensure_not_blocked()?;
             Ok(Reached { peer, refusal: None, change: PeerChange::None })

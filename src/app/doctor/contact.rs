@@ -21,14 +21,14 @@ use crate::wire::address::Address;
 use crate::wire::link::Link;
 
 /// Clocks that are set by hand differ by less.
-const APART: Duration = Duration::from_secs(60);
+const MAX_CLOCK_SKEW: Duration = Duration::from_secs(60);
 /// A handshake has three round trips within 10 s.
-const SLOW: Duration = Duration::from_secs(2);
+const SLOW_ROUND_TRIP: Duration = Duration::from_secs(2);
 
 /// Looks at all addresses of whoever is meant.
 pub fn check(report: &mut Reporter, own: &Endpoint, given: &str) -> Result<()> {
     let peers = Peers::load(own.home())?;
-    let (label, pinned, seen, addresses) = match reach::meant(own, &peers, given)? {
+    let (label, pinned, seen, addresses) = match reach::resolve(own, &peers, given)? {
         PeerReference::Saved(peer) => (peer.name.clone(), Some(peer.key), peer.seen(), peer.addresses),
         PeerReference::Link(Link { key, addresses, .. }) => ("the link".into(), Some(key), None, addresses),
         PeerReference::At(at) => (at.to_string(), None, None, vec![at]),
@@ -183,7 +183,7 @@ fn clock(report: &mut Reporter, peer_time: u64, latest: Duration) {
     }
     let way = if peer_time > own_time { "ahead of" } else { "behind" };
     let detail = format!("{} {way} this machine's", text::duration(apart));
-    if apart < APART {
+    if apart < MAX_CLOCK_SKEW {
         return report.ok("clock", &detail);
     }
     let hint = "set whichever is wrong: times of invites and of --expire mean something else there";
@@ -192,7 +192,7 @@ fn clock(report: &mut Reporter, peer_time: u64, latest: Duration) {
 
 fn round_trip(report: &mut Reporter, took: Duration) {
     let round = format!("{}.{} ms", took.as_millis(), took.as_micros() % 1000 / 100);
-    if took > SLOW {
+    if took > SLOW_ROUND_TRIP {
         return report.warning("rtt", &format!("{round}, which is slow for a handshake"), None);
     }
     report.ok("rtt", &round)

@@ -5,7 +5,7 @@ use crate::wire::address::Address;
 
 /// How a layer is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum CheckStatus {
+pub enum CheckVerdict {
     /// It works.
     Ok,
     /// It may be what the user wants.
@@ -16,14 +16,14 @@ pub enum CheckStatus {
     Failed,
 }
 
-impl CheckStatus {
+impl CheckVerdict {
     /// For people and programs.
     pub fn word(self) -> &'static str {
         match self {
-            CheckStatus::Ok => "ok",
-            CheckStatus::Warning => "warning",
-            CheckStatus::Skipped => "skipped",
-            CheckStatus::Failed => "failed",
+            CheckVerdict::Ok => "ok",
+            CheckVerdict::Warning => "warning",
+            CheckVerdict::Skipped => "skipped",
+            CheckVerdict::Failed => "failed",
         }
     }
 }
@@ -33,7 +33,7 @@ pub struct Finding<'a> {
     /// The layer.
     pub layer: &'a str,
     /// How it is.
-    pub verdict: CheckStatus,
+    pub verdict: CheckVerdict,
     /// The address of a peer that was checked.
     pub address: Option<&'a str>,
     /// What is the case; not cleaned for a terminal.
@@ -59,7 +59,7 @@ impl<'a> Reporter<'a> {
         Reporter { tell, address: None, failure: None, report_error: None }
     }
 
-    fn tell(&mut self, layer: &str, verdict: CheckStatus, detail: &str, hint: Option<&str>) {
+    fn tell(&mut self, layer: &str, verdict: CheckVerdict, detail: &str, hint: Option<&str>) {
         let address = self.address.as_deref();
         let result = (self.tell)(&Finding { layer, verdict, address, detail, hint });
         self.report_error = self.report_error.take().or(result.err());
@@ -67,23 +67,23 @@ impl<'a> Reporter<'a> {
 
     /// It works.
     pub fn ok(&mut self, layer: &str, detail: &str) {
-        self.tell(layer, CheckStatus::Ok, detail, None);
+        self.tell(layer, CheckVerdict::Ok, detail, None);
     }
 
     /// It need not be wrong.
     pub fn warning(&mut self, layer: &str, detail: &str, hint: Option<&str>) {
-        self.tell(layer, CheckStatus::Warning, detail, hint);
+        self.tell(layer, CheckVerdict::Warning, detail, hint);
     }
 
     /// It could not be looked at, and that is no failure.
     pub fn skipped(&mut self, layer: &str, detail: &str) {
-        self.tell(layer, CheckStatus::Skipped, detail, None);
+        self.tell(layer, CheckVerdict::Skipped, detail, None);
     }
 
     /// It does not work, which is the exit status `code` if it is the first.
     pub fn failed(&mut self, layer: &'static str, code: u8, detail: &str, hint: Option<&str>) {
         self.failure = self.failure.or(Some((layer, code)));
-        self.tell(layer, CheckStatus::Failed, detail, hint);
+        self.tell(layer, CheckVerdict::Failed, detail, hint);
     }
 
     /// The same for an error.

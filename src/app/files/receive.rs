@@ -52,20 +52,20 @@ pub struct Reception {
 
 impl Reception {
     /// Starts to wait.
-    pub fn start(own: &Endpoint, wish: &ReceiveOptions) -> Result<Reception> {
-        let invite = match wish.from {
+    pub fn start(own: &Endpoint, options: &ReceiveOptions) -> Result<Reception> {
+        let invite = match options.from {
             Some(_) => None,
-            None => Some(invites::issue(own.home(), wish.timeout.unwrap_or(INVITE_TTL), None)?),
+            None => Some(invites::issue(own.home(), options.timeout.unwrap_or(INVITE_TTL), None)?),
         };
-        let files_from = match (&wish.from, &invite) {
+        let files_from = match (&options.from, &invite) {
             (Some(peer), _) => FilesFrom::Peer(peer.key),
-            (None, Some(invite)) if !wish.accept_new => {
+            (None, Some(invite)) if !options.accept_new => {
                 FilesFrom::Invited(invites::id_text(&invite.token.invite_id()))
             }
             _ => FilesFrom::Peers,
         };
         let downloads = own.home().downloads(None);
-        let files_to = match &wish.into {
+        let files_to = match &options.into {
             Destination::Stdout => FilesTo::Pipe(StdoutPipe::start()?),
             Destination::Directory(dir) => FilesTo::Flat(dir.clone()),
             Destination::Downloads => FilesTo::Folders(downloads?),
@@ -74,11 +74,11 @@ impl Reception {
             files_to,
             // Whoever starts this has asked for the files.
             max_bytes: None,
-            overwrite: wish.overwrite,
-            accept_new: wish.accept_new,
+            overwrite: options.overwrite,
+            accept_new: options.accept_new,
             messages: false,
             files_from,
-            ..link::usual(wish.listen.clone(), PathBuf::new())
+            ..link::default_options(options.listen.clone(), PathBuf::new())
         };
         let events = link::start(own, options)?;
         let mut listening = Vec::new();

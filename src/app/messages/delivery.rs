@@ -21,7 +21,7 @@ use crate::store::peers::Peer;
 use crate::wire::message::{Kind, Message};
 
 /// Without `--wait`: how long a running node has before the message is reported as queued.
-const A_MOMENT: Duration = Duration::from_secs(1);
+const NODE_TIMEOUT: Duration = Duration::from_secs(1);
 /// Without `--wait`: how long one try to reach the peer, at all its addresses, may take.
 const TRY_TIMEOUT: Duration = Duration::from_secs(10);
 /// The same through a proxy, which may need time to build a route.
@@ -88,7 +88,7 @@ pub fn deliver(
                     return Ok(DeliveryOutcome::Queued(why));
                 }
             }
-            if wait.is_none() && started.elapsed() > A_MOMENT {
+            if wait.is_none() && started.elapsed() > NODE_TIMEOUT {
                 return Ok(DeliveryOutcome::Queued("the node here has not reached it yet".into()));
             }
             link.wait(left.min(LOG_POLL_INTERVAL))?;

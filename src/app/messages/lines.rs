@@ -19,7 +19,7 @@ use crate::store::peers::Peer;
 use crate::wire::message::MAX_TEXT;
 
 /// Bytes that wait to be delivered. With more, no further line is read.
-const MAX_WAITING: usize = 64 << 20;
+const MAX_BUFFERED: usize = 64 << 20;
 /// How often the outbox is looked at for room.
 const ROOM_POLL: Duration = Duration::from_millis(100);
 /// How long a try to deliver takes at most.
@@ -148,7 +148,7 @@ fn wait_for_room(
         {
             waiting.pop_front();
         }
-        if waiting.iter().map(|(_, bytes)| bytes).sum::<usize>() <= MAX_WAITING {
+        if waiting.iter().map(|(_, bytes)| bytes).sum::<usize>() <= MAX_BUFFERED {
             return Ok(true);
         }
         if !is_heard(bell) {

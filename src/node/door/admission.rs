@@ -241,15 +241,15 @@ impl State {
     }
 
     /// How many may be here, of so many usually.
-    fn places(&self, usual: usize, is_friendly: bool, now: Instant) -> usize {
-        let Some(Shortage { strangers, friendly, since }) = self.shortage else { return usual };
+    fn places(&self, limit: usize, is_friendly: bool, now: Instant) -> usize {
+        let Some(Shortage { strangers, friendly, since }) = self.shortage else { return limit };
         let fewer = if is_friendly { friendly } else { strangers };
-        usual.min(fewer.saturating_add(now.saturating_duration_since(since).as_secs() as usize))
+        limit.min(fewer.saturating_add(now.saturating_duration_since(since).as_secs() as usize))
     }
 
     /// Whether a stranger may come in, of whom there may be so many.
-    fn check_stranger(&mut self, source: Source, usual: usize, now: Instant) -> Result<(), Cause> {
-        let (strangers, most) = (self.here(false), self.places(usual, false, now));
+    fn check_stranger(&mut self, source: Source, limit: usize, now: Instant) -> Result<(), Cause> {
+        let (strangers, most) = (self.here(false), self.places(limit, false, now));
         let of_source = self.guests.iter().filter(|guest| guest.source == source).count();
         let standing = self.sources.standing(source, now);
         if standing.is_barred() {
@@ -264,9 +264,9 @@ impl State {
     }
 
     /// Makes room in the places for addresses of peers, of which there are so many; says how many had to go.
-    fn make_room(&mut self, usual: usize, now: Instant) -> Result<u64, Cause> {
-        let places = self.places(usual, true, now);
-        let gone = if self.leaving < usual { self.shed_friendly(places - 1, now) } else { 0 };
+    fn make_room(&mut self, limit: usize, now: Instant) -> Result<u64, Cause> {
+        let places = self.places(limit, true, now);
+        let gone = if self.leaving < limit { self.shed_friendly(places - 1, now) } else { 0 };
         if self.here(true) < places { Ok(gone) } else { Err(Cause::Crowd) }
     }
 

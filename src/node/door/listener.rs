@@ -57,9 +57,9 @@ pub fn close_later(turned_away: &Receiver<TurnedAway>) {
 
 /// A thread for the connection; without one, the connection is closed, and nothing more.
 fn start(context: &Arc<Context>, stream: Stream) {
-    if let Some(ticket) = context.admission().admit(&stream) {
+    if let Some(slot) = context.admission().admit(&stream) {
         let (served, accepted) = (Arc::clone(context), stream.clone());
-        if threads::spawn("handshake", move || shake_hands(&served, accepted, ticket)).is_ok() {
+        if threads::spawn("handshake", move || shake_hands(&served, accepted, slot)).is_ok() {
             return;
         }
         context.admission().run_short();
@@ -69,25 +69,25 @@ fn start(context: &Arc<Context>, stream: Stream) {
 }
 
 /// A stranger's failed handshake is not worth a word.
-fn shake_hands(context: &Arc<Context>, stream: Stream, ticket: PendingSlot) {
+fn shake_hands(context: &Arc<Context>, stream: Stream, slot: PendingSlot) {
     let opening = match Opening::read(&stream) {
         Ok(opening) => opening,
-        Err(error) => return ticket.fail(&error),
+        Err(error) => return slot.fail(&error),
     };
     if opening.is_lane() {
-        return start_lane(context, stream, &opening, ticket);
+        return start_lane(context, stream, &opening, slot);
     }
     let find_token = |id: &[u8; INVITE_ID_LEN]| Some(invites::find(context.own().home(), id).ok()??.token);
-    let begun = || ticket.begin();
+    let begun = || slot.begin();
     let accepted = match handshake::respond(stream, &opening, context.own().keys(), find_token, begun) {
         Ok(accepted) => accepted,
         // Who only wanted to know the key has it.
         Err(Error::Lost { .. }) if opening.asks_key() => return,
-        Err(error) => return ticket.fail(&error),
+        Err(error) => return slot.fail(&error),
     };
     // In a thread of its own, if there is one: the handshake has touched a hundred KiB of this one's stack, which an idle
     // connection must not keep.
-    let proven = Arc::new(Mutex::new(Some((accepted, ticket))));
+    let proven = Arc::new(Mutex::new(Some((accepted, slot))));
     let (served, connection) = (Arc::clone(context), Arc::clone(&proven));
     if threads::spawn("session", move || serve_proven(&served, &connection)).is_err() {
         serve_proven(context, &proven);
@@ -96,47 +96,47 @@ fn shake_hands(context: &Arc<Context>, stream: Stream, ticket: PendingSlot) {
 
 fn serve_proven(context: &Arc<Context>, proven: &Mutex<Option<(AcceptedSession, PendingSlot)>>) {
     let taken = proven.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).take();
-    let Some((accepted, ticket)) = taken else { return };
-    if let Err(error) = receive(context, accepted, ticket) {
+    let Some((accepted, slot)) = taken else { return };
+    if let Err(error) = receive(context, accepted, slot) {
         context.trouble(error);
     }
 }
 
 /// A lane goes on in this thread: its handshake is small, and it will not be idle.
-fn start_lane(context: &Arc<Context>, stream: Stream, opening: &Opening, ticket: PendingSlot) {
+fn start_lane(context: &Arc<Context>, stream: Stream, opening: &Opening, slot: PendingSlot) {
     let transfers = context.transfers();
     let accepted = lane::respond(stream, opening, |name, index| {
         let name = *name;
         let found = transfers.find(&name, index)?;
-        ticket.begin();
+        slot.begin();
         Some((found, move || transfers.take_lane(&name, index)))
     });
     let (mut session, lane) = match accepted {
         Ok(Some(accepted)) => accepted,
         Ok(None) => return,
-        Err(error) => return ticket.fail(&error),
+        Err(error) => return slot.fail(&error),
     };
-    if let Ok(_seat) = ticket.seat(session.peer()) {
+    if let Ok(_seat) = slot.seat(session.peer()) {
         inbound::serve_lane(&lane, &mut session);
     }
 }
 
 /// Receives a proven connection: who it is, and whether it is welcome. What goes wrong before that is known is a stranger's
 /// failure, and not worth a word either.
-fn receive(context: &Arc<Context>, accepted: AcceptedSession, ticket: PendingSlot) -> Result<()> {
+fn receive(context: &Arc<Context>, accepted: AcceptedSession, slot: PendingSlot) -> Result<()> {
     let AcceptedSession { mut session, kind, invite } = accepted;
     session.set_deadline(Some(Deadline::after(HANDSHAKE)));
     let profile = match Profile::read(&mut session) {
         Ok(profile) => profile,
         Err(error) => {
-            ticket.fail(&error);
+            slot.fail(&error);
             return Ok(());
         }
     };
     session.set_deadline(None);
     if invite.is_some() && kind != Kind::Pair {
-        ticket.turn_away(false);
-        return refuse(session, ticket, Refusal::Unsupported);
+        slot.turn_away(false);
+        return refuse(session, slot, Refusal::Unsupported);
     }
     let home = context.own().home();
     let invite = invite.map(|id| invites::find(home, &id)).transpose()?.flatten();
@@ -153,22 +153,22 @@ fn receive(context: &Arc<Context>, accepted: AcceptedSession, ticket: PendingSlo
                 let name = profile.name.unwrap_or_else(|| "stranger".into());
                 context.tell(NodeEvent::Request { name, fingerprint: session.peer().fingerprint() });
             }
-            ticket.turn_away(refusal == Refusal::Blocked);
-            return refuse(session, ticket, refusal);
+            slot.turn_away(refusal == Refusal::Blocked);
+            return refuse(session, slot, refusal);
         }
     };
     session.set_label(&peer.name);
     context.refresh_roster()?;
-    match ticket.seat(peer.key) {
+    match slot.seat(peer.key) {
         Ok(_seat) => serve(context, session, kind, &peer),
-        Err(ticket) => refuse(session, ticket, Refusal::Busy),
+        Err(slot) => refuse(session, slot, Refusal::Busy),
     }
 }
 
 /// Says why not. Its place is taken until it has read that; if it does not care to, nobody else does.
-fn refuse(session: Session, ticket: PendingSlot, why: Refusal) -> Result<()> {
+fn refuse(session: Session, slot: PendingSlot, why: Refusal) -> Result<()> {
     let _ = session.finish(&Message::Refused(why));
-    drop(ticket);
+    drop(slot);
     Ok(())
 }
 

@@ -40,7 +40,7 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(15 * 60);
 /// For less it is not worth asking how much room there is: a write that fails tells as well.
 const WORTH_ASKING: u64 = 1 << 20;
 /// The sender says goodbye within this, or has not heard that all is in place.
-const GOODBYE: Duration = Duration::from_secs(5);
+const GOODBYE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Serves a session of kind FILES.
 pub fn serve(context: &Arc<Context>, mut session: Session, peer: &Peer) -> Result<()> {
@@ -72,14 +72,14 @@ fn take(context: &Arc<Context>, session: Session, peer: &Peer, turn: &Arc<Turn>)
     if let FilesTo::Pipe(pipe) = &context.options().files_to {
         return take_into_pipe(context, session, &offer, pipe, turn);
     }
-    let usual = match &context.options().files_to {
+    let default_dir = match &context.options().files_to {
         FilesTo::Flat(dir) => dir.clone(),
         _ => peer.downloads_dir().unwrap_or_else(|| context.options().landing(name)),
     };
     // Ahead of the rules: what is there already takes no room, and need not be asked about again.
-    let new = announce(context, session, turn, &offer, &offer.id.at(&usual))?;
+    let new = announce(context, session, turn, &offer, &offer.id.at(&default_dir))?;
     let Some(mut session) = new else { return Ok(()) };
-    let (dir, limit) = match rule(context, &mut session, peer, &offer, turn, usual)? {
+    let (dir, limit) = match rule(context, &mut session, peer, &offer, turn, default_dir)? {
         OfferResponse::Take { dir, limit } => (dir, limit),
         OfferResponse::Decline(reason) => {
             session.finish(&Message::Decline(reason))?;
@@ -469,7 +469,7 @@ fn say_stored(context: &Context, mut session: Session, forget: impl FnOnce() -> 
     let peer = session.label().to_owned();
     let sent = session.send(&Message::Stored);
     session.skip_ignorable(true);
-    session.set_deadline(Some(Deadline::after(GOODBYE)));
+    session.set_deadline(Some(Deadline::after(GOODBYE_TIMEOUT)));
     let answered = sent.and_then(|()| {
         session.read_as("waiting for its goodbye", |message| (message == Message::Bye).then_some(()))
     });

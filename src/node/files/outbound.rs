@@ -38,7 +38,7 @@ const AGAIN: Duration = Duration::from_millis(250);
 const AHEAD: usize = 4;
 
 /// How many connections a transfer has unless the user says.
-pub fn usual_streams() -> usize {
+pub fn default_streams() -> usize {
     thread::available_parallelism().map_or(1, NonZero::get).min(DEFAULT_STREAMS)
 }
 
@@ -93,7 +93,7 @@ pub fn send_unless(
         let watch = move || watch(is_unwanted, tally, &closer, &is_over);
         // Without a thread, what is on its way arrives.
         let _ = threads::spawn_scoped(scope, "watch", watch);
-        let result = send(session, sources, usual_streams(), tally, note);
+        let result = send(session, sources, default_streams(), tally, note);
         drop(over);
         result
     })
@@ -167,7 +167,7 @@ pub fn send_pipe(
         Some(from) => stream::send(session, spool, from, tally)?,
         None => {
             let length =
-                spool.length().ok_or_else(|| session.broken("it has length of a stream that goes on"))?;
+                spool.length().ok_or_else(|| session.broken("it has all of a stream that goes on"))?;
             tally.hold(length);
             session
         }

@@ -25,7 +25,7 @@ const MAX_LANES_PER_TRANSFER: u8 = 7;
 /// A ticket is good for this long.
 const TICKET_LIFE: Duration = Duration::from_secs(60);
 /// A sender may come again before its last connection is noticed to be gone.
-const WIND_UP: Duration = Duration::from_secs(3);
+const RECONNECT_WAIT: Duration = Duration::from_secs(3);
 
 struct Running {
     number: u64,
@@ -105,7 +105,7 @@ impl Transfers {
 
     /// Waits a moment for `is_free`, which is tried again whenever a transfer ends.
     fn wait(&self, mut is_free: impl FnMut(&mut State) -> bool) -> Option<MutexGuard<'_, State>> {
-        let waited = self.over.wait_timeout_while(self.state(), WIND_UP, |state| !is_free(state));
+        let waited = self.over.wait_timeout_while(self.state(), RECONNECT_WAIT, |state| !is_free(state));
         let (state, waited) = waited.unwrap_or_else(|poisoned| poisoned.into_inner());
         (!waited.timed_out()).then_some(state)
     }

@@ -15,7 +15,7 @@ use crate::store::external::{self, Starter};
 use crate::text;
 
 /// As much can be written to a pipe before anybody reads (POSIX promises no number; every system has a page).
-const AT_ONCE: usize = 4096;
+const PIPE_CAPACITY: usize = 4096;
 /// Threads that write to programs which have gone and left their input to others.
 const MAX_WRITERS: usize = 16;
 
@@ -72,7 +72,7 @@ impl Program {
 
     fn start(&self, variables: &[(&str, Option<OsString>)], input: Vec<u8>) -> io::Result<Child> {
         let (stdin, mut writer) = io::pipe()?;
-        let is_short = input.len() <= AT_ONCE;
+        let is_short = input.len() <= PIPE_CAPACITY;
         if is_short {
             // Before it is started: should we be killed, it has all of it or does not run.
             writer.write_all(&input)?;

@@ -44,7 +44,7 @@ pub struct Sender<'a> {
     /// What the receiver held at the start: it needs no sending, only its acknowledgement was lost.
     held: u64,
     /// Closed while nothing happens, so that an idle connection has no files open but its socket.
-    books: Option<PeerLogs>,
+    logs: Option<PeerLogs>,
     /// Whether the receiver was told, by a first PING, that nothing waits for it any more.
     greeted: bool,
     /// There was news, and the receiver has said nothing since.
@@ -90,7 +90,7 @@ impl<'a> Sender<'a> {
             session,
             own,
             held,
-            books: None,
+            logs: None,
             greeted: false,
             in_doubt: false,
             flight: VecDeque::new(),
@@ -139,18 +139,18 @@ impl<'a> Sender<'a> {
         }
     }
 
-    fn books(&mut self) -> Result<&mut PeerLogs> {
-        match &mut self.books {
-            Some(books) => Ok(books),
+    fn logs(&mut self) -> Result<&mut PeerLogs> {
+        match &mut self.logs {
+            Some(logs) => Ok(logs),
             closed => Ok(closed.insert(PeerLogs::open(self.own, &self.session.peer())?)),
         }
     }
 
     fn fill_window(&mut self) -> Result<()> {
-        self.books()?.pending.look_again();
+        self.logs()?.pending.look_again();
         let known = self.flight.len();
         while self.in_flight < WINDOW {
-            let Some(waiting) = self.books()?.pending.read()? else { break };
+            let Some(waiting) = self.logs()?.pending.read()? else { break };
             if waiting.number > self.held && waiting.is_expired() {
                 self.drop_expired()?;
                 continue;
@@ -159,10 +159,10 @@ impl<'a> Sender<'a> {
             self.flight.push_back(waiting);
         }
         if self.flight.is_empty() {
-            self.books()?.outbox.settle_dropped()?;
+            self.logs()?.outbox.settle_dropped()?;
         }
         if self.flight.len() > known {
-            self.books()?.outbox.wait_for_disk()?;
+            self.logs()?.outbox.wait_for_disk()?;
         }
         for waiting in self.flight.range(known..).filter(|waiting| waiting.number > self.held) {
             self.session.write(&Message::Text { number: waiting.number, text: &waiting.draft.text })?;
@@ -173,10 +173,10 @@ impl<'a> Sender<'a> {
     /// All that is expired, but for what is on its way or held: that arrives.
     fn drop_expired(&mut self) -> Result<()> {
         let sent = self.flight.back().map_or(self.held, |last| last.number.max(self.held));
-        let books = self.books()?;
-        let expired = books.outbox.drop_messages(|waiting| waiting.number > sent && waiting.is_expired())?;
-        books.pending.look_again();
-        books.history.store_dropped(&expired, Dropped::Expired)
+        let logs = self.logs()?;
+        let expired = logs.outbox.drop_messages(|waiting| waiting.number > sent && waiting.is_expired())?;
+        logs.pending.look_again();
+        logs.history.store_dropped(&expired, Dropped::Expired)
     }
 
     fn read_ack(&mut self) -> Result<u64> {
@@ -200,16 +200,16 @@ impl<'a> Sender<'a> {
         let count = self.flight.iter().take_while(|sent| sent.number <= number).count();
         let settled: Vec<QueuedMessage> = self.flight.drain(..count).collect();
         let highest = settled.last().map_or(0, |last| last.number);
-        let books = self.books()?;
-        books.history.store_sent(settled.iter())?;
-        books.outbox.settle(highest)?;
+        let logs = self.logs()?;
+        logs.history.store_sent(settled.iter())?;
+        logs.outbox.settle(highest)?;
         self.in_flight -= settled.iter().map(|one| one.draft.text.len() + PER_MESSAGE).sum::<usize>();
         Ok((count, highest))
     }
 
     fn ping(&mut self) -> Result<()> {
         (self.greeted, self.in_doubt) = (true, false);
-        self.books = None;
+        self.logs = None;
         self.flight = VecDeque::new();
         self.session.release_memory();
         self.session.send(&Message::Ping)?;

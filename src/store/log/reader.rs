@@ -31,7 +31,7 @@ pub struct Position {
 /// Bytes that are read through rather than searched.
 const NEAR: u64 = 64 << 10;
 /// Bytes at the end that are searched first.
-const LAST: u64 = 4 << 10;
+const TAIL_SEARCH: u64 = 4 << 10;
 
 /// Reads a log from its start, while others append.
 pub struct Reader {
@@ -80,7 +80,7 @@ impl Reader {
     pub fn skip_to(&mut self, seq: u64) -> Result<()> {
         let Some(length) = self.length()? else { return Ok(()) };
         let (mut low, mut high) = (HEADER, length);
-        let mut back = LAST;
+        let mut back = TAIL_SEARCH;
         while let Some(from) = length.checked_sub(back).filter(|from| *from > HEADER) {
             match self.first_after(from, length)? {
                 Some((place, found)) if found < seq => {

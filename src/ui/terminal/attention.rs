@@ -11,7 +11,7 @@ use crate::error::Result;
 /// A program that takes longer is ended.
 const LIMIT: Duration = Duration::from_secs(10);
 /// Notices that wait for the program to end. When there are more, they are dropped.
-const MAX_WAITING: usize = 16;
+const MAX_NOTICES: usize = 16;
 /// A user who has not typed for this long is away.
 const AWAY: Duration = Duration::from_secs(60);
 
@@ -74,7 +74,7 @@ impl Attention {
 
 /// Starts the thread that runs the program for each notice. Without a thread, nobody is told.
 fn start(program: Program) -> SyncSender<Notice> {
-    let (sender, notices) = sync_channel::<Notice>(MAX_WAITING);
+    let (sender, notices) = sync_channel::<Notice>(MAX_NOTICES);
     let _ = thread::Builder::new().name("notify".into()).spawn(move || {
         for notice in notices {
             let number = notice.number.to_string();

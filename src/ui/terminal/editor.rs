@@ -10,7 +10,7 @@ use crate::ui::terminal::width::{clusters, first_len, last_len};
 const MAX_LINE: usize = MAX_TEXT;
 /// Earlier lines that are kept, and the longest of them in bytes.
 const MAX_EARLIER_LINES: usize = 500;
-const LONGEST_KEPT: usize = 8 << 10;
+const MAX_EARLIER_LINE: usize = 8 << 10;
 
 /// What a key asks of the owner; all else is done here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -119,7 +119,7 @@ impl Editor {
     /// Adds an earlier line.
     pub fn remember(&mut self, line: &str) {
         if line.trim().is_empty()
-            || line.len() > LONGEST_KEPT
+            || line.len() > MAX_EARLIER_LINE
             || self.lines.last().is_some_and(|last| last == line)
         {
             return;

@@ -155,11 +155,11 @@ impl Talk {
             }
             self.draw()?;
         }
-        self.wait_for_last_words()
+        self.wait_for_delivery()
     }
 
     /// What was said last may be delivered in a moment.
-    fn wait_for_last_words(&mut self) -> Result<()> {
+    fn wait_for_delivery(&mut self) -> Result<()> {
         let deadline = Instant::now() + DELIVERY_TIMEOUT;
         let is_moment =
             |chat: &Chat| chat.waiting().len() > 0 && chat.partner().is_some_and(|peer| chat.is_here(peer));

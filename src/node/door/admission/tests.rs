@@ -43,12 +43,12 @@ impl Admission {
 #[test]
 fn an_address_has_its_share_and_gets_it_back() {
     let admission = admission();
-    let tickets: Vec<_> = (0..MAX_PER_SOURCE).filter_map(|_| admission.try_now("10.0.0.1")).collect();
-    assert_eq!(tickets.len(), MAX_PER_SOURCE);
+    let slots: Vec<_> = (0..MAX_PER_SOURCE).filter_map(|_| admission.try_now("10.0.0.1")).collect();
+    assert_eq!(slots.len(), MAX_PER_SOURCE);
     assert!(admission.try_now("10.0.0.1").is_none());
     assert!(admission.try_now("::ffff:10.0.0.1").is_none(), "the mapped form is the same address");
     assert!(admission.try_now("10.0.0.2").is_some());
-    drop(tickets);
+    drop(slots);
     assert!(admission.try_now("10.0.0.1").is_some());
     assert!(admission.state().guests.is_empty());
     assert_eq!(admission.take_refusals().of(Cause::Crowd), 2);
@@ -86,8 +86,8 @@ fn one_peer_does_not_take_all_seats() {
 #[test]
 fn one_ipv6_customer_is_one_source() {
     let admission = admission();
-    let tickets: Vec<_> = (0..8).filter_map(|host| admission.try_now(&format!("2001:db8::{host}"))).collect();
-    assert_eq!(tickets.len(), MAX_PER_SOURCE);
+    let slots: Vec<_> = (0..8).filter_map(|host| admission.try_now(&format!("2001:db8::{host}"))).collect();
+    assert_eq!(slots.len(), MAX_PER_SOURCE);
     assert!(admission.try_now("2001:db8:0:1::1").is_some());
 }
 
@@ -168,21 +168,21 @@ fn who_keeps_friends_waiting_gives_way() {
     let later = |millis: u64| start + Duration::from_millis(millis);
     admission.expect([ip("10.0.0.1"), ip("10.0.0.2")].into_iter());
     let friend = admission.try_at("10.0.0.2", start).expect("a place");
-    let mut tickets: Vec<_> =
+    let mut slots: Vec<_> =
         (1..RESERVED as u64).filter_map(|at| admission.try_at("10.0.0.1", later(at))).collect();
-    assert_eq!(tickets.len(), RESERVED - 1);
-    tickets[0].begin();
+    assert_eq!(slots.len(), RESERVED - 1);
+    slots[0].begin();
     let is_here = |number: u64| admission.state().guest(number).is_some();
     assert!(admission.try_at("10.0.0.2", later(20)).is_none());
-    tickets.extend(admission.try_at("10.0.0.2", later(30)));
+    slots.extend(admission.try_at("10.0.0.2", later(30)));
     // The oldest one has begun, and the next one goes; who has an address alone stays.
-    assert!(is_here(tickets[0].number) && !is_here(tickets[1].number) && is_here(friend.number));
-    tickets.iter().for_each(PendingSlot::begin);
+    assert!(is_here(slots[0].number) && !is_here(slots[1].number) && is_here(friend.number));
+    slots.iter().for_each(PendingSlot::begin);
     assert!(admission.try_at("10.0.0.1", later(60)).is_none());
-    tickets.extend(admission.try_at("10.0.0.1", later(200)));
-    assert!(!is_here(tickets[0].number) && is_here(tickets[2].number) && is_here(friend.number));
+    slots.extend(admission.try_at("10.0.0.1", later(200)));
+    assert!(!is_here(slots[0].number) && is_here(slots[2].number) && is_here(friend.number));
     assert_eq!(admission.guests_and_leaving(), (RESERVED, 2));
-    drop((tickets, friend));
+    drop((slots, friend));
     assert_eq!(admission.guests_and_leaving(), (0, 0));
 }
 
@@ -193,7 +193,7 @@ fn those_who_were_put_out_are_counted_once() {
     let old: Vec<_> = (0..RESERVED).filter_map(|_| admission.try_at("10.0.0.1", start)).collect();
     let _new: Vec<_> =
         (0..RESERVED).filter_map(|_| admission.try_at("10.0.0.1", start + Duration::from_secs(1))).collect();
-    old.into_iter().for_each(|ticket| ticket.fail(&lost()));
+    old.into_iter().for_each(|slot| slot.fail(&lost()));
     let refusals = admission.take_refusals();
     assert_eq!((refusals.of(Cause::Crowd), refusals.of(Cause::Handshake)), (RESERVED as u64, 0));
 }
