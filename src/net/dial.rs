@@ -17,7 +17,7 @@ use crate::store::peers::Peer;
 use crate::wire::address::Address;
 use crate::wire::message::{Kind, Message, Refusal};
 
-/// A node at its limits closes before it answers; it is asked again after these pauses.
+/// Pauses before each retry of a node at its limits, which closes before it answers.
 const BUSY_PAUSES: [Duration; 4] = [
     Duration::from_millis(100),
     Duration::from_millis(200),

@@ -107,10 +107,10 @@ pub fn initiate(
     deadline.write_all(stream.socket(), &opening).map_err(not_taken)?;
     let mut second = [0; MESSAGE_2_LEN];
     deadline.read_exact(stream.socket(), &mut second)?;
-    let (state, theirs) = state
+    let (state, payload) = state
         .read_message_2(&second)
         .map_err(|_| DialFailure::NotProven("its answer does not authenticate"))?;
-    let features = Features::OWN.shared(read_acceptor_payload(&theirs));
+    let features = Features::OWN.shared(read_acceptor_payload(&payload));
     let (third, established) = state
         .write_message_3(&dialler_payload(kind, Features::OWN))
         .map_err(|_| DialFailure::NotProven("the key agreement failed"))?;
@@ -231,9 +231,9 @@ pub fn respond(
     deadline.read_exact(stream.socket(), &mut third).map_err(cut_short)?;
     let (peer, payload, established) =
         state.read_message_3(&third).map_err(|_| closed("message 3 does not authenticate"))?;
-    let (kind, theirs) = read_dialler_payload(&payload)
+    let (kind, dialler_features) = read_dialler_payload(&payload)
         .ok_or_else(|| closed("a kind of session that this version does not have"))?;
-    let features = Features::OWN.shared(theirs);
+    let features = Features::OWN.shared(dialler_features);
     let session = Session::new(stream, peer, peer.fingerprint(), features, established)?;
     Ok(AcceptedSession { session, kind, invite })
 }

@@ -13,21 +13,21 @@ use crate::net::deadline::Deadline;
 use crate::wire::control::MAX_BODY;
 
 /// How long the proofs may take.
-const PROOF: Duration = Duration::from_secs(1);
+const PROOF_TIMEOUT: Duration = Duration::from_secs(1);
 /// Connections that have not proven themselves. A newcomer takes the place of the oldest.
 const MAX_GUESTS: usize = 16;
 /// New connections in a second above which they are looked at in batches, so that a flood costs little.
-const CALM: u32 = 50;
-/// How often a batch is looked at.
+const BATCH_ABOVE: u32 = 50;
+/// How often connections are accepted in a batch, once there are many.
 const BATCH_INTERVAL: Duration = Duration::from_millis(20);
 /// The first polls of a guest follow each other without a pause, because a front-end answers at once.
 const EAGER_POLLS: u32 = 40;
 /// The shortest pause between two polls after that.
 const SHORTEST_POLL: Duration = Duration::from_micros(50);
-/// After accept() failed for want of descriptors or memory.
-const SHORTAGE: Duration = Duration::from_millis(100);
+/// The pause after accept() has failed for want of descriptors or memory.
+const RETRY_PAUSE: Duration = Duration::from_millis(100);
 /// How long a write may make no progress: a front-end that does not read is dropped.
-const STALLED: Duration = Duration::from_secs(5);
+const STALL_TIMEOUT: Duration = Duration::from_secs(5);
 /// Bytes of a nonce.
 const NONCE: usize = 16;
 /// Bytes before a body: type and length.
@@ -47,7 +47,7 @@ impl Local {
         stream.set_nonblocking(false)?;
         stream.set_nodelay(true)?;
         stream.set_read_timeout(None)?;
-        stream.set_write_timeout(Some(STALLED))?;
+        stream.set_write_timeout(Some(STALL_TIMEOUT))?;
         Ok(Local { stream: Arc::new(stream) })
     }
 
@@ -84,18 +84,18 @@ impl Local {
 
 /// Dials the node at `port`, which proves that it knows the secret before we do; then writes `opening`, whole messages.
 pub fn dial(port: u16, secret: &SharedSecret, opening: &[u8]) -> io::Result<Local> {
-    let stream = TcpStream::connect_timeout(&(Ipv4Addr::LOCALHOST, port).into(), PROOF)?;
+    let stream = TcpStream::connect_timeout(&(Ipv4Addr::LOCALHOST, port).into(), PROOF_TIMEOUT)?;
     stream.set_nodelay(true)?;
-    let deadline = Deadline::after(PROOF);
+    let deadline = Deadline::after(PROOF_TIMEOUT);
     let own: [u8; NONCE] = random_array();
     deadline.write_all(&stream, &own)?;
-    let (mut theirs, mut proof) = ([0; NONCE], [0; PROOF_LEN]);
-    deadline.read_exact(&stream, &mut theirs).map_err(|short| short.cause)?;
+    let (mut peer_nonce, mut proof) = ([0; NONCE], [0; PROOF_LEN]);
+    deadline.read_exact(&stream, &mut peer_nonce).map_err(|short| short.cause)?;
     deadline.read_exact(&stream, &mut proof).map_err(|short| short.cause)?;
-    if !secret.verify(&[NODE, &own, &theirs], &proof) {
+    if !secret.verify(&[NODE, &own, &peer_nonce], &proof) {
         return Err(io::Error::new(ErrorKind::PermissionDenied, "another program has the node's port"));
     }
-    let proof = secret.prove(&[FRONT, &own, &theirs]);
+    let proof = secret.prove(&[FRONT, &own, &peer_nonce]);
     deadline.write_all(&stream, &[&proof, opening].concat())?;
     Local::new(stream)
 }
@@ -105,7 +105,7 @@ struct Unproven {
     stream: TcpStream,
     since: Instant,
     own: [u8; NONCE],
-    theirs: Option<[u8; NONCE]>,
+    peer_nonce: Option<[u8; NONCE]>,
     buffer: [u8; PROOF_LEN],
     got: usize,
 }
@@ -122,16 +122,16 @@ impl Unproven {
         stream.set_nonblocking(true)?;
         stream.set_nodelay(true)?;
         let (own, since) = (random_array(), Instant::now());
-        Ok(Unproven { stream, since, own, theirs: None, buffer: [0; PROOF_LEN], got: 0 })
+        Ok(Unproven { stream, since, own, peer_nonce: None, buffer: [0; PROOF_LEN], got: 0 })
     }
 
     /// Goes as far as what has arrived lets it.
     fn look(&mut self, secret: &SharedSecret) -> ProofState {
-        if self.since.elapsed() > PROOF {
+        if self.since.elapsed() > PROOF_TIMEOUT {
             return ProofState::Gone;
         }
         loop {
-            let wanted = if self.theirs.is_none() { NONCE } else { PROOF_LEN };
+            let wanted = if self.peer_nonce.is_none() { NONCE } else { PROOF_LEN };
             match self.stream.read(&mut self.buffer[self.got..wanted]) {
                 Ok(0) => return ProofState::Gone,
                 Ok(count) => self.got += count,
@@ -142,17 +142,17 @@ impl Unproven {
             if self.got < wanted {
                 continue;
             }
-            match (self.theirs, self.buffer.first_chunk::<NONCE>()) {
-                (None, Some(theirs)) => {
-                    let proof = secret.prove(&[NODE, theirs, &self.own]);
+            match (self.peer_nonce, self.buffer.first_chunk::<NONCE>()) {
+                (None, Some(peer_nonce)) => {
+                    let proof = secret.prove(&[NODE, peer_nonce, &self.own]);
                     // 48 bytes fit into the buffer of a socket to which nothing was written.
                     if self.stream.write_all(&[&self.own[..], &proof].concat()).is_err() {
                         return ProofState::Gone;
                     }
-                    (self.theirs, self.got) = (Some(*theirs), 0);
+                    (self.peer_nonce, self.got) = (Some(*peer_nonce), 0);
                 }
-                (Some(theirs), _) => {
-                    let is_proven = secret.verify(&[FRONT, &theirs, &self.own], &self.buffer);
+                (Some(peer_nonce), _) => {
+                    let is_proven = secret.verify(&[FRONT, &peer_nonce, &self.own], &self.buffer);
                     return if is_proven { ProofState::Proven } else { ProofState::Gone };
                 }
                 (None, None) => return ProofState::Gone,
@@ -222,7 +222,7 @@ impl LoopbackListener {
     fn let_in(&mut self) {
         let waits = self.guests.is_empty();
         if self.listener.set_nonblocking(!waits).is_err() {
-            return thread::sleep(SHORTAGE);
+            return thread::sleep(RETRY_PAUSE);
         }
         loop {
             match self.listener.accept() {
@@ -243,7 +243,7 @@ impl LoopbackListener {
                 Err(cause) if cause.kind() == ErrorKind::ConnectionAborted => {}
                 Err(cause) if cause.kind() == ErrorKind::Interrupted => {}
                 // EMFILE, ENFILE, ENOMEM: descriptors come back as connections end.
-                Err(_) => return thread::sleep(SHORTAGE),
+                Err(_) => return thread::sleep(RETRY_PAUSE),
             }
         }
     }
@@ -260,7 +260,7 @@ impl LoopbackListener {
     fn rest(&mut self) {
         self.looks += 1;
         let (_, count) = self.second;
-        if count > CALM {
+        if count > BATCH_ABOVE {
             thread::sleep(BATCH_INTERVAL);
         } else if self.looks < EAGER_POLLS {
             thread::yield_now();

@@ -14,7 +14,7 @@ use crate::time::now_micros;
 use crate::transfer::tally::Tally;
 use crate::wire::control::{Down, PendingOffer, Transfer, TransferWay};
 
-/// How often a front-end is told how far a transfer is.
+/// Shortest time between two reports on one transfer to a front-end.
 pub const PROGRESS_INTERVAL: Duration = Duration::from_millis(250);
 
 /// A peer that is connected.
@@ -387,7 +387,11 @@ mod tests {
         live.note_peer(peer, "192.0.2.1:1", || true);
         assert_eq!(live.wait(&mut subscription, Duration::ZERO), [Down::Look]);
         subscription.watch();
-        assert_eq!(live.wait(&mut subscription, Duration::from_secs(60)).len(), 2, "the peer, and that this is all");
+        assert_eq!(
+            live.wait(&mut subscription, Duration::from_secs(60)).len(),
+            2,
+            "the peer, and that this is all"
+        );
         assert_eq!(live.wait(&mut subscription, Duration::ZERO), []);
         live.note_peer(peer, "", || false);
         let news = live.wait(&mut subscription, Duration::ZERO);

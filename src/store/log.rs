@@ -33,7 +33,7 @@ use crate::time::now_micros;
 /// Who is told what is no error: that something was repaired, skipped or kept aside.
 pub type Report = Arc<dyn Fn(&str) + Send + Sync>;
 
-/// A log in which nothing waits any more is started afresh when it has more bytes than this.
+/// A queue's log in which nothing waits any more is started afresh when it has more bytes than this.
 pub const COMPACT_ABOVE: u64 = 1 << 20;
 
 /// The start of the last body that is kept in memory: enough for the fixed fields of a history and an outbox.

@@ -301,7 +301,7 @@ impl<'a> Outbound<'a> {
             }
             None => {}
         }
-        // If the receiver has last_sent something already, this END is not read any more, and does no harm.
+        // If the receiver has said something already, this END is not read any more, and does no harm.
         session.send(&Message::End)?;
         session.skip_ignorable(true);
         if self.sent.load(Ordering::Relaxed) < self.chunks() {

@@ -591,7 +591,7 @@ mod tests {
     enum Step {
         /// Some more is sent.
         Next,
-        /// Some of what was sent is stored, or last_sent to be: a part in 256.
+        /// Some of what was sent is stored, or said to be: a part in 256.
         Stored(u8),
         /// The connection is lost, and so much of what was sent is stored.
         Lost(u8),

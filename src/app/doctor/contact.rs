@@ -20,9 +20,9 @@ use crate::time::now_micros;
 use crate::wire::address::Address;
 use crate::wire::link::Link;
 
-/// Clocks that are set by hand differ by less.
+/// Two clocks that are set by hand differ by less than this.
 const MAX_CLOCK_SKEW: Duration = Duration::from_secs(60);
-/// A handshake has three round trips within 10 s.
+/// A slower handshake is worth a warning: its three round trips have to fit in 10 s.
 const SLOW_ROUND_TRIP: Duration = Duration::from_secs(2);
 
 /// Looks at all addresses of whoever is meant.

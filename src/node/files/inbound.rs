@@ -39,7 +39,7 @@ const HANG_UP_POLL: Duration = Duration::from_secs(1);
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(15 * 60);
 /// For less it is not worth asking how much room there is: a write that fails tells as well.
 const WORTH_ASKING: u64 = 1 << 20;
-/// The sender says goodbye within this, or has not heard that all is in place.
+/// How long the sender has for its goodbye. Without one, assume that it has not heard that all is in place.
 const GOODBYE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Serves a session of kind FILES.

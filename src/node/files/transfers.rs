@@ -24,7 +24,7 @@ const MAX_LANES: usize = 8;
 const MAX_LANES_PER_TRANSFER: u8 = 7;
 /// A ticket is good for this long.
 const TICKET_LIFE: Duration = Duration::from_secs(60);
-/// A sender may come again before its last connection is noticed to be gone.
+/// How long a sender that reconnects waits for the end of its last connection, which may not be noticed yet.
 const RECONNECT_WAIT: Duration = Duration::from_secs(3);
 
 struct Running {

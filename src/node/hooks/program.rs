@@ -14,7 +14,7 @@ use crate::error::{Error, Result, reason};
 use crate::store::external::{self, Starter};
 use crate::text;
 
-/// As much can be written to a pipe before anybody reads (POSIX promises no number; every system has a page).
+/// Bytes that fit into a pipe before anybody reads. POSIX promises no number; every system has a page.
 const PIPE_CAPACITY: usize = 4096;
 /// Threads that write to programs which have gone and left their input to others.
 const MAX_WRITERS: usize = 16;

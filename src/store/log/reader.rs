@@ -30,7 +30,7 @@ pub struct Position {
 
 /// Bytes that are read through rather than searched.
 const NEAR: u64 = 64 << 10;
-/// Bytes at the end that are searched first.
+/// Bytes at the end of a log that are searched first.
 const TAIL_SEARCH: u64 = 4 << 10;
 
 /// Reads a log from its start, while others append.

@@ -8,8 +8,9 @@ use crate::ui::terminal::width::{clusters, first_len, last_len};
 
 /// Bytes of a line: those of a message. What does not fit is not put in; yanking again and again would double it each time.
 const MAX_LINE: usize = MAX_TEXT;
-/// Earlier lines that are kept, and the longest of them in bytes.
+/// Earlier lines that are kept.
 const MAX_EARLIER_LINES: usize = 500;
+/// Longest earlier line that is kept, in bytes.
 const MAX_EARLIER_LINE: usize = 8 << 10;
 
 /// What a key asks of the owner; all else is done here.

@@ -7,8 +7,9 @@ use std::time::{Duration, Instant};
 
 use crate::net::transport::Origin;
 
-/// Handshakes of a source at once, and then in a second.
+/// Handshakes that a source may begin at once.
 const BURST: f64 = 10.0;
+/// Handshakes that a source may begin in each second after a burst.
 const RATE: f64 = 2.0;
 /// Penalty of a source for each failed handshake.
 const PENALTY: Duration = Duration::from_secs(5);
