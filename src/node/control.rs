@@ -16,6 +16,7 @@ use crate::store::attempts;
 use crate::store::file;
 use crate::wire::control::{Down, Up};
 
+const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// Front-ends that are served at a time.
 const MAX_FRONT_ENDS: usize = 64;
 /// How often the thread of an idle front-end checks that the front-end is still connected.
@@ -75,11 +76,11 @@ pub fn run(context: &Arc<Context>, mut listener: LoopbackListener) {
 /// Serves a front-end until its connection ends. One of another version is told ours, and no more.
 fn serve(context: &Arc<Context>, front: &Arc<FrontEnd>) {
     let mut body = Vec::new();
-    let version = env!("CARGO_PKG_VERSION");
-    let told = front.connection.write(&Down::Version(version.to_owned()).encode());
-    let is_same = read(front, &mut body) == Some(Up::Version(version.to_owned()));
-    if told.is_ok() && is_same {
+    if read(front, &mut body) == Some(Up::Version(VERSION.to_owned())) {
         listen(context, front, &mut body);
+    } else {
+        // It may be gone.
+        let _ = front.connection.write(&Down::Version(VERSION.to_owned()).encode());
     }
     front.state().is_over = true;
     front.connection.close();
@@ -139,15 +140,12 @@ fn listen(context: &Arc<Context>, front: &Arc<FrontEnd>, body: &mut Vec<u8>) {
     drop(asking);
 }
 
-/// Tells a front-end what changes, until it is gone or does not read.
+/// Tells a front-end our version and then what changes, until it is gone or does not read.
 fn tell(context: &Context, front: &FrontEnd) {
     let live = context.live();
     let mut subscription = Subscription::new(front.number);
-    let mut messages = Vec::new();
+    let mut messages = Down::Version(VERSION.to_owned()).encode();
     loop {
-        if !messages.is_empty() && front.connection.write(&messages).is_err() {
-            break;
-        }
         let (answers, is_over) = {
             let mut state = front.state();
             if state.is_watching {
@@ -164,7 +162,11 @@ fn tell(context: &Context, front: &FrontEnd) {
             false => CHECK_INTERVAL,
         };
         let news = live.wait(&mut subscription, wait);
-        messages = answers.iter().chain(&news).flat_map(Down::encode).collect();
+        messages.extend(answers.iter().chain(&news).flat_map(Down::encode));
+        if !messages.is_empty() && front.connection.write(&messages).is_err() {
+            break;
+        }
+        messages.clear();
     }
     front.connection.close();
 }

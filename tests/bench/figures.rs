@@ -6,14 +6,19 @@
 mod chat;
 mod common;
 
+use std::collections::VecDeque;
 use std::fs;
+use std::net::{Ipv4Addr, TcpStream};
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use common::{Home, Node, PROGRAM, key, milliseconds, pair, row, sync_time, time};
+use common::{Home, Node, PROGRAM, TICKS, key, median_and_worst, milliseconds, pair, row, sync_time, time};
+use egoat::net::loopback;
 use egoat::store::home::Own;
+use egoat::store::node_lock;
 use egoat::store::outbox::Draft;
+use egoat::wire::control::Up;
 
 fn main() {
     row("what", "median".into(), "worst".into(), "to reach");
@@ -23,12 +28,13 @@ fn main() {
     queue();
     history();
     idle();
+    control();
     chat::figures(fill);
 }
 
 fn binary_size() {
     let bytes = fs::metadata(PROGRAM).expect("the program is there").len();
-    row("stripped binary", format!("{:.2} MiB", bytes as f64 / 1048576.0), String::new(), "2 MiB");
+    row("stripped binary", format!("{:.2} MiB", bytes as f64 / 1048576.0), String::new(), "3 MiB");
 }
 
 fn id() {
@@ -131,7 +137,7 @@ fn idle() {
     let Some(alone) = node.resident() else {
         return println!("no /proc here: memory and processor time are left out");
     };
-    row("idle node, resident", format!("{:.1} MiB", alone as f64 / 1024.0), String::new(), "8 MiB");
+    row("idle node, resident", format!("{:.1} MiB", alone as f64 / 1024.0), String::new(), "4 MiB");
     let before = node.ticks().unwrap_or_default();
     thread::sleep(WATCH);
     let used = (node.ticks().unwrap_or_default() - before) as f64 / 100.0 / WATCH.as_secs_f64();
@@ -162,4 +168,38 @@ fn idle() {
         "",
     );
     drop(peers);
+}
+
+/// What it costs to ring for a node, and what strangers at its control port cost it.
+fn control() {
+    const STRANGERS: u32 = 1000;
+    const WATCH: Duration = Duration::from_secs(10);
+    let alice = Home::new("alice");
+    let node = alice.serve();
+    let info = node_lock::running(own(&alice).home()).expect("readable").expect("a node");
+    let (port, secret) = info.control.expect("a port");
+    let opening = [Up::Version(env!("CARGO_PKG_VERSION").into()).encode(), Up::Ring(None).encode()].concat();
+    // Calm is below 50 a second.
+    let ring = || {
+        thread::sleep(Duration::from_millis(25));
+        let started = Instant::now();
+        drop(loopback::dial(port, &secret, &opening).expect("a node"));
+        started.elapsed()
+    };
+    let (median, worst) = median_and_worst((0..200).map(|_| ring()).collect());
+    row("a ring without an open connection", milliseconds(median), milliseconds(worst), "0.15 ms");
+    let mut strangers = VecDeque::new();
+    let before = node.ticks().unwrap_or_default();
+    let started = Instant::now();
+    for number in 1..STRANGERS * WATCH.as_secs() as u32 {
+        strangers.push_back(TcpStream::connect((Ipv4Addr::LOCALHOST, port)).expect("a port"));
+        if strangers.len() > 100 {
+            strangers.pop_front();
+        }
+        thread::sleep(
+            (started + number * Duration::from_secs(1) / STRANGERS).saturating_duration_since(Instant::now()),
+        );
+    }
+    let used = (node.ticks().unwrap_or_default() - before) as f64 / TICKS / started.elapsed().as_secs_f64();
+    row("1000 strangers a second, share of a core", format!("{:.2} %", used * 100.0), String::new(), "2 %");
 }
