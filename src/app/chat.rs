@@ -104,8 +104,7 @@ impl Chat {
             _ => None,
         };
         let mut histories = Histories::new(own, only.as_ref(), StartAt::Last(0))?;
-        let link = link::NodeLink::open(own.home());
-        link.watch(true)?;
+        let link = link::NodeLink::open(own.home(), true)?;
         // What is there already is shown with the conversation that it belongs to.
         while histories.next(|_, _| Ok(()))? {}
         Ok(Chat {

@@ -11,12 +11,15 @@ use std::time::{Duration, Instant};
 use crate::app::settings;
 use crate::crypto::keys::{PublicKey, Seed};
 use crate::error::{Error, Result};
+use crate::net::deadline::Deadline;
 use crate::net::endpoint::Endpoint;
 use crate::net::loopback::{self, Local};
 use crate::node::supervisor;
 use crate::store::home::{Home, Own};
 use crate::store::node_lock;
 use crate::wire::control::{Down, Up};
+
+pub mod bell;
 
 pub use crate::node::door::admission::{Cause, Refusals};
 pub use crate::node::door::limits::Limits;
@@ -52,11 +55,13 @@ pub fn ring(own: &Own, peer: Option<&PublicKey>) -> Result<bool> {
 pub fn unsealed(home: &Home) -> Option<Seed> {
     let (port, secret) = node_lock::running(home).ok()??.control?;
     let local = loopback::dial(port, &secret, &[version(), Up::Unseal.encode()].concat()).ok()?;
-    local.limit_reads(ANSWER_TIMEOUT).ok()?;
+    let deadline = Deadline::after(ANSWER_TIMEOUT);
     let mut body = Vec::new();
     loop {
-        let kind = local.read(&mut body).ok()?;
-        if let Ok(Down::Seed(seed)) = Down::decode(kind, &body) {
+        let kind = local.read_within(deadline.remaining()?, &mut body).ok()?;
+        if let Some(kind) = kind
+            && let Ok(Down::Seed(seed)) = Down::decode(kind, &body)
+        {
             return Some(Seed::from_bytes(seed));
         }
     }
@@ -117,16 +122,18 @@ struct State {
     news: u64,
     /// What the waiting thread has seen of that.
     seen: u64,
-    /// The front-end wants to know the live state; `true` if a person can answer offers.
-    watches: Option<bool>,
     live: Snapshot,
     jobs: VecDeque<JobReport>,
+    /// When the node was dialled last.
+    dialled: Option<Instant>,
     /// The version of a node that is another than this program.
     other_version: Option<String>,
 }
 
 struct Shared {
     home: Home,
+    /// A person can answer offers here.
+    asks: bool,
     state: Mutex<State>,
     changed: Condvar,
 }
@@ -169,7 +176,10 @@ impl Shared {
                     state.other_version = Some(version);
                     break;
                 }
-                Down::Version(_) => continue,
+                Down::Version(_) => {
+                    state.other_version = None;
+                    continue;
+                }
                 Down::Job(job) => state.jobs.push_back(job),
                 message => state.live.apply(message),
             }
@@ -190,65 +200,60 @@ impl Shared {
 }
 
 impl NodeLink {
-    /// A link to the node of this home. The connection is made when it is needed first, and again when it was lost.
-    pub fn open(home: &Home) -> NodeLink {
+    /// A link to the node of this home. The connection is made now, or when a node has started, and again when it was lost.
+    /// With `asks`, a person can answer offers here.
+    pub fn open(home: &Home, asks: bool) -> Result<NodeLink> {
         let shared =
-            Arc::new(Shared { home: home.clone(), state: Mutex::default(), changed: Condvar::new() });
-        NodeLink { _end: Arc::new(CloseOnDrop(Arc::clone(&shared))), shared }
+            Arc::new(Shared { home: home.clone(), asks, state: Mutex::default(), changed: Condvar::new() });
+        let link = NodeLink { _end: Arc::new(CloseOnDrop(Arc::clone(&shared))), shared };
+        link.connect(&[])?;
+        Ok(link)
     }
 
-    /// Wants to know the live state from now on; with `asks`, a person can answer offers here.
-    pub fn watch(&self, asks: bool) -> Result<bool> {
-        self.shared.state().watches = Some(asks);
-        self.tell(&Up::Watch { asks })
-    }
-
-    /// Rings for the node, about a peer or about anything else; returns whether one runs.
-    pub fn ring(&self, peer: Option<&PublicKey>) -> Result<bool> {
-        self.tell(&Up::Ring(peer.copied()))
-    }
-
-    /// Sends a message to the node; returns whether one runs. A node that is just starting does not hear it, and looks at
-    /// everything by itself.
-    fn tell(&self, message: &Up) -> Result<bool> {
+    /// Sends a message to the node, if one hears it.
+    fn tell(&self, message: &Up) -> Result<()> {
         let bytes = message.encode();
-        if let Some(connection) = self.shared.state().connection.clone()
-            && connection.write(&bytes).is_ok()
-        {
-            return Ok(true);
+        let connection = self.shared.state().connection.clone();
+        if connection.is_some_and(|connection| connection.write(&bytes).is_ok()) {
+            return Ok(());
         }
         self.connect(&bytes)
     }
 
-    /// Connects and sends a message, if a node runs; returns whether one does. One that is just starting has no port yet, and
-    /// one that cannot be reached now is dialled again with the next message.
-    fn connect(&self, message: &[u8]) -> Result<bool> {
-        let Some(info) = node_lock::running(&self.shared.home)? else { return Ok(false) };
-        let Some((port, secret)) = &info.control else { return Ok(true) };
+    /// Connects and sends a message, if a node runs. One that is just starting has no port yet, and one that cannot be reached
+    /// now is dialled again with the next message or wait.
+    fn connect(&self, message: &[u8]) -> Result<()> {
+        let Some(info) = node_lock::running(&self.shared.home)? else { return Ok(()) };
+        let Some((port, secret)) = &info.control else { return Ok(()) };
         let mut state = self.shared.state();
         if let Some(connection) = &state.connection {
             let _ = connection.write(message);
-            return Ok(true);
+            return Ok(());
         }
-        let watch = state.watches.map(|asks| Up::Watch { asks }.encode()).unwrap_or_default();
-        let opening = [&version()[..], message, &watch].concat();
-        let Ok(connection) = loopback::dial(*port, secret, &opening) else { return Ok(true) };
+        // A node of another version closes each connection, until it is restarted.
+        let is_new = state.dialled.is_none_or(|dialled| dialled.elapsed() >= LOG_POLL_INTERVAL);
+        if state.other_version.is_some() && !is_new {
+            return Ok(());
+        }
+        state.dialled = Some(Instant::now());
+        let opening = [&version()[..], &Up::Watch { asks: self.shared.asks }.encode(), message].concat();
+        let Ok(connection) = loopback::dial(*port, secret, &opening) else { return Ok(()) };
         state.connections += 1;
         state.live = Snapshot::default();
         let (shared, reader, number) = (Arc::clone(&self.shared), connection.clone(), state.connections);
         let read = move || shared.read(&reader, number);
-        // Without a thread nobody hears the node, so it is dialled again with the next message.
+        // Without a thread nobody hears the node, so it is dialled again.
         if thread::Builder::new().name("link".into()).spawn(read).is_ok() {
             state.connection = Some(connection);
         }
-        Ok(true)
+        Ok(())
     }
 
     /// Waits until there is something to look at, at most `wait` and at most a second. Connects if a node has started.
     pub fn wait(&self, wait: Duration) -> Result<()> {
         let deadline = Instant::now() + wait.min(LOG_POLL_INTERVAL);
         if self.shared.state().connection.is_none() {
-            self.connect(&Up::Ring(None).encode())?;
+            self.connect(&[])?;
         }
         let mut state = self.shared.state();
         while state.news == state.seen {
@@ -307,12 +312,11 @@ impl NodeLink {
             Decision::Accept { dir: to } => Up::Accept { offer: number, dir: to.map(dir) },
             Decision::Refuse => Up::Refuse(number),
         })
-        .map(drop)
     }
 
     /// Ends a transfer.
     pub fn stop(&self, number: u64) -> Result<()> {
-        self.tell(&Up::Stop(number)).map(drop)
+        self.tell(&Up::Stop(number))
     }
 
     /// Hands files to the node, which sends them now or queues them; returns whether the node hears it.

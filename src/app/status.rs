@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 
 use crate::app::contacts;
-use crate::app::link::{ConnectedPeer, NodeLink, PendingOffer, Transfer};
+use crate::app::link::{self, ConnectedPeer, NodeLink, PendingOffer, Transfer};
 use crate::app::messages::{self, Queue, QueuedItem};
 use crate::error::{Error, Result};
 use crate::net::local;
@@ -44,11 +44,10 @@ pub struct Status {
 
 /// Asks the node that runs; an error if none does.
 pub fn status(own: &Own) -> Result<Status> {
-    let link = NodeLink::open(own.home());
-    if !link.watch(false)? {
+    if link::node(own)?.is_none() {
         return Err(Error::NoNode { home: own.home().dir().to_owned() });
     }
-    let live = link.whole()?;
+    let live = NodeLink::open(own.home(), false)?.whole()?;
     let peers = contacts::all(own)?;
     let name = |key| match peers.iter().find(|peer| peer.key == key) {
         Some(peer) => peer.name.clone(),

@@ -7,7 +7,8 @@ use std::time::Instant;
 use crate::app::inbox::entry::HistoryEntry;
 use crate::app::inbox::histories::{Histories, StartAt};
 use crate::app::inbox::{self, Cursor};
-use crate::app::link::{LOG_POLL_INTERVAL, NodeLink};
+use crate::app::link::LOG_POLL_INTERVAL;
+use crate::app::link::bell::Bell;
 use crate::app::{Own, Peer, contacts};
 use crate::cli::args;
 use crate::error::{Error, Result};
@@ -72,11 +73,11 @@ pub fn log(own: &Own, out: Output, args: &args::Log) -> Result<()> {
     if !args.follow {
         return Ok(());
     }
-    let link = NodeLink::open(own.home());
+    let mut bell = Bell::new(own.home());
     loop {
         histories.look()?;
         print_new(&mut histories, &mut place)?;
-        link.wait(LOG_POLL_INTERVAL)?;
+        bell.wait(LOG_POLL_INTERVAL)?;
     }
 }
 

@@ -9,7 +9,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::crypto::{PROOF_LEN, SharedSecret, random_array};
-use crate::net::deadline::Deadline;
+use crate::net::deadline::{Deadline, timed_out};
 use crate::wire::control::MAX_BODY;
 
 /// How long the proofs may take.
@@ -65,9 +65,19 @@ impl Local {
         Ok(kind)
     }
 
-    /// Lets a read fail that waits for longer.
-    pub fn limit_reads(&self, wait: Duration) -> io::Result<()> {
-        self.stream.set_read_timeout(Some(wait))
+    /// Reads a message as `read` does; `None` when none begins within `wait`, which is not zero.
+    pub fn read_within(&self, wait: Duration, body: &mut Vec<u8>) -> io::Result<Option<u8>> {
+        self.stream.set_read_timeout(Some(wait))?;
+        match self.stream.peek(&mut [0]).map_err(timed_out) {
+            Ok(_) => {}
+            Err(cause) if matches!(cause.kind(), ErrorKind::TimedOut | ErrorKind::Interrupted) => {
+                return Ok(None);
+            }
+            Err(cause) => return Err(cause),
+        }
+        // The rest of it is on its way.
+        self.stream.set_read_timeout(Some(STALL_TIMEOUT))?;
+        self.read(body).map(Some)
     }
 
     /// Writes whole messages.

@@ -7,14 +7,18 @@ use std::fs;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpStream};
 use std::path::Path;
-use std::time::Duration;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
 
 use common::files::{CHUNK, MIB, landed_in, sample};
 use common::gate::Gate;
 use common::json::object;
 use common::{Home, Process, json_number, json_text, paired, poll_until};
 use egoat::crypto::SharedSecret;
-use egoat::net::loopback;
+use egoat::net::loopback::{self, LoopbackListener};
+use egoat::store::home::Home as StoredHome;
+use egoat::store::node_lock::{NodeInfo, NodeLock};
 use egoat::wire::control::{Down, Up};
 
 /// The port and the secret that node.lock names.
@@ -217,6 +221,37 @@ fn strangers_and_other_versions_are_not_served() {
     alice.run(&["say", "bob", "hello"]);
     assert_eq!(thread.join().unwrap().len(), 16, "it gets a nonce and no more");
     assert_eq!(object(status_line(&bob).as_str())["event"], "listening");
+}
+
+/// A front-end that is older or newer than the node, as after an upgrade, says so and dials it once a second, not all the time.
+#[test]
+fn a_node_of_another_version_is_not_dialled_in_a_circle() {
+    let (alice, node, bob, _bob_node) = paired();
+    drop(node);
+    let (dir, mut listener) = (alice.path(""), LoopbackListener::open().unwrap());
+    let home = StoredHome::locate(dir.to_str()).unwrap();
+    let lock = NodeLock::take(&home).unwrap().unwrap();
+    let control = Some((listener.port().unwrap(), listener.secret().clone()));
+    lock.publish(&home, &NodeInfo { control, listening: Vec::new() }).unwrap();
+    let (count, counted) = (Arc::new(AtomicU32::new(0)), Instant::now());
+    let dialled = Arc::clone(&count);
+    std::thread::spawn(move || {
+        loop {
+            let connection = listener.accept();
+            let _ = connection.write(&Down::Version("0.0.1".into()).encode());
+            connection.close();
+            dialled.fetch_add(1, Ordering::Relaxed);
+        }
+    });
+    let refused = alice.fails(&["status"], 1);
+    assert!(refused.contains("is egoat 0.0.1, and this is another version"), "{refused}");
+    let _chat = Process::start(alice.cmd(&["chat", "bob"]));
+    let _log = Process::start(alice.cmd(&["log", "--follow"]));
+    alice.fails(&["say", "--wait", "3s", "bob", "hello"], 75);
+    let seconds = counted.elapsed().as_secs() as u32 + 1;
+    let dialled = count.load(Ordering::Relaxed);
+    assert!(dialled <= 3 * 3 * seconds, "{dialled} times in {seconds} s, by three programs");
+    drop(bob);
 }
 
 fn status_line(home: &Home) -> String {

@@ -2,7 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use crate::app::link::{LOG_POLL_INTERVAL, NodeLink};
+use crate::app::link::LOG_POLL_INTERVAL;
+use crate::app::link::bell::Bell;
 use crate::error::{Error, Result};
 use crate::net::deadline::Deadline;
 use crate::net::dial::{self, Target};
@@ -63,7 +64,7 @@ pub fn deliver(
     wait: Option<Duration>,
 ) -> Result<DeliveryOutcome> {
     let (Goal::Only(number) | Goal::UpTo(number)) = goal;
-    let link = NodeLink::open(own.home());
+    let mut bell = Bell::new(own.home());
     let started = Instant::now();
     let deadline = wait.map_or_else(|| one_try(own), Deadline::after);
     let mut why = "it was not reached yet".to_owned();
@@ -77,8 +78,8 @@ pub fn deliver(
             return unless_dropped(own, peer, outbox, number, DeliveryOutcome::Queued(why));
         };
         // A node that was rung a moment ago is at it.
-        let is_rung = rung.is_some_and(|rung| rung.elapsed() < LOG_POLL_INTERVAL) && link.is_connected();
-        if is_rung || link.ring(Some(&peer.key))? {
+        let is_rung = rung.is_some_and(|rung| rung.elapsed() < LOG_POLL_INTERVAL) && bell.is_connected();
+        if is_rung || bell.ring(Some(&peer.key))? {
             if !is_rung {
                 rung = Some(Instant::now());
             }
@@ -91,11 +92,11 @@ pub fn deliver(
             if wait.is_none() && started.elapsed() > NODE_TIMEOUT {
                 return Ok(DeliveryOutcome::Queued("the node here has not reached it yet".into()));
             }
-            link.wait(left.min(LOG_POLL_INTERVAL))?;
+            bell.wait(left.min(LOG_POLL_INTERVAL))?;
             continue;
         }
         let Some(lock) = DeliveryLock::take(own.home(), &peer.key)? else {
-            link.wait(left.min(OUTBOX_POLL))?;
+            bell.wait(left.min(OUTBOX_POLL))?;
             continue;
         };
         let turn = Deadline::after(MAX_CONNECTION);
@@ -111,7 +112,7 @@ pub fn deliver(
             Err(error) if wait.is_none() => return Ok(DeliveryOutcome::Queued(error.to_string())),
             Err(error) => {
                 why = error.to_string();
-                link.wait(left.min(RETRY_PAUSE))?;
+                bell.wait(left.min(RETRY_PAUSE))?;
             }
         }
     }

@@ -1,0 +1,70 @@
+//! The control connection for who rings and then waits until a log has grown: `say --wait`, `log --follow`. It is told
+//! nothing else of the node, and so it needs no thread.
+
+use std::thread;
+use std::time::Duration;
+
+use crate::app::link::{LOG_POLL_INTERVAL, version};
+use crate::crypto::keys::PublicKey;
+use crate::error::Result;
+use crate::net::deadline::Deadline;
+use crate::net::loopback::{self, Local};
+use crate::store::home::Home;
+use crate::store::node_lock;
+use crate::wire::control::{Down, Up};
+
+/// A bell at the node of a home, whether one runs or not.
+pub struct Bell {
+    home: Home,
+    connection: Option<Local>,
+}
+
+impl Bell {
+    /// It connects when it is rung or waited for.
+    pub fn new(home: &Home) -> Bell {
+        Bell { home: home.clone(), connection: None }
+    }
+
+    /// Rings for the node, about a peer or about anything else; returns whether one runs.
+    pub fn ring(&mut self, peer: Option<&PublicKey>) -> Result<bool> {
+        let ring = Up::Ring(peer.copied()).encode();
+        if self.connection.as_ref().is_some_and(|connection| connection.write(&ring).is_ok()) {
+            return Ok(true);
+        }
+        self.connection = None;
+        let Some(info) = node_lock::running(&self.home)? else { return Ok(false) };
+        // A node that is just starting has no port yet, and looks at everything when it has. One that cannot be reached looks
+        // within a second.
+        if let Some((port, secret)) = &info.control {
+            self.connection = loopback::dial(*port, secret, &[version(), ring].concat()).ok();
+        }
+        Ok(true)
+    }
+
+    /// Whether the node hears it.
+    pub fn is_connected(&self) -> bool {
+        self.connection.is_some()
+    }
+
+    /// Waits until a log has grown, at most `wait` and at most a second.
+    pub fn wait(&mut self, wait: Duration) -> Result<()> {
+        let deadline = Deadline::after(wait.min(LOG_POLL_INTERVAL));
+        if self.connection.is_none() {
+            self.ring(None)?;
+        }
+        let mut body = Vec::new();
+        while let Some(left) = deadline.remaining() {
+            let Some(connection) = &self.connection else {
+                thread::sleep(left);
+                break;
+            };
+            match connection.read_within(left, &mut body) {
+                Ok(Some(kind)) if Down::decode(kind, &body) == Ok(Down::Look) => break,
+                Ok(_) => {}
+                // The node has ended, or is of another version.
+                Err(_) => self.connection = None,
+            }
+        }
+        Ok(())
+    }
+}
