@@ -33,7 +33,7 @@ const LITTLE: u64 = 256 << 20;
 /// Fewer peers at once are too few for most.
 const FEW: usize = 16;
 /// This machine answers itself within this.
-const LOOPBACK: Duration = Duration::from_secs(5);
+const LOOPBACK_TIMEOUT: Duration = Duration::from_secs(5);
 
 pub use crate::app::doctor::report::{CheckVerdict, Finding};
 
@@ -178,7 +178,7 @@ fn listens(report: &mut Reporter, at: SocketAddr) {
         ip => ip,
     };
     let at = SocketAddr::new(ip, at.port());
-    let asked = match direct::first_of(&[at], Deadline::after(LOOPBACK)) {
+    let asked = match direct::first_of(&[at], Deadline::after(LOOPBACK_TIMEOUT)) {
         Ok(stream) => {
             dial::key_over(stream, false).map_err(|failure| dial::key_error(failure, &at.into()).to_string())
         }

@@ -7,11 +7,11 @@ use crate::error::{Error, Result};
 use crate::text;
 
 /// The longest duration: a hundred years are as good as for ever, and no clock overflows.
-const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
+const MAX_DURATION: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 
 /// Parses a duration.
 pub fn duration(given: &str) -> Result<Duration> {
-    text::parse_duration(given).map(|duration| duration.min(LONGEST)).ok_or_else(|| {
+    text::parse_duration(given).map(|duration| duration.min(MAX_DURATION)).ok_or_else(|| {
         Error::usage(format!("{} is no duration, such as 30s, 5m or 24h", text::clean_line(given)))
     })
 }

@@ -9,7 +9,7 @@ use crate::crypto::random_array;
 use crate::error::{Error, Result, reason};
 use crate::net::deadline::Deadline;
 use crate::net::endpoint::Endpoint;
-use crate::net::handshake::{self, DialFailure, HANDSHAKE};
+use crate::net::handshake::{self, DialFailure, HANDSHAKE_TIMEOUT};
 use crate::net::session::Session;
 use crate::net::transport::Stream;
 use crate::net::transport::route::{self, Obstacle, patience};
@@ -108,7 +108,7 @@ fn try_address(
 ) -> std::result::Result<Session, AddressFailure> {
     let dial_once = || -> std::result::Result<Session, DialFailure> {
         let (stream, route) = route::connect(own, address, target.within(patience(own)))?;
-        let deadline = target.within(HANDSHAKE);
+        let deadline = target.within(HANDSHAKE_TIMEOUT);
         handshake::initiate(stream, own.keys(), &target.key, target.token, kind, target.label, deadline)
             .map(|session| session.by(route))
     };
@@ -200,7 +200,7 @@ fn accepted(mut session: Session, target: &Target, opening: &[Message]) -> Resul
     for message in opening {
         session.write(message)?;
     }
-    session.set_deadline(Some(target.within(HANDSHAKE)));
+    session.set_deadline(Some(target.within(HANDSHAKE_TIMEOUT)));
     session.flush()?;
     let answer = session.read_as("waiting to be accepted", |message| match message {
         Message::Accept => Some(Ok(())),

@@ -20,10 +20,10 @@ use crate::wire::features::{
 };
 use crate::wire::message::Kind;
 
-/// A handshake takes this long at most (DESIGN section 5).
-pub const HANDSHAKE: Duration = Duration::from_secs(10);
+/// A handshake takes this long at most.
+pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// The first message arrives within this.
-const FIRST_MESSAGE: Duration = Duration::from_secs(5);
+const FIRST_MESSAGE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// What is read of a dialler of another version: more than its first message.
 const FOREIGN: usize = 16 << 10;
@@ -122,7 +122,7 @@ pub fn initiate(
 /// Asks the node at the other end for its static key, for a first contact. Nothing is proven by it: the key is what
 /// the user compares, and pins.
 pub fn ask_key(stream: Stream) -> Result<PublicKey, DialFailure> {
-    let deadline = Deadline::after(FIRST_MESSAGE);
+    let deadline = Deadline::after(FIRST_MESSAGE_TIMEOUT);
     deadline.write_all(stream.socket(), &preamble(PURPOSE_SESSION | ASK_KEY)).map_err(not_taken)?;
     let mut key = [0; DH_LEN];
     deadline.read_exact(stream.socket(), &mut key)?;
@@ -146,7 +146,8 @@ pub struct Opening {
 impl Opening {
     /// Reads the preamble; one of another version or purpose is an error.
     pub fn read(stream: &Stream) -> Result<Opening, Error> {
-        let (deadline, first_deadline) = (Deadline::after(HANDSHAKE), Deadline::after(FIRST_MESSAGE));
+        let (deadline, first_deadline) =
+            (Deadline::after(HANDSHAKE_TIMEOUT), Deadline::after(FIRST_MESSAGE_TIMEOUT));
         let mut given = [0; PREAMBLE_LEN];
         first_deadline.read_exact(stream.socket(), &mut given).map_err(cut_short)?;
         let known = [PURPOSE_SESSION, PURPOSE_SESSION | ASK_KEY, PURPOSE_LANE];

@@ -9,14 +9,14 @@ use crate::crypto::keys::PublicKey;
 use crate::crypto::lane::{self, Lane, LaneInitiator, MESSAGE_LEN, TICKET_LEN};
 use crate::error::{Error, Result, reason};
 use crate::net::deadline::Deadline;
-use crate::net::handshake::{HANDSHAKE, Opening, closed, cut_short, lane_preamble};
+use crate::net::handshake::{HANDSHAKE_TIMEOUT, Opening, closed, cut_short, lane_preamble};
 use crate::net::session::{Binding, Session};
 use crate::net::transport::route::{Obstacle, Route};
 use crate::net::transport::{Closer, Stream};
 use crate::wire::features::Features;
 
 /// The session has just come to this address, so a lane does, or is done without.
-const LANE_CONNECT: Duration = Duration::from_secs(2);
+const LANE_CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The session that lanes belong to, as either end knows it.
 pub struct Parent {
@@ -58,9 +58,9 @@ pub fn dial(
 ) -> Result<Session> {
     let unreachable = |why: String| Error::Unreachable { peer: parent.label.clone(), why };
     let network = |cause: std::io::Error| unreachable(reason(&cause));
-    let deadline = Deadline::after(HANDSHAKE);
+    let deadline = Deadline::after(HANDSHAKE_TIMEOUT);
     let no_way = |obstacle: Obstacle| obstacle.error(parent.label.clone());
-    let stream = route.open_again(LANE_CONNECT).map_err(no_way)?;
+    let stream = route.open_again(LANE_CONNECT_TIMEOUT).map_err(no_way)?;
     connected(stream.closer());
     route.pass(&stream, deadline).map_err(no_way)?;
     let preamble = lane_preamble();

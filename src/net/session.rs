@@ -23,14 +23,14 @@ use crate::wire::message::{
     CHUNK, HEADER, IGNORABLE, MAX_IGNORABLE, MAX_PROFILE, MAX_TEXT, Message, PIECE_HEAD, max_body, piece_head,
 };
 
-/// An idle sender pings this often (DESIGN section 5).
+/// An idle sender pings this often.
 pub const PING_AFTER: Duration = Duration::from_secs(20);
 /// A connection on which nothing arrives for this long is dead.
 pub const DEAD_AFTER: Duration = Duration::from_secs(60);
 /// A write that makes no progress for this long, while nothing arrives, ends the connection.
-const STALLED_AFTER: Duration = Duration::from_secs(30);
+const STALL_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long one write may block. A write that the kernel took in part returns after this time, not when it made progress,
-/// so a stall may be noticed this much later than [`STALLED_AFTER`].
+/// so a stall may be noticed this much later than [`STALL_TIMEOUT`].
 const MAX_WRITE: Duration = Duration::from_secs(1);
 /// How long a refused peer gets to read the refusal.
 const LINGER: Duration = Duration::from_secs(2);
@@ -108,7 +108,7 @@ impl Session {
             deadline: None,
             route: None,
             waits: DEAD_AFTER,
-            stalled_after: STALLED_AFTER,
+            stalled_after: STALL_TIMEOUT,
             is_given_up: false,
         })
     }

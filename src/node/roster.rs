@@ -11,7 +11,7 @@ use crate::store::peers::Peer;
 use crate::store::presence::Presence;
 use crate::time::now_micros;
 
-/// Connections of one peer, however many it opens (DESIGN section 5).
+/// Connections of one peer, however many it opens.
 const MAX_CONNECTIONS: usize = 4;
 
 /// Which way the sending thread came to its socket.

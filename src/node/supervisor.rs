@@ -34,13 +34,13 @@ use crate::store::queued_files::Listed;
 
 /// Capacity of the event channel. When it is full, producers block, so memory stays bounded: each event may carry a
 /// message.
-const EVENTS: usize = 64;
+const EVENT_CAPACITY: usize = 64;
 /// How often the supervisor compares the machine's addresses with those that it saw last.
-const NETWORK: Duration = Duration::from_secs(5);
+const NETWORK_INTERVAL: Duration = Duration::from_secs(5);
 /// The shortest time between two reports of refused connections.
-const COUNT: Duration = Duration::from_secs(60);
+const REFUSAL_REPORT_INTERVAL: Duration = Duration::from_secs(60);
 /// How long to wait for an `egoat say` to release the home.
-const HOLD: Duration = Duration::from_secs(30);
+const HOME_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Starts a node, which runs until the process ends. The channel gives its events; whoever holds the channel must read
 /// it, because a full one blocks the node.
@@ -56,7 +56,7 @@ pub fn start(own: Endpoint, mut options: Options) -> Result<Receiver<NodeEvent>>
     };
     let addresses = listen::local_addresses(&listeners);
     let control_listener = lock.is_some().then(open_control).transpose()?;
-    let (events, receiver) = mpsc::sync_channel(EVENTS);
+    let (events, receiver) = mpsc::sync_channel(EVENT_CAPACITY);
     for address in &addresses {
         // The receiver is still here.
         let _ = events.send(NodeEvent::Listening(*address));
@@ -97,7 +97,7 @@ fn open_control() -> Result<(LoopbackListener, u16)> {
 
 /// Takes the home for this node. Waits for an `egoat say` that is delivering from it, and fails if another node runs.
 fn take_home(own: &Own) -> Result<NodeLock> {
-    let deadline = Instant::now() + HOLD;
+    let deadline = Instant::now() + HOME_TIMEOUT;
     loop {
         if let Some(lock) = NodeLock::take(own.home())? {
             return Ok(lock);
@@ -224,7 +224,7 @@ impl Supervisor {
     /// Makes every contact retry when the machine has changed networks: a peer that was unreachable may not be now.
     fn look_at_network(&mut self) {
         let (known, compared) = &mut self.addresses;
-        if compared.elapsed() > NETWORK {
+        if compared.elapsed() > NETWORK_INTERVAL {
             *compared = Instant::now();
             let addresses = local::outward_ips();
             if *known != addresses {
@@ -234,10 +234,10 @@ impl Supervisor {
         }
     }
 
-    /// Reports how many connections were refused, at most once in each [`COUNT`], and frees what admission no longer
+    /// Reports how many connections were refused, at most once in each [`REFUSAL_REPORT_INTERVAL`], and frees what admission no longer
     /// needs.
     fn report_refusals(&mut self) {
-        if self.counted.is_some_and(|counted| counted.elapsed() <= COUNT) {
+        if self.counted.is_some_and(|counted| counted.elapsed() <= REFUSAL_REPORT_INTERVAL) {
             return;
         }
         self.context.admission().sweep();

@@ -15,7 +15,7 @@ use std::time::UNIX_EPOCH;
 use crate::error::{Error, Result, reason};
 use crate::text;
 
-/// Most entries of a transfer (DESIGN section 5): there is no use in walking through more.
+/// Most entries of a transfer: there is no use in walking through more.
 pub const MAX_ENTRIES: u32 = 100_000;
 /// Names in the longest path, that of the top included.
 pub const MAX_DEPTH: u32 = 32;

@@ -16,14 +16,14 @@ use crate::ui::stty;
 
 /// A bar is drawn this often, a line is said this often, and an object printed this often.
 const DRAW_INTERVAL: Duration = Duration::from_millis(100);
-const SAY: Duration = Duration::from_secs(10);
+const LINE_INTERVAL: Duration = Duration::from_secs(10);
 const PRINT_INTERVAL: Duration = Duration::from_secs(1);
 /// How often the terminal is asked how wide it is.
 const MEASURE_INTERVAL: Duration = Duration::from_secs(1);
 /// The width of a terminal that does not tell it.
 const DEFAULT_COLUMNS: usize = 80;
 /// The rate is that of the last seconds: all of the time has waits and proofs in it that will not come again.
-const LATELY: Duration = Duration::from_secs(5);
+const RATE_PERIOD: Duration = Duration::from_secs(5);
 /// Columns of a bar with its brackets; shorter ones say nothing.
 const SHORT_BAR: usize = 12;
 const LONG_BAR: usize = 42;
@@ -67,7 +67,7 @@ impl Progress {
         let (name, counted) = (peer.to_owned(), Arc::clone(tally));
         let pause = match form {
             Form::Bar => DRAW_INTERVAL,
-            Form::Lines => SAY,
+            Form::Lines => LINE_INTERVAL,
             Form::Objects => PRINT_INTERVAL,
         };
         let tick = move || {
@@ -142,7 +142,7 @@ impl Pace {
             self.marks.clear();
         }
         self.marks.push_back((now, moved));
-        while self.marks.get(1).is_some_and(|(at, _)| *at + LATELY <= now) {
+        while self.marks.get(1).is_some_and(|(at, _)| *at + RATE_PERIOD <= now) {
             self.marks.pop_front();
         }
         let (since, before) = self.marks[0];

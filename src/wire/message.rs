@@ -12,7 +12,7 @@ use crate::wire::field::{Field, Number, Rest, Short, codes};
 
 pub use crate::wire::field::MAX_NUMBER;
 
-/// Longest text of a message in bytes; longer things are files (DESIGN section 5).
+/// Longest text of a message in bytes; longer things are files.
 pub const MAX_TEXT: usize = 1 << 20;
 /// Most data in a PIECE: a message of that size is one record, so that it is sealed and opened where it lies.
 pub const PIECE: usize = 60 << 10;

@@ -17,7 +17,7 @@ use crate::wire::link::Link;
 /// How long the command may take: somebody may have to type a password for the login.
 const PAIRING_TIMEOUT: Duration = Duration::from_secs(120);
 /// How long an invite is good that is used at once.
-const TTL: Duration = Duration::from_secs(600);
+const VIA_TTL: Duration = Duration::from_secs(600);
 
 /// Pairs with the node whose egoat the command runs; it will be called `name` here, or what it calls itself.
 pub fn pair(own: &Endpoint, command: &str, name: Option<String>) -> Result<Peer> {
@@ -42,7 +42,7 @@ struct Remote<'a>(&'a str);
 impl Remote<'_> {
     /// Has it print a link. Some logins print a greeting, too.
     fn invite(&self) -> Result<Link> {
-        let printed = self.run(&["-q", "invite", "--ttl", &format!("{}s", TTL.as_secs())], "")?;
+        let printed = self.run(&["-q", "invite", "--ttl", &format!("{}s", VIA_TTL.as_secs())], "")?;
         let mut links = printed.lines().filter_map(|line| line.trim().parse::<Link>().ok());
         match (links.next(), links.next()) {
             (Some(link), None) if link.token.is_some() => Ok(link),
@@ -53,7 +53,7 @@ impl Remote<'_> {
     /// Has it join with a link of this node; returns the peer that it has become. The link goes to its standard input,
     /// where no list of processes shows it.
     fn join(&self, own: &Own, remote: &Link, name: Option<String>) -> Result<Peer> {
-        let invitation = invite(own, TTL, name, Vec::new())?;
+        let invitation = invite(own, VIA_TTL, name, Vec::new())?;
         self.run(&["-q", "join", "-"], &format!("{}\n", invitation.link))?;
         let joined = Peers::load(own.home())?.by_key(&remote.key).cloned();
         joined.ok_or_else(|| {

@@ -203,7 +203,7 @@ fn by_family(report: &mut Reporter, address: &Address) -> Option<Stream> {
     let found = resolved(report, address)?;
     let tries = [("tcp4", false), ("tcp6", true)].map(|(layer, is_v6)| {
         let of_family: Vec<SocketAddr> = found.iter().filter(|at| at.is_ipv6() == is_v6).copied().collect();
-        let tried = direct::first_of(&of_family, Deadline::after(direct::CONNECT));
+        let tried = direct::first_of(&of_family, Deadline::after(direct::CONNECT_TIMEOUT));
         (layer, of_family, tried)
     });
     let works = tries.iter().any(|(_, _, tried)| tried.is_ok());
@@ -227,7 +227,7 @@ fn by_family(report: &mut Reporter, address: &Address) -> Option<Stream> {
 
 /// The addresses of both families, if there are any.
 fn resolved(report: &mut Reporter, address: &Address) -> Option<Vec<SocketAddr>> {
-    let found = match direct::resolve(address, direct::CONNECT) {
+    let found = match direct::resolve(address, direct::CONNECT_TIMEOUT) {
         Ok(found) => found,
         Err(cause) => {
             let hint = Some("look at the spelling; other names tell whether resolving works here at all");

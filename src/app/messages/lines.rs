@@ -23,7 +23,7 @@ const MAX_BUFFERED: usize = 64 << 20;
 /// How often the outbox is looked at for room.
 const ROOM_POLL: Duration = Duration::from_millis(100);
 /// How long a try to deliver takes at most.
-const TRY: Duration = Duration::from_secs(10);
+const TRY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What the reading and the delivering thread share.
 #[derive(Default)]
@@ -168,7 +168,13 @@ fn deliver_all(
 ) -> Result<()> {
     while rings.recv().is_ok() {
         while !progress.is_over.load(SeqCst) && !outbox.is_settled(progress.queued.load(SeqCst))? {
-            delivery::deliver(own, peer, outbox, Goal::UpTo(progress.queued.load(SeqCst)), Some(TRY))?;
+            delivery::deliver(
+                own,
+                peer,
+                outbox,
+                Goal::UpTo(progress.queued.load(SeqCst)),
+                Some(TRY_TIMEOUT),
+            )?;
         }
     }
     Ok(())

@@ -11,10 +11,10 @@ use crate::net::deadline::Deadline;
 use crate::net::transport::{Origin, Stream};
 use crate::wire::address::Address;
 
-/// How long to resolve a name, and how long to connect to each of its addresses (DESIGN section 1: every wait is bounded).
-pub const CONNECT: Duration = Duration::from_secs(5);
+/// How long to resolve a name, and how long to connect to each of its addresses.
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// The shortest attempt at an address, however little time is left.
-const LAST_CHANCE: Duration = Duration::from_millis(500);
+const MIN_CONNECT_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// Resolves the name, and connects to one of its addresses.
 pub fn connect(address: &Address, deadline: Deadline) -> io::Result<Stream> {
@@ -32,7 +32,7 @@ pub fn first_of(found: &[SocketAddr], deadline: Deadline) -> io::Result<Stream> 
             break;
         }
         let share = left / (found.len() - number) as u32;
-        match connect_to(address, share.clamp(LAST_CHANCE, CONNECT)) {
+        match connect_to(address, share.clamp(MIN_CONNECT_TIMEOUT, CONNECT_TIMEOUT)) {
             Ok(stream) => return Ok(stream),
             Err(cause) => last = cause,
         }

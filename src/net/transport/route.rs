@@ -9,17 +9,17 @@ use crate::crypto::{base32, sha256};
 use crate::error::{Error, reason};
 use crate::net::deadline::Deadline;
 use crate::net::endpoint::Endpoint;
-use crate::net::transport::direct::{self, CONNECT};
+use crate::net::transport::direct::{self, CONNECT_TIMEOUT};
 use crate::net::transport::{Stream, socks};
 use crate::wire::address::Address;
 use crate::wire::proxy::Login;
 
 /// How long a proxy may take to connect: Tor may have to build a circuit first, of six relays for an onion service.
-const PROXIED: Duration = Duration::from_secs(30);
+const PROXIED_CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// How long a connection may take.
 pub fn patience(own: &Endpoint) -> Duration {
-    if own.proxy().is_some() { PROXIED } else { CONNECT }
+    if own.proxy().is_some() { PROXIED_CONNECT_TIMEOUT } else { CONNECT_TIMEOUT }
 }
 
 /// What stands in the way to an address.
@@ -97,7 +97,8 @@ pub fn connect(own: &Endpoint, address: &Address, deadline: Deadline) -> Result<
     };
     let failed =
         |cause: io::Error| Obstacle::Proxy(way.failed(&format!("cannot be reached: {}", reason(&cause))));
-    let stream = direct::connect(&way.proxy, deadline.min(Deadline::after(CONNECT))).map_err(failed)?;
+    let stream =
+        direct::connect(&way.proxy, deadline.min(Deadline::after(CONNECT_TIMEOUT))).map_err(failed)?;
     let route = Route { first: stream.socket().peer_addr().map_err(failed)?, proxied: proxied.clone() };
     route.pass(&stream, deadline)?;
     Ok((stream, route))
@@ -132,5 +133,5 @@ impl Route {
 /// Whether `address`, which the user typed without a port or a dot, is more likely a mistyped name of a peer, because it
 /// does not resolve. With a proxy no name resolves here.
 pub fn is_unknown_name(own: &Endpoint, address: &Address) -> bool {
-    address.ip().is_none() && (own.proxy().is_some() || direct::resolve(address, CONNECT).is_err())
+    address.ip().is_none() && (own.proxy().is_some() || direct::resolve(address, CONNECT_TIMEOUT).is_err())
 }

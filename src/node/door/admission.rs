@@ -1,6 +1,6 @@
 //! Who may take up a thread: caps on the connections whose handshake is not done, in all and per address, with early drops
 //! at random in between; a rate for each address, with penalties for handshakes that fail; and caps on the connections of
-//! peers. So a flood cannot keep friends out (DESIGN section 5).
+//! peers. So a flood cannot keep friends out.
 //!
 //! Strangers can have as many addresses as they like, so caps and drops alone would hit friends as well. A quarter of the
 //! places is therefore kept for addresses from which a peer has come before. These are held to no rate, since strangers
@@ -38,11 +38,11 @@ const EARLY_PART: usize = 3;
 const MAX_PER_PEER: usize = 16;
 /// A friend's first message comes right behind its connection, and the last a round trip later. Who takes longer gives
 /// way to others from the same places, first those without a first message.
-const FIRST_GRACE: Duration = Duration::from_millis(20);
-const GRACE: Duration = Duration::from_millis(100);
+const FIRST_GRACE_DELAY: Duration = Duration::from_millis(20);
+const GRACE_DELAY: Duration = Duration::from_millis(100);
 /// Strangers who can be noted at once, and then another one after each of these.
 const NOTES: u32 = 16;
-const NOTE: Duration = Duration::from_secs(4);
+const NOTE_INTERVAL: Duration = Duration::from_secs(4);
 
 /// Why a connection was turned away, or came to nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -194,8 +194,8 @@ impl Admission {
     pub fn may_note(&self) -> bool {
         let now = Instant::now();
         let mut state = self.state();
-        let noted = state.noted.map_or(now, |end| end.max(now)) + NOTE;
-        let may = noted <= now + NOTE * NOTES;
+        let noted = state.noted.map_or(now, |end| end.max(now)) + NOTE_INTERVAL;
+        let may = noted <= now + NOTE_INTERVAL * NOTES;
         if may {
             state.noted = Some(noted);
         }
@@ -279,7 +279,7 @@ impl State {
             let share = |of: &&Guest| friendly().filter(|guest| guest.source == of.source).count();
             let crowded = friendly().max_by_key(share).map(|guest| guest.source);
             let longest = self.longest(|guest| {
-                let grace = if guest.has_begun { GRACE } else { FIRST_GRACE };
+                let grace = if guest.has_begun { GRACE_DELAY } else { FIRST_GRACE_DELAY };
                 guest.is_friendly
                     && crowded == Some(guest.source)
                     && now.saturating_duration_since(guest.since) > grace

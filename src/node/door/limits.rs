@@ -1,6 +1,6 @@
 //! How many connections a node takes: what the user says, and no more than the system gives it files and memory for.
 
-/// Connections of peers in all (DESIGN section 5).
+/// Connections of peers in all.
 const MAX_SEATS: usize = 1024;
 /// Connections that are not yet authenticated, in all.
 const MAX_PENDING: usize = 64;

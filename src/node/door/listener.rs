@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use crate::crypto::keys::INVITE_ID_LEN;
 use crate::error::{Error, Result};
 use crate::net::deadline::Deadline;
-use crate::net::handshake::{self, AcceptedSession, HANDSHAKE, Opening};
+use crate::net::handshake::{self, AcceptedSession, HANDSHAKE_TIMEOUT, Opening};
 use crate::net::lane;
 use crate::net::session::Session;
 use crate::net::transport::{Listener, Stream};
@@ -29,7 +29,7 @@ use crate::wire::message::{Kind, Message, Refusal};
 /// The pause after accept() has failed for want of descriptors or memory.
 const RETRY_PAUSE: Duration = Duration::from_millis(100);
 /// Those who are turned away are left waiting for so long: who comes again at once comes less often so.
-const DELAY: Duration = Duration::from_millis(100);
+const CLOSE_DELAY: Duration = Duration::from_millis(100);
 
 /// Accepts for ever.
 pub fn accept(context: &Arc<Context>, listener: &Listener) {
@@ -65,7 +65,7 @@ fn start(context: &Arc<Context>, stream: Stream) {
         context.admission().run_short();
     }
     // If too many wait for that already, it is closed now.
-    let _ = context.turned_away().try_send((Instant::now() + DELAY, stream));
+    let _ = context.turned_away().try_send((Instant::now() + CLOSE_DELAY, stream));
 }
 
 /// A stranger's failed handshake is not worth a word.
@@ -125,7 +125,7 @@ fn start_lane(context: &Arc<Context>, stream: Stream, opening: &Opening, slot: P
 /// failure, and not worth a word either.
 fn receive(context: &Arc<Context>, accepted: AcceptedSession, slot: PendingSlot) -> Result<()> {
     let AcceptedSession { mut session, kind, invite } = accepted;
-    session.set_deadline(Some(Deadline::after(HANDSHAKE)));
+    session.set_deadline(Some(Deadline::after(HANDSHAKE_TIMEOUT)));
     let profile = match Profile::read(&mut session) {
         Ok(profile) => profile,
         Err(error) => {
@@ -188,7 +188,7 @@ fn serve(context: &Arc<Context>, session: Session, kind: Kind, peer: &Peer) -> R
 fn pair(context: &Arc<Context>, mut session: Session) -> Result<()> {
     session.accept()?;
     session.write(&context.profile()?.answer())?;
-    session.set_deadline(Some(Deadline::after(HANDSHAKE)));
+    session.set_deadline(Some(Deadline::after(HANDSHAKE_TIMEOUT)));
     session.flush()?;
     session.read_as("waiting for its goodbye", |message| (message == Message::Bye).then_some(()))
 }

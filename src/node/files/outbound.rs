@@ -26,14 +26,14 @@ use crate::transfer::tally::Tally;
 use crate::wire::address::Address;
 use crate::wire::message::{Kind, Message, PIECE, TRANSFER_LEN};
 
-/// Connections of a transfer, its session among them (DESIGN section 5).
+/// Connections of a transfer, its session among them.
 pub const MAX_STREAMS: usize = 8;
 /// Connections of a transfer for which the user gives no number.
 const DEFAULT_STREAMS: usize = 4;
 /// A lane is worth its handshake for so many chunks: 4 MiB.
 const CHUNKS_PER_LANE: u64 = 17;
 /// A node with many newcomers closes before it answers; a lane is dialled again after this, and then done without.
-const AGAIN: Duration = Duration::from_millis(250);
+const RETRY_PAUSE: Duration = Duration::from_millis(250);
 /// Pieces of a pipe that are read ahead.
 const AHEAD: usize = 4;
 
@@ -134,7 +134,7 @@ fn send_chunks(
                     lane::dial(route, parent, ticket, index, keep).ok()
                 };
                 let again = || {
-                    thread::sleep(AGAIN);
+                    thread::sleep(RETRY_PAUSE);
                     outbound.has_more().then(dial).flatten()
                 };
                 // Without it, the others do its work.

@@ -16,7 +16,7 @@ use crate::store::{partial, space};
 use crate::transfer::receive::{Inbound, MAX_MANIFESTS};
 use crate::transfer::tally::Tally;
 
-/// Transfers of one peer at a time (DESIGN section 5: its connections).
+/// Transfers of one peer at a time: its connections.
 const MAX_TRANSFERS: usize = 4;
 /// Lanes of one peer at a time.
 const MAX_LANES: usize = 8;

@@ -7,7 +7,7 @@ use crate::error::Result;
 use crate::node::hooks::program::{Program, RunOutcome};
 
 /// The node ends a program that runs longer.
-const LIMIT: Duration = Duration::from_secs(60);
+const DEFAULT_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The hooks that the user wants.
 #[derive(Default)]
@@ -21,7 +21,7 @@ pub struct Programs {
 impl Programs {
     /// Hooks by the paths of their programs. Fails if a path names no program.
     pub fn new(message: Option<&str>, file: Option<&str>) -> Result<Programs> {
-        let program = |path| Program::new(path, LIMIT, true);
+        let program = |path| Program::new(path, DEFAULT_TIMEOUT, true);
         Ok(Programs { message: message.map(program).transpose()?, file: file.map(program).transpose()? })
     }
 }

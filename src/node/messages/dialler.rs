@@ -1,5 +1,5 @@
 //! The threads that dial a peer: one pushes what waits, one pulls from a peer that cannot dial us. Both try again with
-//! exponential back-off and jitter, and at once when there is news (DESIGN section 1).
+//! exponential back-off and jitter, and at once when there is news.
 
 use std::sync::Arc;
 use std::thread;

@@ -9,15 +9,15 @@ use crate::app::link::Program;
 use crate::error::Result;
 
 /// A program that takes longer is ended.
-const LIMIT: Duration = Duration::from_secs(10);
+const PROGRAM_TIMEOUT: Duration = Duration::from_secs(10);
 /// Notices that wait for the program to end. When there are more, they are dropped.
 const MAX_NOTICES: usize = 16;
 /// A user who has not typed for this long is away.
-const AWAY: Duration = Duration::from_secs(60);
+const AWAY_AFTER: Duration = Duration::from_secs(60);
 
 /// The program at this path. What it prints would be in the way of the conversation, and is not shown.
 pub fn program(path: &str) -> Result<Program> {
-    Program::new(path, LIMIT, false)
+    Program::new(path, PROGRAM_TIMEOUT, false)
 }
 
 /// A message to tell of.
@@ -47,7 +47,7 @@ impl Attention {
 
     /// A message arrived, of which a user is told who is away, who looks at another conversation, or who is named in it.
     pub fn arrived(&mut self, arrival: &Arrival) {
-        let is_away = self.last_key.elapsed() > AWAY || !arrival.is_open;
+        let is_away = self.last_key.elapsed() > AWAY_AFTER || !arrival.is_open;
         if !is_away && !arrival.is_mention {
             return;
         }

@@ -21,7 +21,7 @@ use crate::ui::terminal::pane::Pane;
 use crate::ui::terminal::tty::{self, Terminal};
 
 /// How long what follows an ESC of a longer key takes at most, also over a slow link.
-const ESCAPE: Duration = Duration::from_millis(100);
+const ESCAPE_TIMEOUT: Duration = Duration::from_millis(100);
 /// How often a terminal is asked for keys that does not wait for them.
 const NONBLOCKING_POLL: Duration = Duration::from_millis(20);
 /// How often transfers are drawn.
@@ -29,7 +29,7 @@ const DRAW_INTERVAL: Duration = Duration::from_millis(250);
 /// How long the keyboard must be idle before the draft is saved.
 const DRAFT_IDLE: Duration = Duration::from_secs(1);
 /// How soon the second Ctrl-C follows that leaves.
-const TWICE: Duration = Duration::from_secs(3);
+const TWICE_TIMEOUT: Duration = Duration::from_secs(3);
 /// How long messages that were said last get to be delivered on leaving, if the peer is here.
 const DELIVERY_TIMEOUT: Duration = Duration::from_secs(2);
 /// How often the logs are read meanwhile.
@@ -192,7 +192,7 @@ impl Talk {
     /// How long to wait for a signal.
     fn patience(&self) -> Duration {
         if self.pane.keyboard.is_waiting() {
-            ESCAPE
+            ESCAPE_TIMEOUT
         } else if self.chat.transfers().next().is_some() {
             DRAW_INTERVAL
         } else {
@@ -225,7 +225,7 @@ impl Talk {
             }
             Action::Leave => self.pane.leave(),
             Action::Interrupt if self.pane.question.take().is_some() => self.chat.show_draft(&mut self.pane),
-            Action::Interrupt if interrupted.is_some_and(|before| before.elapsed() < TWICE) => {
+            Action::Interrupt if interrupted.is_some_and(|before| before.elapsed() < TWICE_TIMEOUT) => {
                 self.pane.leave();
             }
             Action::Interrupt => {
