@@ -1,7 +1,8 @@
 //! Wall-clock time, the calendar, and times as people read and write them.
 //!
-//! std knows no local time. [`Zone`] does, read from what the system has; see `time/zone.rs` for the file and
-//! `time/rule.rs` for the rules that hold after its end.
+//! It is here because std knows neither, and the program takes no library at run time beyond its three. [`Zone`] is the local
+//! time, read from what the system has; see `time/zone.rs` for the file and `time/rule.rs` for the rules that hold after its
+//! end.
 //!
 //! Left out: leap seconds (the `right/` zones come out shifted by them), zone abbreviations, languages.
 
