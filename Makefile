@@ -22,9 +22,10 @@ REMAP = --config "build.rustflags = ['--remap-path-prefix=$(CURDIR)=egoat', \
 all:
 	$(CARGO) build --release --locked $(REMAP)
 
-# All tests that need neither a network of their own nor a minute of waiting.
+# All tests that need neither a network of their own nor a minute of waiting. Most wait for processes and for time, so more
+# run at once than there are cores.
 check:
-	$(CARGO) test --locked
+	RUST_TEST_THREADS=$${RUST_TEST_THREADS:-6} $(CARGO) test --locked
 
 # Those that do: network namespaces, which need root, and limits that are a minute long.
 check-net:

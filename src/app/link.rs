@@ -1,7 +1,7 @@
 //! The node that serves this home, in this process or beside it: the same control connection leads to either. Front-ends
 //! append to the logs, ring, wait until the node has done something, and see what lives only while it runs.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::path::PathBuf;
 use std::sync::mpsc::Receiver;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
@@ -17,7 +17,7 @@ use crate::net::loopback::{self, Local};
 use crate::node::supervisor;
 use crate::store::home::{Home, Own};
 use crate::store::node_lock;
-use crate::wire::control::{Down, Up};
+use crate::wire::control::{Down, MAX_BODY, Up};
 
 pub mod bell;
 
@@ -32,6 +32,8 @@ pub use crate::node::threads::LOG_POLL_INTERVAL;
 pub use crate::store::node_lock::NodeInfo;
 pub use crate::wire::control::{JobOutcome, JobReport, PendingOffer, Transfer, TransferWay, UNKNOWN};
 
+/// Longest path in bytes, as the system has it.
+const MAX_PATH: usize = 4096;
 /// How long an answer of the node may take.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -83,6 +85,8 @@ pub struct ConnectedPeer {
 /// What lives only while the node runs.
 #[derive(Clone, Debug, Default)]
 pub struct Snapshot {
+    /// Which connection it is of: another node may give its numbers to other things.
+    pub connection: u64,
     /// The node has told all of it.
     pub is_whole: bool,
     /// Who is connected.
@@ -123,6 +127,9 @@ struct State {
     /// What the waiting thread has seen of that.
     seen: u64,
     live: Snapshot,
+    /// The jobs of this connection that have not ended.
+    open_jobs: BTreeSet<u64>,
+    /// Those that have, until they are asked for.
     jobs: VecDeque<JobReport>,
     /// When the node was dialled last.
     dialled: Option<Instant>,
@@ -134,6 +141,8 @@ struct Shared {
     home: Home,
     /// A person can answer offers here.
     asks: bool,
+    /// Held while the node is dialled, and not `state`: that may take two seconds, which no view waits for.
+    dialling: Mutex<()>,
     state: Mutex<State>,
     changed: Condvar,
 }
@@ -180,7 +189,10 @@ impl Shared {
                     state.other_version = None;
                     continue;
                 }
-                Down::Job(job) => state.jobs.push_back(job),
+                Down::Job(job) => {
+                    state.open_jobs.remove(&job.number);
+                    state.jobs.push_back(job);
+                }
                 message => state.live.apply(message),
             }
             state.news += 1;
@@ -188,14 +200,30 @@ impl Shared {
             self.changed.notify_all();
         }
         connection.close();
+        self.end(number);
+    }
+
+    /// The connection of this number is over, and with it all that the node had told.
+    fn end(&self, number: u64) {
         let mut state = self.state();
-        if state.connections == number {
-            state.connection = None;
-            state.live = Snapshot::default();
-            state.news += 1;
-            drop(state);
-            self.changed.notify_all();
+        if state.connections != number || state.connection.take().is_none() {
+            return;
         }
+        state.live = Snapshot { connection: number, ..Snapshot::default() };
+        let why = "the node has ended, and was not done with what /send named: send it again";
+        for number in std::mem::take(&mut state.open_jobs) {
+            let outcome = JobOutcome::Failed(why.into());
+            state.jobs.push_back(JobReport {
+                number,
+                outcome,
+                bytes: 0,
+                milliseconds: 0,
+                title: String::new(),
+            });
+        }
+        state.news += 1;
+        drop(state);
+        self.changed.notify_all();
     }
 }
 
@@ -203,43 +231,61 @@ impl NodeLink {
     /// A link to the node of this home. The connection is made now, or when a node has started, and again when it was lost.
     /// With `asks`, a person can answer offers here.
     pub fn open(home: &Home, asks: bool) -> Result<NodeLink> {
-        let shared =
-            Arc::new(Shared { home: home.clone(), asks, state: Mutex::default(), changed: Condvar::new() });
+        let shared = Shared {
+            home: home.clone(),
+            asks,
+            dialling: Mutex::default(),
+            state: Mutex::default(),
+            changed: Condvar::new(),
+        };
+        let shared = Arc::new(shared);
         let link = NodeLink { _end: Arc::new(CloseOnDrop(Arc::clone(&shared))), shared };
         link.connect(&[])?;
         Ok(link)
     }
 
+    /// Rings for the node about a peer.
+    pub fn ring(&self, peer: &PublicKey) -> Result<()> {
+        self.tell(&Up::Ring(Some(*peer)))
+    }
+
     /// Sends a message to the node, if one hears it.
     fn tell(&self, message: &Up) -> Result<()> {
         let bytes = message.encode();
-        let connection = self.shared.state().connection.clone();
-        if connection.is_some_and(|connection| connection.write(&bytes).is_ok()) {
-            return Ok(());
+        if self.write(&bytes) { Ok(()) } else { self.connect(&bytes) }
+    }
+
+    /// Writes to the connection; returns whether there is one that takes it. One that does not is over.
+    fn write(&self, bytes: &[u8]) -> bool {
+        let (connection, number) = {
+            let state = self.shared.state();
+            (state.connection.clone(), state.connections)
+        };
+        let Some(connection) = connection else { return false };
+        let is_written = connection.write(bytes).is_ok();
+        if !is_written {
+            connection.close();
+            self.shared.end(number);
         }
-        self.connect(&bytes)
+        is_written
     }
 
     /// Connects and sends a message, if a node runs. One that is just starting has no port yet, and one that cannot be reached
     /// now is dialled again with the next message or wait.
     fn connect(&self, message: &[u8]) -> Result<()> {
+        let _dialling = self.shared.dialling.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        // Another thread may have been faster.
+        if self.write(message) {
+            return Ok(());
+        }
         let Some(info) = node_lock::running(&self.shared.home)? else { return Ok(()) };
         let Some((port, secret)) = &info.control else { return Ok(()) };
-        let mut state = self.shared.state();
-        if let Some(connection) = &state.connection {
-            let _ = connection.write(message);
-            return Ok(());
-        }
-        // A node of another version closes each connection, until it is restarted.
-        let is_new = state.dialled.is_none_or(|dialled| dialled.elapsed() >= LOG_POLL_INTERVAL);
-        if state.other_version.is_some() && !is_new {
-            return Ok(());
-        }
-        state.dialled = Some(Instant::now());
+        self.shared.state().dialled = Some(Instant::now());
         let opening = [&version()[..], &Up::Watch { asks: self.shared.asks }.encode(), message].concat();
         let Ok(connection) = loopback::dial(*port, secret, &opening) else { return Ok(()) };
+        let mut state = self.shared.state();
         state.connections += 1;
-        state.live = Snapshot::default();
+        state.live = Snapshot { connection: state.connections, ..Snapshot::default() };
         let (shared, reader, number) = (Arc::clone(&self.shared), connection.clone(), state.connections);
         let read = move || shared.read(&reader, number);
         // Without a thread nobody hears the node, so it is dialled again.
@@ -249,12 +295,18 @@ impl NodeLink {
         Ok(())
     }
 
-    /// Waits until there is something to look at, at most `wait` and at most a second. Connects if a node has started.
+    /// Waits until there is something to look at, at most `wait` and at most a second. Connects if a node has started, but not
+    /// more than once a second: a node of another version, or one that is short of threads, closes each connection.
     pub fn wait(&self, wait: Duration) -> Result<()> {
-        let deadline = Instant::now() + wait.min(LOG_POLL_INTERVAL);
-        if self.shared.state().connection.is_none() {
+        let is_due = {
+            let state = self.shared.state();
+            let is_rested = state.dialled.is_none_or(|dialled| dialled.elapsed() >= LOG_POLL_INTERVAL);
+            state.connection.is_none() && is_rested
+        };
+        if is_due {
             self.connect(&[])?;
         }
+        let deadline = Instant::now() + wait.min(LOG_POLL_INTERVAL);
         let mut state = self.shared.state();
         while state.news == state.seen {
             let Some(left) = deadline.checked_duration_since(Instant::now()) else { break };
@@ -321,8 +373,18 @@ impl NodeLink {
 
     /// Hands files to the node, which sends them now or queues them; returns whether the node hears it.
     pub fn send(&self, job: u64, peer: PublicKey, paths: Vec<PathBuf>) -> Result<bool> {
-        self.tell(&Up::Send { job, peer, paths })?;
-        Ok(self.is_connected())
+        let longest = paths.iter().map(|path| path.as_os_str().len()).max().unwrap_or_default();
+        let message = Up::Send { job, peer, paths };
+        if longest > MAX_PATH || message.encode().len() > MAX_BODY {
+            return Err(Error::usage("that is too long; send a directory instead of all that is in it"));
+        }
+        self.shared.state().open_jobs.insert(job);
+        self.tell(&message)?;
+        let is_heard = self.is_connected();
+        if !is_heard {
+            self.shared.state().open_jobs.remove(&job);
+        }
+        Ok(is_heard)
     }
 }
 

@@ -32,14 +32,11 @@ pub struct SayResult {
     pub outcome: DeliveryOutcome,
 }
 
-/// Queues a message and rings for the node, for a front-end that does not wait. Returns its number; durable when it
-/// returns. An error if the peer is blocked.
+/// Queues a message, for a front-end that does not wait, and that rings. Returns its number; durable when it returns. An
+/// error if the peer is blocked.
 pub fn queue(own: &Own, peer: &Peer, text: &[u8]) -> Result<u64> {
     peer.ensure_not_blocked()?;
-    let number = own.outbox(&peer.key)?.queue(&[Draft::new(text)])?;
-    // A node that does not hear it looks within a second.
-    let _ = link::ring(own, Some(&peer.key));
-    Ok(number)
+    own.outbox(&peer.key)?.queue(&[Draft::new(text)])
 }
 
 /// Queues a message and tries to deliver it: for as long as `wait`, else once. A message with a key that was queued or

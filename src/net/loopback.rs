@@ -14,8 +14,11 @@ use crate::wire::control::MAX_BODY;
 
 /// How long the proofs may take.
 const PROOF_TIMEOUT: Duration = Duration::from_secs(1);
-/// Connections that have not proven themselves. A newcomer takes the place of the oldest.
-const MAX_GUESTS: usize = 16;
+/// Connections that have not proven themselves. A newcomer takes the place of the oldest. A front-end is done after two looks,
+/// between which there are half as many newcomers at most.
+const MAX_GUESTS: usize = 64;
+/// Connections that are accepted between two looks.
+const MAX_NEWCOMERS: usize = 32;
 /// New connections in a second above which they are looked at in batches, so that a flood costs little.
 const BATCH_ABOVE: u32 = 50;
 /// How often connections are accepted in a batch, once there are many.
@@ -228,13 +231,13 @@ impl LoopbackListener {
         }
     }
 
-    /// Accepts what waits; without guests it waits for one.
+    /// Accepts what waits, up to a number; without guests it waits for one.
     fn let_in(&mut self) {
         let waits = self.guests.is_empty();
         if self.listener.set_nonblocking(!waits).is_err() {
             return thread::sleep(RETRY_PAUSE);
         }
-        loop {
+        for _ in 0..MAX_NEWCOMERS {
             match self.listener.accept() {
                 Ok((stream, _)) => {
                     self.count();
@@ -329,5 +332,34 @@ mod tests {
         let front = dial(port, &secret, &[]).unwrap();
         accepted.recv().unwrap();
         drop((strangers, front));
+    }
+
+    /// Nor do those that keep coming.
+    #[test]
+    fn a_front_end_comes_in_beside_a_stream_of_strangers() {
+        let (port, secret, accepted) = listener();
+        let over = std::sync::atomic::AtomicBool::new(false);
+        let (many, are_many) = std::sync::mpsc::sync_channel(1);
+        let is_in = thread::scope(|scope| {
+            let over = &over;
+            scope.spawn(move || {
+                let mut strangers = VecDeque::new();
+                while !over.load(std::sync::atomic::Ordering::Relaxed) {
+                    strangers.extend(TcpStream::connect((Ipv4Addr::LOCALHOST, port)));
+                    if strangers.len() > 200 {
+                        strangers.pop_front();
+                        let _ = many.try_send(());
+                    }
+                    thread::sleep(Duration::from_millis(1));
+                }
+            });
+            are_many.recv().unwrap();
+            let is_in = (0..20).any(|_| {
+                dial(port, &secret, &[]).is_ok_and(|_| accepted.recv_timeout(PROOF_TIMEOUT).is_ok())
+            });
+            over.store(true, std::sync::atomic::Ordering::Relaxed);
+            is_in
+        });
+        assert!(is_in);
     }
 }

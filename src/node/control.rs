@@ -19,7 +19,7 @@ use crate::wire::control::{Down, Up};
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// Front-ends that are served at a time.
 const MAX_FRONT_ENDS: usize = 64;
-/// How often the thread of an idle front-end checks that the front-end is still connected.
+/// How long the thread that tells waits at most, should a wake-up be lost.
 const CHECK_INTERVAL: Duration = Duration::from_secs(60);
 
 /// A front-end that has proven itself, as its two threads and its jobs share it.
@@ -118,7 +118,7 @@ fn listen(context: &Arc<Context>, front: &Arc<FrontEnd>, body: &mut Vec<u8>) {
             Up::Dial(peer) => {
                 // Whoever removes the note asks for a try now. One that stays is tried at its time.
                 let _ = attempts::clear(context.own().home(), &peer);
-                context.ring(Some(peer));
+                context.roster().get(&peer).into_iter().for_each(|contact| contact.ring());
             }
             Up::Send { job: number, peer, paths } => {
                 let request = SendRequest { owner: front.number, number, peer, paths };

@@ -236,7 +236,8 @@ pub struct Subscription {
 }
 
 impl Subscription {
-    /// The subscription of a front-end that has just connected. It reads the logs itself once.
+    /// The subscription of a front-end that has just connected. It is told to look once: a log may have grown since it
+    /// looked last.
     pub fn new(owner: u64) -> Subscription {
         Subscription {
             owner,

@@ -161,6 +161,29 @@ fn files_of_a_chat_are_sent_by_the_node_and_end_with_the_chat() {
     poll_until("the file", || bob.path("downloads/alice/small.txt").exists().then_some(()));
 }
 
+/// Another node counts from 1 again: what it asks is asked, though its number was seen before.
+#[test]
+fn a_chat_outlives_its_node() {
+    let (alice, alice_node, bob, _bob_node) = paired();
+    alice.run(&["peers", "set", "bob", "files=ask"]);
+    let chat = Process::start(alice.cmd(&["chat", "bob"]));
+    let offered = |chat: &Process, name: &str| {
+        let mut send = Process::start(bob.cmd(&["send", "alice", &bob.file(name, "1")]));
+        poll_until(name, || {
+            if !send.is_running() {
+                send = Process::start(bob.cmd(&["send", "alice", &bob.path(name).display().to_string()]));
+            }
+            chat.said().contains(&format!("[1] bob offers {name}")).then_some(())
+        });
+        send.kill9();
+    };
+    offered(&chat, "first.txt");
+    let addr = alice_node.addr.clone();
+    drop(alice_node);
+    let _alice_node = alice.serve_again_at(&addr);
+    offered(&chat, "second.txt");
+}
+
 /// A node hands the seed to front-ends, as an agent does.
 #[test]
 fn beside_a_node_nobody_is_asked_for_the_passphrase() {

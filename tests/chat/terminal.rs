@@ -1050,24 +1050,25 @@ fn files_go_out_wait_and_are_stopped() {
 }
 
 /// Alice, whose chat sends a file to Bob that does not get far.
-fn sending_for_long() -> Option<(Chat, Home, (Home, Node, Gate))> {
-    let (alice, bob) = (Home::new("alice"), Home::new("bob"));
+fn sending_for_long(alice: &Home) -> Option<(Chat, (Home, Node, Gate))> {
+    let bob = Home::new("bob");
     let node = bob.serve();
     // It lets the handshake and the first chunks through.
     let gate = Gate::before(&node.addr, 1 << 20);
     alice.run(&["peers", "add", "bob", &bob.key(), &gate.addr]);
     bob.run(&["peers", "add", "alice", &alice.key()]);
     let path = alice.file("large.bin", vec![7; 48 << 20]);
-    let chat = Chat::open(&alice, USUAL, "")?;
+    let chat = Chat::open(alice, USUAL, "")?;
     chat.see_input("bob (here)>");
     chat.line(&format!("/send {path}"));
     chat.see("[1] ");
-    Some((chat, alice, (bob, node, gate)))
+    Some((chat, (bob, node, gate)))
 }
 
 #[test]
 fn a_transfer_is_listed_and_stopped() {
-    let Some((chat, alice, _bob)) = sending_for_long() else { return };
+    let alice = Home::new("alice");
+    let Some((chat, _bob)) = sending_for_long(&alice) else { return };
     chat.line("/transfers");
     chat.see("/s: large.bin to bob");
     chat.line("/stop 7");
@@ -1081,10 +1082,20 @@ fn a_transfer_is_listed_and_stopped() {
 
 #[test]
 fn leaving_tells_what_it_cuts_off() {
-    let Some((chat, _alice, _bob)) = sending_for_long() else { return };
+    let alice = Home::new("alice");
+    let Some((chat, _bob)) = sending_for_long(&alice) else { return };
     chat.line("/quit");
     let screen = chat.see("large.bin to bob; `egoat send` of the same goes on from there --");
     assert!(screen.contains("-- cut off: [1] "), "{screen}");
+}
+
+#[test]
+fn what_a_node_could_not_send_any_more_is_told() {
+    let alice = Home::new("alice");
+    let node = alice.serve();
+    let Some((chat, _bob)) = sending_for_long(&alice) else { return };
+    drop(node);
+    chat.see("-- the node has ended, and was not done with what /send named: send it again");
 }
 
 /// An offer that Alice is asked about, from Bob, who has no more to say.

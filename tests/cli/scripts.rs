@@ -400,19 +400,29 @@ fn status(printed: &mut Printed, alice: &Home, bob: &Home) {
     bob.run(&["say", "ghost", "are you there?"]);
     bob.run(&["peers", "set", "alice", "files=ask"]);
     let mut chat = Process::start(bob.cmd(&["chat"]));
-    let mut pipe = Process::start(alice.cmd(&["send", "bob", "-"]));
-    pipe.write(b"some");
-    let mut until = |event: &str| {
+    let offer = || {
+        let mut pipe = Process::start(alice.cmd(&["send", "bob", "-"]));
+        pipe.write(b"some");
+        pipe
+    };
+    let mut pipe = offer();
+    let mut until = |event: &str, meanwhile: &mut dyn FnMut()| {
         poll_until(event, || {
+            meanwhile();
             let lines = printed.of(bob, &["status"]);
             lines.lines().find(|line| json_text(line, "event") == event).map(str::to_owned)
         })
     };
-    let offer = until("offer");
+    let offer = until("offer", &mut || {
+        // It was refused if the chat was not there yet to be asked.
+        if !pipe.is_running() {
+            pipe = offer();
+        }
+    });
     chat.write(format!("/accept {}\n", json_number(&offer, "number")).as_bytes());
-    until("transfer");
+    until("transfer", &mut || ());
     for event in ["listening", "waiting", "disk"] {
-        until(event);
+        until(event, &mut || ());
     }
     assert_eq!((pipe.end().0, chat.end().0), (Some(0), Some(0)));
     bob.run(&["peers", "set", "alice", "files="]);

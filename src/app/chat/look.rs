@@ -143,7 +143,13 @@ impl Chat {
 
     /// Looks at what the node tells of transfers, offers and jobs.
     fn look_at_live(&mut self, view: &mut dyn View) {
+        let before = self.live.connection;
         self.live = self.link.live();
+        if self.live.connection != before {
+            // Another node begins with 1 again.
+            self.shown_offers.clear();
+        }
+        self.shown_offers.retain(|number| self.live.offers.contains_key(number));
         for offer in self.live.offers.values() {
             if self.shown_offers.insert(offer.number) {
                 let PendingOffer { number, peer, title, files, bytes, .. } = offer;

@@ -59,10 +59,12 @@ impl<I: Send + 'static> Signals<I> {
     pub fn listen(&self, link: &NodeLink, events: Option<Receiver<NodeEvent>>) -> Result<()> {
         let link = link.clone();
         let sender = self.sender.clone();
-        spawn(
-            "look",
-            move || while sender.send(Signal::Look).is_ok() && link.wait(LOG_POLL_INTERVAL).is_ok() {},
-        )?;
+        spawn("look", move || {
+            while sender.send(Signal::Look).is_ok() {
+                // A shortage of descriptors, say, passes.
+                link.wait(LOG_POLL_INTERVAL).unwrap_or_else(|_| thread::sleep(LOG_POLL_INTERVAL));
+            }
+        })?;
         let Some(events) = events else { return Ok(()) };
         let sender = self.sender.clone();
         spawn(

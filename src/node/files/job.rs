@@ -73,6 +73,7 @@ fn run(
     let note = || own.history(peer.conversation())?.store_files(false, &sources.manifest().listing());
     let sent = outbound::dial(own, &peer)
         .and_then(|session| outbound::send_unless(|| !contact.is_welcome(), session, &sources, &tally, note));
+    let sent = context.logged(sent);
     job.milliseconds = tally.elapsed().as_millis() as u64;
     match sent {
         Ok(()) => {
@@ -81,7 +82,7 @@ fn run(
         }
         Err(_) if tally.check_stop().is_err() => Err(Error::Stopped),
         Err(error) if error.is_passing() => {
-            own.queued_files(&peer.key)?.queue_paths(&request.paths, None)?;
+            context.logged(own.queued_files(&peer.key)?.queue_paths(&request.paths, None))?;
             context.ring(Some(peer.key));
             job.outcome = JobOutcome::Queued;
             Ok(())
