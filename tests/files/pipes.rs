@@ -542,7 +542,7 @@ fn goes_on_after_the_node_was_killed(behind_router: bool) {
         (!json.is_empty() && json_number(&json, "held") >= ACK_EVERY as u64).then_some(())
     });
     node.kill9();
-    send.wait_to_say("connection to bob lost while sending a stream");
+    send.wait_to_say("connection to bob lost while sending");
     send.wait_to_say(if behind_router {
         "closed the connection without an answer"
     } else {
