@@ -1,5 +1,5 @@
-//! The control connection for who rings and then waits until a log has grown: `say --wait`, `log --follow`. It is told
-//! nothing else of the node, and so it needs no thread.
+//! The control connection of a front-end that rings and then waits until a log has grown: `say --wait`, `log --follow`. The
+//! node tells it nothing else, so it needs no thread of its own.
 
 use std::thread;
 use std::time::Duration;
