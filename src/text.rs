@@ -199,6 +199,11 @@ fn number_and_unit(text: &str) -> Option<(u64, &str)> {
     Some((digits.parse().ok()?, unit.trim_start()))
 }
 
+/// Formats a duration that is known in whole seconds: `0 s`, `55 s`, then as [`duration`] does.
+pub fn seconds(count: u64) -> String {
+    if count < 60 { format!("{count} s") } else { duration(Duration::from_secs(count)) }
+}
+
 /// Formats a duration with its two largest units, the second only if it is not zero: `340 ms`, `12.3 s`,
 /// `4 m 10 s`, `3 h`, `2 d 5 h`; rounded down.
 pub fn duration(duration: Duration) -> String {
@@ -406,6 +411,7 @@ mod tests {
             assert_eq!(duration(Duration::from_millis(millis)), shown);
         }
         assert_eq!(duration(Duration::MAX), "213503982334601 d 7 h");
+        assert_eq!([seconds(0), seconds(59), seconds(90)], ["0 s", "59 s", "1 m 30 s"]);
     }
 
     fn parsed(json: &str) -> String {

@@ -1,7 +1,6 @@
 //! `egoat outbox`: what waits, cancelling it, trying again; and `egoat fetch`.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
 
 use crate::app::files::{self, Job};
 use crate::app::inbox::entry::{Event, HistoryEntry};
@@ -42,17 +41,16 @@ fn list(own: &Own, out: Output) -> Result<()> {
 /// For whom something waits, what came of the last attempt, and when the next one is.
 pub fn status(queue: &Queue) -> String {
     let now = now_micros() / 1_000_000;
-    let seconds = |count| text::duration(Duration::from_secs(count));
     let tried = match &queue.attempt {
         None => "not tried yet".to_owned(),
         Some(FailedAttempt { tried, reason, .. }) => {
-            format!("tried {} ago, {}", seconds(now.saturating_sub(*tried)), text::clean_line(reason))
+            format!("tried {} ago, {}", text::seconds(now.saturating_sub(*tried)), text::clean_line(reason))
         }
     };
     let next = match queue.attempt.as_ref().map_or(0, |attempt| attempt.next.saturating_sub(now)) {
         _ if !queue.node_runs => "no node runs here to try again".to_owned(),
         0 => "trying now".to_owned(),
-        left => format!("again in {}", seconds(left)),
+        left => format!("again in {}", text::seconds(left)),
     };
     format!("{}: {tried}; {next}", queue.peer.name)
 }

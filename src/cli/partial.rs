@@ -23,7 +23,7 @@ fn list(own: &Own, out: Output) -> Result<()> {
             partial.id,
             partial.title,
             text::size(held),
-            text::duration(age)
+            text::seconds(age.as_secs())
         );
         out.data(&text::clean_line(&line), || {
             let object = Object::event("partial").text("id", &partial.id).text("peer", &peer);

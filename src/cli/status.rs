@@ -1,7 +1,5 @@
 //! `egoat status`: what the node of this home does now.
 
-use std::time::Duration;
-
 use crate::app::Own;
 use crate::app::chat::transfers;
 use crate::app::link::{TransferWay, UNKNOWN};
@@ -21,8 +19,8 @@ pub fn run(own: &Own, out: Output) -> Result<()> {
         out.data(&line("address", &at), || Object::event("address").text("address", &at))?;
     }
     for (peer, here) in &status.here {
-        let ago = Duration::from_secs((now_micros() / 1_000_000).saturating_sub(here.since));
-        let human = format!("{peer}, for {}, by {}", text::duration(ago), here.way);
+        let long = text::seconds((now_micros() / 1_000_000).saturating_sub(here.since));
+        let human = format!("{peer}, for {long}, by {}", here.way);
         out.data(&line("here", &human), || {
             let object = Object::event("here").text("peer", peer).text("address", &here.way);
             object.number("time", here.since.saturating_mul(1_000_000))
