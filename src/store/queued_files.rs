@@ -166,10 +166,20 @@ impl QueuedFiles {
     /// Notes what became of a job; on disk when it returns. Says whether it was listed: if not, it was cancelled
     /// meanwhile, or another process was faster. Starts the log afresh when nothing is listed and it has grown.
     pub fn settle(&mut self, number: u64, outcome: &Outcome) -> Result<bool> {
+        self.settle_if(number, outcome, |_| true)
+    }
+
+    /// Stops a job as it was `seen`; on disk when it returns. Returns false if it is not listed any more, or if the user has
+    /// queued it again meanwhile, with what is there now: a reason of before does not hold for that.
+    pub fn stop(&mut self, seen: &Job, stop: Stop) -> Result<bool> {
+        self.settle_if(seen.number, &Outcome::Stopped(stop), |job| job.items == seen.items)
+    }
+
+    fn settle_if(&mut self, number: u64, outcome: &Outcome, holds: impl Fn(&Job) -> bool) -> Result<bool> {
         let body = settled_body(number, outcome)?;
         let mut log = self.log.lock()?;
         self.listed.catch_up()?;
-        if !self.listed.jobs.contains_key(&number) {
+        if !self.listed.jobs.get(&number).is_some_and(holds) {
             return Ok(false);
         }
         let stays = matches!(outcome, Outcome::Stopped(_));

@@ -354,6 +354,22 @@ fn stop_what_changed(home: &Home, peer: &PublicKey, number: u64) {
     assert!(files(home, peer).settle(number, &Outcome::Stopped(stop)).unwrap());
 }
 
+/// Two look at a job that has changed: one stops it, its user queues it again, and only then the other would stop it.
+#[test]
+fn what_was_queued_again_is_not_stopped_for_what_was_before() {
+    let (alice, bob) = alice_and_bob();
+    alice.file("a", "12345");
+    let one = queue(&alice, &bob, &["a"]);
+    alice.file("a", "123456");
+    let seen = own(&alice).read_queued_files(&bob).waiting().unwrap().remove(0);
+    stop_what_changed(&alice, &bob, one);
+    let mut queue = files(&alice, &bob);
+    assert!(queue.queue_again(one, &seen.items_now().unwrap()).unwrap());
+    assert!(!queue.stop(&seen, seen.change().unwrap()).unwrap());
+    let jobs = own(&alice).read_queued_files(&bob).waiting().unwrap();
+    assert_eq!(jobs.iter().map(|job| (job.number, job.size())).collect::<Vec<_>>(), [(one, 6)]);
+}
+
 #[test]
 fn the_outbox_lists_files_beside_messages_oldest_first() {
     let (alice, bob) = alice_and_bob();

@@ -28,7 +28,7 @@ pub enum JobEnd {
     Sent(Arc<Tally>),
     /// It is not sent before the user says so again.
     Stopped(Error),
-    /// The user took it back meanwhile.
+    /// The user took it back meanwhile, or queued it again as it is now.
     Cancelled,
 }
 
@@ -75,8 +75,8 @@ pub fn send_next<G>(
             stopped(peer, queue, &job, stop)
         }
         Err(error @ (Error::Refused { .. } | Error::Failed { .. })) => {
-            queue.settle(job.number, &Outcome::Stopped(Stop::Refused(error.to_string())))?;
-            Ok(JobEnd::Stopped(naming(error, &tally.title)))
+            let is_stopped = queue.stop(&job, Stop::Refused(error.to_string()))?;
+            Ok(if is_stopped { JobEnd::Stopped(naming(error, &tally.title)) } else { JobEnd::Cancelled })
         }
         Err(error) => Err(error),
     }
@@ -103,8 +103,9 @@ fn stopped(peer: &Peer, queue: &mut QueuedFiles, job: &Job, stop: Stop) -> Resul
         Stop::Changed { path, what } => format!("{}: {what}", path.display()),
         Stop::Refused(why) => why.clone(),
     };
-    queue.settle(job.number, &Outcome::Stopped(stop))?;
-    Ok(JobEnd::Stopped(Error::failed(format!("not sent to {}: {what}", peer.name))))
+    let is_stopped = queue.stop(job, stop)?;
+    let error = || Error::failed(format!("not sent to {}: {what}", peer.name));
+    Ok(if is_stopped { JobEnd::Stopped(error()) } else { JobEnd::Cancelled })
 }
 
 fn sources(job: &Job) -> Result<Sources> {
