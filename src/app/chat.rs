@@ -284,8 +284,7 @@ impl Chat {
     pub fn say(&mut self, text: &[u8], view: &mut dyn View) -> Result<()> {
         let peer = self.recipient()?.clone();
         let number = messages::queue(&self.own, &peer, text)?;
-        // A node that does not hear it looks within a second.
-        let _ = self.link.ring(&peer.key);
+        self.link.ring(&peer.key);
         self.queued.insert(peer.key, number);
         self.look_at_waiting(view);
         Ok(())

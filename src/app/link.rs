@@ -244,9 +244,10 @@ impl NodeLink {
         Ok(link)
     }
 
-    /// Rings for the node about a peer.
-    pub fn ring(&self, peer: &PublicKey) -> Result<()> {
-        self.tell(&Up::Ring(Some(*peer)))
+    /// Rings for the node about a peer, if it is connected. Otherwise the node finds what is new within a second, and a view
+    /// does not wait for a node that cannot be dialled.
+    pub fn ring(&self, peer: &PublicKey) {
+        self.write(&Up::Ring(Some(*peer)).encode());
     }
 
     /// Sends a message to the node, if one hears it.
@@ -344,11 +345,6 @@ impl NodeLink {
         })
     }
 
-    /// Whether the node hears us.
-    pub fn is_connected(&self) -> bool {
-        self.shared.state().connection.is_some()
-    }
-
     /// The jobs of this front-end that have ended since this was asked last.
     pub fn ended_jobs(&self) -> Vec<JobReport> {
         self.shared.state().jobs.drain(..).collect()
@@ -378,11 +374,13 @@ impl NodeLink {
         if longest > MAX_PATH || message.encode().len() > MAX_BODY {
             return Err(Error::usage("that is too long; send a directory instead of all that is in it"));
         }
-        self.shared.state().open_jobs.insert(job);
         self.tell(&message)?;
-        let is_heard = self.is_connected();
-        if !is_heard {
-            self.shared.state().open_jobs.remove(&job);
+        // Noted after it was told, because a connection that ends while we tell takes the open jobs with it, and this one goes
+        // to the next. If the node is done already, the note names a job that the view has forgotten.
+        let mut state = self.shared.state();
+        let is_heard = state.connection.is_some();
+        if is_heard {
+            state.open_jobs.insert(job);
         }
         Ok(is_heard)
     }
@@ -405,5 +403,59 @@ pub fn default_options(listen: Vec<Listen>, downloads: PathBuf) -> Options {
         messages: true,
         files_from: FilesFrom::Peers,
         programs: Programs::default(),
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::io::{ErrorKind, Read};
+    use std::net::{Ipv4Addr, TcpListener};
+
+    use super::*;
+    use crate::crypto::SharedSecret;
+    use crate::store::node_lock::NodeLock;
+
+    fn home() -> (tempfile::TempDir, Home) {
+        let dir = tempfile::tempdir().unwrap();
+        let home = Home::locate(dir.path().to_str()).unwrap();
+        (dir, home)
+    }
+
+    /// A node that was stopped accepts, and says nothing. Whoever dials it waits for a second; a view shows what it has.
+    #[test]
+    fn nobody_waits_for_a_node_that_is_being_dialled() {
+        let (_dir, home) = home();
+        let lock = NodeLock::take(&home).unwrap().unwrap();
+        let link = NodeLink::open(&home, false).unwrap();
+        let silent = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let control = Some((silent.local_addr().unwrap().port(), SharedSecret::generate()));
+        lock.publish(&home, &NodeInfo { control, listening: Vec::new() }).unwrap();
+        // Once is enough: this thread may be held up for a second itself.
+        let is_free = (0..10).any(|_| {
+            thread::scope(|scope| {
+                scope.spawn(|| link.stop(1));
+                let (mut dialling, _) = silent.accept().unwrap();
+                dialling.read_exact(&mut [0; 16]).unwrap();
+                link.live();
+                link.ring(&Seed::from_bytes([1; 32]).static_keys().public());
+                dialling.set_nonblocking(true).unwrap();
+                dialling.read(&mut [0]).is_err_and(|cause| cause.kind() == ErrorKind::WouldBlock)
+            })
+        });
+        assert!(is_free);
+    }
+
+    /// A message that the node would not take ends the connection, and with it other jobs.
+    #[test]
+    fn what_is_too_long_for_one_message_is_refused_here() {
+        let (_dir, home) = home();
+        let link = NodeLink::open(&home, false).unwrap();
+        let peer = Seed::from_bytes([1; 32]).static_keys().public();
+        assert!(!link.send(1, peer, vec!["/short".into()]).unwrap(), "no node runs");
+        let many = (0..5000).map(|number| PathBuf::from(format!("/a/file/{number}"))).collect();
+        for paths in [many, vec![format!("/{}", "x".repeat(MAX_PATH)).into()]] {
+            assert!(link.send(1, peer, paths).unwrap_err().to_string().contains("too long"));
+        }
     }
 }

@@ -73,7 +73,7 @@ pub fn log(own: &Own, out: Output, args: &args::Log) -> Result<()> {
     if !args.follow {
         return Ok(());
     }
-    let mut bell = Bell::new(own.home());
+    let mut bell = Bell::new(own.home(), None);
     loop {
         histories.look()?;
         print_new(&mut histories, &mut place)?;

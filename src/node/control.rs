@@ -128,7 +128,7 @@ fn listen(context: &Arc<Context>, front: &Arc<FrontEnd>, body: &mut Vec<u8>) {
             }
             Up::Unseal => front.answer(context, Down::Seed(*context.own().seed())),
         }
-        // Behind the first message, which is a ring mostly: that shall not wait for a thread to start.
+        // After the first message, which is usually a ring, so that the ring does not wait for a thread to start.
         if !is_told {
             let (context, front) = (Arc::clone(context), Arc::clone(front));
             if threads::spawn("tell", move || tell(&context, &front)).is_err() {

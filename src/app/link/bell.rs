@@ -2,7 +2,7 @@
 //! node tells it nothing else, so it needs no thread of its own.
 
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::app::link::{LOG_POLL_INTERVAL, version};
 use crate::crypto::keys::PublicKey;
@@ -16,41 +16,43 @@ use crate::wire::control::{Down, Up};
 /// A bell at the node of a home, whether one runs or not.
 pub struct Bell {
     home: Home,
+    peer: Option<PublicKey>,
     connection: Option<Local>,
+    /// When it was rung last.
+    rung: Option<Instant>,
 }
 
 impl Bell {
-    /// It connects when it is rung or waited for.
-    pub fn new(home: &Home) -> Bell {
-        Bell { home: home.clone(), connection: None }
+    /// Rings about a peer, or about anything. It connects when it is rung or waited for.
+    pub fn new(home: &Home, peer: Option<PublicKey>) -> Bell {
+        Bell { home: home.clone(), peer, connection: None, rung: None }
     }
 
-    /// Rings for the node, about a peer or about anything else; returns whether one runs.
-    pub fn ring(&mut self, peer: Option<&PublicKey>) -> Result<bool> {
-        let ring = Up::Ring(peer.copied()).encode();
+    /// Rings for the node, unless a connected one was rung less than a second ago; returns whether one runs.
+    pub fn ring(&mut self) -> Result<bool> {
+        if self.connection.is_some() && self.rung.is_some_and(|rung| rung.elapsed() < LOG_POLL_INTERVAL) {
+            return Ok(true);
+        }
+        self.rung = Some(Instant::now());
+        let ring = Up::Ring(self.peer).encode();
         if self.connection.as_ref().is_some_and(|connection| connection.write(&ring).is_ok()) {
             return Ok(true);
         }
         self.connection = None;
         let Some(info) = node_lock::running(&self.home)? else { return Ok(false) };
-        // A node that is just starting has no port yet, and looks at everything when it has. One that cannot be reached looks
-        // within a second.
+        // A node that is just starting has no port yet, and looks at everything when it has. A node that cannot be reached
+        // looks within a second.
         if let Some((port, secret)) = &info.control {
             self.connection = loopback::dial(*port, secret, &[version(), ring].concat()).ok();
         }
         Ok(true)
     }
 
-    /// Whether the node hears it.
-    pub fn is_connected(&self) -> bool {
-        self.connection.is_some()
-    }
-
     /// Waits until a log has grown, at most `wait` and at most a second.
     pub fn wait(&mut self, wait: Duration) -> Result<()> {
         let deadline = Deadline::after(wait.min(LOG_POLL_INTERVAL));
         if self.connection.is_none() {
-            self.ring(None)?;
+            self.ring()?;
         }
         let mut body = Vec::new();
         while let Some(left) = deadline.remaining() {

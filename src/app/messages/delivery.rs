@@ -64,12 +64,11 @@ pub fn deliver(
     wait: Option<Duration>,
 ) -> Result<DeliveryOutcome> {
     let (Goal::Only(number) | Goal::UpTo(number)) = goal;
-    let mut bell = Bell::new(own.home());
+    let mut bell = Bell::new(own.home(), Some(peer.key));
     let started = Instant::now();
     let deadline = wait.map_or_else(|| one_try(own), Deadline::after);
     let mut why = "it was not reached yet".to_owned();
     let mut seen = 0;
-    let mut rung: Option<Instant> = None;
     while !outbox.is_settled(number)? {
         if matches!(goal, Goal::Only(_)) && is_newly_dropped(outbox, number, &mut seen)? {
             break;
@@ -77,12 +76,7 @@ pub fn deliver(
         let Some(left) = deadline.remaining() else {
             return unless_dropped(own, peer, outbox, number, DeliveryOutcome::Queued(why));
         };
-        // A node that was rung a moment ago is at it.
-        let is_rung = rung.is_some_and(|rung| rung.elapsed() < LOG_POLL_INTERVAL) && bell.is_connected();
-        if is_rung || bell.ring(Some(&peer.key))? {
-            if !is_rung {
-                rung = Some(Instant::now());
-            }
+        if bell.ring()? {
             if let Some(attempt) = attempts::last(own.home(), &peer.key) {
                 why = attempt.reason;
                 if wait.is_none() {
