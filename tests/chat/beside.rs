@@ -81,10 +81,12 @@ fn a_chat_beside_a_node_answers_its_offers() {
         });
         let number =
             line.lines().find_map(|line| line.split_once("egoat: [")?.1.split_once("] bob offers b.txt"))?.0;
-        // Either may answer; the other one learns that it is decided.
-        chats[1].wait_to_say(&format!(
-            "egoat: [{number}] bob offers b.txt (2 B): /accept {number} [DIR] or /refuse {number}"
-        ));
+        // Either may answer, once it has heard of the offer; the other one learns that it is decided.
+        for chat in &chats {
+            chat.wait_to_say(&format!(
+                "egoat: [{number}] bob offers b.txt (2 B): /accept {number} [DIR] or /refuse {number}"
+            ));
+        }
         chats[0].write(format!("/accept {number}\n").as_bytes());
         assert_eq!(send.end().0, Some(0), "{}", send.said());
         poll_until("the decision", || {

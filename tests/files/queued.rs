@@ -2,7 +2,6 @@
 
 use crate::common;
 
-use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fs::{self, OpenOptions};
 use std::os::unix::fs::FileExt;
@@ -10,6 +9,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::thread;
 
+use common::logs::{directory, tell, told};
 use common::{Home, json_text};
 use egoat::crypto::keys::{PublicKey, Seed};
 use egoat::store::home::Own;
@@ -18,26 +18,6 @@ use egoat::store::queued_files::{Job, Listed, Outcome, QueuedFiles, Stop};
 use egoat::store::source::{Item, snapshot};
 use egoat::time::Zone;
 use proptest::prelude::*;
-use tempfile::TempDir;
-
-thread_local! {
-    static TOLD: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
-}
-
-fn tell(what: &str) {
-    TOLD.with_borrow_mut(|told| told.push(what.to_owned()));
-}
-
-/// What was reported on this thread since the last call.
-fn told() -> Vec<String> {
-    TOLD.take()
-}
-
-/// In memory where that is possible: the tests are about order and bytes, and thousands of syncs take long.
-fn directory() -> TempDir {
-    let memory = Path::new("/dev/shm");
-    if memory.is_dir() { tempfile::tempdir_in(memory).unwrap() } else { tempfile::tempdir().unwrap() }
-}
 
 fn id(path: &Path) -> LogId {
     let key = |byte| Seed::from_bytes([byte; 32]);

@@ -11,7 +11,6 @@
 //! Left out: disks that lose what they said is synced, names that reach the disk in another order than they were given,
 //! and file systems that sync a file and not the new name that it got before.
 
-use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fmt::Write as _;
 use std::fs::{self, File};
@@ -24,6 +23,7 @@ use std::sync::{Arc, LazyLock};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use std::{env, thread};
 
+use crate::common::logs::{self, tell, told};
 use egoat::crypto::keys::{PublicKey, Seed};
 use egoat::error::Error;
 use egoat::store::history::{self, Dropped, Event, History};
@@ -41,18 +41,6 @@ const PAGE: usize = 4096;
 /// A write of more bytes than this is played back in fewer states.
 const LONG: usize = 512 << 10;
 
-thread_local! {
-    static TOLD: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
-}
-
-fn tell(what: &str) {
-    TOLD.with_borrow_mut(|told| told.push(what.to_owned()));
-}
-
-fn told() -> Vec<String> {
-    TOLD.take()
-}
-
 fn id(path: &Path, kind: Kind) -> LogId {
     static PEER: LazyLock<PublicKey> = LazyLock::new(|| Seed::from_bytes([2; 32]).static_keys().public());
     LogId::new(path.to_owned(), kind, &PEER, &Seed::from_bytes([1; 32]))
@@ -67,8 +55,7 @@ fn history_id(dir: &Path) -> LogId {
 }
 
 fn directory() -> TempDir {
-    let memory = Path::new("/dev/shm");
-    let dir = if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() }.unwrap();
+    let dir = logs::directory();
     for name in [OUTBOX, HISTORY] {
         fs::create_dir(dir.path().join(name).parent().unwrap()).unwrap();
     }

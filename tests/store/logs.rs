@@ -2,7 +2,6 @@
 //!
 //! Handles of one process have open file descriptions of their own, so the locks hold between them as between processes.
 
-use std::cell::RefCell;
 use std::fs::{self, OpenOptions};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
@@ -11,6 +10,7 @@ use std::sync::{Arc, LazyLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::common::logs::{directory, tell, told};
 use egoat::crypto::SharedSecret;
 use egoat::crypto::keys::{PublicKey, Seed};
 use egoat::error::Error;
@@ -28,25 +28,6 @@ use tempfile::TempDir;
 /// Bytes of a log before its first record, and of a record beside its body.
 const HEADER: usize = 16;
 const OVERHEAD: usize = 68;
-
-thread_local! {
-    static TOLD: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
-}
-
-fn tell(what: &str) {
-    TOLD.with_borrow_mut(|told| told.push(what.to_owned()));
-}
-
-/// What was reported on this thread since the last call.
-fn told() -> Vec<String> {
-    TOLD.take()
-}
-
-/// In memory where that is possible: the tests are about order and bytes, and thousands of syncs take long.
-fn directory() -> TempDir {
-    let memory = Path::new("/dev/shm");
-    if memory.is_dir() { tempfile::tempdir_in(memory).unwrap() } else { tempfile::tempdir().unwrap() }
-}
 
 fn key(byte: u8) -> PublicKey {
     Seed::from_bytes([byte; 32]).static_keys().public()
