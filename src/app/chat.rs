@@ -38,12 +38,12 @@ use crate::wire::link::Link;
 const HISTORY_LINES: usize = 50;
 const MAX_HISTORY_LINES: usize = 1000;
 
-/// What a chat shows of conversations.
+/// Which conversations a chat shows.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Scope {
     /// One conversation at a time, from before the chat began. What is read and typed is noted for the next chat.
     Conversations,
-    /// What happens from now on, of everybody or of one peer. Nothing is noted.
+    /// Only news from now on, of all peers or of one. The chat writes no read marks.
     News(Option<PublicKey>),
 }
 
@@ -76,7 +76,7 @@ pub struct Chat {
     /// The last line was for somebody who is nobody.
     is_lost: bool,
     reading: Reading,
-    /// It was said that notes cannot be kept.
+    /// The user knows that notes cannot be kept.
     has_lost_notes: bool,
     presence: HashMap<PublicKey, Presence>,
     /// A node ran when it was last looked at: this process, or one beside it.
@@ -92,7 +92,7 @@ pub struct Chat {
     questions: VecDeque<Question>,
     /// The last message that was queued for each peer.
     queued: HashMap<PublicKey, u64>,
-    /// What was there at the beginning is shown.
+    /// The chat has shown the entries that were there at the beginning.
     has_begun: bool,
 }
 
@@ -105,7 +105,7 @@ impl Chat {
         };
         let mut histories = Histories::new(own, only.as_ref(), StartAt::Last(0))?;
         let link = link::NodeLink::open(own.home(), true)?;
-        // What is there already is shown with the conversation that it belongs to.
+        // Skip older entries here: `open` shows them with their conversation.
         while histories.next(|_, _| Ok(()))? {}
         Ok(Chat {
             own: own.clone(),
@@ -218,18 +218,18 @@ impl Chat {
         self.presence.get(&peer.key).is_some_and(|one| one.is_here)
     }
 
-    /// What waits to be delivered to the peer who is talked to, oldest first: number and first line.
+    /// The queued messages for the open peer, oldest first: number and first line.
     pub fn waiting(&self) -> impl DoubleEndedIterator<Item = &(u64, String)> + ExactSizeIterator {
         static NOTHING: VecDeque<(u64, String)> = VecDeque::new();
         self.open.as_ref().map_or(NOTHING.iter(), |open| open.waiting.messages())
     }
 
-    /// What is on its way.
+    /// The transfers that the node reports.
     pub fn transfers(&self) -> impl Iterator<Item = &Transfer> {
         self.live.transfers.values()
     }
 
-    /// What ends with this chat.
+    /// The transfers that end with this chat.
     pub fn own_transfers(&self) -> impl Iterator<Item = &Transfer> {
         self.transfers().filter(|transfer| transfer.way == TransferWay::Own)
     }
@@ -290,7 +290,7 @@ impl Chat {
         Ok(())
     }
 
-    /// Whether everything that was said here is settled: delivered or cancelled.
+    /// Whether each message of this chat is delivered or cancelled.
     pub fn is_all_settled(&self) -> Result<bool> {
         for (peer, number) in &self.queued {
             if !self.own.outbox(peer)?.is_settled(*number)? {

@@ -13,7 +13,7 @@ use crate::store::peers::Peer;
 use crate::wire::address::Address;
 use crate::wire::link::Link;
 
-/// What a job tells.
+/// An event of a job.
 pub enum BackgroundEvent {
     /// A peer is known, and perhaps it refuses us for now.
     Met(Peer, Option<Error>),

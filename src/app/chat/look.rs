@@ -203,7 +203,7 @@ impl Chat {
             view.error(&error);
             PendingMessages::default()
         });
-        // What was typed before anybody was there to talk to is for whom it was typed.
+        // If nobody was open, keep the line that the user has begun: it is for the peer who opens now.
         let is_kept = self.open.is_none() && view.draft().is_none_or(|draft| !draft.is_empty());
         self.open = Some(OpenConversation { peer: peer.clone(), waiting });
         let noted = self.reading.refresh();
@@ -265,7 +265,7 @@ impl Chat {
         Ok(first)
     }
 
-    /// What is unread of a conversation before the record `first`.
+    /// The unread entries of a conversation before the record `first`.
     pub(super) fn unread_before(&self, id: ConversationId, first: u64) -> Result<ArrivalCount> {
         inbox::unread_between(&self.own, id, self.reading.read(id), first)
     }
