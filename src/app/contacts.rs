@@ -256,13 +256,15 @@ fn ensure_free(peers: &Peers, name: &str) -> Result<()> {
 /// Sets rules of a peer, each written as in the peers file. A peer who is blocked now gets nothing of what waits: the
 /// number of messages and files that were cancelled comes along.
 pub fn set(own: &Own, peer: &Peer, rules: &[String]) -> Result<(Peer, usize)> {
-    let changed = edit(own, |peers| {
+    let changed = Peers::edit(own.home(), |peers| {
         let gone = || Error::UnknownPeer { name: peer.name.clone() };
         let saved = peers.by_key_mut(&peer.key).ok_or_else(gone)?;
         rules.iter().try_for_each(|rule| saved.set_option(rule).map_err(Error::usage))?;
         Ok(saved.clone())
     })?;
+    // Ring last: the node cancels as well, and the user would be told of none.
     let cancelled = if changed.is_blocked() { cancel(own, &changed.key, |_| true)?.len() } else { 0 };
+    link::ring(own, None)?;
     Ok((changed, cancelled))
 }
 
