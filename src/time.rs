@@ -31,6 +31,17 @@ pub fn micros(time: SystemTime) -> u64 {
     u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
 }
 
+/// How far a clock may be ahead of this one, in µs. What is further ahead comes from a clock that was set wrong.
+const MAX_AHEAD: u64 = 3600 * MICROS;
+
+/// What is shown for a time that is not known.
+const UNKNOWN_TIME: &str = "????-??-?? ??:??:??";
+
+/// The time `micros`, unless it is 0, which stands for an unknown time, or more than an hour ahead of the clock.
+pub fn believed(micros: u64) -> Option<u64> {
+    Some(micros).filter(|micros| *micros != 0 && *micros <= now_micros().saturating_add(MAX_AHEAD))
+}
+
 /// A date and a time of day in the Gregorian calendar, in no particular zone.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Civil {
@@ -114,6 +125,11 @@ impl Zone {
     pub fn format(&self, micros: u64) -> String {
         let Civil { year, month, day, hour, minute, second } = self.civil((micros / MICROS) as i64);
         format!("{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02}")
+    }
+
+    /// The same of a time that may not be known, which is as long then.
+    pub fn format_known(&self, micros: Option<u64>) -> String {
+        micros.map_or_else(|| UNKNOWN_TIME.to_owned(), |micros| self.format(micros))
     }
 
     /// The time at which clocks here show `civil`. Of two, the earlier; where clocks skipped it, what it

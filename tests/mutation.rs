@@ -20,6 +20,7 @@ use common::{Random, count};
 use egoat::crypto::noise::CipherState;
 use egoat::crypto::record::{Opener, Sealer};
 use egoat::net::session::{Incoming, MAX_IN_RECORD};
+use egoat::wire::features::Features;
 use egoat::wire::message::{MAX_TEXT, Message};
 use peak_alloc::PeakAlloc;
 use properties::{Effort, TARGETS, Target};
@@ -197,7 +198,7 @@ fn the_longest_messages_take_little_more_room_than_they_have_bytes() {
     let cipher = || CipherState::initialize_key(&[3; 32]);
     let (mut sealer, text, mut stream, mut wire) = (Sealer::new(cipher()), vec![7; MAX_TEXT], vec![], vec![]);
     for number in 1..=3 {
-        Message::Text { number, text: &text }.encode(&mut stream);
+        Message::Text { number, said: None, text: &text }.encode(&mut stream);
     }
     for part in stream.chunks(MAX_IN_RECORD) {
         let mut record = part.to_vec();
@@ -207,7 +208,7 @@ fn the_longest_messages_take_little_more_room_than_they_have_bytes() {
         wire.extend_from_slice(&record);
     }
     let (before, mut socket, mut read) = (HEAP.current_usage(), &wire[..], 0);
-    let mut incoming = Incoming::new(Opener::new(cipher()));
+    let mut incoming = Incoming::new(Opener::new(cipher()), Features::NONE);
     incoming.take_bodies(usize::MAX);
     while read < 3 {
         if !incoming.has_message().unwrap() {
@@ -215,7 +216,7 @@ fn the_longest_messages_take_little_more_room_than_they_have_bytes() {
             continue;
         }
         read += 1;
-        assert_eq!(incoming.next_message(), Ok(Message::Text { number: read, text: &text }));
+        assert_eq!(incoming.next_message(), Ok(Message::Text { number: read, said: None, text: &text }));
         let taken = HEAP.current_usage() - before;
         assert!(taken < MAX_TEXT + (384 << 10), "{taken}");
     }

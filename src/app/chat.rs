@@ -34,6 +34,8 @@ use crate::time::Zone;
 use crate::wire::address::Address;
 use crate::wire::link::Link;
 
+pub use crate::app::chat::waiting::WaitingMessage;
+
 /// Lines of `/history` unless the user says how many, and the most.
 const HISTORY_LINES: usize = 50;
 const MAX_HISTORY_LINES: usize = 1000;
@@ -219,8 +221,8 @@ impl Chat {
     }
 
     /// The queued messages for the open peer, oldest first: number and first line.
-    pub fn waiting(&self) -> impl DoubleEndedIterator<Item = &(u64, String)> + ExactSizeIterator {
-        static NOTHING: VecDeque<(u64, String)> = VecDeque::new();
+    pub fn waiting(&self) -> impl DoubleEndedIterator<Item = &WaitingMessage> + ExactSizeIterator {
+        static NOTHING: VecDeque<WaitingMessage> = VecDeque::new();
         self.open.as_ref().map_or(NOTHING.iter(), |open| open.waiting.messages())
     }
 
@@ -361,8 +363,9 @@ impl Chat {
         self.is_all = true;
         view.begin();
         view.note("all conversations");
-        let first = self.show_last(None, HISTORY_LINES, None, view)?;
+        let shown = self.show_last(None, HISTORY_LINES, None, view)?;
         for id in self.reading.all_unread() {
+            let first = shown.get(&id).copied().unwrap_or(u64::MAX);
             if self.unread_before(id, first)?.count == 0 {
                 self.reading.clear_unread(id);
             }
@@ -436,7 +439,7 @@ impl Chat {
     pub fn cancel(&mut self) -> Result<()> {
         let nothing = || Error::failed("nothing waits here");
         let open = self.open.as_mut().ok_or_else(nothing)?;
-        let number = open.waiting.messages().next_back().ok_or_else(nothing)?.0;
+        let number = open.waiting.messages().next_back().ok_or_else(nothing)?.number;
         messages::cancel_one(&self.own, &open.peer, number)?;
         open.waiting.drop_message(number);
         Ok(())

@@ -34,7 +34,8 @@ pub fn log(own: &Own, out: Output, args: &args::Log) -> Result<()> {
     };
     let wanted = args.grep.as_deref().unwrap_or_default().as_bytes();
     let is_wanted = |entry: &HistoryEntry| {
-        since.is_none_or(|since| entry.seq >= since)
+        // One whose time is not known is shown: it may be wanted.
+        since.is_none_or(|since| entry.noted().is_none_or(|noted| noted >= since))
             && (entry.event.is_arrival() || !args.unread)
             && entry.contains(wanted)
     };

@@ -3,13 +3,13 @@
 use std::collections::BTreeSet;
 
 use crate::app::files::{self, Job};
-use crate::app::inbox::entry::{Event, HistoryEntry};
+use crate::app::inbox::entry::{Event, HistoryEntry, Times};
 use crate::app::messages::{self, FailedAttempt, FetchStep, Fetched, Queue, QueuedItem, QueuedMessage};
 use crate::app::{Endpoint, Own, Peer, contacts};
 use crate::cli::args::{self, OutboxAction};
 use crate::error::{Error, Result};
 use crate::text::{self, json::Object};
-use crate::time::{Zone, now_micros};
+use crate::time::{self, Zone, now_micros};
 use crate::ui::lines;
 use crate::ui::output::{self, Output};
 
@@ -56,10 +56,11 @@ pub fn status(queue: &Queue) -> String {
 }
 
 fn print_message(out: Output, zone: &Zone, queue: &Queue, waiting: &QueuedMessage) -> Result<()> {
-    let QueuedMessage { number, draft } = waiting;
+    let QueuedMessage { number, said, draft } = waiting;
     let peer = &queue.peer.name;
     let event = Event::Sent { number: *number, key: &draft.key, text: &draft.text };
-    let line = lines::line(zone, peer, &HistoryEntry { seq: *number, event });
+    let times = Times { noted: *said, said: *said };
+    let line = lines::line(zone, peer, &HistoryEntry { seq: *number, times, event });
     let note = match draft.expires {
         0 => String::new(),
         _ if waiting.is_expired() => " (expired)".to_owned(),
@@ -68,9 +69,14 @@ fn print_message(out: Output, zone: &Zone, queue: &Queue, waiting: &QueuedMessag
     out.data(&format!("{number}{note} {line}"), || {
         let object = Object::event("queued").text("peer", peer).number("number", *number);
         let object = object.text("key", &draft.key).text("text", &String::from_utf8_lossy(&draft.text));
-        let object = object.number("age", now_micros().saturating_sub(*number) / 1_000_000);
+        let object = object.optional_number("age", age(*said));
         with_attempt(object.number("expires", draft.expires), queue)
     })
+}
+
+/// Seconds since a time in µs of Unix time, if that is known.
+fn age(since: u64) -> Option<u64> {
+    time::believed(since).map(|since| now_micros().saturating_sub(since) / 1_000_000)
 }
 
 fn print_files(out: Output, zone: &Zone, queue: &Queue, job: &Job) -> Result<()> {

@@ -20,7 +20,8 @@ use crate::net::transport::{Closer, Stream};
 use crate::wire::codec::FieldWriter;
 use crate::wire::features::Features;
 use crate::wire::message::{
-    CHUNK, HEADER, IGNORABLE, MAX_IGNORABLE, MAX_PROFILE, MAX_TEXT, Message, PIECE_HEAD, max_body, piece_head,
+    CHUNK, HEADER, IGNORABLE, MAX_IGNORABLE, MAX_PROFILE, MAX_TEXT_BODY, Message, PIECE_HEAD, max_body,
+    piece_head,
 };
 
 /// An idle sender pings this often.
@@ -46,7 +47,7 @@ const SMALL: usize = 1 << 10;
 /// Bytes of read buffer of a connection with traffic.
 const LARGE_BUFFER: usize = 4 * RECORD;
 /// Bytes of a message under way, at the most: those before its end, and the record with its end.
-const MAX_CARRIED: usize = HEADER + 8 + MAX_TEXT + RECORD;
+const MAX_CARRIED: usize = HEADER + MAX_TEXT_BODY + RECORD;
 
 /// Ignorable messages that may come in a row.
 const MAX_IGNORABLE_RUN: u8 = 4;
@@ -67,8 +68,6 @@ pub struct Session {
     outgoing: Outgoing,
     incoming: Incoming,
     binding: Binding,
-    /// What both ends set.
-    features: Features,
     deadline: Option<Deadline>,
     /// How it was dialled, if it was.
     route: Option<Route>,
@@ -102,9 +101,8 @@ impl Session {
             peer,
             label,
             outgoing: Outgoing::new(established.sealer),
-            incoming: Incoming::new(established.opener),
+            incoming: Incoming::new(established.opener, features),
             binding: Binding { export: established.export, handshake_hash: established.handshake_hash },
-            features,
             deadline: None,
             route: None,
             waits: DEAD_AFTER,
@@ -161,7 +159,7 @@ impl Session {
 
     /// The feature bits that both ends set.
     pub fn features(&self) -> Features {
-        self.features
+        self.incoming.features
     }
 
     /// Queues ACCEPT. After it the other end may send ignorable messages.
@@ -173,7 +171,7 @@ impl Session {
     /// From here on the other end may, or may not, send ignorable messages in front of others. They are skipped; in a
     /// session whose ends did not both set [`Features::IGNORABLE`] none may come at any point.
     pub fn skip_ignorable(&mut self, may_come: bool) {
-        self.incoming.may_skip = may_come && self.features.has(Features::IGNORABLE);
+        self.incoming.may_skip = may_come && self.features().has(Features::IGNORABLE);
     }
 
     /// Reads end at the deadline, however many bytes trickle in; without one, after 60 s of silence.
@@ -439,6 +437,8 @@ impl Outgoing {
 /// it is of use to tests alone.
 pub struct Incoming {
     opener: Opener,
+    /// What both ends set: it says which fields messages have.
+    features: Features,
     /// How many records were opened.
     records: u64,
     /// The longest body that is taken.
@@ -459,10 +459,11 @@ pub struct Incoming {
 }
 
 impl Incoming {
-    /// Before the first record.
-    pub fn new(opener: Opener) -> Incoming {
+    /// Before the first record of a session whose ends share these features.
+    pub fn new(opener: Opener, features: Features) -> Incoming {
         Incoming {
             opener,
+            features,
             records: 0,
             most: MAX_PROFILE,
             may_skip: false,
@@ -618,8 +619,9 @@ impl Incoming {
             return Err("message cut short");
         }
         self.skipped = 0;
+        let features = self.features;
         let bytes = self.take(length);
-        Message::decode(bytes[0], &bytes[HEADER..]).map_err(|malformed| malformed.0)
+        Message::decode_with(features, bytes[0], &bytes[HEADER..]).map_err(|malformed| malformed.0)
     }
 
     /// Gives the buffers back, if nothing is in them.
@@ -738,7 +740,8 @@ mod tests {
                 wire.extend(((record.len() + TAG_LEN) as u16).to_be_bytes());
                 wire.extend([record.as_slice(), &tag].concat());
             }
-            let (mut incoming, mut socket) = (Incoming::new(Opener::new(cipher())), &wire[..]);
+            let (mut incoming, mut socket) =
+                (Incoming::new(Opener::new(cipher()), Features::NONE), &wire[..]);
             incoming.may_skip = may_skip;
             let mut kinds = Vec::new();
             let ended = loop {

@@ -3,8 +3,9 @@
 
 use crate::crypto::keys::PublicKey;
 use crate::error::Result;
-use crate::store::history::Dropped;
+use crate::store::history::{Dropped, History};
 use crate::store::home::Own;
+use crate::store::outbox::{Outbox, QueuedMessage};
 use crate::store::queued_files::Outcome;
 
 /// Cancels the messages and file jobs for `peer` whose number is `wanted`; returns the numbers that waited. Durable when it
@@ -23,9 +24,19 @@ fn cancel_messages(own: &Own, peer: &PublicKey, wanted: impl Fn(u64) -> bool) ->
     if !own.home().has_outbox(peer) {
         return Ok(Vec::new());
     }
-    // Before anything is dropped: a history that is damaged must not cost the message.
-    let mut history = own.history((*peer).into())?;
-    let dropped = own.outbox(peer)?.drop_messages(|waiting| wanted(waiting.number))?;
-    history.store_dropped(&dropped, Dropped::Cancelled)?;
+    let (mut history, mut outbox) = (own.history((*peer).into())?, own.outbox(peer)?);
+    let wanted = |waiting: &QueuedMessage| wanted(waiting.number);
+    let dropped = drop_messages(&mut outbox, &mut history, wanted, Dropped::Cancelled)?;
     Ok(dropped.iter().map(|waiting| waiting.number).collect())
+}
+
+/// Has messages that wait not be sent, and the history say so; durable when it returns. The history is first: killed in
+/// between, a message is in both, and no text is lost. Returns what is dropped, which is not what was delivered meanwhile.
+pub fn drop_messages(
+    outbox: &mut Outbox,
+    history: &mut History,
+    wanted: impl Fn(&QueuedMessage) -> bool,
+    why: Dropped,
+) -> Result<Vec<QueuedMessage>> {
+    outbox.drop_messages(wanted, |messages| history.store_dropped(messages, why))
 }

@@ -1,23 +1,29 @@
 //! The history of one conversation: what was received, and what was sent once it is acknowledged (egoat-files(5), HISTORY).
 //!
 //! ```text
-//! body    kind u8 ‖ received u64 ‖ sent u64 ‖ rest
-//!         1 message received: rest is its text
-//!         2 message delivered: rest is key length u8 ‖ key ‖ text
-//!         3 file received, 4 file delivered: rest is size u64 ‖ path
-//!         5 message dropped: rest is number u64 ‖ why u8 (1 cancelled, 2 expired) ‖ text
+//! body    kind u8 ‖ received u64 ‖ sent u64 ‖ noted u64 ‖ said u64 ‖ rest
+//!         17 message received: rest is its text
+//!         18 message delivered: rest is key length u8 ‖ key ‖ text
+//!         19 file received, 20 file delivered: rest is size u64 ‖ path
+//!         21 message dropped: rest is number u64 ‖ why u8 (1 cancelled, 2 expired) ‖ text
+//!         1 to 5 the same without noted and said, from earlier versions
 //! ```
 //!
 //! `received` and `sent` are the highest message numbers of either direction up to and with this record, so the last
 //! record alone says what the peer need not send again, and what needs no second entry.
+//!
+//! Numbers only rise: after a clock was ahead once, they stay ahead. So they are no times; `noted` and `said` are.
 
 use std::collections::HashSet;
 
 use crate::error::Result;
 use crate::store::log::{Appender, Log, LogId, Reader, Report};
 use crate::store::outbox::QueuedMessage;
+use crate::time::now_micros;
 use crate::wire::codec::{FieldReader, FieldWriter, Malformed};
 
+/// Set in the kinds of records with times.
+const TIMED: u8 = 16;
 const RECEIVED: u8 = 1;
 const SENT: u8 = 2;
 const FILE_RECEIVED: u8 = 3;
@@ -58,7 +64,7 @@ pub enum Event<'a> {
     },
     /// A message that the peer has on its disk.
     Sent {
-        /// Our number of it: when it was queued, in µs of Unix time unless the clock went back.
+        /// Our number of it.
         number: u64,
         /// What its sender here calls it; may be empty.
         key: &'a str,
@@ -97,11 +103,41 @@ impl Event<'_> {
     }
 }
 
-/// Parses a record's body.
+/// When something happened, in µs of Unix time, by the clock as it was then; 0 where it is not known. No clock is to be
+/// relied on: see [`crate::time::believed`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Times {
+    /// When the record was made.
+    pub noted: u64,
+    /// When the message was queued by its sender.
+    pub said: u64,
+}
+
+/// A record's times; `seq` is its number.
+pub fn times(seq: u64, body: &[u8]) -> std::result::Result<Times, Malformed> {
+    let mut fields = FieldReader::new(body);
+    let (kind, numbers) = Numbers::take(&mut fields)?;
+    Ok(match kind {
+        kind if kind & TIMED != 0 => take_times(&mut fields)?,
+        // Records without times have only their numbers.
+        SENT => Times { noted: seq, said: numbers.sent },
+        DROPPED => Times { noted: seq, said: fields.u64("number")? },
+        _ => Times { noted: seq, said: 0 },
+    })
+}
+
+fn take_times(fields: &mut FieldReader) -> std::result::Result<Times, Malformed> {
+    Ok(Times { noted: fields.u64("noted")?, said: fields.u64("said")? })
+}
+
+/// Parses a record's body but for its times.
 pub fn decode(body: &[u8]) -> std::result::Result<Event<'_>, Malformed> {
     let mut fields = FieldReader::new(body);
-    let (kind, received, sent) = (fields.u8("kind")?, fields.u64("received")?, fields.u64("sent")?);
-    Ok(match kind {
+    let (kind, Numbers { received, sent }) = Numbers::take(&mut fields)?;
+    if kind & TIMED != 0 {
+        take_times(&mut fields)?;
+    }
+    Ok(match kind & !TIMED {
         RECEIVED => Event::Received { number: received, text: fields.rest() },
         SENT => {
             let length = fields.u8("key length")?.into();
@@ -132,26 +168,26 @@ struct Numbers {
 impl Numbers {
     fn of(log: &Log) -> Numbers {
         // Only an empty log has a last record without them.
-        Numbers::decode(log.last_head()).map(|(_, numbers)| numbers).unwrap_or_default()
+        Numbers::take(&mut FieldReader::new(log.last_head())).map(|(_, numbers)| numbers).unwrap_or_default()
     }
 
-    /// The kind, and the numbers behind it.
-    fn decode(body: &[u8]) -> std::result::Result<(u8, Numbers), Malformed> {
-        let mut fields = FieldReader::new(body);
+    /// The kind, and the numbers after it.
+    fn take(fields: &mut FieldReader) -> std::result::Result<(u8, Numbers), Malformed> {
         let kind = fields.u8("kind")?;
         Ok((kind, Numbers { received: fields.u64("received")?, sent: fields.u64("sent")? }))
     }
-
-    fn body(self, kind: u8) -> Vec<u8> {
-        let mut body = vec![kind];
-        body.put_u64(self.received);
-        body.put_u64(self.sent);
-        body
-    }
 }
 
-/// A message and its number.
-pub type NumberedMessage = (u64, Vec<u8>);
+/// A message from the peer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReceivedMessage {
+    /// The peer's number of it.
+    pub number: u64,
+    /// When the peer queued it, as the peer says, in µs of Unix time; 0 where it does not say, or says what cannot be.
+    pub said: u64,
+    /// Its text, raw.
+    pub text: Vec<u8>,
+}
 
 /// The history of a conversation, open for appending.
 pub struct History {
@@ -183,15 +219,15 @@ impl History {
 
     /// Stores messages that arrived, but for those that are already there; on disk when it returns. Says which numbers
     /// were new.
-    pub fn store_received(&mut self, messages: &[NumberedMessage]) -> Result<Vec<u64>> {
+    pub fn store_received(&mut self, messages: &[ReceivedMessage]) -> Result<Vec<u64>> {
         let mut log = self.log.lock()?;
         let mut numbers = Numbers::of(log.log());
         let mut new = Vec::new();
-        for (number, text) in messages {
+        for ReceivedMessage { number, said, text } in messages {
             if *number > numbers.received {
                 numbers.received = *number;
                 new.push(*number);
-                append(&mut log, numbers, RECEIVED, &[text])?;
+                append(&mut log, RECEIVED, numbers, *said, 0, &[text])?;
             }
         }
         // Also with nothing new: what is there may not be synced yet, and is about to be acknowledged.
@@ -204,28 +240,36 @@ impl History {
     pub fn store_sent<'a>(&mut self, messages: impl Iterator<Item = &'a QueuedMessage>) -> Result<()> {
         let mut log = self.log.lock()?;
         let mut numbers = Numbers::of(log.log());
-        for QueuedMessage { number, draft } in messages {
+        for QueuedMessage { number, said, draft } in messages {
             if *number > numbers.sent {
                 numbers.sent = *number;
-                append(
-                    &mut log,
-                    numbers,
-                    SENT,
-                    &[&[draft.key.len() as u8], draft.key.as_bytes(), &draft.text],
-                )?;
+                let key = draft.key.as_bytes();
+                append(&mut log, SENT, numbers, *said, *number, &[&[key.len() as u8], key, &draft.text])?;
             }
         }
         log.commit(true)
     }
 
-    /// Notes that messages will not be sent.
-    pub fn store_dropped(&mut self, messages: &[QueuedMessage], why: Dropped) -> Result<()> {
+    /// Notes that messages will not be sent, and returns them, but for those that were delivered by now. What was noted
+    /// before is not noted again. On disk when it returns.
+    pub fn store_dropped(
+        &mut self,
+        mut messages: Vec<QueuedMessage>,
+        why: Dropped,
+    ) -> Result<Vec<QueuedMessage>> {
         let mut log = self.log.lock()?;
         let numbers = Numbers::of(log.log());
-        for QueuedMessage { number, draft } in messages {
-            append(&mut log, numbers, DROPPED, &[&number.to_be_bytes(), &[why as u8], &draft.text])?;
+        messages.retain(|message| message.number > numbers.sent);
+        let Some(oldest) = messages.iter().map(|message| message.number).min() else { return Ok(messages) };
+        let known = dropped_since(log.log().reader(), oldest)?;
+        for QueuedMessage { number, said, draft } in &messages {
+            if !known.contains(number) {
+                let rest: [&[u8]; 3] = [&number.to_be_bytes(), &[why as u8], &draft.text];
+                append(&mut log, DROPPED, numbers, *said, *number, &rest)?;
+            }
         }
-        log.commit(true)
+        log.commit(true)?;
+        Ok(messages)
     }
 
     /// The number of the delivered message with this key; reads the whole history.
@@ -241,23 +285,16 @@ impl History {
     }
 
     /// Whether the message `number` was dropped.
-    pub fn was_dropped(mut reader: Reader, wanted: u64) -> Result<bool> {
-        // What became of a message is noted after it was queued.
-        reader.skip_to(wanted)?;
-        while let Some(record) = reader.read()? {
-            if matches!(decode(record.body), Ok(Event::Dropped { number, .. }) if number == wanted) {
-                return Ok(true);
-            }
-        }
-        Ok(false)
+    pub fn was_dropped(reader: Reader, wanted: u64) -> Result<bool> {
+        Ok(dropped_since(reader, wanted)?.contains(&wanted))
     }
 
-    /// The files that came from the peer, of records with a number of at least `since`.
+    /// The files that came from the peer and were noted at `since` or later, in µs of Unix time.
     pub fn files_since(mut reader: Reader, since: u64) -> Result<HashSet<String>> {
         reader.skip_to(since)?;
         let mut paths = HashSet::new();
         while let Some(record) = reader.read()? {
-            if record.seq >= since
+            if times(record.seq, record.body).is_ok_and(|times| times.noted >= since)
                 && let Ok(Event::FileReceived { path, .. }) = decode(record.body)
             {
                 paths.insert(String::from_utf8_lossy(path).into_owned());
@@ -285,16 +322,40 @@ impl History {
         let numbers = Numbers::of(log.log());
         let kind = if received { FILE_RECEIVED } else { FILE_SENT };
         for (size, path) in files {
-            append(&mut log, numbers, kind, &[&size.to_be_bytes(), path.as_bytes()])?;
+            append(&mut log, kind, numbers, 0, 0, &[&size.to_be_bytes(), path.as_bytes()])?;
         }
         log.commit(true)
     }
 }
 
-fn append(log: &mut Appender, numbers: Numbers, kind: u8, rest: &[&[u8]]) -> Result<()> {
-    let mut body = numbers.body(kind);
+/// The numbers of the dropped messages from `oldest` on, and perhaps some others.
+fn dropped_since(mut reader: Reader, oldest: u64) -> Result<HashSet<u64>> {
+    // A record about a message of ours has a higher number than the message.
+    reader.skip_to(oldest)?;
+    let mut dropped = HashSet::new();
+    while let Some(record) = reader.read()? {
+        if let Ok(Event::Dropped { number, .. }) = decode(record.body) {
+            dropped.insert(number);
+        }
+    }
+    Ok(dropped)
+}
+
+/// Adds a record that is made now, about a message that was `said` then; its number is above `number`.
+fn append(
+    log: &mut Appender,
+    kind: u8,
+    numbers: Numbers,
+    said: u64,
+    number: u64,
+    rest: &[&[u8]],
+) -> Result<()> {
+    let mut body = vec![kind | TIMED];
+    for field in [numbers.received, numbers.sent, now_micros(), said] {
+        body.put_u64(field);
+    }
     for part in rest {
         body.put(part);
     }
-    log.push(log.next_seq(), &body)
+    log.push(log.next_seq().max(number + 1), &body)
 }

@@ -1,127 +1,28 @@
-//! The outbox of one peer: what waits to be delivered (egoat-files(5), OUTBOX).
-//!
-//! ```text
-//! body    kind u8 ‖ queued u64 ‖ settled u64 ‖ dropped u32 ‖ rest
-//!         1 queued:  expires u64 ‖ key length u8 ‖ key ‖ text; the record's seq is the message's number
-//!         2 settled: everything up to `settled` is done with
-//!         3 afresh:  the first record of a log that was started again
-//!         4 dropped: number u64 of a message that is not to be sent
-//! ```
-//!
-//! `queued` is the highest number given out and `settled` the highest one that is done with, up to and with this record:
-//! the last record alone says whether something waits. Messages are acknowledged in order, so two numbers are enough;
-//! `dropped` counts the exceptions in this file.
+//! The outbox of one peer: what waits to be delivered (egoat-files(5), OUTBOX). `record` has its records, and `pending`
+//! reads what waits.
+
+mod pending;
+mod record;
 
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::error::{Error, Result};
 use crate::store::log::{COMPACT_ABOVE, Log, LogId, MAX_SEQ, Reader, Report};
+use crate::store::outbox::record::{Counters, Entry, Renumbering};
+use crate::text;
 use crate::time::now_micros;
-use crate::wire::codec::{FieldReader, FieldWriter, Malformed};
-use crate::wire::message::MAX_TEXT;
 
-const QUEUED: u8 = 1;
-const SETTLED: u8 = 2;
-const AFRESH: u8 = 3;
-const DROPPED: u8 = 4;
+pub use pending::Pending;
+pub use record::{Draft, MAX_KEY, QueuedMessage};
 
-/// Longest key of a message in bytes.
-pub const MAX_KEY: usize = 128;
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Counters {
-    queued: u64,
-    settled: u64,
-    dropped: u32,
-}
-
-impl Counters {
-    /// Of the last record of a log; only an empty log has none.
-    fn of(log: &Log) -> Counters {
-        Counters::read(&mut FieldReader::new(log.last_head())).map(|(_, numbers)| numbers).unwrap_or_default()
-    }
-
-    fn read(fields: &mut FieldReader) -> std::result::Result<(u8, Counters), Malformed> {
-        let kind = fields.u8("kind")?;
-        let (queued, settled) = (fields.u64("queued")?, fields.u64("settled")?);
-        Ok((kind, Counters { queued, settled, dropped: fields.u32("dropped")? }))
-    }
-
-    fn body(self, kind: u8, rest: &[u8]) -> Vec<u8> {
-        let mut body = Vec::with_capacity(21 + rest.len());
-        body.put_u8(kind);
-        body.put_u64(self.queued);
-        body.put_u64(self.settled);
-        body.put_u32(self.dropped);
-        body.put(rest);
-        body
-    }
-}
-
-/// A message as it goes into an outbox.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Draft {
-    /// What is said.
-    pub text: Vec<u8>,
-    /// Names it for whoever queued it; may be empty.
-    pub key: String,
-    /// Not sent after this time, in µs of Unix time; 0 for never.
-    pub expires: u64,
-}
-
-impl Draft {
-    /// A message without a key that waits for as long as it takes.
-    pub fn new(text: &[u8]) -> Draft {
-        Draft { text: text.to_vec(), ..Draft::default() }
-    }
-
-    fn encode(&self) -> Vec<u8> {
-        let mut rest = Vec::with_capacity(9 + self.key.len() + self.text.len());
-        rest.put_u64(self.expires);
-        rest.put_u8(self.key.len() as u8);
-        rest.put(self.key.as_bytes());
-        rest.put(&self.text);
-        rest
-    }
-
-    fn decode(fields: &mut FieldReader) -> std::result::Result<Draft, Malformed> {
-        let expires = fields.u64("expires")?;
-        let length = fields.u8("key length")?.into();
-        let key = fields.text(length, "key")?.to_owned();
-        Ok(Draft { expires, key, text: fields.rest().to_vec() })
-    }
-
-    fn check(&self) -> Result<()> {
-        if self.key.len() > MAX_KEY {
-            return Err(Error::usage(format!("a message's id has at most {MAX_KEY} bytes")));
-        }
-        if self.text.len() > MAX_TEXT {
-            return Err(Error::Usage {
-                // Who reads it may have stopped a little behind the limit.
-                what: format!("the message has more than {MAX_TEXT} bytes"),
-                hint: Some("send it as a file: `egoat send PEER FILE`".into()),
-            });
-        }
-        Ok(())
-    }
-}
-
-/// A message that waits.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct QueuedMessage {
-    /// Its number.
-    pub number: u64,
-    /// What it is.
-    pub draft: Draft,
-}
-
-impl QueuedMessage {
-    /// Whether its time is over.
-    pub fn is_expired(&self) -> bool {
-        self.draft.expires != 0 && now_micros() >= self.draft.expires
-    }
-}
+/// The outbox may be renumbered this often before pauses begin: a peer that was restored from a backup needs it once.
+const FREE_RENUMBERINGS: u32 = 2;
+/// The first pause after that, in µs; each next one is twice as long.
+const RENUMBERING_PAUSE: u64 = 60_000_000;
+/// The longest pause, in µs: a day.
+const MAX_RENUMBERING_PAUSE: u64 = 24 * 60 * RENUMBERING_PAUSE;
 
 /// A peer's outbox.
 pub struct Outbox {
@@ -142,7 +43,7 @@ impl Outbox {
         let mut numbers = Counters::of(log.log());
         for draft in drafts {
             numbers.queued = log.next_seq();
-            log.push(numbers.queued, &numbers.body(QUEUED, &draft.encode()))?;
+            log.push(numbers.queued, &numbers.queued(now_micros(), draft))?;
         }
         log.commit(true)?;
         Ok(numbers.queued)
@@ -162,15 +63,16 @@ impl Outbox {
         let mut reader = log.log().reader();
         let (mut known, mut dropped) = (Vec::new(), HashSet::new());
         while let Some(record) = reader.read()? {
-            match queued(record.body) {
-                Some((_, other)) if other.key == draft.key => {
-                    let other = QueuedMessage { number: record.seq, draft: other };
-                    if other.number <= settled || !other.is_expired() {
-                        known.push(other.number);
-                    }
+            match Entry::decode(record.body) {
+                Ok(Entry::Queued { draft: other, .. })
+                    if other.key == draft.key && (record.seq <= settled || !other.is_expired()) =>
+                {
+                    known.push(record.seq);
                 }
-                Some(_) => {}
-                None => dropped.extend(dropped_number(record.body)),
+                Ok(Entry::Dropped(number)) => {
+                    dropped.insert(number);
+                }
+                _ => {}
             }
         }
         known.retain(|number| !dropped.contains(number));
@@ -181,30 +83,49 @@ impl Outbox {
         }
         let number = log.next_seq();
         let numbers = Counters { queued: number, ..Counters::of(log.log()) };
-        log.push(number, &numbers.body(QUEUED, &draft.encode()))?;
+        log.push(number, &numbers.queued(now_micros(), draft))?;
         log.commit(true)?;
         Ok((number, true))
     }
 
-    /// Takes messages out that wait: they are not sent any more. On disk when it returns. Says which of `wanted` waited.
-    pub fn drop_messages(&mut self, wanted: impl Fn(&QueuedMessage) -> bool) -> Result<Vec<QueuedMessage>> {
+    /// Takes messages out that wait: they are not sent any more. `note` has to note them durably before, and returns those
+    /// that it noted; nothing is settled meanwhile. On disk when it returns. Returns those that are dropped.
+    pub fn drop_messages(
+        &mut self,
+        wanted: impl Fn(&QueuedMessage) -> bool,
+        note: impl FnOnce(Vec<QueuedMessage>) -> Result<Vec<QueuedMessage>>,
+    ) -> Result<Vec<QueuedMessage>> {
         let mut log = self.log.lock()?;
         let mut numbers = Counters::of(log.log());
-        let reader = log.log().reader();
-        let mut pending = Pending::new(reader, log.log().reader_of_news(), numbers);
-        let mut dropped = Vec::new();
+        let mut pending = Pending::new(log.log().reader(), log.log().reader_of_news(), numbers, 0);
+        let mut chosen = Vec::new();
         while let Some(waiting) = pending.read()? {
             if wanted(&waiting) {
-                numbers.dropped = numbers.dropped.saturating_add(1);
-                let seq = log.next_seq();
-                log.push(seq, &numbers.body(DROPPED, &waiting.number.to_be_bytes()))?;
-                dropped.push(waiting);
+                chosen.push(waiting);
             }
         }
-        if !dropped.is_empty() {
-            log.commit(true)?;
+        if chosen.is_empty() {
+            return Ok(chosen);
         }
-        Ok(dropped)
+        let noted = note(chosen)?;
+        for message in &noted {
+            numbers.dropped = numbers.dropped.saturating_add(1);
+            log.push(log.next_seq(), &numbers.dropped(message.number))?;
+        }
+        log.commit(true)?;
+        Ok(noted)
+    }
+
+    /// Notes that `messages`, which `pending` gave, go out now, but for those that were dropped meanwhile: these are taken out
+    /// of them. Returns once all of them are on the disk: a message that goes out earlier, and is lost here in a power cut,
+    /// makes the home look like one that was restored from a backup. The note itself is not synced.
+    pub fn note_sent(&mut self, pending: &mut Pending, messages: &mut Vec<QueuedMessage>) -> Result<()> {
+        // Whoever queues keeps the lock until it is synced.
+        let mut log = self.log.lock()?;
+        pending.retain_waiting(messages)?;
+        let Some(last) = messages.last() else { return Ok(()) };
+        log.push(log.next_seq(), &Counters::of(log.log()).sent(last.number))?;
+        log.commit(false)
     }
 
     /// Notes that everything up to `number` is acknowledged. Not synced: if it is lost, the message goes out again, and
@@ -218,12 +139,12 @@ impl Outbox {
         }
         let seq = log.next_seq();
         if numbers.settled == numbers.queued && log.log().len() > COMPACT_ABOVE {
-            let first = (seq, Counters { dropped: 0, ..numbers }.body(AFRESH, &[]));
+            let first = (seq, Counters { dropped: 0, ..numbers }.afresh());
             if Log::shorten(&mut log, &mut std::iter::once(Ok(first))) {
                 return Ok(());
             }
         }
-        log.push(seq, &numbers.body(SETTLED, &[]))?;
+        log.push(seq, &numbers.settled())?;
         log.commit(false)
     }
 
@@ -254,7 +175,7 @@ impl Outbox {
                 // The log was started afresh since.
                 return Ok(None);
             }
-            if dropped_number(record.body) == Some(number) {
+            if Entry::decode_mark(record.body) == Some(Entry::Dropped(number)) {
                 return Ok(Some(true));
             }
             // Most often nothing was.
@@ -281,18 +202,19 @@ impl Outbox {
     /// Whether this outbox gave out `number`, as far as it still knows: it is queued here, or settled with all before it.
     /// One that was restored from a backup may know higher numbers, but not those that it gave out before it was restored.
     pub fn has_issued(&self, number: u64) -> Result<bool> {
-        // Damage is told by those who read what waits.
-        let mut reader = Reader::new(self.id.clone(), Arc::new(|_: &str| ()));
+        let mut reader = self.silent_reader();
+        // What a log begins with was given out before, or is held by the peer as if it had been.
+        let starts_above = reader.read()?.is_some_and(|first| {
+            first.seq >= number && matches!(Entry::decode_mark(first.body), Some(Entry::Afresh(_)))
+        });
+        if starts_above || Counters::of(&self.log).settled >= number {
+            return Ok(true);
+        }
+        reader.skip_to(number)?;
         while let Some(record) = reader.read()? {
-            let Ok((kind, numbers)) = Counters::read(&mut FieldReader::new(record.body)) else { continue };
-            let is_known = match kind {
-                QUEUED => record.seq == number,
-                // What it begins with was given out before, or is held by the peer as if it had been.
-                AFRESH => record.seq >= number,
-                _ => false,
-            };
-            if is_known || numbers.settled >= number {
-                return Ok(true);
+            if record.seq >= number {
+                let is_message = matches!(Entry::decode(record.body), Ok(Entry::Queued { .. }));
+                return Ok(record.seq == number && is_message);
             }
         }
         Ok(false)
@@ -307,98 +229,59 @@ impl Outbox {
                 "the peer says that it holds message {held}, which no clock gives"
             )));
         }
+        let renumbering = self.next_renumbering()?;
         let mut log = self.log.lock()?;
         // Under the lock, so that nothing is left out and nothing is acknowledged meanwhile.
-        let reader = log.log().reader();
-        let mut waiting = Pending::new(reader, log.log().reader_of_news(), Counters::of(log.log()));
+        let (reader, news) = (log.log().reader(), log.log().reader_of_news());
+        let mut waiting = Pending::new(reader, news, Counters::of(log.log()), 0);
         // What was settled stays as it is, so that nobody who waits for an old number takes it for delivered.
         let settled = Counters::of(log.log()).settled;
         let mut number = held.max(log.next_seq());
-        let first = (number, Counters { queued: settled, settled, dropped: 0 }.body(AFRESH, &[]));
+        let counters = |number| Counters { queued: number, settled, dropped: 0 };
+        let first = (number, Counters { queued: settled, settled, dropped: 0 }.renumbered(renumbering));
         let mut renumbered = std::iter::from_fn(|| {
             let next = waiting.read().transpose()?;
             number += 1;
-            let numbers = Counters { queued: number, settled, dropped: 0 };
-            Some(next.map(|waiting| (number, numbers.body(QUEUED, &waiting.draft.encode()))))
+            Some(next.map(|waiting| (number, counters(number).queued(waiting.said, &waiting.draft))))
         });
         Log::start_afresh(&mut log, &mut std::iter::once(Ok(first)).chain(&mut renumbered))
     }
 
-    /// Waits until what was read so far is on the disk: who queues keeps the lock until it is. A message that goes out
-    /// earlier, and is lost here in a power cut, makes the home look like one that was restored from a backup.
-    pub fn wait_for_disk(&mut self) -> Result<()> {
-        self.log.lock().map(drop)
+    /// What the log is to say about its next renumbering; fails while it is not yet time for one. A peer that names ever higher
+    /// numbers would have all that waits written anew as often as it connects.
+    fn next_renumbering(&self) -> Result<Renumbering> {
+        let first = self.silent_reader().read()?.and_then(|first| Entry::decode_mark(first.body));
+        let before = match first {
+            Some(Entry::Afresh(renumbering)) => renumbering,
+            _ => Renumbering::default(),
+        };
+        let doublings = before.times.checked_sub(FREE_RENUMBERINGS);
+        let pause = doublings
+            .map_or(0, |doublings| MAX_RENUMBERING_PAUSE.min(RENUMBERING_PAUSE << doublings.min(16)));
+        let now = now_micros();
+        // A clock that went back is no reason to wait for years.
+        let left = pause.saturating_sub(now.abs_diff(before.last));
+        if left > 0 {
+            return Err(Error::failed(format!(
+                "the peer names ever higher numbers of messages that it cannot have; it is tried again in {}",
+                text::duration(Duration::from_micros(left))
+            )));
+        }
+        Ok(Renumbering { times: before.times.saturating_add(1), last: now })
+    }
+
+    /// Damage is told by those who read what waits.
+    fn silent_reader(&self) -> Reader {
+        Reader::new(self.id.clone(), Arc::new(|_: &str| ()))
     }
 
     /// Reads what waits, oldest first, and what was done with since this outbox was last looked at.
     pub fn pending(&self) -> Pending {
-        let reader = self.log.reader();
-        Pending::new(reader, self.log.reader_of_news(), Counters::of(&self.log))
-    }
-}
-
-/// A queued message's numbers and content.
-fn queued(body: &[u8]) -> Option<(Counters, Draft)> {
-    let mut fields = FieldReader::new(body);
-    match Counters::read(&mut fields) {
-        Ok((QUEUED, numbers)) => Some((numbers, Draft::decode(&mut fields).ok()?)),
-        _ => None,
-    }
-}
-
-/// The number of the message that a record takes out.
-fn dropped_number(body: &[u8]) -> Option<u64> {
-    let mut fields = FieldReader::new(body);
-    match Counters::read(&mut fields) {
-        Ok((DROPPED, _)) => fields.u64("number").ok(),
-        _ => None,
-    }
-}
-
-/// A reader of what waits; at the end it can be asked again later.
-pub struct Pending {
-    reader: Reader,
-    settled: u64,
-    dropped: HashSet<u64>,
-    /// Reads ahead for what is dropped: its records stand behind the messages.
-    ahead: Reader,
-    /// `ahead` has to look before the next message is given.
-    is_stale: bool,
-}
-
-impl Pending {
-    /// `news` begins behind the record with `numbers`, and `reader` at the start.
-    fn new(reader: Reader, news: Option<Reader>, numbers: Counters) -> Pending {
-        let ahead = news.filter(|_| numbers.dropped == 0).unwrap_or_else(|| reader.again());
-        Pending { reader, settled: numbers.settled, dropped: HashSet::new(), ahead, is_stale: true }
+        self.pending_of(0)
     }
 
-    /// The next message that waits. What others drop is seen when it is asked for the first time, after the end, and
-    /// after [`Pending::look_again`].
-    pub fn read(&mut self) -> Result<Option<QueuedMessage>> {
-        if std::mem::take(&mut self.is_stale) {
-            while let Some(record) = self.ahead.read()? {
-                self.dropped.extend(dropped_number(record.body));
-            }
-        }
-        while let Some(record) = self.reader.read()? {
-            let number = record.seq;
-            let Ok((kind, numbers)) = Counters::read(&mut FieldReader::new(record.body)) else { continue };
-            self.settled = self.settled.max(numbers.settled);
-            if kind == QUEUED
-                && number > self.settled
-                && !self.dropped.contains(&number)
-                && let Some((_, draft)) = queued(record.body)
-            {
-                return Ok(Some(QueuedMessage { number, draft }));
-            }
-        }
-        self.is_stale = true;
-        Ok(None)
-    }
-
-    /// Sees to it that what was dropped until now is not given.
-    pub fn look_again(&mut self) {
-        self.is_stale = true;
+    /// The same for a flow to a receiver that holds everything up to `held`: with what was dropped and is held all the same.
+    pub fn pending_of(&self, held: u64) -> Pending {
+        Pending::new(self.log.reader(), self.log.reader_of_news(), Counters::of(&self.log), held)
     }
 }

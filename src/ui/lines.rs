@@ -5,7 +5,7 @@ use crate::time::Zone;
 
 /// The line of an entry with the peer of this name, without the newline at the end.
 pub fn line(zone: &Zone, peer: &str, entry: &HistoryEntry) -> String {
-    let time = zone.format(entry.micros());
+    let time = zone.format_known(entry.time());
     match entry.words() {
         Words::Message { way: MessageStatus::Received, text } => format!("{time} {peer}: {text}"),
         Words::Message { way: MessageStatus::Delivered, text } => format!("{time} -> {peer}: {text}"),
@@ -19,11 +19,11 @@ pub fn line(zone: &Zone, peer: &str, entry: &HistoryEntry) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::app::inbox::entry::Event;
+    use crate::app::inbox::entry::{Event, Times};
 
     fn shown(text: &str) -> String {
         let event = Event::Received { number: 5, text: text.as_bytes() };
-        line(&Zone::utc(), "bob", &HistoryEntry { seq: 1_000_000, event })
+        line(&Zone::utc(), "bob", &HistoryEntry { seq: 1, times: Times { noted: 1_000_000, said: 0 }, event })
     }
 
     #[test]
@@ -40,9 +40,18 @@ mod tests {
     }
 
     #[test]
+    fn a_time_that_cannot_be_is_as_long_as_others() {
+        let event = Event::Received { number: 5, text: b"hi" };
+        let times = Times { noted: u64::MAX, said: 0 };
+        let line = line(&Zone::utc(), "bob", &HistoryEntry { seq: 1, times, event });
+        assert_eq!(line, "????-??-?? ??:??:?? bob: hi");
+    }
+
+    #[test]
     fn a_message_of_ours_names_its_receiver() {
-        let event = Event::Sent { number: 2_000_000, key: "", text: b"x" };
-        let line = line(&Zone::utc(), "bob", &HistoryEntry { seq: 9_000_000, event });
+        let event = Event::Sent { number: 1, key: "", text: b"x" };
+        let times = Times { noted: 9_000_000, said: 2_000_000 };
+        let line = line(&Zone::utc(), "bob", &HistoryEntry { seq: 2, times, event });
         assert_eq!(line, "1970-01-01 00:00:02 -> bob: x");
     }
 }

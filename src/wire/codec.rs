@@ -1,6 +1,8 @@
 //! A reader and a writer of big-endian bytes: the only place that cuts or joins integers and slices of untrusted
 //! input. It leaves out what the bytes mean: see `wire::message` and the records of the logs.
 
+use crate::wire::features::Features;
+
 /// Why bytes could not be decoded: the name of the field that is missing or wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Malformed(pub &'static str);
@@ -8,12 +10,23 @@ pub struct Malformed(pub &'static str);
 /// Takes fields off the front of a slice; every failure names the field.
 pub struct FieldReader<'a> {
     rest: &'a [u8],
+    features: Features,
 }
 
 impl<'a> FieldReader<'a> {
     /// Reads from the start of `bytes`.
     pub fn new(bytes: &'a [u8]) -> FieldReader<'a> {
-        FieldReader { rest: bytes }
+        FieldReader::with(Features::NONE, bytes)
+    }
+
+    /// The same in a session whose ends share these features.
+    pub fn with(features: Features, bytes: &'a [u8]) -> FieldReader<'a> {
+        FieldReader { rest: bytes, features }
+    }
+
+    /// The features that say which fields there are.
+    pub fn features(&self) -> Features {
+        self.features
     }
 
     /// The next `count` bytes.

@@ -14,8 +14,10 @@ impl Features {
     pub const NONE: Features = Features(0);
     /// Bit 0: this end skips messages of the types from 128 on that it does not know.
     pub const IGNORABLE: Features = Features(1 << 0);
+    /// Bit 8: TEXT says when the message was queued.
+    pub const SAID: Features = Features(1 << 8);
     /// What this program sets.
-    pub const OWN: Features = Features::IGNORABLE;
+    pub const OWN: Features = Features(Features::IGNORABLE.0 | Features::SAID.0);
 
     /// As they stand in a payload. Bits that this program does not know stay set, and mean nothing here.
     pub const fn from_bits(bits: u32) -> Features {
@@ -65,13 +67,13 @@ mod tests {
 
     #[test]
     fn unknown_bits_and_reserved_bytes_are_ignored() {
-        let mut payload = dialler_payload(Kind::Pull, Features::OWN);
+        let mut payload = dialler_payload(Kind::Pull, Features::IGNORABLE);
         payload[1] = 0x80;
         payload[5..].fill(0xff);
         let (kind, theirs) = read_dialler_payload(&payload).expect("a known kind");
         assert_eq!((kind, theirs.shared(Features::OWN)), (Kind::Pull, Features::IGNORABLE));
 
-        let payload = acceptor_payload(Features::from_bits(!1));
+        let payload = acceptor_payload(Features::from_bits(!Features::OWN.0));
         assert_eq!(read_acceptor_payload(&payload).shared(Features::OWN), Features::NONE);
     }
 

@@ -2,6 +2,7 @@
 //! `wire::message` names a codec for each field; the code of every message follows from the codecs of its fields.
 
 use crate::wire::codec::{FieldReader, FieldWriter, Malformed};
+use crate::wire::features::Features;
 
 /// Highest message number, in µs the year 4253: above any clock, and far below where adding one would overflow.
 pub const MAX_NUMBER: u64 = (1 << 56) - 1;
@@ -85,6 +86,36 @@ impl Field for Number {
     }
 }
 
+/// A u64 that only a session with feature bit 8 has.
+pub struct Said;
+
+impl Field for Said {
+    type Value<'a> = Option<u64>;
+    const MAX_LEN: usize = <u64 as Field>::MAX_LEN;
+
+    fn decode<'a>(fields: &mut FieldReader<'a>, name: &'static str) -> Result<Option<u64>, Malformed> {
+        if fields.features().has(Features::SAID) { fields.u64(name).map(Some) } else { Ok(None) }
+    }
+
+    fn encode(value: Option<u64>, out: &mut impl FieldWriter) {
+        if let Some(value) = value {
+            out.put_u64(value);
+        }
+    }
+
+    fn length(value: Option<u64>) -> usize {
+        if value.is_some() { Self::MAX_LEN } else { 0 }
+    }
+
+    fn shape(name: &str) -> String {
+        format!("{} (bit 8)", <u64 as Field>::shape(name))
+    }
+
+    fn samples() -> Vec<Option<u64>> {
+        <u64 as Field>::samples().into_iter().map(Some).collect()
+    }
+}
+
 impl<const N: usize> Field for [u8; N] {
     type Value<'a> = [u8; N];
     const MAX_LEN: usize = N;
@@ -143,8 +174,9 @@ impl<const MAX_LEN: usize> Field for Rest<MAX_LEN> {
     type Value<'a> = &'a [u8];
     const MAX_LEN: usize = MAX_LEN;
 
-    fn decode<'a>(fields: &mut FieldReader<'a>, _name: &'static str) -> Result<&'a [u8], Malformed> {
-        Ok(fields.rest())
+    fn decode<'a>(fields: &mut FieldReader<'a>, name: &'static str) -> Result<&'a [u8], Malformed> {
+        let rest = fields.rest();
+        if rest.len() > MAX_LEN { Err(Malformed(name)) } else { Ok(rest) }
     }
 
     fn encode(value: &[u8], out: &mut impl FieldWriter) {

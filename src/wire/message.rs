@@ -8,12 +8,15 @@
 
 use crate::crypto::lane::TICKET_LEN;
 use crate::wire::codec::{FieldReader, FieldWriter, Malformed};
-use crate::wire::field::{Field, Number, Rest, Short, codes};
+use crate::wire::features::Features;
+use crate::wire::field::{Field, Number, Rest, Said, Short, codes};
 
 pub use crate::wire::field::MAX_NUMBER;
 
 /// Longest text of a message in bytes; longer things are files.
 pub const MAX_TEXT: usize = 1 << 20;
+/// Longest body of a TEXT in bytes: two numbers and the text.
+pub const MAX_TEXT_BODY: usize = 16 + MAX_TEXT;
 /// Most data in a PIECE: a message of that size is one record, so that it is sealed and opened where it lies.
 pub const PIECE: usize = 60 << 10;
 /// Bytes of a chunk but the last: four pieces, large enough that a chunk's bookkeeping costs nothing, small enough
@@ -151,12 +154,17 @@ macro_rules! messages {
         }
 
         impl<'a> Message<'a> {
-            /// Decodes the body of a message of type `kind`.
+            /// Decodes the body of a message of type `kind` in a session without features.
             pub fn decode(kind: u8, body: &'a [u8]) -> Result<Message<'a>, Malformed> {
+                Message::decode_with(Features::NONE, kind, body)
+            }
+
+            /// The same in a session whose ends share these features.
+            pub fn decode_with(features: Features, kind: u8, body: &'a [u8]) -> Result<Message<'a>, Malformed> {
                 if body.len() > max_body(kind)? {
                     return Err(Malformed("message length"));
                 }
-                let mut fields = FieldReader::new(body);
+                let mut fields = FieldReader::with(features, body);
                 let message = match kind {
                     $($number => Message::$name {
                         $(0: <codec!($type $(as $codec)?)>::decode(&mut fields, stringify!($field))?)?
@@ -238,7 +246,7 @@ messages! {
     5  Pong     Either   "I am.";
     6  Profile  Either   { name: &'a str as Short<MAX_NAME>, port: u16, time: u64 } "Who this end is.";
     7  Held     Receiver (number: u64 as Number) "The receiver's last number, at the start of a flow.";
-    8  Text     Sender   { number: u64 as Number, text: &'a [u8] as Rest<MAX_TEXT> } "A message of a person or a script.";
+    8  Text     Sender   { number: u64 as Number, said: Option<u64> as Said, text: &'a [u8] as Rest<MAX_TEXT> } "A message of a person or a script.";
     9  Ack      Receiver (number: u64 as Number) "All messages to this number are on the receiver's disk.";
     16 Offer    Sender   { transfer: [u8; TRANSFER_LEN], entries: u32, bytes: u64 } "What the manifest adds up to.";
     17 Manifest Sender   (entries: &'a [u8] as Rest<MAX_MANIFEST>) "A part of the manifest: whole entries.";
@@ -278,7 +286,7 @@ mod tests {
         for message in Message::samples() {
             let bytes = encoded(&message);
             assert_eq!(bytes.len(), HEADER + message.body_len());
-            assert_eq!(Message::decode(bytes[0], &bytes[HEADER..]), Ok(message));
+            assert_eq!(Message::decode_with(Features::OWN, bytes[0], &bytes[HEADER..]), Ok(message));
         }
     }
 
@@ -287,7 +295,7 @@ mod tests {
         for message in Message::samples() {
             let bytes = encoded(&message);
             for end in HEADER..bytes.len() {
-                if let Ok(shorter) = Message::decode(bytes[0], &bytes[HEADER..end]) {
+                if let Ok(shorter) = Message::decode_with(Features::OWN, bytes[0], &bytes[HEADER..end]) {
                     let long_field = matches!(
                         shorter,
                         Message::Text { .. } | Message::Manifest(_) | Message::Piece { .. }
@@ -313,6 +321,23 @@ mod tests {
     }
 
     #[test]
+    fn without_the_bit_a_text_says_no_time_and_is_no_longer_for_it() {
+        let body = vec![1; 8 + MAX_TEXT];
+        let text = &body[8..];
+        let number = 0x0001_0101_0101_0101;
+        assert!(Message::decode(8, &[0; 7]).is_err());
+        assert!(Message::decode_with(Features::SAID, 8, &[0; 15]).is_err());
+        let mut body = body.clone();
+        body[0] = 0;
+        assert_eq!(Message::decode(8, &body), Ok(Message::Text { number, said: None, text }));
+        body.push(1);
+        assert_eq!(Message::decode(8, &body), Err(Malformed("text")));
+        let said = Some(0x0101_0101_0101_0101);
+        body.extend([1; 7]);
+        assert_eq!(Message::decode_with(Features::SAID, 8, &body), Ok(Message::Text { number, said, text }));
+    }
+
+    #[test]
     fn a_profile_has_the_longest_body_that_is_always_taken() {
         assert_eq!(max_body(Message::Profile { name: "", port: 0, time: 0 }.kind()), Ok(MAX_PROFILE));
     }
@@ -329,10 +354,12 @@ mod tests {
     proptest! {
         #[test]
         fn what_decodes_encodes_back(kind in 0u8..32, body in proptest::collection::vec(any::<u8>(), 0..64)) {
-            if let Ok(message) = Message::decode(kind, &body) {
-                let bytes = encoded(&message);
-                prop_assert_eq!(bytes[0], kind);
-                prop_assert_eq!(&bytes[HEADER..], &body[..]);
+            for features in [Features::NONE, Features::OWN] {
+                if let Ok(message) = Message::decode_with(features, kind, &body) {
+                    let bytes = encoded(&message);
+                    prop_assert_eq!(bytes[0], kind);
+                    prop_assert_eq!(&bytes[HEADER..], &body[..]);
+                }
             }
         }
     }

@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 
 use common::{Home, Node, PROGRAM, TICKS, key, median_and_worst, milliseconds, pair, row, sync_time, time};
 use egoat::net::loopback;
+use egoat::store::history::ReceivedMessage;
 use egoat::store::home::Own;
 use egoat::store::node_lock;
 use egoat::store::outbox::Draft;
@@ -99,7 +100,8 @@ fn fill(home: &Home, peer: &Home, messages: u64) {
     let mut history = own(home).history(key(peer).into()).expect("a history");
     let text = vec![b'y'; 200];
     for batch in 0..messages / 1000 {
-        let messages: Vec<_> = (1..=1000).map(|n| (batch * 1000 + n, text.clone())).collect();
+        let message = |n| ReceivedMessage { number: batch * 1000 + n, said: 0, text: text.clone() };
+        let messages: Vec<_> = (1..=1000).map(message).collect();
         history.store_received(&messages).expect("stored");
     }
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::Home;
 use egoat::crypto::keys::PublicKey;
+use egoat::store::history::ReceivedMessage;
 use egoat::store::home::{self, Own};
 use egoat::store::peers::Peers;
 use egoat::time::now_micros;
@@ -25,8 +26,10 @@ pub fn key(own: &Own, peer: &str) -> PublicKey {
 /// A message from the peer for each text, as if it had just come.
 pub fn receive(own: &Own, peer: &str, texts: &[impl AsRef<str>]) {
     let from = now_micros();
-    let numbered = (from..).zip(texts).map(|(number, text)| (number, text.as_ref().as_bytes().to_vec()));
-    let messages: Vec<(u64, Vec<u8>)> = numbered.collect();
+    let numbered = (from..).zip(texts);
+    let messages: Vec<ReceivedMessage> = numbered
+        .map(|(number, text)| ReceivedMessage { number, said: number, text: text.as_ref().into() })
+        .collect();
     let stored = own.history(key(own, peer).into()).unwrap().store_received(&messages).unwrap();
     assert_eq!(stored.len(), texts.len());
 }

@@ -106,7 +106,10 @@ fn the_table_of_numbers_has_those_of_the_code_and_none_twice() {
         let is_ignorable = row[1].starts_with("ignorable");
         assert_eq!(is_ignorable, row[0].parse::<u8>().is_ok_and(|number| number >= IGNORABLE), "{row:?}");
     }
-    assert!(numbers("Bit").contains(&0) && Features::OWN == Features::IGNORABLE);
+    let own = |bit: u8| Features::OWN.has(Features::from_bits(1 << bit));
+    let reserved = rows("NUMBERS", "Bit").into_iter().filter(|row| !row[1].starts_with("reserved"));
+    let specified: Vec<u8> = reserved.map(|row| row[0].parse().unwrap()).collect();
+    assert_eq!(specified, (0..32).filter(|bit| own(*bit)).collect::<Vec<u8>>());
 }
 
 /// A block of EXAMPLES: labels, and below each its value.

@@ -733,7 +733,7 @@ const WRONG: [Wrong; 30] = [
     ("another offer", |line| line.offer(&[file("evil", 4)])),
     ("a stream instead", |line| line.say(&Message::Stream(0))),
     ("what only a receiver says", |line| line.say(&Message::Stored)),
-    ("a message", |line| line.say(&Message::Text { number: 1, text: b"evil" })),
+    ("a message", |line| line.say(&Message::Text { number: 1, said: None, text: b"evil" })),
     ("goodbye", |line| line.say(&Message::Bye)),
     ("a failure that there is not", |line| line.frame(23, &[9])),
 ];

@@ -131,7 +131,7 @@ fn what_cannot_be_an_answer_is_none() {
         ("a failure", |line| line.say(&Message::Failed(egoat::wire::message::Failure::Disk))),
         ("an offer in return", |line| line.offer(&[common::rogue::file("evil", 4)])),
         ("a piece in return", |line| line.say(&Message::Piece { at: 0, data: b"evil" })),
-        ("a message", |line| line.say(&Message::Text { number: 1, text: b"\x1b[31mevil" })),
+        ("a message", |line| line.say(&Message::Text { number: 1, said: None, text: b"\x1b[31mevil" })),
         ("accepted twice", |line| line.say(&Message::Accept)),
         ("a type that there is not", |line| line.frame(0x1b, b"\x1b[31mevil")),
         ("a length that nothing has", |line| line.lie(24, u32::MAX, b"evil")),

@@ -164,8 +164,8 @@ impl Mallory {
     fn say(&self, home: &Home, at: SocketAddr, texts: &[Vec<u8>]) {
         let mut session = self.session(home, at, Kind::Push);
         read(&mut session, |message| message == Message::Held(0));
-        for (number, body) in texts.iter().enumerate() {
-            session.write(&Message::Text { number: number as u64 + 1, text: body }).unwrap();
+        for (number, text) in (1..).zip(texts) {
+            session.write(&Message::Text { number, said: Some(number), text }).unwrap();
         }
         session.flush().unwrap();
         while session.read_as(DURING, acknowledged).unwrap() < texts.len() as u64 {}

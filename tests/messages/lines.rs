@@ -91,7 +91,8 @@ fn whoever_writes_is_held_up_while_much_waits() {
     pair(&bob, &alice);
     let addr = bob_node.addr.clone();
     drop(bob_node);
-    let mut say = start(&alice);
+    // Without it, what is not delivered in one try stays queued.
+    let mut say = Process::start(alice.cmd(&["say", "--wait", "100s", "--lines", "bob"]));
     let mut stdin = say.child.stdin.take().unwrap();
     let written = AtomicUsize::new(0);
     let (outbox, written) = (alice.path("outbox").join(format!("{}.log", bob.key())), &written);

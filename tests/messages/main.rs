@@ -15,3 +15,5 @@ mod lines;
 #[cfg(unix)]
 mod outbox;
 mod processes;
+#[cfg(unix)]
+mod times;

@@ -26,7 +26,7 @@ use std::{env, thread};
 use crate::common::logs::{self, tell, told};
 use egoat::crypto::keys::{PublicKey, Seed};
 use egoat::error::Error;
-use egoat::store::history::{self, Dropped, Event, History};
+use egoat::store::history::{self, Dropped, Event, History, ReceivedMessage};
 use egoat::store::log::{Kind, LogId, Reader};
 use egoat::store::outbox::{Draft, Outbox, QueuedMessage};
 use tempfile::TempDir;
@@ -170,6 +170,14 @@ impl Step {
     }
 }
 
+fn mark(marks: &mut File, line: &str) {
+    marks.write_all(line.as_bytes()).unwrap();
+}
+
+fn received(id: u64) -> ReceivedMessage {
+    ReceivedMessage { number: id, said: id, text: draft(id).text }
+}
+
 /// The child's side: one process at work.
 struct Worker {
     dir: PathBuf,
@@ -199,7 +207,7 @@ impl Worker {
     }
 
     fn mark(&mut self, line: &str) {
-        self.marks.write_all(line.as_bytes()).unwrap();
+        mark(&mut self.marks, line);
     }
 
     /// Notes a step, does it, and notes what came out of it: a number that was given out, if any.
@@ -217,7 +225,7 @@ impl Worker {
                 self.outbox.queue_once(&draft, is_done).unwrap().0
             }
             Step::Receive(ids) => {
-                let messages: Vec<_> = ids.iter().map(|id| (*id, draft(*id).text)).collect();
+                let messages: Vec<_> = ids.iter().map(|id| received(*id)).collect();
                 self.history.store_received(&messages).unwrap();
                 0
             }
@@ -259,11 +267,14 @@ impl Worker {
             return;
         }
         self.note(Step::Drop(ids.clone()), |worker| {
-            let dropped = worker.outbox.drop_messages(|one| waiting.contains(one)).unwrap();
-            assert_eq!(dropped, waiting);
-        });
-        self.note(Step::StoreDropped(ids), |worker| {
-            worker.history.store_dropped(&waiting, Dropped::Cancelled).unwrap()
+            let Worker { outbox, history, marks, .. } = worker;
+            let store = |messages| {
+                mark(marks, &format!("+{}\n", Step::StoreDropped(ids.clone()).words()));
+                let noted = history.store_dropped(messages, Dropped::Cancelled);
+                mark(marks, &format!("-{} 0\n", Step::StoreDropped(ids).words()));
+                noted
+            };
+            assert_eq!(outbox.drop_messages(|one| waiting.contains(one), store).unwrap(), waiting);
         });
     }
 
@@ -301,7 +312,12 @@ impl Worker {
             34 => {
                 let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_micros() as u64;
                 let held = now + self.random.next() % 10_000_000_000;
-                self.note(Step::Reissue(held), |worker| worker.outbox.reissue_above(held).unwrap());
+                let step = Step::Reissue(held).words();
+                self.mark(&format!("+{step}\n"));
+                // More than two are too many at once.
+                if self.outbox.reissue_above(held).is_ok() {
+                    self.mark(&format!("-{step} 0\n"));
+                }
             }
             35 => {
                 let id = self.fresh(Size::Huge);
@@ -917,7 +933,8 @@ impl Model {
             pending.iter().chain(sent).chain(received).chain(self.dropped.keys()).copied().collect();
         for (id, done) in &self.queued {
             let settled = *id <= self.settled[0] && sent.contains(id);
-            let fine = !done || pending.contains(id) || self.dropped.contains_key(id) || settled;
+            // What is dropped is in the history before it is out of the outbox.
+            let fine = !done || pending.contains(id) || dropped.contains(id) || settled;
             assert!(fine, "message {id} was queued and is lost");
         }
         for batch in &self.batches {
@@ -1034,13 +1051,14 @@ fn check(disk: &Disk, cut: &Cut, model: &Model, dir: &Path) -> bool {
 
     let number = outbox.queue(&[draft(MINE)]).unwrap();
     assert!(number > model.number, "{number} was given out before");
-    history.store_received(&[(MINE, draft(MINE).text)]).unwrap();
-    history.store_sent([QueuedMessage { number: 1 << 55, draft: draft(MINE) }].iter()).unwrap();
+    history.store_received(&[received(MINE)]).unwrap();
+    history.store_sent([QueuedMessage { number: 1 << 55, said: 0, draft: draft(MINE) }].iter()).unwrap();
     drop((outbox, history));
     let outbox = Outbox::open(outbox_id(dir), Arc::new(tell)).unwrap();
-    let mut expected = pending;
-    expected.push(QueuedMessage { number, draft: draft(MINE) });
-    assert!(waiting(&outbox) == expected, "the outbox goes on as it was");
+    let mut found = waiting(&outbox);
+    let last = found.pop().expect("one waits");
+    assert!((last.number, last.draft) == (number, draft(MINE)), "the outbox goes on as it was");
+    assert!(found == pending, "the outbox goes on as it was");
     let mut expected = before;
     expected.received.push(MINE);
     expected.sent.push(MINE);

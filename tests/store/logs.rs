@@ -14,7 +14,7 @@ use crate::common::logs::{directory, tell, told};
 use egoat::crypto::SharedSecret;
 use egoat::crypto::keys::{PublicKey, Seed};
 use egoat::error::Error;
-use egoat::store::history::{self, Event, History};
+use egoat::store::history::{self, Dropped, Event, History, ReceivedMessage};
 use egoat::store::home::Home;
 use egoat::store::invites;
 use egoat::store::log::{Kind, Log, LogId, Reader};
@@ -528,17 +528,18 @@ fn history(path: &Path) -> History {
 fn a_history_stores_each_message_once() {
     let dir = directory();
     let path = dir.path().join("a.log");
-    let text = |text: &str| text.as_bytes().to_vec();
+    let message = |number, text: &str| ReceivedMessage { number, said: 0, text: text.into() };
     {
         let mut history = history(&path);
-        assert_eq!(history.store_received(&[(5, text("a")), (7, text("b"))]).unwrap(), [5, 7]);
+        assert_eq!(history.store_received(&[message(5, "a"), message(7, "b")]).unwrap(), [5, 7]);
         history.store_sent([sent(3, b"x"), sent(4, b"y")].iter()).unwrap();
         history.store_files(true, &[(9, "f".into())]).unwrap();
     }
     let mut history = history(&path);
     assert_eq!(history.received().unwrap(), 7, "the record of a file says it too");
-    assert_eq!(history.store_received(&[(6, text("old")), (7, text("b")), (8, text("c"))]).unwrap(), [8]);
-    assert!(history.store_received(&[(1, text("old"))]).unwrap().is_empty());
+    let again = [message(6, "old"), message(7, "b"), message(8, "c")];
+    assert_eq!(history.store_received(&again).unwrap(), [8]);
+    assert!(history.store_received(&[message(1, "old")]).unwrap().is_empty());
     history.store_sent([sent(4, b"y"), sent(6, b"z")].iter()).unwrap();
     history.store_sent([sent(6, b"z")].iter()).unwrap();
 
@@ -557,7 +558,7 @@ fn a_history_stores_each_message_once() {
 }
 
 fn sent(number: u64, text: &[u8]) -> QueuedMessage {
-    QueuedMessage { number, draft: Draft::new(text) }
+    QueuedMessage { number, said: 0, draft: Draft::new(text) }
 }
 
 fn queue(outbox: &mut Outbox, text: &[u8]) -> u64 {
@@ -611,12 +612,13 @@ fn what_is_dropped_meanwhile_is_not_given() {
     let numbers: Vec<u64> = (0..6).map(|n| queue(&mut writer, &[n])).collect();
     let mut pending = outbox(&path).pending();
     assert_eq!(pending.read().unwrap().unwrap().number, numbers[0]);
-    let dropped = writer.drop_messages(|waiting| [numbers[0], numbers[2]].contains(&waiting.number)).unwrap();
+    let dropped =
+        writer.drop_messages(|waiting| [numbers[0], numbers[2]].contains(&waiting.number), Ok).unwrap();
     assert_eq!(dropped.len(), 2);
     pending.look_again();
     assert_eq!(pending.read().unwrap().unwrap().number, numbers[1]);
     assert_eq!(pending.read().unwrap().unwrap().number, numbers[3]);
-    writer.drop_messages(|waiting| waiting.number == numbers[5]).unwrap();
+    writer.drop_messages(|waiting| waiting.number == numbers[5], Ok).unwrap();
     assert_eq!(pending.read().unwrap().unwrap().number, numbers[4], "and it need not look each time");
     pending.look_again();
     assert_eq!(pending.read().unwrap(), None);
@@ -779,6 +781,140 @@ fn a_restored_outbox_does_not_take_a_number_between_two_of_its_own_for_one_of_th
     outbox.reissue_above(held).unwrap();
     assert!(waiting(&mut outbox.pending()).iter().all(|(number, _)| *number > held));
     assert!(outbox.has_issued(held).unwrap());
+}
+
+/// A peer can name what numbers it likes, and each new one would have all that waits written anew.
+#[test]
+fn ever_higher_numbers_are_not_followed_each_time() {
+    let dir = directory();
+    let path = dir.path().join("a.log");
+    let mut outbox = outbox(&path);
+    let mut held = queue(&mut outbox, b"a") + 1000;
+    for _ in 0..2 {
+        outbox.reissue_above(held).unwrap();
+        held += 1000;
+    }
+    let before = std::fs::read(&path).unwrap();
+    let error = outbox.reissue_above(held).unwrap_err().to_string();
+    assert!(error.contains("ever higher numbers") && error.contains("again in"), "{error}");
+    // Other processes know it as well.
+    assert!(self::outbox(&path).reissue_above(held).is_err());
+    assert_eq!(std::fs::read(&path).unwrap(), before);
+    assert_eq!(waiting(&mut outbox.pending()).len(), 1);
+}
+
+/// The receiver holds what was on its way when it was dropped, and not what was dropped before.
+#[test]
+fn what_was_dropped_on_its_way_counts_once_the_receiver_holds_it() {
+    let dir = directory();
+    let path = dir.path().join("a.log");
+    let mut sender = outbox(&path);
+    let mut user = outbox(&path);
+    let numbers: Vec<u64> = (0..5).map(|n| queue(&mut user, &[n])).collect();
+    let drop_one = |user: &mut Outbox, number| {
+        assert_eq!(user.drop_messages(|waiting| waiting.number == number, Ok).unwrap().len(), 1);
+    };
+    drop_one(&mut user, numbers[0]);
+    let mut pending = sender.pending();
+    let mut under_way: Vec<_> = std::iter::from_fn(|| pending.read().unwrap()).take(3).collect();
+    // Between the look and the note: it does not go out.
+    drop_one(&mut user, numbers[1]);
+    sender.note_sent(&mut pending, &mut under_way).unwrap();
+    assert_eq!(under_way.iter().map(|one| one.number).collect::<Vec<_>>(), numbers[2..4]);
+    drop_one(&mut user, numbers[2]);
+    drop_one(&mut user, numbers[4]);
+
+    let of = |held| {
+        let mut pending = outbox(&path).pending_of(held);
+        std::iter::from_fn(move || pending.read().unwrap()).map(|one| one.number).collect::<Vec<_>>()
+    };
+    assert_eq!(of(0), [numbers[3]]);
+    assert_eq!(of(numbers[2] - 1), [numbers[3]]);
+    assert_eq!(of(numbers[2]), numbers[2..4]);
+    assert_eq!(of(numbers[3]), numbers[2..4]);
+    // Nobody has sent the last one.
+    assert_eq!(of(numbers[4]), numbers[2..4]);
+}
+
+/// Nothing was dropped when the connection began, so all that the receiver holds was on its way.
+#[test]
+fn what_is_dropped_while_it_is_settled_counts_as_held() {
+    let dir = directory();
+    let path = dir.path().join("a.log");
+    let mut user = outbox(&path);
+    let numbers: Vec<u64> = (0..3).map(|n| queue(&mut user, &[n])).collect();
+    let mut pending = outbox(&path).pending_of(numbers[1]);
+    assert_eq!(pending.read().unwrap().unwrap().number, numbers[0]);
+    user.drop_messages(|_| true, Ok).unwrap();
+    pending.look_again();
+    assert_eq!(pending.read().unwrap().unwrap().number, numbers[1]);
+    assert_eq!(pending.read().unwrap(), None);
+}
+
+/// Logs of earlier versions have no times but the numbers.
+#[test]
+fn records_without_times_are_read() {
+    let dir = directory();
+    let path = dir.path().join("a.log");
+    let head = |kind: u8, received: u64, sent: u64| {
+        [&[kind][..], &received.to_be_bytes(), &sent.to_be_bytes()].concat()
+    };
+    let bodies = [
+        [head(1, 5, 0), b"got".to_vec()].concat(),
+        [head(2, 5, 6), vec![1], b"kgone".to_vec()].concat(),
+        [head(5, 5, 6), 7u64.to_be_bytes().to_vec(), vec![2], b"late".to_vec()].concat(),
+        [head(3, 5, 6), 9u64.to_be_bytes().to_vec(), b"/f".to_vec()].concat(),
+    ];
+    let mut log = Log::open(id(&path, Kind::History), Arc::new(tell)).unwrap();
+    let mut log = log.lock().unwrap();
+    for (seq, body) in (1000..).zip(&bodies) {
+        log.push(seq, body).unwrap();
+    }
+    log.commit(true).unwrap();
+    let said = [0, 6, 7, 0];
+    for (place, body) in bodies.iter().enumerate() {
+        let noted = 1000 + place as u64;
+        assert_eq!(history::times(noted, body).unwrap(), history::Times { noted, said: said[place] });
+    }
+    let events: Vec<Event> = bodies.iter().map(|body| history::decode(body).unwrap()).collect();
+    assert_eq!(events[0], Event::Received { number: 5, text: b"got" });
+    assert_eq!(events[1], Event::Sent { number: 6, key: "k", text: b"gone" });
+    assert_eq!(events[3], Event::FileReceived { size: 9, path: b"/f" });
+    // It goes on from there.
+    let mut history = history(&path);
+    let message = |number| ReceivedMessage { number, said: 0, text: b"more".to_vec() };
+    assert_eq!(history.store_received(&[message(5), message(8)]).unwrap(), [8]);
+    assert_eq!(
+        history.store_dropped(vec![sent(6, b"gone"), sent(7, b"late")], Dropped::Expired).unwrap().len(),
+        1
+    );
+    assert_eq!(read(&path).len(), 5, "what is noted is not noted again");
+
+    let path = dir.path().join("b.log");
+    let counters = |kind: u8| [&[kind][..], &2000u64.to_be_bytes(), &[0; 12]].concat();
+    let body = [counters(1), 0u64.to_be_bytes().to_vec(), vec![1], b"khi".to_vec()].concat();
+    let mut log = Log::open(id(&path, Kind::Outbox), Arc::new(tell)).unwrap();
+    let mut log = log.lock().unwrap();
+    log.push(2000, &body).unwrap();
+    log.commit(true).unwrap();
+    let draft = Draft { text: b"hi".to_vec(), key: "k".into(), expires: 0 };
+    let expected = QueuedMessage { number: 2000, said: 2000, draft };
+    assert_eq!(outbox(&path).pending().read().unwrap(), Some(expected));
+}
+
+/// A message of ours may have a number that is ahead of the clock. Its records are found by it all the same.
+#[test]
+fn what_became_of_a_message_is_found_whatever_its_number() {
+    let dir = directory();
+    let path = dir.path().join("a.log");
+    let mut history = history(&path);
+    let ahead = egoat::time::now_micros() + 1_000_000_000_000;
+    history.store_dropped(vec![sent(ahead, b"x")], Dropped::Cancelled).unwrap();
+    let reader = || Reader::new(id(&path, Kind::History), Arc::new(tell));
+    assert!(History::was_dropped(reader(), ahead).unwrap());
+    assert!(!History::was_dropped(reader(), ahead + 1).unwrap());
+    let body = read(&path).remove(0);
+    assert!(history::times(ahead, &body).unwrap().noted < ahead);
 }
 
 /// The number comes from the peer.

@@ -1,6 +1,6 @@
 //! How a chat learns what has changed on the disk and in the node, and what it shows of that.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use crate::app::chat::view::{Arrival, View};
 use crate::app::chat::waiting::PendingMessages;
@@ -216,34 +216,38 @@ impl Chat {
     }
 
     /// Shows the last records of one history or of all. Given how far one was `read`, it begins before the first unread
-    /// record, which a line marks, but shows only so much. Returns the number of the first record that is shown.
+    /// record, which a line marks, but shows only so much. Returns the number of the first record that is shown of each history.
     pub(super) fn show_last(
         &mut self,
         peer: Option<&Peer>,
         count: usize,
         read: Option<u64>,
         view: &mut dyn View,
-    ) -> Result<u64> {
+    ) -> Result<HashMap<ConversationId, u64>> {
         let begin = StartAt::Last(if read.is_some() { MAX_OPENING_LINES } else { count });
-        let mut seqs = Vec::new();
+        let mut records = Vec::new();
         let mut histories = Histories::new(&self.own, peer, begin.clone())?;
-        while histories.next(|_, entry| {
-            seqs.push(entry.seq);
+        while histories.next(|peer, entry| {
+            records.push((peer.conversation(), entry.seq));
             Ok(())
         })? {}
-        let last = |count| seqs.len().saturating_sub(count);
+        let last = |count| records.len().saturating_sub(count);
         let from = match read {
             Some(read) => {
-                let unread = seqs.partition_point(|seq| *seq <= read);
+                let unread = records.partition_point(|(_, seq)| *seq <= read);
                 unread.saturating_sub(LEAD).min(last(count)).max(last(MAX_OPENING_LINES))
             }
             None => last(count),
         };
-        let first = seqs.get(from).copied().unwrap_or(0);
+        let known: HashSet<_> = records.iter().map(|(id, _)| *id).collect();
+        // Backwards, so that the first of each history is what stays.
+        let shown: HashMap<_, _> = records[from..].iter().rev().copied().collect();
         let mut mark = match (peer, read) {
             (Some(peer), Some(read)) => {
-                let hidden = inbox::unread_between(&self.own, peer.conversation(), Some(read), first)?;
-                Some((read, unread_mark(hidden, seqs.len() - from)))
+                let id = peer.conversation();
+                let first = shown.get(&id).copied().unwrap_or(0);
+                let hidden = inbox::unread_between(&self.own, id, Some(read), first)?;
+                Some((read, unread_mark(hidden, records.len() - from)))
             }
             _ => None,
         };
@@ -254,7 +258,9 @@ impl Chat {
             if let Event::Sent { text, .. } = entry.event {
                 view.remember(&String::from_utf8_lossy(text));
             }
-            if entry.seq >= first {
+            let id = peer.conversation();
+            // A history that has begun since is shown whole.
+            if shown.get(&id).map_or(!known.contains(&id), |first| entry.seq >= *first) {
                 if let Some((_, mark)) = mark.take_if(|(read, _)| entry.seq > *read) {
                     view.note(&mark);
                 }
@@ -262,7 +268,7 @@ impl Chat {
             }
             Ok(())
         })? {}
-        Ok(first)
+        Ok(shown)
     }
 
     /// The unread entries of a conversation before the record `first`.

@@ -5,19 +5,29 @@ use std::collections::{VecDeque, vec_deque};
 use crate::crypto::keys::PublicKey;
 use crate::error::Result;
 use crate::store::home::Own;
-use crate::store::outbox::{Outbox, Pending};
+use crate::store::outbox::{Outbox, Pending, QueuedMessage};
 use crate::text;
+use crate::time;
 
 /// Bytes that are kept of a message that waits: as much as fits on a wide screen.
 const MAX_PREVIEW: usize = 400;
+
+/// A message that waits.
+pub struct WaitingMessage {
+    /// Its number.
+    pub number: u64,
+    /// When it was queued, in µs of Unix time, if that is known.
+    pub said: Option<u64>,
+    /// Its first line, clean.
+    pub line: String,
+}
 
 /// The messages that wait, oldest first.
 #[derive(Default)]
 pub struct PendingMessages {
     /// None when it could not be read; then nothing is known to wait.
     log: Option<(Outbox, Pending)>,
-    /// Number and first line.
-    messages: VecDeque<(u64, String)>,
+    messages: VecDeque<WaitingMessage>,
 }
 
 impl PendingMessages {
@@ -34,12 +44,14 @@ impl PendingMessages {
     pub fn look(&mut self) -> Result<()> {
         let Some((mut outbox, mut pending)) = self.log.take() else { return Ok(()) };
         while let Some(message) = pending.read()? {
-            if self.messages.iter().all(|(number, _)| *number != message.number) {
-                self.messages.push_back((message.number, first_line(&message.draft.text)));
+            let QueuedMessage { number, said, draft } = message;
+            if self.messages.iter().all(|known| known.number != number) {
+                let (said, line) = (time::believed(said), first_line(&draft.text));
+                self.messages.push_back(WaitingMessage { number, said, line });
             }
         }
-        while let Some((number, _)) = self.messages.front()
-            && outbox.is_settled(*number)?
+        while let Some(first) = self.messages.front()
+            && outbox.is_settled(first.number)?
         {
             self.messages.pop_front();
         }
@@ -49,11 +61,11 @@ impl PendingMessages {
 
     /// It will not be sent.
     pub fn drop_message(&mut self, number: u64) {
-        self.messages.retain(|(other, _)| *other != number);
+        self.messages.retain(|message| message.number != number);
     }
 
     /// Those that wait.
-    pub fn messages(&self) -> vec_deque::Iter<'_, (u64, String)> {
+    pub fn messages(&self) -> vec_deque::Iter<'_, WaitingMessage> {
         self.messages.iter()
     }
 }

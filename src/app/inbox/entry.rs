@@ -3,14 +3,17 @@
 
 use crate::store::history::Dropped;
 use crate::text::{self, json::Object};
+use crate::time;
 
-pub use crate::store::history::Event;
+pub use crate::store::history::{Event, Times};
 
 /// A record and its place in the history.
 #[derive(Clone, Copy, Debug)]
 pub struct HistoryEntry<'a> {
-    /// The number of the record: when it was appended here, in µs of Unix time unless the clock went back.
+    /// The number of the record.
     pub seq: u64,
+    /// When it was noted, and when it was said.
+    pub times: Times,
     /// What it says.
     pub event: Event<'a>,
 }
@@ -45,13 +48,24 @@ pub enum MessageStatus {
 }
 
 impl HistoryEntry<'_> {
-    /// The time to show, in µs of Unix time. For a message of ours it is when it was said, which is its number; for all
-    /// else when it was noted here, because a peer's clock is not trusted.
-    pub fn micros(&self) -> u64 {
+    /// The time to show, in µs of Unix time, if it is known. For a message of ours it is when it was said; for all else when
+    /// it was noted here, because a peer's clock is not trusted.
+    pub fn time(&self) -> Option<u64> {
         match self.event {
-            Event::Sent { number, .. } | Event::Dropped { number, .. } => number,
-            _ => self.seq,
+            Event::Sent { .. } | Event::Dropped { .. } => self.said().or(self.noted()),
+            _ => self.noted(),
         }
+    }
+
+    /// When it was noted here, in µs of Unix time, if that is known.
+    pub fn noted(&self) -> Option<u64> {
+        time::believed(self.times.noted)
+    }
+
+    /// When the message was queued by its sender, in µs of Unix time, if that is known. For one that was received it is what the
+    /// peer says.
+    fn said(&self) -> Option<u64> {
+        time::believed(self.times.said)
     }
 
     /// The entry in words.
@@ -76,11 +90,13 @@ impl HistoryEntry<'_> {
     /// The entry as an object for programs; `peer` is the name of the peer.
     pub fn object(&self, peer: &str) -> Object {
         let raw = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        let object = |event: &str| Object::event(event).text("peer", peer).number("time", self.micros());
+        let object =
+            |event: &str| Object::event(event).text("peer", peer).optional_number("time", self.time());
         match self.event {
-            Event::Received { number, text } => {
-                object("received").number("number", number).text("text", &raw(text))
-            }
+            Event::Received { number, text } => object("received")
+                .number("number", number)
+                .optional_number("said", self.said())
+                .text("text", &raw(text)),
             Event::Sent { number, key, text } => {
                 object("delivered").number("number", number).text("key", key).text("text", &raw(text))
             }
@@ -112,18 +128,29 @@ mod tests {
 
     #[test]
     fn a_message_of_ours_has_the_time_at_which_it_was_said() {
-        let entry = |event| HistoryEntry { seq: 9, event };
-        assert_eq!(entry(Event::Sent { number: 2, key: "", text: b"x" }).micros(), 2);
-        assert_eq!(entry(Event::Dropped { number: 3, why: Dropped::Expired, text: b"x" }).micros(), 3);
-        assert_eq!(entry(Event::Received { number: 2, text: b"x" }).micros(), 9);
-        assert_eq!(entry(Event::FileSent { size: 2, path: b"x" }).micros(), 9);
+        let entry = |event| HistoryEntry { seq: 9, times: Times { noted: 8, said: 7 }, event };
+        assert_eq!(entry(Event::Sent { number: 2, key: "", text: b"x" }).time(), Some(7));
+        assert_eq!(entry(Event::Dropped { number: 3, why: Dropped::Expired, text: b"x" }).time(), Some(7));
+        assert_eq!(entry(Event::Received { number: 2, text: b"x" }).time(), Some(8));
+        assert_eq!(entry(Event::FileSent { size: 2, path: b"x" }).time(), Some(8));
+    }
+
+    #[test]
+    fn a_time_that_cannot_be_is_not_shown() {
+        let event = Event::Sent { number: u64::MAX, key: "", text: b"x" };
+        let ahead = time::now_micros() + 2 * 3_600_000_000;
+        let shown = |noted, said| HistoryEntry { seq: u64::MAX, times: Times { noted, said }, event }.time();
+        assert_eq!(shown(5, ahead), Some(5));
+        assert_eq!(shown(5, 0), Some(5));
+        assert_eq!(shown(ahead, ahead), None);
     }
 
     #[test]
     fn texts_and_paths_are_searched() {
-        let message = HistoryEntry { seq: 1, event: Event::Received { number: 1, text: b"hello bob" } };
+        let entry = |event| HistoryEntry { seq: 1, times: Times::default(), event };
+        let message = entry(Event::Received { number: 1, text: b"hello bob" });
         assert!(message.contains(b"lo b") && message.contains(b"") && !message.contains(b"lob"));
-        let sent = HistoryEntry { seq: 1, event: Event::FileSent { size: 1, path: b"a/b.txt" } };
+        let sent = entry(Event::FileSent { size: 1, path: b"a/b.txt" });
         assert!(sent.contains(b"/b.") && !sent.contains(b"c"));
     }
 }

@@ -9,12 +9,15 @@ use crate::store::history;
 use crate::store::home::Own;
 use crate::store::log::{Position, Reader};
 use crate::store::peers::{Peer, Peers};
+use crate::time;
 
 /// One peer's history, and the record that is next.
 struct PeerHistory {
     peer: Peer,
     reader: Reader,
     next: Option<(Position, Vec<u8>)>,
+    /// When that was noted; of one whose time is not known, when the one before was.
+    noted: u64,
     /// Where the last record is that was given.
     given: Option<Position>,
     /// Nothing more was there when it was last read.
@@ -29,6 +32,11 @@ impl PeerHistory {
                 Some((seq, body)) => self.reader.position(seq)?.map(|position| (position, body)),
                 None => None,
             };
+            if let Some((position, body)) = &self.next
+                && let Ok(times) = history::times(position.seq, body)
+            {
+                self.noted = time::believed(times.noted).unwrap_or(self.noted);
+            }
             self.dry = self.next.is_none();
         }
         Ok(())
@@ -40,7 +48,7 @@ impl PeerHistory {
 pub enum StartAt {
     /// At its first record.
     Start,
-    /// At about this time, in µs of Unix time.
+    /// Before all that was noted from this time on, in µs of Unix time; other records may come first.
     Since(u64),
     /// With its last records, as many as this at the least.
     Last(usize),
@@ -90,13 +98,21 @@ impl Histories {
                     let mut reader = self.own.read_history(peer.conversation());
                     match &self.begin {
                         StartAt::Start => {}
+                        // No record is noted later than its number says.
                         StartAt::Since(micros) => reader.skip_to(*micros)?,
                         StartAt::Last(count) => reader.skip_to_last(*count)?,
                         StartAt::Behind(all) => {
                             all.get(&peer.conversation()).map_or(Ok(()), |at| reader.resume(*at))?
                         }
                     }
-                    self.streams.push(PeerHistory { peer, reader, next: None, given: None, dry: false });
+                    self.streams.push(PeerHistory {
+                        peer,
+                        reader,
+                        next: None,
+                        noted: 0,
+                        given: None,
+                        dry: false,
+                    });
                 }
             }
         }
@@ -104,19 +120,18 @@ impl Histories {
         Ok(())
     }
 
-    /// Shows the oldest record that was not given yet; `false` when there is none for now. Records that cannot be understood
+    /// Shows the oldest record, by when it was noted, that was not given yet; `false` when there is none for now. Records that cannot be understood
     /// are left out.
     pub fn next(&mut self, mut show: impl FnMut(&Peer, &HistoryEntry) -> Result<()>) -> Result<bool> {
         for stream in &mut self.streams {
             stream.fill()?;
         }
         let waiting = self.streams.iter_mut().filter(|stream| stream.next.is_some());
-        let Some(stream) = waiting.min_by_key(|stream| stream.next.as_ref().map(|(at, _)| at.seq)) else {
-            return Ok(false);
-        };
+        let Some(stream) = waiting.min_by_key(|stream| stream.noted) else { return Ok(false) };
         let Some((position, body)) = stream.next.take() else { return Ok(false) };
-        if let Ok(event) = history::decode(&body) {
-            show(&stream.peer, &HistoryEntry { seq: position.seq, event })?;
+        let seq = position.seq;
+        if let (Ok(times), Ok(event)) = (history::times(seq, &body), history::decode(&body)) {
+            show(&stream.peer, &HistoryEntry { seq, times, event })?;
         }
         stream.given = Some(position);
         Ok(true)

@@ -27,6 +27,7 @@ use crate::store::history::{self, Event};
 use crate::store::home::Own;
 use crate::store::log::Reader;
 use crate::store::peers::Peer;
+use crate::time;
 
 /// Capacity of the signal channel.
 const SIGNALS: usize = 64;
@@ -108,8 +109,10 @@ impl Hooks {
 /// Something that arrived.
 struct HookInput {
     number: u64,
-    /// The record's, in µs of Unix time.
+    /// The record's number.
     seq: u64,
+    /// When it arrived, in µs of Unix time, by the clock as it was then.
+    noted: u64,
     size: u64,
     path: Option<PathBuf>,
     text: Vec<u8>,
@@ -195,26 +198,31 @@ impl Hook {
 
     /// The record, if it is one for this program.
     fn arrival(&self, seq: u64, body: &[u8]) -> Option<HookInput> {
+        let noted = history::times(seq, body).ok()?.noted;
         match (self.what, history::decode(body).ok()?) {
             (HookKind::Message, Event::Received { number, text }) => {
-                Some(HookInput { number, seq, size: text.len() as u64, path: None, text: text.to_vec() })
+                let (size, text) = (text.len() as u64, text.to_vec());
+                Some(HookInput { number, seq, noted, size, path: None, text })
             }
             (HookKind::File, Event::FileReceived { size, path }) => {
-                Some(HookInput { number: seq, seq, size, path: file::path_of(path), text: Vec::new() })
+                let path = file::path_of(path);
+                Some(HookInput { number: seq, seq, noted, size, path, text: Vec::new() })
             }
             _ => None,
         }
     }
 
     fn run(&self, own: &Own, peer: &Peer, arrival: HookInput, backoff: &mut Backoff) -> RunReport {
-        let HookInput { number, seq, size, path, text } = arrival;
+        let HookInput { number, noted, size, path, text, .. } = arrival;
+        // Where the time of arrival is not known, now is not before it.
+        let noted = time::believed(noted).unwrap_or_else(time::now_micros);
         let decimal = |number: u64| Some(OsString::from(number.to_string()));
         let variables = [
             ("EGOAT_PEER", Some(peer.name.clone().into())),
             ("EGOAT_KEY", Some(peer.key.to_string().into())),
             ("EGOAT_ID", decimal(number)),
             ("EGOAT_SIZE", decimal(size)),
-            ("EGOAT_TIME", decimal(seq / 1_000_000)),
+            ("EGOAT_TIME", decimal(noted / 1_000_000)),
             ("EGOAT_PATH", path.clone().map(PathBuf::into_os_string)),
             ("EGOAT_HOME", own.home().named().map(PathBuf::into_os_string)),
         ];

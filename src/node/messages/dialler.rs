@@ -14,7 +14,7 @@ use crate::node::messages::flow::{self, Idle, Sender};
 use crate::node::retry::{self, Backoff, Retry};
 use crate::node::roster::{Contact, Via};
 use crate::node::threads;
-use crate::store::history::NumberedMessage;
+use crate::store::history::ReceivedMessage;
 use crate::store::peers::Peer;
 use crate::wire::message::{Kind, Message};
 
@@ -110,9 +110,9 @@ fn pull_once(
 /// Receives from the contact until the connection ends; the same for a push that came and a pull that we dialled.
 pub fn receive_messages(context: &Arc<Context>, contact: &Contact, session: &mut Session) -> Result<()> {
     let label = session.label().to_owned();
-    let stored = |messages: Vec<NumberedMessage>| {
+    let stored = |messages: Vec<ReceivedMessage>| {
         context.ring_arrival(&contact.key());
-        for (number, text) in messages {
+        for ReceivedMessage { number, text, .. } in messages {
             context.tell(NodeEvent::Received { peer: contact.name(&label), number, text });
         }
     };

@@ -8,10 +8,13 @@ use std::time::Duration;
 use crate::crypto::keys::PublicKey;
 use crate::error::Result;
 use crate::net::session::{PING_AFTER, Session};
-use crate::store::history::{Dropped, History, NumberedMessage};
+use crate::store::cancel;
+use crate::store::history::{Dropped, History, ReceivedMessage};
 use crate::store::home::Own;
 use crate::store::outbox::{Outbox, Pending, QueuedMessage};
-use crate::wire::message::{MAX_TEXT, Message};
+use crate::time;
+use crate::wire::features::Features;
+use crate::wire::message::{MAX_TEXT_BODY, Message};
 
 /// Bytes of text on their way that are not yet acknowledged. It bounds the memory of both ends, and is what a burst may
 /// have in flight: large enough that a sync at the other end does not stop the stream.
@@ -62,9 +65,9 @@ struct PeerLogs {
 }
 
 impl PeerLogs {
-    fn open(own: &Own, peer: &PublicKey) -> Result<PeerLogs> {
+    fn open(own: &Own, peer: &PublicKey, held: u64) -> Result<PeerLogs> {
         let outbox = own.outbox(peer)?;
-        Ok(PeerLogs { pending: outbox.pending(), outbox, history: own.history((*peer).into())? })
+        Ok(PeerLogs { pending: outbox.pending_of(held), outbox, history: own.history((*peer).into())? })
     }
 }
 
@@ -142,41 +145,57 @@ impl<'a> Sender<'a> {
     fn logs(&mut self) -> Result<&mut PeerLogs> {
         match &mut self.logs {
             Some(logs) => Ok(logs),
-            closed => Ok(closed.insert(PeerLogs::open(self.own, &self.session.peer())?)),
+            closed => Ok(closed.insert(PeerLogs::open(self.own, &self.session.peer(), self.held)?)),
         }
     }
 
     fn fill_window(&mut self) -> Result<()> {
         self.logs()?.pending.look_again();
-        let known = self.flight.len();
-        while self.in_flight < WINDOW {
+        let mut new = Vec::new();
+        let mut room = WINDOW.saturating_sub(self.in_flight);
+        while room > 0 {
             let Some(waiting) = self.logs()?.pending.read()? else { break };
-            if waiting.number > self.held && waiting.is_expired() {
-                self.drop_expired()?;
+            let is_held = waiting.number <= self.held;
+            if !is_held && waiting.is_expired() {
+                self.drop_expired(new.last())?;
                 continue;
             }
-            self.in_flight += waiting.draft.text.len() + PER_MESSAGE;
-            self.flight.push_back(waiting);
+            room = room.saturating_sub(in_window(&waiting));
+            if is_held { self.add_to_flight(waiting) } else { new.push(waiting) }
         }
-        if self.flight.is_empty() {
+        if self.flight.is_empty() && new.is_empty() {
             self.logs()?.outbox.settle_dropped()?;
         }
-        if self.flight.len() > known {
-            self.logs()?.outbox.wait_for_disk()?;
+        self.send_new(new)
+    }
+
+    fn send_new(&mut self, mut new: Vec<QueuedMessage>) -> Result<()> {
+        let PeerLogs { outbox, pending, .. } = self.logs()?;
+        if !new.is_empty() {
+            outbox.note_sent(pending, &mut new)?;
         }
-        for waiting in self.flight.range(known..).filter(|waiting| waiting.number > self.held) {
-            self.session.write(&Message::Text { number: waiting.number, text: &waiting.draft.text })?;
+        let says_when = self.session.features().has(Features::SAID);
+        for QueuedMessage { number, said, draft } in &new {
+            let said = says_when.then(|| time::believed(*said).unwrap_or_default());
+            self.session.write(&Message::Text { number: *number, said, text: &draft.text })?;
         }
+        new.into_iter().for_each(|message| self.add_to_flight(message));
         self.session.flush()
     }
 
-    /// All that is expired, but for what is on its way or held: that arrives.
-    fn drop_expired(&mut self) -> Result<()> {
-        let sent = self.flight.back().map_or(self.held, |last| last.number.max(self.held));
-        let logs = self.logs()?;
-        let expired = logs.outbox.drop_messages(|waiting| waiting.number > sent && waiting.is_expired())?;
-        logs.pending.look_again();
-        logs.history.store_dropped(&expired, Dropped::Expired)
+    fn add_to_flight(&mut self, message: QueuedMessage) {
+        self.in_flight += in_window(&message);
+        self.flight.push_back(message);
+    }
+
+    /// Drops all that is expired, but for what is on its way, held or in time: up to the last of these.
+    fn drop_expired(&mut self, in_time: Option<&QueuedMessage>) -> Result<()> {
+        let last = in_time.or(self.flight.back()).map_or(self.held, |last| last.number.max(self.held));
+        let PeerLogs { outbox, pending, history } = self.logs()?;
+        let expired = |waiting: &QueuedMessage| waiting.number > last && waiting.is_expired();
+        cancel::drop_messages(outbox, history, expired, Dropped::Expired)?;
+        pending.look_again();
+        Ok(())
     }
 
     fn read_ack(&mut self) -> Result<u64> {
@@ -203,7 +222,7 @@ impl<'a> Sender<'a> {
         let logs = self.logs()?;
         logs.history.store_sent(settled.iter())?;
         logs.outbox.settle(highest)?;
-        self.in_flight -= settled.iter().map(|one| one.draft.text.len() + PER_MESSAGE).sum::<usize>();
+        self.in_flight -= settled.iter().map(in_window).sum::<usize>();
         Ok((count, highest))
     }
 
@@ -215,6 +234,11 @@ impl<'a> Sender<'a> {
         self.session.send(&Message::Ping)?;
         self.session.read_as("waiting for a sign of life", |message| (message == Message::Pong).then_some(()))
     }
+}
+
+/// What a message counts for in the window.
+fn in_window(message: &QueuedMessage) -> usize {
+    message.draft.text.len() + PER_MESSAGE
 }
 
 /// What the receiver holds, as it says at the start of a flow: what is in the history, and on disk by now.
@@ -237,9 +261,9 @@ pub fn receive(
     own: &Own,
     all_there_is: bool,
     allowed: impl Fn() -> bool,
-    mut stored: impl FnMut(Vec<NumberedMessage>),
+    mut stored: impl FnMut(Vec<ReceivedMessage>),
 ) -> Result<()> {
-    session.take_bodies(8 + MAX_TEXT);
+    session.take_bodies(MAX_TEXT_BODY);
     // Closed while nothing happens.
     let mut history = None;
     let mut last = 0;
@@ -255,7 +279,7 @@ pub fn receive(
             };
             let new = history.store_received(&batch)?;
             session.send(&Message::Ack(last))?;
-            batch.retain(|(number, _)| new.binary_search(number).is_ok());
+            batch.retain(|message| new.binary_search(&message.number).is_ok());
             stored(batch);
         }
         match next {
@@ -272,16 +296,17 @@ pub fn receive(
 }
 
 /// Reads what has arrived, at least one message: a burst is stored with few syncs.
-fn read_batch(session: &mut Session, last: &mut u64) -> Result<(Vec<NumberedMessage>, Next)> {
+fn read_batch(session: &mut Session, last: &mut u64) -> Result<(Vec<ReceivedMessage>, Next)> {
     const DURING: &str = "waiting for messages";
     let mut batch = Vec::new();
     let mut bytes = 0;
     loop {
         match session.read(DURING)? {
-            Message::Text { number, text } if number > *last => {
+            Message::Text { number, said, text } if number > *last => {
                 *last = number;
                 bytes += text.len() + PER_MESSAGE;
-                batch.push((number, text.to_vec()));
+                let said = said.and_then(time::believed).unwrap_or_default();
+                batch.push(ReceivedMessage { number, said, text: text.to_vec() });
             }
             Message::Text { .. } => return Err(session.broken("message numbers do not rise")),
             Message::Ping => return Ok((batch, Next::Answer)),

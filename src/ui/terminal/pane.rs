@@ -83,7 +83,7 @@ impl Pane {
             lines.push(format!("      {} {hidden} more", state.mark()));
         }
         let waiting = waiting.skip(hidden);
-        lines.extend(waiting.map(|(number, text)| self.transcript.waiting(*number, text, state)));
+        lines.extend(waiting.map(|message| self.transcript.waiting(message, state)));
         lines.extend(chat.transfers().take(LIVE_LINES).map(transfers::line));
         lines
     }

@@ -6,6 +6,7 @@
 //! 20:31   ~ bob waves          20:31 * bob sent PATH (SIZE)
 //! ```
 
+use crate::app::chat::WaitingMessage;
 use crate::app::inbox::entry::{HistoryEntry, MessageStatus, Words};
 use crate::app::{Peer, PublicKey};
 use crate::time::Zone;
@@ -59,11 +60,12 @@ impl Transcript {
     /// The lines of an entry, each ended; before the first of a day, one that says so. With `is_all`, messages of ours
     /// say to whom.
     pub fn lines(&mut self, peer: &Peer, entry: &HistoryEntry, is_all: bool) -> String {
-        let when = self.zone.format(entry.micros());
+        let time = entry.time();
+        let when = self.zone.format_known(time);
         let (day, clock) = (&when[..10], &when[11..16]);
         let mut out = String::new();
         // What waited long is told when it was delivered, among what was said since.
-        if day > self.day.as_str() {
+        if time.is_some() && day > self.day.as_str() {
             self.day = day.to_owned();
             out.push_str(&format!("-- {day} --\n"));
         }
@@ -100,9 +102,9 @@ impl Transcript {
     }
 
     /// A message of ours that waits, in one line.
-    pub fn waiting(&self, number: u64, text: &str, state: DeliveryState) -> String {
-        let clock = self.zone.format(number);
-        format!("{} {} me: {text}", &clock[11..16], state.mark())
+    pub fn waiting(&self, message: &WaitingMessage, state: DeliveryState) -> String {
+        let clock = self.zone.format_known(message.said);
+        format!("{} {} me: {}", &clock[11..16], state.mark(), message.line)
     }
 
     /// Days are told anew.
@@ -123,11 +125,15 @@ fn message_line(mark: char, name: &str, text: &str) -> String {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use crate::app::inbox::entry::Event;
+    use crate::app::inbox::entry::{Event, Times};
     use crate::crypto::keys::Seed;
     use crate::store::history::Dropped;
 
     const MINUTE: u64 = 60_000_000;
+
+    fn at(time: u64) -> Times {
+        Times { noted: time, said: time }
+    }
 
     fn transcript() -> Transcript {
         Transcript { zone: Zone::utc(), is_coloured: false, day: String::new() }
@@ -139,14 +145,19 @@ mod tests {
 
     fn received(text: &str) -> String {
         let event = Event::Received { number: 1, text: text.as_bytes() };
-        transcript().lines(&bob(), &HistoryEntry { seq: MINUTE, event }, false)
+        transcript().lines(&bob(), &HistoryEntry { seq: 1, times: at(MINUTE), event }, false)
     }
 
     #[test]
     fn each_event_has_its_line() {
         let mut transcript = transcript();
-        let mut line =
-            |event: Event, is_all| transcript.lines(&bob(), &HistoryEntry { seq: 2 * MINUTE, event }, is_all);
+        let mut line = |event: Event, is_all| {
+            transcript.lines(
+                &bob(),
+                &HistoryEntry { seq: 1, times: Times { noted: 2 * MINUTE, said: MINUTE }, event },
+                is_all,
+            )
+        };
         assert_eq!(
             line(Event::Received { number: 1, text: b"hi" }, false),
             "-- 1970-01-01 --\n00:02   bob: hi\n"

@@ -159,7 +159,7 @@ pub fn outbox(input: &[u8]) -> Option<Vec<u8>> {
     }
     // Of its own records it may make what it likes, without a panic.
     let _ = (outbox.has_pending(), outbox.has_issued(3), outbox.is_dropped(3));
-    let _ = outbox.drop_messages(|_| true).map(|dropped| assert_eq!(dropped, found));
+    let _ = outbox.drop_messages(|_| true, Ok).map(|dropped| assert_eq!(dropped, found));
     let _ = (outbox.settle_dropped(), outbox.settle(2), outbox.queue(&[Draft::new(b"later")]));
     Some(format!("{found:?}").into_bytes()).filter(|_| !found.is_empty())
 }
@@ -186,11 +186,18 @@ pub fn queued_files(input: &[u8]) -> Option<Vec<u8>> {
     Some(shown.into_bytes()).filter(|_| !is_empty)
 }
 
+/// The number of a record, for those without times.
+const SEQ: u64 = 77;
+
 /// The body of a record of a history, encoded again as egoat-files(5) has it.
 pub fn history(input: &[u8]) -> Option<Vec<u8>> {
     let event = history::decode(input).ok()?;
     // The numbers in front are those of the log up to here; an event has its own of them.
     let (received, sent) = (&input[1..9], &input[9..17]);
+    let history::Times { noted, said } = history::times(SEQ, input).unwrap();
+    let is_timed = input[0] >= 17;
+    let times = if is_timed { [noted.to_be_bytes(), said.to_be_bytes()].concat() } else { Vec::new() };
+    assert!(is_timed || noted == SEQ);
     let (kind, rest) = match event {
         Event::Received { number, text } => {
             assert_eq!(number.to_be_bytes(), *received);
@@ -207,7 +214,8 @@ pub fn history(input: &[u8]) -> Option<Vec<u8>> {
             (5, [&number.to_be_bytes(), [why].as_slice(), text].concat())
         }
     };
-    assert_eq!([&[kind], received, sent, &rest].concat(), input);
+    let kind = if is_timed { kind + 16 } else { kind };
+    assert_eq!([&[kind], received, sent, &times, &rest].concat(), input);
     Some(input.to_vec())
 }
 

@@ -6,6 +6,7 @@ use egoat::crypto::noise::{CipherState, TAG_LEN};
 use egoat::crypto::record::{Opener, Sealer};
 use egoat::net::session::{Incoming, MAX_IN_RECORD};
 use egoat::wire::address::Address;
+use egoat::wire::features::Features;
 use egoat::wire::link::{Link, MAX_ADDRESSES};
 use egoat::wire::message::{HEADER, Message, max_body};
 
@@ -82,7 +83,7 @@ fn good_messages(stream: &[u8]) -> (usize, bool) {
 
 /// What a session reads until the end or until it fails, encoded again; and whether it failed.
 fn read_all(mut socket: Trickle, releases: bool) -> (Vec<u8>, bool) {
-    let mut incoming = Incoming::new(Opener::new(cipher()));
+    let mut incoming = Incoming::new(Opener::new(cipher()), Features::NONE);
     incoming.take_bodies(usize::MAX);
     let mut read = Vec::new();
     loop {
