@@ -2,6 +2,7 @@
 //! a front-end shows them as it shows its own.
 
 use crate::app::link::{Cause, NodeEvent, Refusals, RunOutcome, RunReport};
+use crate::store::history::ReceivedMessage;
 use crate::text::{self, json::Object};
 use crate::time::now_micros;
 use crate::wire::address::Address;
@@ -26,9 +27,10 @@ pub fn line(event: &NodeEvent) -> Option<String> {
         }
         NodeEvent::Connected { peer } => format!("connected with {peer}"),
         NodeEvent::Disconnected { peer } => format!("disconnected from {peer}"),
-        NodeEvent::Received { peer, text, .. } => {
-            format!("message from {peer}: {}", text::indent(&text::clean_bytes(text)))
-        }
+        NodeEvent::Received { peer, messages } => match messages.len() {
+            1 => format!("message from {peer} ({})", text::size(length(messages))),
+            count => format!("{count} messages from {peer} ({})", text::size(length(messages))),
+        },
         NodeEvent::Delivered { peer, count, .. } => format!("delivered {count} to {peer}"),
         NodeEvent::TransferBegan { peer, tally, .. } => {
             let extent = text::extent(tally.files() as u64, tally.done().1);
@@ -61,9 +63,10 @@ pub fn object(event: &NodeEvent) -> Option<Object> {
         }
         NodeEvent::Connected { peer } => of("connected", peer),
         NodeEvent::Disconnected { peer } => of("disconnected", peer),
-        NodeEvent::Received { peer, number, text } => {
-            of("received", peer).number("number", *number).text("text", &String::from_utf8_lossy(text))
-        }
+        NodeEvent::Received { peer, messages } => of("received", peer)
+            .number("number", messages.last().map_or(0, |last| last.number))
+            .number("count", messages.len() as u64)
+            .number("bytes", length(messages)),
         NodeEvent::Delivered { peer, count, number } => {
             of("delivered", peer).number("count", *count as u64).number("number", *number)
         }
@@ -85,6 +88,25 @@ pub fn object(event: &NodeEvent) -> Option<Object> {
         NodeEvent::TransferDone { .. } => return None,
         NodeEvent::TransferFailed { .. } | NodeEvent::Trouble(_) | NodeEvent::Fatal(_) => return None,
     })
+}
+
+/// Bytes of their texts.
+fn length(messages: &[ReceivedMessage]) -> u64 {
+    messages.iter().map(|message| message.text.len() as u64).sum()
+}
+
+/// A message that has arrived, with its text: for a user who has asked for the texts, since whatever keeps this output
+/// keeps in clear what the logs seal.
+pub fn message_line(peer: &str, ReceivedMessage { text, .. }: &ReceivedMessage) -> String {
+    format!("message from {peer}: {}", text::indent(&text::clean_bytes(text)))
+}
+
+/// The same as an object.
+pub fn message_object(peer: &str, ReceivedMessage { number, text, .. }: &ReceivedMessage) -> Object {
+    Object::event("received")
+        .text("peer", peer)
+        .number("number", *number)
+        .text("text", &String::from_utf8_lossy(text))
 }
 
 fn hook_line(run: &RunReport) -> String {

@@ -111,6 +111,9 @@ pub struct Serve {
     /// connections of unknowns that may be open at once (default 64, fewer where few files may be open)
     #[argh(option, arg_name = "n")]
     pub max_pending: Option<usize>,
+    /// print the text of each message, not only from whom and how long it is
+    #[argh(switch)]
+    pub show_text: bool,
     /// make peers of strangers who dial, on first use
     #[argh(switch)]
     pub accept_new: bool,

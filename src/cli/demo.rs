@@ -160,7 +160,7 @@ impl Actor {
 
     /// Starts a node and waits until it listens.
     fn serve(&self) -> Result<Node> {
-        let mut command = self.command(&["serve", "--listen", "127.0.0.1:0"])?;
+        let mut command = self.command(&["serve", "--show-text", "--listen", "127.0.0.1:0"])?;
         let mut child = command
             .stdout(Stdio::piped())
             .stderr(Stdio::null())

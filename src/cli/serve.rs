@@ -5,6 +5,7 @@ use crate::app::{Endpoint, news, settings};
 use crate::cli::args;
 use crate::cli::values;
 use crate::error::{Error, Result};
+use crate::text::json::Object;
 use crate::ui::output::{self, Output};
 
 /// The limits that the options set, as far as the system allows them.
@@ -34,23 +35,58 @@ pub fn run(own: &Endpoint, out: Output, args: &args::Serve) -> Result<()> {
         programs: Programs::new(args.on_message.as_deref(), args.on_file.as_deref())?,
         ..link::default_options(listen, own.home().downloads(args.downloads.as_deref())?)
     };
+    let mut journal = Journal { out, shows_text: args.show_text, left_out: 0 };
     for event in link::start(own, options)? {
-        print(out, event)?;
+        journal.note(event)?;
     }
     Ok(())
 }
 
-fn print(out: Output, event: NodeEvent) -> Result<()> {
-    if let (Some(line), Some(object)) = (news::line(&event), news::object(&event)) {
-        return out.data(&line, || object);
-    }
-    match event {
-        NodeEvent::TransferFailed { error, .. } | NodeEvent::Trouble(error) => {
-            output::warn(&error.to_string())
+/// What the node tells on stdout and stderr.
+struct Journal {
+    out: Output,
+    shows_text: bool,
+    /// Lines that stdout did not take since it took one.
+    left_out: usize,
+}
+
+impl Journal {
+    fn note(&mut self, event: NodeEvent) -> Result<()> {
+        match event {
+            NodeEvent::Received { peer, messages } if self.shows_text => {
+                for message in &messages {
+                    let line = news::message_line(&peer, message);
+                    self.print(&line, || news::message_object(&peer, message));
+                }
+            }
+            NodeEvent::TransferFailed { error, .. } | NodeEvent::Trouble(error) => {
+                output::warn(&error.to_string())
+            }
+            NodeEvent::Fatal(error) => return Err(error),
+            event => {
+                // Nobody is asked here, and each file was told by itself.
+                if let (Some(line), Some(object)) = (news::line(&event), news::object(&event)) {
+                    self.print(&line, || object);
+                }
+            }
         }
-        NodeEvent::Fatal(error) => return Err(error),
-        // Nobody is asked here, and each file was told by itself.
-        _ => {}
+        Ok(())
     }
-    Ok(())
+
+    /// Prints a line. The node is worth more than its output: where that is a file on a full disk, the line is left out.
+    fn print(&mut self, line: &str, object: impl FnOnce() -> Object) {
+        match self.out.data(line, object) {
+            Ok(()) if self.left_out == 0 => {}
+            Ok(()) => {
+                let count = std::mem::take(&mut self.left_out);
+                output::warn(&format!("stdout takes lines again; {count} were left out"));
+            }
+            Err(error) => {
+                if self.left_out == 0 {
+                    output::warn(&format!("{error}; the node runs on, and leaves lines out"));
+                }
+                self.left_out += 1;
+            }
+        }
+    }
 }

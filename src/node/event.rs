@@ -7,6 +7,7 @@ use std::sync::Arc;
 use crate::error::Error;
 use crate::node::door::admission::Refusals;
 use crate::node::hooks::programs::RunReport;
+use crate::store::history::ReceivedMessage;
 use crate::transfer::tally::Tally;
 
 /// What the user says of an offer.
@@ -50,14 +51,12 @@ pub enum NodeEvent {
         /// Who.
         peer: String,
     },
-    /// A message is in the history.
+    /// Messages are in the history.
     Received {
         /// From whom.
         peer: String,
-        /// Its number.
-        number: u64,
-        /// Its text, raw.
-        text: Vec<u8>,
+        /// One or more, with their numbers and raw texts, in order.
+        messages: Vec<ReceivedMessage>,
     },
     /// Messages are on the peer's disk.
     Delivered {

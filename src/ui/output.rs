@@ -98,12 +98,20 @@ fn end_print(written: io::Result<()>) -> Result<()> {
     }
 }
 
+/// Whether the last line on stdout may have been cut off by a disk that is full.
+static CUT_OFF: AtomicBool = AtomicBool::new(false);
+
 fn write_stdout(line: &str) -> io::Result<()> {
-    let mut bytes = Vec::with_capacity(line.len() + 1);
+    let mut bytes = Vec::with_capacity(line.len() + 2);
+    if CUT_OFF.load(Ordering::Relaxed) {
+        bytes.push(b'\n');
+    }
     bytes.extend_from_slice(line.as_bytes());
     bytes.push(b'\n');
     let mut stdout = io::stdout().lock();
-    stdout.write_all(&bytes).and_then(|()| stdout.flush())
+    let written = stdout.write_all(&bytes).and_then(|()| stdout.flush());
+    CUT_OFF.store(written.is_err(), Ordering::Relaxed);
+    written
 }
 
 /// A line on stderr, or a few. None is the body of a message: names and paths in them are cleaned as such.

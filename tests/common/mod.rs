@@ -249,7 +249,7 @@ impl Home {
     }
 
     pub fn serve_with(&self, args: &[&str]) -> Node {
-        let mut process = Process::start(self.cmd(&[&["serve"], args].concat()));
+        let mut process = Process::start(self.cmd(&[&["serve", "--show-text"], args].concat()));
         let addr = process.wait_for("listening on ")["listening on ".len()..].to_owned();
         Node { process, addr }
     }
@@ -262,7 +262,7 @@ impl Home {
     /// The same by another command, see [`by`].
     pub fn serve_again_by(&self, words: &[&str], addr: &str) -> Node {
         poll_until("the old port to be free", || {
-            let mut process = Process::start(by(words, &self.cmd(&["serve", "--listen", addr])));
+            let mut process = Process::start(by(words, &self.cmd(&["serve", "--show-text", "--listen", addr])));
             process.next_line().map(|_| Node { process, addr: addr.to_owned() })
         })
     }

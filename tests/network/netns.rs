@@ -51,7 +51,7 @@ impl Drop for Wire {
 fn serve_in(namespace: &str, home: &Home, listen: &str) -> Process {
     let mut command = Command::new("ip");
     command.args(["netns", "exec", namespace, env!("CARGO_BIN_EXE_egoat"), "--home"]);
-    command.arg(home.path("")).args(["serve", "--listen", listen]);
+    command.arg(home.path("")).args(["serve", "--show-text", "--listen", listen]);
     let mut node = Process::start(command);
     node.wait_for("listening on ");
     node

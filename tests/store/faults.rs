@@ -340,7 +340,7 @@ fn a_senders_node_is_killed_at_every_call() {
 /// Bob's node under a fault, while Alice talks until he is gone, or has heard her. Says how it ended: not at all if
 /// there is no status.
 fn hear_with(couple: &mut Couple, fault: &Fault) -> (bool, Option<(Option<i32>, String)>) {
-    let mut process = Faulty::start(&couple.bob, &["serve", "--listen", "127.0.0.1:0"], fault);
+    let mut process = Faulty::start(&couple.bob, &["serve", "--show-text", "--listen", "127.0.0.1:0"], fault);
     if let Some(line) = process.next_line() {
         couple.tell_where(line.strip_prefix("listening on ").unwrap());
         couple.queue(1);

@@ -112,8 +112,8 @@ pub fn receive_messages(context: &Arc<Context>, contact: &Contact, session: &mut
     let label = session.label().to_owned();
     let stored = |messages: Vec<ReceivedMessage>| {
         context.ring_arrival(&contact.key());
-        for ReceivedMessage { number, text, .. } in messages {
-            context.tell(NodeEvent::Received { peer: contact.name(&label), number, text });
+        if !messages.is_empty() {
+            context.tell(NodeEvent::Received { peer: contact.name(&label), messages });
         }
     };
     context.logged(flow::receive(session, context.own(), false, || contact.is_welcome(), stored))
