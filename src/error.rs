@@ -243,6 +243,12 @@ impl Error {
         matches!(self, Error::Unreachable { .. } | Error::Proxy { .. } | Error::Lost { .. })
     }
 
+    /// A disk, or the part of it that this user may fill, is full. What was there before is whole.
+    pub fn is_disk_full(&self) -> bool {
+        use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
+        matches!(self, Error::Disk { cause, .. } if matches!(cause.kind(), StorageFull | QuotaExceeded | FileTooLarge))
+    }
+
     /// What the user can do next.
     pub fn hint(&self) -> Option<String> {
         match self {

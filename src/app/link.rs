@@ -30,6 +30,7 @@ pub use crate::node::hooks::programs::{Programs, RunReport};
 pub use crate::node::options::{FilesFrom, FilesTo, Options};
 pub use crate::node::threads::LOG_POLL_INTERVAL;
 pub use crate::store::node_lock::NodeInfo;
+pub use crate::store::space::KeepFree;
 pub use crate::wire::control::{JobOutcome, JobReport, PendingOffer, Transfer, TransferWay, UNKNOWN};
 
 /// Longest path in bytes, as the system has it.
@@ -397,6 +398,7 @@ pub fn default_options(listen: Vec<Listen>, downloads: PathBuf) -> Options {
         listen,
         files_to: FilesTo::Folders(downloads),
         max_bytes: Some(settings::MAX_FILE),
+        keep_free: KeepFree::default(),
         overwrite: false,
         limits: Limits::default(),
         accept_new: false,

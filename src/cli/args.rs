@@ -83,6 +83,9 @@ pub struct Chat {
     /// address to listen on, may be repeated (default: port 4628 on all, or what was chosen at first)
     #[argh(option, arg_name = "addr")]
     pub listen: Vec<String>,
+    /// room that peers leave free on a disk (default 5 % of it or 1G, whichever is less)
+    #[argh(option, arg_name = "size")]
+    pub keep_free: Option<String>,
     /// run this program for a message that nobody looks at, in place of a bell: peer and id in the environment, the text
     /// on stdin
     #[argh(option, arg_name = "program")]
@@ -102,6 +105,9 @@ pub struct Serve {
     /// the most bytes of one transfer (default 1G)
     #[argh(option, arg_name = "size")]
     pub max_file: Option<String>,
+    /// room that peers leave free on a disk (default 5 % of it or 1G, whichever is less)
+    #[argh(option, arg_name = "size")]
+    pub keep_free: Option<String>,
     /// replace files that are there already
     #[argh(switch)]
     pub overwrite: bool,
@@ -190,6 +196,9 @@ pub struct Receive {
     /// where the files land (default: the downloads directory); - is stdout, for one file
     #[argh(option, arg_name = "dir")]
     pub into: Option<String>,
+    /// room that peers leave free on a disk (default 5 % of it or 1G, whichever is less)
+    #[argh(option, arg_name = "size")]
+    pub keep_free: Option<String>,
     /// replace files that are there already
     #[argh(switch)]
     pub overwrite: bool,

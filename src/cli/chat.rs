@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver};
 
-use crate::app::link::{self, NodeEvent};
+use crate::app::link::{self, NodeEvent, Options};
 use crate::app::{Endpoint, contacts, settings};
 use crate::cli::args;
-use crate::cli::who;
+use crate::cli::{values, who};
 use crate::error::{Error, Result};
 use crate::ui::output::{self, Output};
 use crate::ui::plain;
@@ -40,7 +40,8 @@ fn start_node(own: &Endpoint, args: &args::Chat) -> Result<Option<Receiver<NodeE
         return Ok(None);
     }
     let listen = settings::listen_of(own.home(), &args.listen)?;
-    link::start(own, link::default_options(listen, own.home().downloads(None)?)).map(Some)
+    let usual = link::default_options(listen, own.home().downloads(None)?);
+    link::start(own, Options { keep_free: values::keep_free(args.keep_free.as_deref())?, ..usual }).map(Some)
 }
 
 /// Asks a newcomer line by line, before the terminal becomes the chat's; returns whether the chat begins with a link for

@@ -28,6 +28,7 @@ pub fn run(own: &Endpoint, out: Output, args: &args::Receive) -> Result<()> {
             None => Destination::Downloads,
         },
         from: args.from.as_deref().map(|name| contacts::named(own, name)).transpose()?,
+        keep_free: values::keep_free(args.keep_free.as_deref())?,
         overwrite: args.overwrite,
         accept_new: args.accept_new,
         timeout,

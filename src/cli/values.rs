@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::app::link::KeepFree;
 use crate::app::settings;
 use crate::error::{Error, Result};
 use crate::text;
@@ -18,7 +19,15 @@ pub fn duration(given: &str) -> Result<Duration> {
 
 /// Parses the size that limits a file.
 pub fn max_file(given: Option<&str>) -> Result<u64> {
-    let Some(given) = given else { return Ok(settings::MAX_FILE) };
+    given.map_or(Ok(settings::MAX_FILE), size)
+}
+
+/// Parses the room that peers leave free.
+pub fn keep_free(given: Option<&str>) -> Result<KeepFree> {
+    Ok(KeepFree { bytes: given.map(size).transpose()? })
+}
+
+fn size(given: &str) -> Result<u64> {
     text::parse_size(given)
         .ok_or_else(|| Error::usage(format!("{} is no size, such as 500M or 4G", text::clean_line(given))))
 }

@@ -231,7 +231,9 @@ fn refused(peer: &str, refusal: Refusal) -> Error {
         ),
         Refusal::InviteExpired => ("the invite has expired", Some("ask for a new link: `egoat invite`")),
         Refusal::Busy => {
-            let why = "it has another connection for this, or too many".into();
+            let why =
+                "it cannot take this now: it has another connection for it, too many, or no room on its disk"
+                    .into();
             return Error::Unreachable { peer: peer.to_owned(), why };
         }
         Refusal::Unsupported => {

@@ -4,7 +4,7 @@
 use std::collections::HashSet;
 use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::SystemTime;
+use std::time::{Duration, Instant, SystemTime};
 
 use crate::crypto::keys::PublicKey;
 use crate::error::{Error, Result, Verb};
@@ -17,11 +17,15 @@ use crate::node::hooks::turns::Bell;
 use crate::node::live::Live;
 use crate::node::options::Options;
 use crate::node::pairing::OwnProfile;
+use crate::node::room::{News, Room};
 use crate::node::roster::{Connection, Contact, Roster};
 use crate::store::attempts;
-use crate::store::node_lock::NodeLock;
+use crate::store::node_lock::{NodeInfo, NodeLock};
 use crate::store::peers::{self, Peer, Peers};
 use crate::wire::address::Address;
+
+/// How long a user who was told that a disk is full is not told again: each peer that tries meets it.
+const FULL_REPORT_INTERVAL: Duration = Duration::from_secs(60);
 
 /// The channels to the threads of the node, and to whoever runs it.
 pub struct Channels {
@@ -52,6 +56,10 @@ pub struct Context {
     admission: Arc<Admission>,
     transfers: Arc<Transfers>,
     live: Arc<Live>,
+    /// Where the messages of peers go.
+    room: Room,
+    /// When the user was told last that a disk is full.
+    told_full: Mutex<Option<Instant>>,
     listening_port: u16,
     channels: Channels,
     /// The version of the peers file that the roster shows.
@@ -61,7 +69,7 @@ pub struct Context {
     /// Contacts for which the supervisor has not yet started threads.
     new_contacts: Mutex<Vec<Arc<Contact>>>,
     /// Until the last thread of the node has ended, no other node may start on this home.
-    _lock: Option<NodeLock>,
+    lock: Option<NodeLock>,
 }
 
 impl Context {
@@ -75,6 +83,8 @@ impl Context {
     ) -> Context {
         Context {
             admission: Arc::new(Admission::new(options.limits)),
+            room: Room::new(own.home().dir(), options.keep_free),
+            told_full: Mutex::new(None),
             own,
             options,
             roster: Roster::default(),
@@ -85,7 +95,7 @@ impl Context {
             channels,
             peers_version: Mutex::new(None),
             new_contacts: Mutex::default(),
-            _lock: lock,
+            lock,
         }
     }
 
@@ -153,6 +163,11 @@ impl Context {
         }
     }
 
+    /// Tells front-ends how to reach the node, if it has the home.
+    pub fn publish(&self, info: &NodeInfo) -> Result<()> {
+        self.lock.as_ref().map_or(Ok(()), |lock| lock.publish(self.own.home(), info))
+    }
+
     /// The profile that this node sends to others.
     pub fn profile(&self) -> Result<OwnProfile> {
         OwnProfile::at_port(&self.own, self.listening_port)
@@ -168,14 +183,29 @@ impl Context {
     pub fn trouble(&self, error: Error) {
         match error {
             Error::Lost { .. } => {}
+            error if error.is_disk_full() && !self.is_full_news() => {}
             error => self.tell(NodeEvent::Trouble(error)),
         }
     }
 
+    fn is_full_news(&self) -> bool {
+        let mut told = self.told_full.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let is_news = told.is_none_or(|told| told.elapsed() > FULL_REPORT_INTERVAL);
+        if is_news {
+            *told = Some(Instant::now());
+        }
+        is_news
+    }
+
     /// Ends the node if `result` says that a history or an outbox could not be written: what is on the disk then is
-    /// unknown, so the node must not acknowledge anything more. Other errors of a log stop the flow that met them.
+    /// unknown, so the node must not acknowledge anything more. Other errors of a log stop the flow that met them, and so
+    /// does a disk that is full, where the log was cut back to what it had.
     pub fn logged<T>(&self, result: Result<T>) -> Result<T> {
         result.map_err(|error| match error {
+            // A log that could not be cut back may show what the disk does not have.
+            error if error.is_disk_full() && !matches!(error, Error::Disk { verb: Verb::Truncate, .. }) => {
+                error
+            }
             Error::Disk { verb, path, cause } if verb.may_lose_bytes() => {
                 let lost = Error::failed(format!("{} could not be written", path.display()));
                 self.tell(NodeEvent::Fatal(Error::Disk { verb: Verb::Write, path, cause }));
@@ -183,6 +213,24 @@ impl Context {
             }
             other => other,
         })
+    }
+
+    /// Whether there is room for so many bytes of messages of the peer. The user hears of it when there is none.
+    pub fn may_store(&self, contact: &Contact, bytes: usize) -> bool {
+        self.has_room(self.room.take(&contact.key(), &contact.name("a peer"), bytes as u64))
+    }
+
+    /// Whether the peer may send messages: there is room for what it was refused last.
+    pub fn may_send(&self, contact: &Contact) -> bool {
+        self.has_room(self.room.check(&contact.key(), &contact.name("a peer")))
+    }
+
+    fn has_room(&self, answer: std::result::Result<(), News>) -> bool {
+        if let Err(Some(news)) = answer {
+            self.tell(NodeEvent::Trouble(news));
+            return false;
+        }
+        answer.is_ok()
     }
 
     /// Brings the roster up to date with the peers file, and notes new contacts for the supervisor. A peers file that

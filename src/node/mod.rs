@@ -22,6 +22,7 @@
 //! | [`hooks::turns`], [`hooks::programs`], [`hooks::program`] | whose turn it is; which programs; one run |
 //! | [`door::admission`], [`door::limits`], [`door::listen`] | who may connect; how many; the sockets |
 //! | [`messages::flow`] | the two ends of a session of messages |
+//! | [`room`] | how much of the disk the messages of peers may fill |
 //! | [`retry`] | how long a thread pauses after a failure |
 //! | [`roster`] | the peers, and what the threads of one peer know of each other |
 //! | [`pairing`] | how nodes get to know each other |
@@ -38,6 +39,7 @@ pub mod messages;
 pub mod options;
 pub mod pairing;
 pub mod retry;
+pub mod room;
 pub mod roster;
 pub mod supervisor;
 pub mod threads;

@@ -8,6 +8,7 @@ use crate::node::door::listen::Listen;
 use crate::node::files::pipe::StdoutPipe;
 use crate::node::hooks::programs::Programs;
 use crate::store::peers::Peer;
+use crate::store::space::KeepFree;
 
 /// The choices for one node.
 pub struct Options {
@@ -18,6 +19,8 @@ pub struct Options {
     /// The largest transfer in bytes that the node accepts without a question; `max-file=` in the peers file overrides it.
     /// `None` accepts every offer, whatever the peers file says.
     pub max_bytes: Option<u64>,
+    /// How much room peers leave free.
+    pub keep_free: KeepFree,
     /// A received file replaces one of the same name.
     pub overwrite: bool,
     /// How many connections the listeners serve at a time.

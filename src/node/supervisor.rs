@@ -61,15 +61,14 @@ pub fn start(own: Endpoint, mut options: Options) -> Result<Receiver<NodeEvent>>
         // The receiver is still here.
         let _ = events.send(NodeEvent::Listening(*address));
     }
-    if let Some(lock) = &lock {
-        let control = control_listener.as_ref().map(|(listener, port)| (*port, listener.secret().clone()));
-        lock.publish(own.home(), &NodeInfo { control, listening: addresses.clone() })?;
-    }
+    let control = control_listener.as_ref().map(|(listener, port)| (*port, listener.secret().clone()));
+    let info = NodeInfo { control, listening: addresses.clone() };
     let (turn_away, turned_away) = mpsc::sync_channel(options.limits.pending);
     let (wake, woken) = mpsc::sync_channel(1);
     let channels = Channels { events, turned_away: turn_away, wake, hooks: hooks.as_ref().map(Hooks::bell) };
     let port = addresses.first().map_or(0, |address| address.port());
     let context = Arc::new(Context::new(own, options, port, channels, lock));
+    let is_published = publish(&context, &info)?;
     context.refresh_roster()?;
     threads::spawn("turned away", move || listener::close_later(&turned_away))?;
     if let Some(hooks) = hooks {
@@ -85,8 +84,22 @@ pub fn start(own: Endpoint, mut options: Options) -> Result<Receiver<NodeEvent>>
         let context = Arc::clone(&context);
         threads::spawn("control", move || control::run(&context, listener))?;
     }
-    threads::spawn("supervisor", move || Supervisor::new(context).run(&woken))?;
+    let unpublished = (!is_published).then_some(info);
+    threads::spawn("supervisor", move || Supervisor::new(context, unpublished).run(&woken))?;
     Ok(receiver)
+}
+
+/// Tells front-ends how to reach the node. On a full disk that has to wait for room, and peers are served meanwhile; says
+/// whether it was done.
+fn publish(context: &Context, info: &NodeInfo) -> Result<bool> {
+    match context.publish(info) {
+        Ok(()) => Ok(true),
+        Err(error) if error.is_disk_full() => {
+            context.trouble(error);
+            Ok(false)
+        }
+        Err(error) => Err(error),
+    }
 }
 
 /// The node's end of the control connection, and its port.
@@ -122,10 +135,12 @@ struct Supervisor {
     addresses: (Vec<IpAddr>, Instant),
     /// When refused connections were reported last.
     counted: Option<Instant>,
+    /// What front-ends need to reach the node, while there is no room for it.
+    unpublished: Option<NodeInfo>,
 }
 
 impl Supervisor {
-    fn new(context: Arc<Context>) -> Supervisor {
+    fn new(context: Arc<Context>, unpublished: Option<NodeInfo>) -> Supervisor {
         let home = context.own().home();
         let mut present = presence::load(home);
         // If an earlier node was killed, nobody knows how long its peers stayed.
@@ -138,6 +153,7 @@ impl Supervisor {
             present,
             addresses: (local::outward_ips(), Instant::now()),
             counted: None,
+            unpublished,
         }
     }
 
@@ -167,10 +183,11 @@ impl Supervisor {
 
     fn look(&mut self) {
         let context = Arc::clone(&self.context);
+        self.unpublished.take_if(|info| context.publish(info).is_ok());
         match context.refresh_roster() {
             // Most likely the process is out of file descriptors for a moment; the next look retries.
             Ok(()) | Err(Error::Disk { .. }) => {}
-            Err(error) => context.tell(NodeEvent::Trouble(error)),
+            Err(error) => context.trouble(error),
         }
         self.start_dialling();
         let is_welcome = |peer: &PublicKey| context.roster().get(peer).is_some_and(|one| one.is_welcome());
@@ -286,7 +303,7 @@ impl FollowedLogs {
         } else if self.blocked.insert(key) || has_grown {
             // A blocked peer has no queue. If cancelling fails, the next change of the queue retries.
             if let Err(error) = cancel(context.own(), &key, |_| true) {
-                context.tell(NodeEvent::Trouble(error));
+                context.trouble(error);
             }
         }
         let listed = self.files.entry(key).or_insert_with(|| context.own().read_queued_files(&key));

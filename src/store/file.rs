@@ -93,6 +93,14 @@ fn mode(_data: &Metadata) -> Option<u32> {
     None
 }
 
+/// The number of the file system that it is on; `None` where std does not tell.
+pub fn device(data: &Metadata) -> Option<u64> {
+    #[cfg(unix)]
+    return Some(std::os::unix::fs::MetadataExt::dev(data));
+    #[cfg(not(unix))]
+    return Some(data).and(None);
+}
+
 /// Whether `path` still leads to the open file, rather than to one that replaced it.
 pub fn is_at(file: &File, path: &Path) -> io::Result<bool> {
     #[cfg(unix)]

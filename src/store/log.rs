@@ -243,7 +243,12 @@ impl Log {
         if !whole {
             file::write_all_at(&self.file, &header, 0).map_err(Error::disk(Verb::Write, path))?;
         }
-        self.file.sync_all().map_err(Error::disk(Verb::Sync, path))
+        let synced = self.file.sync_all();
+        if synced.is_err() && !has_records {
+            // Whoever comes next writes it anew, rather than believe what is in memory alone.
+            self.file.set_len(0).map_err(Error::disk(Verb::Truncate, path))?;
+        }
+        synced.map_err(Error::disk(Verb::Sync, path))
     }
 
     fn file_len(&self) -> Result<u64> {
@@ -361,8 +366,9 @@ impl Appender<'_> {
             Ok(()) => *tail = self.tail.clone(),
             Err(_) => {
                 *poisoned = true;
-                // Part of a record may be there; nobody was told that it is, so it may go at once.
-                let _ = file.set_len(tail.end);
+                // Part of a record may be there; nobody was told that it is, so it may go at once. If it cannot, a reader
+                // may take for durable what a failed sync left in memory alone: that is worse than a disk that is full.
+                file.set_len(tail.end).map_err(Error::disk(Verb::Truncate, &id.path))?;
             }
         }
         synced

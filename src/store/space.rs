@@ -6,28 +6,70 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use crate::store::external;
+use crate::store::{external, file};
 
 /// How long df may take. It answers at once, unless it waits for a file server that is gone.
 const DF_TIMEOUT: Duration = Duration::from_secs(2);
 /// Entries of a folder that are counted: ten transfers of the most files, which takes a few seconds.
 const MAX_COUNTED: usize = 1 << 20;
 
+/// What peers leave free on a disk unless the user says otherwise: this part of it, and no more than so many bytes.
+const KEPT_PART: u64 = 20;
+const MOST_KEPT: u64 = 1 << 30;
+
+/// How much room what comes from peers leaves free on a disk.
+#[derive(Clone, Copy, Default)]
+pub struct KeepFree {
+    /// So many bytes, by `--keep-free`.
+    pub bytes: Option<u64>,
+}
+
+impl KeepFree {
+    /// The bytes beyond what is kept free that this user can still write to the file system of `dir`, which need not exist
+    /// yet. `None` where that cannot be found out: then a write will tell.
+    pub fn room(self, dir: &Path) -> Option<u64> {
+        let disk = disk_of(dir)?;
+        let kept = self.bytes.unwrap_or((disk.size / KEPT_PART).min(MOST_KEPT));
+        Some(disk.free.saturating_sub(kept))
+    }
+}
+
+/// A file system, in bytes.
+#[derive(Debug, PartialEq, Eq)]
+struct Disk {
+    size: u64,
+    /// What this user can still write.
+    free: u64,
+}
+
 /// The bytes that this user can still write to the file system of `dir`, which need not exist yet. `None` where that
-/// cannot be found out: then a write will tell.
+/// cannot be found out.
 pub fn free_bytes(dir: &Path) -> Option<u64> {
+    disk_of(dir).map(|disk| disk.free)
+}
+
+/// Which file system `dir` is on, or will be when it is made; the same number for the same one.
+pub fn disk_id(dir: &Path) -> Option<u64> {
+    fs::metadata(existing(dir)).ok().and_then(|data| file::device(&data))
+}
+
+/// The directory, or what there is above it.
+fn existing(dir: &Path) -> &Path {
+    dir.ancestors().find(|above| above.exists()).unwrap_or(Path::new("."))
+}
+
+fn disk_of(dir: &Path) -> Option<Disk> {
     if cfg!(not(unix)) {
         return None;
     }
-    let existing = dir.ancestors().find(|above| above.exists()).unwrap_or(Path::new("."));
     // std has no statvfs(3). POSIX has df(1), with one format for all systems.
     let mut df = Command::new("df");
-    df.args(["-P", "-k", "--"]).arg(existing).env("LC_ALL", "C").stderr(Stdio::null());
+    df.args(["-P", "-k", "--"]).arg(existing(dir)).env("LC_ALL", "C").stderr(Stdio::null());
     let ended = external::run_within(DF_TIMEOUT, &mut df, "").ok()?;
-    ended.status.success().then(|| available(&ended.printed)).flatten()
+    ended.status.success().then(|| parse(&ended.printed)).flatten()
 }
 
-/// The available bytes of an answer of `df -P -k`:
+/// The first disk in an answer of `df -P -k`:
 ///
 /// ```text
 /// Filesystem 1024-blocks Used Available Capacity Mounted on
@@ -36,7 +78,7 @@ pub fn free_bytes(dir: &Path) -> Option<u64> {
 /// A device may have spaces in its name or a line of its own, and a mount point has any name: what counts is the first
 /// percentage with three numbers before it. A file system that has no blocks, such as a remote one that does not tell, is
 /// not a full one.
-fn available(answer: &str) -> Option<u64> {
+fn parse(answer: &str) -> Option<Disk> {
     let (_header, rest) = answer.split_once('\n')?;
     let words: Vec<&str> = rest.split_whitespace().collect();
     let (blocks, available) = words.windows(4).find_map(|figures| {
@@ -48,8 +90,11 @@ fn available(answer: &str) -> Option<u64> {
     if blocks <= 0 {
         return None;
     }
-    // BSD says how far into the reserve a disk is filled, as a negative number.
-    u64::try_from(available).unwrap_or(0).checked_mul(1024)
+    Some(Disk {
+        size: blocks.unsigned_abs().checked_mul(1024)?,
+        // BSD says how far into the reserve a disk is filled, as a negative number.
+        free: u64::try_from(available).unwrap_or(0).checked_mul(1024)?,
+    })
 }
 
 /// The bytes of the regular files below `dir`, links not followed. What cannot be read is not counted; a folder with
@@ -101,6 +146,7 @@ mod tests {
                            /dev/sdb1           102400     2400    100000       3% /media/1 2 3 4%\n";
         let freebsd = "Filesystem  1024-blocks     Used Avail Capacity  Mounted on\n\
                        /dev/ada0p2    20307196 18900000 -217379   101%    /\n";
+        assert_eq!(parse(gnu), Some(Disk { size: 264_212_084 << 10, free: 68_032_620 << 10 }));
         for (answer, kib) in [
             (gnu, 68_032_620),
             (gnu_long, 153_434_568),
@@ -111,7 +157,7 @@ mod tests {
             (mount_point, 100_000),
             (freebsd, 0),
         ] {
-            assert_eq!(available(answer), Some(kib * 1024), "{answer}");
+            assert_eq!(parse(answer).unwrap().free, kib * 1024, "{answer}");
         }
     }
 
@@ -128,16 +174,16 @@ mod tests {
             "x 18446744073709551615 0 18446744073709551615 0% /\n",
             "x 9223372036854775807 0 9223372036854775807 0% /\n",
         ] {
-            assert_eq!(available(&format!("{header}{line}")), None, "{line:?}");
+            assert_eq!(parse(&format!("{header}{line}")), None, "{line:?}");
         }
-        assert_eq!(available("df: unknown option -- P"), None);
-        assert_eq!(available("1 2 3 4% /\n"), None, "a header alone");
+        assert_eq!(parse("df: unknown option -- P"), None);
+        assert_eq!(parse("1 2 3 4% /\n"), None, "a header alone");
     }
 
     proptest! {
         #[test]
         fn no_answer_panics(answer in "([0-9]{1,20}[ %\n-]{1,2}){0,9}") {
-            let _ = available(&answer);
+            let _ = parse(&answer);
         }
     }
 

@@ -122,6 +122,11 @@ impl Landing {
         &self.files
     }
 
+    /// Where the files get their names.
+    pub fn dir(&self) -> &Path {
+        &self.place.dir
+    }
+
     /// Whether it has something of an earlier try.
     pub fn is_resumed(&self) -> bool {
         !self.staged.is_new

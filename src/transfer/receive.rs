@@ -367,15 +367,9 @@ fn stopped(session: &Session) -> Error {
 /// What the sender is told of a failure here; `None` when the connection is what failed.
 pub fn failure(error: &Error) -> Option<Failure> {
     match error {
-        Error::Disk { .. } if is_full(error) => Some(Failure::Full),
+        Error::Disk { .. } if error.is_disk_full() => Some(Failure::Full),
         Error::Disk { .. } => Some(Failure::Disk),
         Error::Stopped => Some(Failure::Stopped),
         _ => None,
     }
-}
-
-/// Whether the disk has no room.
-pub fn is_full(error: &Error) -> bool {
-    use std::io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
-    matches!(error, Error::Disk { cause, .. } if matches!(cause.kind(), StorageFull | QuotaExceeded | FileTooLarge))
 }

@@ -262,7 +262,8 @@ impl Home {
     /// The same by another command, see [`by`].
     pub fn serve_again_by(&self, words: &[&str], addr: &str) -> Node {
         poll_until("the old port to be free", || {
-            let mut process = Process::start(by(words, &self.cmd(&["serve", "--show-text", "--listen", addr])));
+            let mut process =
+                Process::start(by(words, &self.cmd(&["serve", "--show-text", "--listen", addr])));
             process.next_line().map(|_| Node { process, addr: addr.to_owned() })
         })
     }

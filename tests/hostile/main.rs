@@ -8,6 +8,8 @@ mod common;
 
 #[cfg(target_os = "linux")]
 mod conversations;
+#[cfg(target_os = "linux")]
+mod disks;
 #[cfg(unix)]
 mod files;
 mod growth;

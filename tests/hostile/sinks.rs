@@ -293,7 +293,8 @@ fn what_a_peer_says() {
     let attack = |json: bool| {
         let home = home_with(&mallory);
         let form: &[&str] = if json { &["--json"] } else { &[] };
-        let (node, at) = Recorded::node(&home, &[form, &["serve", "--show-text", "--listen", "127.0.0.1:0"]].concat());
+        let (node, at) =
+            Recorded::node(&home, &[form, &["serve", "--show-text", "--listen", "127.0.0.1:0"]].concat());
         let mut chat = Recorded::start(&home, &[form, &["chat"]].concat());
         // It shows what comes from now on: when it takes commands, that is now.
         chat.child.stdin.as_mut().unwrap().write_all(b"/to nobody\n").unwrap();

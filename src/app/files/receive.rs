@@ -12,6 +12,7 @@ use crate::net::local;
 use crate::node::files::pipe::StdoutPipe;
 use crate::store::invites;
 use crate::store::peers::Peer;
+use crate::store::space::KeepFree;
 use crate::wire::address::Address;
 use crate::wire::link::Link;
 
@@ -33,6 +34,8 @@ pub struct ReceiveOptions {
     pub into: Destination,
     /// From this peer alone; else from the guest of a link.
     pub from: Option<Peer>,
+    /// How much room is left free.
+    pub keep_free: KeepFree,
     /// Files that are there already are replaced.
     pub overwrite: bool,
     /// The sender may be a stranger.
@@ -74,6 +77,7 @@ impl Reception {
             files_to,
             // Whoever starts this has asked for the files.
             max_bytes: None,
+            keep_free: options.keep_free,
             overwrite: options.overwrite,
             accept_new: options.accept_new,
             messages: false,

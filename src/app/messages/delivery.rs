@@ -1,5 +1,6 @@
 //! Delivery by a front-end: through the node that runs, or by itself when none does.
 
+use std::cell::Cell;
 use std::time::{Duration, Instant};
 
 use crate::app::link::LOG_POLL_INTERVAL;
@@ -13,12 +14,14 @@ use crate::net::session::Session;
 use crate::node::files::queued;
 use crate::node::messages::flow::{self, Idle, Sender};
 use crate::node::pairing::OwnProfile;
+use crate::node::room::{self, Room};
 use crate::store::attempts;
 use crate::store::history::History;
 use crate::store::home::Own;
 use crate::store::node_lock::DeliveryLock;
 use crate::store::outbox::Outbox;
 use crate::store::peers::Peer;
+use crate::store::space::KeepFree;
 use crate::wire::message::{Kind, Message};
 
 /// Without `--wait`: how long a running node has before the message is reported as queued.
@@ -147,7 +150,7 @@ pub struct Fetched {
     pub received: usize,
     /// Queued files, jobs of them, that are in place there now.
     pub files: usize,
-    /// Why other files are not.
+    /// Why other files are not, or not all messages were collected.
     pub troubles: Vec<Error>,
 }
 
@@ -160,9 +163,17 @@ pub fn fetch(own: &Endpoint, peer: &Peer) -> Result<Fetched> {
     let by = one_try(own);
     let mut session = dial::dial(own, &Target::peer(peer, Some(by)), Kind::Pull, &opening)?;
     let end = Deadline::after(MAX_COLLECTING);
-    let goes_on = || end.remaining().is_some();
+    let room = Room::new(own.home().dir(), KeepFree::default());
+    let is_short = Cell::new(false);
+    let goes_on = |bytes| {
+        is_short.set(room.take(&peer.key, &peer.name, bytes as u64).is_err());
+        end.remaining().is_some() && !is_short.get()
+    };
     flow::receive(&mut session, own, true, goes_on, |messages| fetched.received += messages.len())?;
     drop(session);
+    if is_short.get() {
+        fetched.troubles.push(room::short_of(own.home().dir()));
+    }
     fetched.files = queued::send_all(own, peer, &mut fetched.troubles)?;
     Ok(fetched)
 }

@@ -205,8 +205,17 @@ fn serve_push(context: &Arc<Context>, mut session: Session, peer: &Peer) -> Resu
     let Some(_connection) = context.connect(&contact, &session, true) else {
         return session.finish(&Message::Refused(Refusal::Busy));
     };
+    if !context.may_send(&contact) {
+        return session.finish(&Message::Refused(Refusal::Busy));
+    }
     let _receiving = contact.begin_receiving();
-    let held = context.logged(flow::held(context.own(), &peer.key))?;
+    let held = match context.logged(flow::held(context.own(), &peer.key)) {
+        Err(error) if error.is_disk_full() => {
+            context.trouble(error);
+            return session.finish(&Message::Refused(Refusal::Busy));
+        }
+        held => held?,
+    };
     session.accept()?;
     session.send(&Message::Held(held))?;
     receive_messages(context, &contact, &mut session)

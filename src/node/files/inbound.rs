@@ -18,17 +18,18 @@ use crate::node::files::pipe::StdoutPipe;
 use crate::node::files::transfers::{IncomingLane, IncomingTransfer, Turn};
 use crate::node::live::TransferGuard;
 use crate::node::options::FilesTo;
+use crate::node::room;
 use crate::store::history::History;
 use crate::store::partial::{self, Partial};
 use crate::store::peers::{FilesPolicy, Peer};
-use crate::store::space;
+use crate::store::space::{self, KeepFree};
 use crate::text;
 use crate::time;
 use crate::transfer::landing::{Landing, Place, Received};
 use crate::transfer::policy::{DeclineReason, Rules, Verdict};
 use crate::transfer::receive::{self, Inbound, Offer};
 use crate::transfer::staging::{MAX_CHUNKS, Staging};
-use crate::transfer::stream::{self, FileSink};
+use crate::transfer::stream::{self, FileSink, Sink};
 use crate::transfer::tally::Tally;
 use crate::wire::control;
 use crate::wire::message::{CHUNK, Declined, Failure, Message, Refusal, UNKNOWN};
@@ -37,8 +38,8 @@ use crate::wire::message::{CHUNK, Declined, Failure, Message, Refusal, UNKNOWN};
 const HANG_UP_POLL: Duration = Duration::from_secs(1);
 /// How long the user has to answer an offer.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(15 * 60);
-/// For less it is not worth asking how much room there is: a write that fails tells as well.
-const WORTH_ASKING: u64 = 1 << 20;
+/// A stream asks how much room there is again when it has filled this part of it: others fill the disk as well.
+const ASK_AFTER_PART: u64 = 16;
 /// How long the sender has for its goodbye. Without one, assume that it has not heard that all is in place.
 const GOODBYE_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -135,7 +136,7 @@ fn land(
     if let Err(error) = partial::sweep(home, Some(&note)) {
         return Err(declined_by_disk(session, error));
     }
-    if let Some(reason) = no_room(&offer, &note) {
+    if let Some(reason) = no_room(context, &offer, &note, turn) {
         let what = format!("{} offered {}, for which there is no room", session.label(), note.title);
         session.finish(&Message::Decline(reason))?;
         return Err(Error::failed(what));
@@ -154,7 +155,7 @@ fn land(
 }
 
 fn declined_by_disk(session: Session, error: Error) -> Error {
-    let reason = if receive::is_full(&error) { Declined::Full } else { Declined::Disk };
+    let reason = if error.is_disk_full() { Declined::Full } else { Declined::Disk };
     match session.finish(&Message::Decline(reason)) {
         Ok(()) => error,
         Err(lost) => lost,
@@ -274,15 +275,45 @@ fn ask(context: &Context, session: &mut Session, peer: &Peer, offer: &Offer) -> 
     }
 }
 
-fn no_room(offer: &Offer, note: &Partial) -> Option<Declined> {
+fn no_room(context: &Context, offer: &Offer, note: &Partial, turn: &Turn) -> Option<Declined> {
     if offer.manifest.chunks() > MAX_CHUNKS {
         return Some(Declined::TooLarge);
     }
-    let bytes = offer.bytes().filter(|bytes| *bytes >= WORTH_ASKING)?;
-    let free = space::free_bytes(&note.dir)?;
-    // By the map: a file with holes is longer than what it fills.
+    let room = context.options().keep_free.room(&note.dir)?;
+    // By the map: a file with holes is longer than what it fills. Of a stream, nobody knows yet what else is to come.
     let held = note.held(CHUNK as u64).map_or(0, |(held, _)| held);
-    (bytes > free.saturating_add(held)).then_some(Declined::Full)
+    let bytes = offer.bytes().map_or(0, |bytes| bytes.saturating_sub(held));
+    (!turn.take_room(&note.dir, bytes, room)).then_some(Declined::Full)
+}
+
+/// A stream on its way to a disk of which some room is kept free: it says how long it is when it is there.
+struct StreamRoom<'a> {
+    sink: &'a mut FileSink,
+    dir: &'a Path,
+    keep_free: KeepFree,
+    turn: &'a Turn,
+    /// Bytes that may come before the system is asked again.
+    left: u64,
+}
+
+impl Sink for StreamRoom<'_> {
+    fn write(&mut self, at: u64, bytes: &[u8]) -> Result<()> {
+        let length = bytes.len() as u64;
+        if length > self.left {
+            let room = self.keep_free.room(self.dir).unwrap_or(u64::MAX);
+            let room = room.saturating_sub(self.turn.expected_beside(self.dir));
+            if length > room {
+                return Err(room::short_of(self.dir));
+            }
+            self.left = (room / ASK_AFTER_PART).max(length);
+        }
+        self.left -= length;
+        self.sink.write(at, bytes)
+    }
+
+    fn store(&mut self, end: u64) -> Result<()> {
+        self.sink.store(end)
+    }
 }
 
 /// All of it came to its name before, and is still there, but the sender has not heard of it. Gives the note, and where
@@ -353,7 +384,10 @@ fn take_stream(
         Ok(made) => made,
         Err(error) => return Err(declined_by_disk(session, error)),
     };
-    let result = stream::receive(&mut session, &mut sink, from, limit, &running.tally)
+    let dir = sink.landing().dir().to_owned();
+    let keep_free = context.options().keep_free;
+    let mut room = StreamRoom { sink: &mut sink, dir: &dir, keep_free, turn, left: 0 };
+    let result = stream::receive(&mut session, &mut room, from, limit, &running.tally)
         .and_then(|size| size.map(|size| sink.publish(size)).transpose());
     turn.end_promise();
     match result {
@@ -371,8 +405,8 @@ fn take_stream(
             )))
         }
         Err(error) => {
-            // The sender gave up, and no other knows this stream.
-            if matches!(error, Error::Remote { .. }) {
+            // The sender gave up, or does so when it hears of a full disk, and no other knows this stream.
+            if matches!(error, Error::Remote { .. }) || error.is_disk_full() {
                 sink.landing().discard();
             }
             Err(failed(session, error))

@@ -166,7 +166,7 @@ pub fn run(context: &Arc<Context>, contact: &Contact, _turn: &FilesTurn) {
                 context.live().look();
                 continue;
             }
-            Ok(Some(JobEnd::Stopped(error))) => context.tell(NodeEvent::Trouble(error)),
+            Ok(Some(JobEnd::Stopped(error))) => context.trouble(error),
             Ok(Some(JobEnd::Cancelled)) => {}
             Err(error) => {
                 let pause = retry.pause();

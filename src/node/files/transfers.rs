@@ -40,6 +40,22 @@ struct Running {
     tally: Option<Arc<Tally>>,
     /// What was promised to it, until that is there.
     promise: Option<Promise>,
+    /// The room that it was given.
+    room: Option<GivenRoom>,
+}
+
+/// Room on a disk.
+struct GivenRoom {
+    disk: Option<u64>,
+    bytes: u64,
+}
+
+impl Running {
+    /// Bytes that are still to come to the disk.
+    fn expected(&self, disk: Option<u64>) -> u64 {
+        let room = self.room.as_ref().filter(|room| room.disk == disk).map_or(0, |room| room.bytes);
+        room.saturating_sub(self.tally.as_ref().map_or(0, |tally| tally.moved()))
+    }
 }
 
 /// Bytes that may still come to a folder with a quota.
@@ -131,6 +147,7 @@ impl Transfers {
             closer: session.closer(),
             tally: None,
             promise: None,
+            room: None,
         });
         Some(Turn { transfers: Arc::clone(self), number })
     }
@@ -245,6 +262,30 @@ impl Turn {
         for one in self.transfers.state().running.iter_mut().filter(|one| one.number == self.number) {
             one.tally = Some(Arc::clone(tally));
         }
+    }
+
+    /// Takes so many bytes of the room on the disk of `dir`, unless others that come in need it.
+    pub fn take_room(&self, dir: &Path, bytes: u64, room: u64) -> bool {
+        let disk = space::disk_id(dir);
+        let mut state = self.transfers.state();
+        let left = room.saturating_sub(self.expected_by_others(&state, disk));
+        if left == 0 || bytes > left {
+            return false;
+        }
+        for one in state.running.iter_mut().filter(|one| one.number == self.number) {
+            one.room = Some(GivenRoom { disk, bytes });
+        }
+        true
+    }
+
+    /// Bytes that others are still to bring to the disk of `dir`.
+    pub fn expected_beside(&self, dir: &Path) -> u64 {
+        self.expected_by_others(&self.transfers.state(), space::disk_id(dir))
+    }
+
+    fn expected_by_others(&self, state: &State, disk: Option<u64>) -> u64 {
+        let others = state.running.iter().filter(|one| one.number != self.number);
+        others.fold(0, |sum, one| sum.saturating_add(one.expected(disk)))
     }
 
     /// No other offer is weighed against a quota before this is dropped.

@@ -134,7 +134,11 @@ impl Hook {
                     reader.position(seq)?.into_iter().for_each(|last| cursor.move_to(conversation, last));
                 }
             }
-            cursor.save()?;
+            match cursor.save() {
+                // It is saved when the program has run; nothing that a peer sends is stored before there is room.
+                Err(error) if error.is_disk_full() => own.report(&error.to_string()),
+                saved => saved?,
+            }
         }
         Ok(Arc::new(Hook { what, program, cursor: Mutex::new(cursor) }))
     }
@@ -149,7 +153,7 @@ impl Hook {
         match self.try_turn(context, peer, &mut backoff) {
             Ok(end) => end,
             Err(error) => {
-                context.tell(NodeEvent::Trouble(error));
+                context.trouble(error);
                 TurnEnd::Failed(Instant::now() + backoff.pause(), backoff)
             }
         }

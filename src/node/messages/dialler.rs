@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::net::dial::{self, Target};
 use crate::net::session::Session;
 use crate::node::context::Context;
@@ -52,10 +52,13 @@ fn push_once(context: &Arc<Context>, contact: &Arc<Contact>, peer: &Peer, retry:
     // While we dialled, the peer may have dialled us to collect; one of the two is enough.
     let Some(_sending) = contact.begin_sending(Via::Push, None) else { return session.finish(&Message::Bye) };
     let held = flow::read_held(&mut session)?;
-    // It is there: if the connection is lost, it may be back in a moment.
-    retry.reset();
     context.reached(contact)?;
-    send_messages(context, contact, &mut session, held, &mut retry.seen)
+    let sent = send_messages(context, contact, &mut session, held, &mut retry.seen);
+    // It is there: if the connection is lost, it may be back in a moment. A disk that is full here is not.
+    if !sent.as_ref().is_err_and(Error::is_disk_full) {
+        retry.reset();
+    }
+    sent
 }
 
 /// Sends to the contact until the connection ends; the same for a push that we dialled and a pull that came.
@@ -97,6 +100,9 @@ fn pull_once(
     peer: &Peer,
     backoff: &mut Backoff,
 ) -> Result<()> {
+    if !context.may_send(contact) {
+        return Ok(());
+    }
     let held = context.logged(flow::held(context.own(), &peer.key))?;
     let mut session = dial_peer(context, peer, Kind::Pull, Some(Message::Held(held)))?;
     let Some(_connection) = context.connect(contact, &session, false) else {
@@ -116,7 +122,8 @@ pub fn receive_messages(context: &Arc<Context>, contact: &Contact, session: &mut
             context.tell(NodeEvent::Received { peer: contact.name(&label), messages });
         }
     };
-    context.logged(flow::receive(session, context.own(), false, || contact.is_welcome(), stored))
+    let allowed = |bytes| contact.is_welcome() && context.may_store(contact, bytes);
+    context.logged(flow::receive(session, context.own(), false, allowed, stored))
 }
 
 fn dial_peer(context: &Arc<Context>, peer: &Peer, kind: Kind, then: Option<Message>) -> Result<Session> {

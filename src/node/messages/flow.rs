@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use crate::crypto::keys::PublicKey;
 use crate::error::Result;
+use crate::net::deadline::Deadline;
 use crate::net::session::{PING_AFTER, Session};
 use crate::store::cancel;
 use crate::store::history::{Dropped, History, ReceivedMessage};
@@ -21,6 +22,8 @@ use crate::wire::message::{MAX_TEXT_BODY, Message};
 const WINDOW: usize = 512 << 10;
 /// What a message costs in the window beside its text.
 const PER_MESSAGE: usize = 64;
+/// How long a sender that is turned away may go on sending.
+const LINGER: Duration = Duration::from_secs(2);
 
 /// How a flow starts: the receiver says the last number that it holds.
 pub fn read_held(session: &mut Session) -> Result<u64> {
@@ -254,13 +257,14 @@ enum Next {
 }
 
 /// The receiving end: stores what comes, and acknowledges it once it is on disk. `stored` learns of the messages that
-/// were new, a batch at a time. Ends with the sender's BYE, or when `allowed` turns false: then nothing more is stored.
+/// were new, a batch at a time. Ends with the sender's BYE, or when `allowed` is false for so many bytes: then nothing more
+/// is stored.
 /// With `all_there_is` it ends with the sender's first PING, which says that nothing waits any more.
 pub fn receive(
     session: &mut Session,
     own: &Own,
     all_there_is: bool,
-    allowed: impl Fn() -> bool,
+    allowed: impl Fn(usize) -> bool,
     mut stored: impl FnMut(Vec<ReceivedMessage>),
 ) -> Result<()> {
     session.take_bodies(MAX_TEXT_BODY);
@@ -269,8 +273,8 @@ pub fn receive(
     let mut last = 0;
     loop {
         let (mut batch, next) = read_batch(session, &mut last)?;
-        if !allowed() {
-            return session.send(&Message::Bye);
+        if !allowed(batch.iter().map(|message| message.text.len() + PER_MESSAGE).sum()) {
+            return turn_away(session);
         }
         if !batch.is_empty() {
             let history = match &mut history {
@@ -293,6 +297,15 @@ pub fn receive(
             Next::End => return Ok(()),
         }
     }
+}
+
+/// Says goodbye to a sender that is still sending. Closing with unread input would reset the connection, and could destroy
+/// the goodbye on its way.
+fn turn_away(session: &mut Session) -> Result<()> {
+    session.send(&Message::Bye)?;
+    session.set_deadline(Some(Deadline::after(LINGER)));
+    while session.read("saying goodbye").is_ok() {}
+    Ok(())
 }
 
 /// Reads what has arrived, at least one message: a burst is stored with few syncs.
