@@ -163,6 +163,15 @@ pub enum Error {
         /// The next step.
         hint: String,
     },
+    /// Somebody else can change a file or folder of the home.
+    Exposed {
+        /// The file or folder.
+        path: PathBuf,
+        /// Who, or why they can.
+        why: String,
+        /// The next step.
+        hint: String,
+    },
     /// Anything else that ended a command.
     Failed {
         /// What and why.
@@ -223,7 +232,7 @@ impl Error {
             Error::Usage { .. } | Error::UnknownPeer { .. } => 2,
             Error::Unreachable { .. } | Error::Proxy { .. } | Error::Onion { .. } => 69,
             Error::TimedOut { .. } | Error::Lost { .. } | Error::NoNode { .. } => 69,
-            Error::Disk { .. } | Error::Corrupt { .. } => 74,
+            Error::Disk { .. } | Error::Corrupt { .. } | Error::Exposed { .. } => 74,
             Error::Remote { disk, .. } => {
                 if *disk {
                     74
@@ -255,7 +264,7 @@ impl Error {
             Error::Usage { hint, .. } | Error::Refused { hint, .. } | Error::Failed { hint, .. } => {
                 hint.clone()
             }
-            Error::Identity { hint, .. } => Some(hint.clone()),
+            Error::Identity { hint, .. } | Error::Exposed { hint, .. } => Some(hint.clone()),
             Error::Proxy { .. } => {
                 Some("see that it runs, and what --proxy or $EGOAT_PROXY says of it".into())
             }
@@ -338,6 +347,7 @@ impl fmt::Display for Error {
             Error::Disk { verb, path, cause } => {
                 write!(f, "cannot {verb} {}: {}", path.display(), reason(cause))
             }
+            Error::Exposed { path, why, .. } => write!(f, "{} is not yours alone: {why}", path.display()),
             Error::Corrupt { path, what } => write!(f, "{} is damaged: {what}", path.display()),
             Error::Source { path, why } => write!(f, "cannot send {path}: {why}"),
             Error::UnknownPeer { name } => write!(f, "no peer and no host is called {name}"),

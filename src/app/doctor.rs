@@ -80,13 +80,10 @@ fn permissions(report: &mut Reporter, home: &Home) {
     let dir = home.dir();
     let found = fs::metadata(dir).map_err(Error::disk(Verb::Read, dir));
     // A file that is there for being locked: when it cannot be opened for writing, nothing can.
-    let found = found.and_then(|found| home.lock_records().map(|_| found));
+    let found = found.and_then(|found| home.check_owner().and_then(|()| home.lock_records()).map(|_| found));
     let (shown, hint) = (dir.display(), format!("`chmod 700 {}`", dir.display()));
     match found {
         Err(error) => report.error("home", 74, &error),
-        Ok(found) if file::is_open_to_change(&found) => {
-            report.failed("home", 74, &format!("others can change what is in {shown}"), Some(&hint))
-        }
         // The files in it are the owner's alone, each by itself.
         Ok(found) if file::is_exposed(&found) => {
             report.warning("home", &format!("others can see what is in {shown}"), Some(&hint))

@@ -93,7 +93,11 @@ fn run(line: Egoat) -> Result<()> {
         Command::Doctor(args) => {
             doctor::run(out.ignoring_closed_stdout(), home, unlock, args.peer.as_deref())
         }
-        command => dispatch(&unlock(home?)?, out, &passphrases, command),
+        command => {
+            let home = home?;
+            home.check_owner()?;
+            dispatch(&unlock(home)?, out, &passphrases, command)
+        }
     }
 }
 

@@ -83,7 +83,7 @@ impl Cursor {
         let mut lines: Vec<String> = self.positions.iter().map(line).collect();
         lines.sort_unstable();
         let text = format!("{FIRST_LINE}\n{}", lines.concat());
-        file::replace_named(&self.path, text.as_bytes()).map_err(Error::disk(Verb::Write, &self.path))?;
+        file::replace(&self.path, text.as_bytes()).map_err(Error::disk(Verb::Write, &self.path))?;
         self.is_saved = true;
         Ok(())
     }

@@ -7,6 +7,8 @@ use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
+use crate::crypto::{base32, random_array};
+
 /// Options that create files which only their owner can read.
 pub fn private() -> OpenOptions {
     of_mode(0o600)
@@ -80,6 +82,41 @@ pub fn is_readable_by_all(data: &Metadata) -> bool {
 /// Whether its owner can run the file.
 pub fn is_executable(data: &Metadata) -> bool {
     mode(data).is_some_and(|mode| mode & 0o100 != 0)
+}
+
+/// What owner, group and others may do; `None` where files have no such bits.
+pub fn permissions(data: &Metadata) -> Option<u32> {
+    mode(data).map(|mode| mode & 0o7777)
+}
+
+/// The number of the user that it belongs to; `None` where std does not tell.
+#[cfg(unix)]
+pub fn owner(data: &Metadata) -> Option<u32> {
+    Some(std::os::unix::fs::MetadataExt::uid(data))
+}
+
+#[cfg(not(unix))]
+pub fn owner(_data: &Metadata) -> Option<u32> {
+    None
+}
+
+/// The number of the user that this process runs as: the owner of a file that it makes. std has no getuid(2). `None` where
+/// it can make none in `dir` and the system does not tell otherwise.
+pub fn user(dir: &Path) -> Option<u32> {
+    let process = if cfg!(target_os = "linux") { fs::metadata("/proc/self").ok() } else { None };
+    // Also a process that is kept from being looked into belongs to root there.
+    let told = process.as_ref().and_then(owner).filter(|user| *user != 0);
+    told.or_else(|| {
+        let probe = dir.join(format!("probe-{}", random_name()));
+        let made = private().write(true).create_new(true).open(&probe).and_then(|file| file.metadata());
+        let _ = fs::remove_file(&probe);
+        made.ok().as_ref().and_then(owner)
+    })
+}
+
+/// A name that nobody can guess.
+fn random_name() -> String {
+    base32::encode(&random_array::<8>())
 }
 
 /// Who may do what; `None` where files have no such bits.
@@ -243,21 +280,14 @@ pub fn sync_dir(dir: &Path) -> io::Result<()> {
     open_dir(dir)?.map_or(Ok(()), |dir| dir.sync_all())
 }
 
-/// Replaces the file at `path` so that at every instant, even of a power cut, either the old or the new one is there.
-/// Callers hold the lock that keeps two writers apart, so the temporary name is free or left over from a crash.
-pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let temporary = path.with_extension("new");
-    let file = private().write(true).create(true).truncate(true).open(&temporary)?;
-    put_in_place(file, &temporary, path, bytes)
-}
-
-/// The same without a sync, for notes that are worth nothing after a power cut. Other processes read the old file or the
-/// new one, never a part.
-pub fn replace_unsynced(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let temporary = beside(path);
-    let mut file = private().write(true).create(true).truncate(true).open(&temporary)?;
-    file.write_all(bytes)?;
-    fs::rename(&temporary, path)
+/// A file that was not there before. What has the name is removed first: a crash may have left it, or somebody may have put
+/// a link there that leads elsewhere.
+pub fn create_afresh(path: &Path) -> io::Result<File> {
+    match fs::remove_file(path) {
+        Err(cause) if cause.kind() != io::ErrorKind::NotFound => return Err(cause),
+        _ => {}
+    }
+    private().write(true).create_new(true).open(path)
 }
 
 /// `FILE.new`.
@@ -265,6 +295,23 @@ fn beside(path: &Path) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(".new");
     name.into()
+}
+
+/// Replaces the file at `path` so that at every instant, even of a power cut, either the old or the new one is there.
+/// Callers hold the lock that keeps two writers apart.
+pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let temporary = beside(path);
+    write_synced(create_afresh(&temporary)?, bytes)?;
+    fs::rename(&temporary, path)?;
+    sync_dir(parent(path))
+}
+
+/// The same without a sync, for notes that are worth nothing after a power cut. Other processes read the old file or the
+/// new one, never a part.
+pub fn replace_unsynced(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let temporary = beside(path);
+    create_afresh(&temporary)?.write_all(bytes)?;
+    fs::rename(&temporary, path)
 }
 
 /// The same for the text of a small file that [`read_text`] reads with this limit: what would be longer is an error, and
@@ -279,20 +326,22 @@ pub fn replace_text(path: &Path, text: &str, limit: u64) -> io::Result<()> {
     replace(path, text.as_bytes())
 }
 
-/// The same for a file that the user has named: what stands beside it is not ours, but for `FILE.new`, which a crash may
-/// have left, or somebody else have put there to lead elsewhere.
-pub fn replace_named(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let temporary = beside(path);
+/// Makes a file that appears whole and durable under its name, or not at all: it is written beside it and linked there,
+/// which fails when another process has made one meanwhile.
+pub fn create_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let temporary = path.with_extension(format!("new-{}", random_name()));
+    let made = create_afresh(&temporary)
+        .and_then(|file| write_synced(file, bytes))
+        .and_then(|()| fs::hard_link(&temporary, path))
+        .and_then(|()| sync_dir(parent(path)));
+    // Whatever happened, the temporary name is of no use any more.
     let _ = fs::remove_file(&temporary);
-    let file = private().write(true).create_new(true).open(&temporary)?;
-    put_in_place(file, &temporary, path, bytes)
+    made
 }
 
-fn put_in_place(mut file: File, temporary: &Path, path: &Path, bytes: &[u8]) -> io::Result<()> {
+fn write_synced(mut file: File, bytes: &[u8]) -> io::Result<()> {
     file.write_all(bytes)?;
-    file.sync_all()?;
-    fs::rename(temporary, path)?;
-    sync_dir(parent(path))
+    file.sync_all()
 }
 
 /// The first `most` bytes of a file, or all of it; `None` if it is not there.

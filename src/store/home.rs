@@ -16,6 +16,7 @@ use crate::store::identity::{self, Identity};
 use crate::store::log::{Kind, LogId, Reader, Report};
 use crate::store::notes::Notes;
 use crate::store::outbox::Outbox;
+use crate::store::ownership;
 use crate::store::queued_files::{Listed, QueuedFiles};
 use crate::text;
 
@@ -39,6 +40,11 @@ impl Home {
             file::create_private_dir(&folder).map_err(Error::disk(Verb::Create, &folder))?;
         }
         Ok(home)
+    }
+
+    /// Refuses a home that others own or can change.
+    pub fn check_owner(&self) -> Result<()> {
+        ownership::check(self)
     }
 
     /// Finds the home directory, which need not be there.

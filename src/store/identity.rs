@@ -2,7 +2,7 @@
 //! how a passphrase is asked for.
 
 use std::fs;
-use std::io::{Read, Write};
+use std::io::Read;
 use std::path::Path;
 
 use crate::crypto::base32;
@@ -62,24 +62,10 @@ pub fn load_if_there(path: &Path) -> Result<Option<Identity>> {
     }
 }
 
-/// A new identity appears whole and durable under its name: it is written beside it and linked there, which fails when
-/// another process has made one meanwhile.
 fn create(path: &Path) -> Result<Identity> {
     let seed = Seed::generate();
-    let temporary = path.with_extension(format!("new-{}", base32::encode(&random_array::<8>())));
-    let written = write_new(&temporary, &plain_text(&seed))
-        .and_then(|()| fs::hard_link(&temporary, path))
-        .and_then(|()| file::sync_dir(file::parent(path)));
-    // Whatever happened, the temporary name is of no use any more.
-    let _ = fs::remove_file(&temporary);
-    written.map_err(Error::disk(Verb::Create, path))?;
+    file::create_whole(path, plain_text(&seed).as_bytes()).map_err(Error::disk(Verb::Create, path))?;
     Ok(Identity::Open(seed))
-}
-
-fn write_new(path: &Path, text: &str) -> std::io::Result<()> {
-    let mut file = file::private().write(true).create_new(true).open(path)?;
-    file.write_all(text.as_bytes())?;
-    file.sync_all()
 }
 
 fn plain_text(seed: &Seed) -> String {

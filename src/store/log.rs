@@ -156,12 +156,7 @@ impl Log {
         let id = &appender.log.id;
         let temporary = id.path.with_extension("new");
         let disk = |verb| Error::disk(verb, &temporary);
-        let new = file::private()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .open(&temporary)
-            .map_err(disk(Verb::Create))?;
+        let new = file::create_afresh(&temporary).map_err(disk(Verb::Create))?;
         // Held until the name is durable: what others append to the new file must not be lost with it.
         appender.log.file.lock_successor(&new).map_err(disk(Verb::Lock))?;
         let mut bytes = id.header().to_vec();

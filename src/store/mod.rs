@@ -16,6 +16,7 @@ pub mod log;
 pub mod node_lock;
 pub mod notes;
 pub mod outbox;
+pub mod ownership;
 pub mod partial;
 pub mod peers;
 pub mod presence;

@@ -293,7 +293,10 @@ fn a_home_that_others_can_enter() {
     mode(0o770);
     let seen = look(&alice, &[&Dead::new().addr], 74);
     let failure = seen.first_failure("home");
-    assert!(failure.detail.contains("others can change") && failure.hint.is_some(), "{failure:?}");
+    assert!(
+        failure.detail.contains("its mode is 770, so that others can change it") && failure.hint.is_some(),
+        "{failure:?}"
+    );
     // What comes behind is looked at all the same, and the first decides.
     seen.expect("tcp4", "failed", "");
     let nowhere = ["--home", "/dev/null/home", "--json", "doctor"];

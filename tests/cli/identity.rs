@@ -5,7 +5,7 @@ use crate::common;
 use common::tmux::Terminal;
 use common::{EGOAT, Home, finish, json_text};
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::process::Command;
 
 fn mode(home: &Home, name: &str) -> u32 {
@@ -187,4 +187,109 @@ fn a_home_that_cannot_be_made_is_a_disk_error() {
     command.args(["--home", "/dev/null/home", "id"]);
     let (_, said) = finish(command, b"", 74);
     assert!(said.contains("cannot create /dev/null/home"), "{said}");
+}
+
+/// Paths in the home that are taken for what egoat has put there.
+const TRUTHS: [&str; 13] = [
+    "",
+    "history",
+    "outbox",
+    "partial",
+    "peers",
+    "invites",
+    "requests",
+    "name",
+    "listen",
+    "presence",
+    "node.lock",
+    "on-message.cursor",
+    "on-file.cursor",
+];
+
+/// Alice's home, with everything in it that may be there.
+fn with_all() -> Home {
+    let alice = Home::new("alice");
+    alice.run(&["peers", "add", "bob", &Home::new("bob").key()]);
+    alice.run(&["invite", "--addr", "127.0.0.1:1"]);
+    for name in TRUTHS {
+        let path = alice.path(name);
+        match name {
+            "partial" => fs::create_dir_all(path).unwrap(),
+            _ if !path.exists() => drop(private(&path)),
+            _ => {}
+        }
+    }
+    alice
+}
+
+fn private(path: &std::path::Path) -> fs::File {
+    use std::os::unix::fs::OpenOptionsExt;
+    fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).unwrap()
+}
+
+#[test]
+fn what_others_can_change_is_refused() {
+    let alice = with_all();
+    for name in TRUTHS {
+        let path = alice.path(name);
+        let before = fs::metadata(&path).unwrap().permissions();
+        for open in [0o020, 0o002] {
+            let mode = before.mode() & 0o777 | open;
+            fs::set_permissions(&path, PermissionsExt::from_mode(mode)).unwrap();
+            for args in [&["peers"][..], &["log"], &["say", "bob", "x"], &["status"]] {
+                let said = alice.fails(args, 74);
+                let shown = path.display().to_string();
+                let shown = shown.trim_end_matches('/');
+                assert!(
+                    said.contains(shown) && said.contains(&format!("mode is {mode:03o}")),
+                    "{name}: {said}"
+                );
+                assert!(said.contains(&format!("`chmod go-w {shown}")), "{name}: {said}");
+            }
+        }
+        fs::set_permissions(&path, before).unwrap();
+    }
+    alice.run(&["peers"]);
+}
+
+#[test]
+fn what_belongs_to_others_is_refused() {
+    let alice = with_all();
+    let user = fs::metadata(alice.path("")).unwrap().uid();
+    if std::os::unix::fs::chown(alice.path("peers"), Some(12345), None).is_err() {
+        return common::skip("only root can give a file away");
+    }
+    for name in TRUTHS.into_iter().chain(["identity"]) {
+        let path = alice.path(name);
+        std::os::unix::fs::chown(alice.path("peers"), Some(user), None).unwrap();
+        std::os::unix::fs::chown(&path, Some(12345), None).unwrap();
+        let said = alice.fails(&["peers"], 74);
+        assert!(said.contains("it belongs to user 12345, and this is user"), "{name}: {said}");
+        std::os::unix::fs::chown(&path, Some(user), None).unwrap();
+    }
+    alice.run(&["peers"]);
+}
+
+#[test]
+fn a_link_in_the_place_of_a_new_file_leads_nowhere() {
+    let (alice, bob) = (with_all(), Home::new("carol"));
+    let victim = alice.file("victim", "mine");
+    let link = |name: &str| std::os::unix::fs::symlink(&victim, alice.path(name)).unwrap();
+    for (name, args) in [
+        ("name.new", &["id", "--name", "other"][..]),
+        ("peers.new", &["peers", "add", "carol", &bob.key()]),
+        ("invites.new", &["invite", "--addr", "127.0.0.1:1"]),
+    ] {
+        link(name);
+        alice.run(args);
+        assert!(!alice.path(name).exists() && fs::symlink_metadata(alice.path(name)).is_err(), "{name}");
+    }
+    link("presence.new");
+    let node = alice.serve();
+    common::poll_until("the presence to be noted", || {
+        fs::symlink_metadata(alice.path("presence.new")).is_err().then_some(())
+    });
+    drop(node);
+    assert_eq!(fs::read_to_string(&victim).unwrap(), "mine");
+    assert!(alice.run(&["id"]).contains("other"));
 }

@@ -1,0 +1,65 @@
+//! Whether a home is its owner's alone (egoat-files(5), DESCRIPTION). What others can change there is not believed: a
+//! planted peers file would be somebody else's list of friends, and a planted node.lock somebody else's node.
+
+use std::fs;
+use std::io;
+use std::path::Path;
+
+use crate::error::{Error, Result, Verb};
+use crate::store::file;
+use crate::store::home::Home;
+
+/// Folders in a home whose entries are taken for what egoat has put there.
+const FOLDERS: [&str; 3] = ["history", "outbox", "partial"];
+/// Files in a home that are taken for true. The logs are sealed, and the identity is looked at when it is opened, more
+/// strictly.
+const FILES: [&str; 9] = [
+    "peers",
+    "invites",
+    "requests",
+    "name",
+    "listen",
+    "presence",
+    "node.lock",
+    "on-message.cursor",
+    "on-file.cursor",
+];
+const ROOT: u32 = 0;
+
+/// Refuses a home that somebody else owns or can change, or a file or folder in it of which that is true.
+pub fn check(home: &Home) -> Result<()> {
+    let dir = home.dir();
+    check_path(dir, dir)?;
+    check_owner(&home.identity_path(), dir)?;
+    FOLDERS.iter().chain(&FILES).try_for_each(|name| check_path(&dir.join(name), dir))
+}
+
+fn check_path(path: &Path, dir: &Path) -> Result<()> {
+    let Some(found) = check_owner(path, dir)? else { return Ok(()) };
+    match file::permissions(&found) {
+        Some(mode) if file::is_open_to_change(&found) => Err(Error::Exposed {
+            path: path.to_owned(),
+            why: format!("its mode is {mode:03o}, so that others can change it"),
+            hint: format!("look at what is in it, then `chmod go-w {}`", path.display()),
+        }),
+        _ => Ok(()),
+    }
+}
+
+/// Gives what was found, if something is there.
+fn check_owner(path: &Path, dir: &Path) -> Result<Option<fs::Metadata>> {
+    let found = match fs::metadata(path) {
+        Err(cause) if cause.kind() == io::ErrorKind::NotFound => return Ok(None),
+        found => found.map_err(Error::disk(Verb::Read, path))?,
+    };
+    let owner = file::owner(&found).filter(|owner| *owner != ROOT);
+    // Where it cannot be told who we are, as in a folder that we may not write to, the modes have to do.
+    match owner.zip(owner.and_then(|_| file::user(dir))) {
+        Some((owner, user)) if owner != user => Err(Error::Exposed {
+            path: path.to_owned(),
+            why: format!("it belongs to user {owner}, and this is user {user}"),
+            hint: "choose another --home, or make sure that you want what is in it, and `chown` it".into(),
+        }),
+        _ => Ok(Some(found)),
+    }
+}
