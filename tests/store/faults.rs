@@ -349,6 +349,11 @@ fn hear_with(couple: &mut Couple, fault: &Fault) -> (bool, Option<(Option<i32>, 
         let mut last = couple.said.len();
         while process.is_running() && couple.queue(1).contains("queued for bob") {
             last = couple.said.len();
+            // It lives on, and meets the fault anew in the thread of each connection.
+            if fault.how == FULL_DISK && process.was_hit() && process.is_running() {
+                process.stop();
+                return (true, None);
+            }
             assert!(couple.said.len() < 40, "it neither ends nor takes messages");
         }
         // A fault may still come when the last one is stored: when it is printed, it has come or never will.
