@@ -7,7 +7,7 @@ use std::path::Path;
 
 use crate::common::disk::SmallDisk;
 use crate::common::files::sample;
-use crate::common::rogue::{Line, Rogue};
+use crate::common::rogue::{Line, Rogue, file as rogue_file};
 use crate::common::{Home, Node, Process, pair, poll_until};
 use egoat::store::space::free_bytes;
 use egoat::wire::message::{Kind, Message, Refusal};
@@ -118,6 +118,29 @@ fn room_is_kept_free_of_files_and_of_streams() {
     poll_until("the room of the stream", || (free() > 24 * MIB).then_some(()));
     alice.run(&["send", "bob", &alice.file("small", sample(MIB))]);
     assert!(node.is_running());
+}
+
+/// Mallory's transfer has begun, and she takes her time.
+#[test]
+fn room_that_one_transfer_needs_is_not_given_to_another() {
+    let Some((_disk, bob)) = bob_on(32) else { return };
+    let mallory = Rogue::new(13);
+    bob.run(&["peers", "add", "mallory", &mallory.key()]);
+    let node = serve(&bob, "16M");
+    let alice = Home::new("alice");
+    pair(&bob, &alice);
+    let mut line = mallory.session(&node.addr, &bob.key(), Kind::Files);
+    line.offer(&[rogue_file("slow", 10 * MIB as u64)]);
+    assert_eq!(line.read().unwrap().0, 18, "TAKE");
+    let file = alice.file("large", sample(10 * MIB));
+    let output = alice.cmd(&["send", "bob", &file]).output().unwrap();
+    assert!(!output.status.success(), "{output:?}");
+    alice.run(&["send", "bob", &alice.file("small", sample(MIB))]);
+    line.hang_up();
+    // Her parts are promised nothing once she is gone.
+    poll_until("the room of a sender that is gone", || {
+        alice.cmd(&["send", "bob", &file]).output().unwrap().status.success().then_some(())
+    });
 }
 
 /// Tries again now, with or without success.
