@@ -227,7 +227,7 @@ impl Context {
 
     fn has_room(&self, answer: std::result::Result<(), News>) -> bool {
         if let Err(Some(news)) = answer {
-            self.tell(NodeEvent::Trouble(news));
+            self.trouble(news);
             return false;
         }
         answer.is_ok()

@@ -120,6 +120,25 @@ fn room_is_kept_free_of_files_and_of_streams() {
     assert!(node.is_running());
 }
 
+#[test]
+fn what_is_fetched_leaves_room_free() {
+    let Some((disk, bob)) = bob_on(8) else { return };
+    let alice = Home::new("alice");
+    let node = alice.serve();
+    pair(&alice, &bob);
+    let lines: Vec<String> = (0..80).map(|number| format!("{number} {}", "x".repeat(100 << 10))).collect();
+    alice.pipe(&["say", "--lines", "bob"], lines.join("\n").as_bytes());
+    let said = bob.fails(&["fetch"], 74);
+    assert!(said.contains("there is no more room than what is kept free"), "{said}");
+    // A twentieth of 8 MiB.
+    let free = free_bytes(disk.path()).unwrap() as usize;
+    assert!((300 << 10..2 * MIB).contains(&free), "{free}");
+    disk.grow_to(64);
+    bob.run(&["fetch"]);
+    assert_eq!(bob.received(), lines);
+    drop(node);
+}
+
 /// Mallory's transfer has begun, and she takes her time.
 #[test]
 fn room_that_one_transfer_needs_is_not_given_to_another() {
