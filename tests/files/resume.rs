@@ -556,30 +556,36 @@ fn a_peer_has_no_more_than_sixteen_parts() {
     assert_eq!(staged_in(&route.landing).len(), 16);
 }
 
+/// It was not full when there was room to be asked for.
 #[test]
 fn a_disk_that_fills_up_keeps_what_arrived() {
     let Some(disk) = SmallDisk::mount() else { return };
+    disk.grow();
     let mut route = Route::with(&["--downloads", disk.path().to_str().unwrap()]);
     route.landing = disk.path().join("alice");
-    fs::create_dir(&route.landing).unwrap();
-    let filler = route.landing.join("filler");
-    fs::write(&filler, vec![1; 300 << 10]).unwrap();
-    // Too little to ask how much room there is.
-    let content = sample(MIB - 1);
+    let gate = Gate::before(&route.node.addr, 1 << 20);
+    let content = sample(6 * MIB);
     let file = route.alice.file("large.bin", &content);
-    let said = route.alice.fails(&["send", "bob", &file], 74);
+    let link = format!("egoat:{}@{}", route.bob.key(), gate.addr);
+    let mut send = Process::start(route.alice.cmd(&["send", &link, "--streams", "1", &file]));
+    poll_until("chunks to be written", || (route.chunks() >= 2).then_some(()));
+    let filler = disk.path().join("filler");
+    assert!(fs::write(&filler, vec![1; 9 * MIB]).is_err());
+    gate.open();
+    let (code, _, said) = send.end();
     assert!(
-        said.contains("its disk is full") && said.contains("what arrived safely is kept there"),
+        code == Some(74)
+            && said.contains("its disk is full")
+            && said.contains("what arrived safely is kept there"),
         "{said}"
     );
-    assert_eq!(landed_in(&route.landing), ["filler"]);
+    assert!(landed_in(&route.landing).is_empty());
     let held = chunks_in(&route.staging()) * CHUNK;
     assert!(held > 0);
     assert_eq!(json_number(&route.bob.run(&["--json", "partial"]), "held"), held as u64);
     assert!(route.node.is_running());
 
     fs::remove_file(&filler).unwrap();
-    disk.grow();
     let sent = route.send(&[&file]);
     assert_eq!(sent.held, held as u64);
     assert!(sent.wire < sent.bytes - sent.held + BESIDE, "{sent:?}");

@@ -14,7 +14,7 @@ use crate::net::session::Session;
 use crate::node::files::queued;
 use crate::node::messages::flow::{self, Idle, Sender};
 use crate::node::pairing::OwnProfile;
-use crate::node::room::{self, Room};
+use crate::node::room::Room;
 use crate::store::attempts;
 use crate::store::history::History;
 use crate::store::home::Own;
@@ -164,16 +164,17 @@ pub fn fetch(own: &Endpoint, peer: &Peer) -> Result<Fetched> {
     let mut session = dial::dial(own, &Target::peer(peer, Some(by)), Kind::Pull, &opening)?;
     let end = Deadline::after(MAX_COLLECTING);
     let room = Room::new(own.home().dir(), KeepFree::default());
-    let is_short = Cell::new(false);
-    let goes_on = |bytes| {
-        is_short.set(room.take(&peer.key, &peer.name, bytes as u64).is_err());
-        end.remaining().is_some() && !is_short.get()
+    let shortage = Cell::new(None);
+    let goes_on = |bytes| match room.take(&peer.key, &peer.name, bytes as u64) {
+        Ok(()) => end.remaining().is_some(),
+        Err(news) => {
+            shortage.set(news);
+            false
+        }
     };
     flow::receive(&mut session, own, true, goes_on, |messages| fetched.received += messages.len())?;
     drop(session);
-    if is_short.get() {
-        fetched.troubles.push(room::short_of(own.home().dir()));
-    }
+    fetched.troubles.extend(shortage.take());
     fetched.files = queued::send_all(own, peer, &mut fetched.troubles)?;
     Ok(fetched)
 }

@@ -283,6 +283,9 @@ fn no_room(context: &Context, offer: &Offer, note: &Partial, turn: &Turn) -> Opt
     // By the map: a file with holes is longer than what it fills. Of a stream, nobody knows yet what else is to come.
     let held = note.held(CHUNK as u64).map_or(0, |(held, _)| held);
     let bytes = offer.bytes().map_or(0, |bytes| bytes.saturating_sub(held));
+    if held > 0 && offer.bytes().is_some_and(|bytes| bytes <= held) {
+        return None;
+    }
     (!turn.take_room(&note.dir, bytes, room)).then_some(Declined::Full)
 }
 
