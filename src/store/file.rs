@@ -90,14 +90,11 @@ pub fn permissions(data: &Metadata) -> Option<u32> {
 }
 
 /// The number of the user that it belongs to; `None` where std does not tell.
-#[cfg(unix)]
 pub fn owner(data: &Metadata) -> Option<u32> {
-    Some(std::os::unix::fs::MetadataExt::uid(data))
-}
-
-#[cfg(not(unix))]
-pub fn owner(_data: &Metadata) -> Option<u32> {
-    None
+    #[cfg(unix)]
+    return Some(std::os::unix::fs::MetadataExt::uid(data));
+    #[cfg(not(unix))]
+    return Some(data).and(None);
 }
 
 /// The number of the user that this process runs as: the owner of a file that it makes. std has no getuid(2). `None` where
