@@ -39,7 +39,7 @@ fn flood(mut line: Line, most: usize) -> usize {
     line.expect(&Message::Held(0));
     let text = vec![b'x'; MIB];
     for number in 1.. {
-        line.say(&Message::Text { number, text: &text });
+        line.say(&Message::Text { number, said: None, text: &text });
         match line.read().expect("a goodbye").0 {
             9 => assert!(number as usize * MIB <= most, "it takes more than {most} bytes"),
             3 => return (number as usize - 1) * MIB,
