@@ -80,6 +80,13 @@ pub enum Error {
         /// What we were waiting for.
         during: String,
     },
+    /// Small packets reach the peer, and large ones do not.
+    LargePackets {
+        /// The peer as the user knows it.
+        peer: String,
+        /// What we were waiting for.
+        during: String,
+    },
     /// The other side speaks something else.
     Protocol {
         /// The peer as the user knows it.
@@ -231,7 +238,10 @@ impl Error {
             Error::Identity { .. } | Error::Failed { .. } | Error::Stopped => 1,
             Error::Usage { .. } | Error::UnknownPeer { .. } => 2,
             Error::Unreachable { .. } | Error::Proxy { .. } | Error::Onion { .. } => 69,
-            Error::TimedOut { .. } | Error::Lost { .. } | Error::NoNode { .. } => 69,
+            Error::TimedOut { .. }
+            | Error::Lost { .. }
+            | Error::LargePackets { .. }
+            | Error::NoNode { .. } => 69,
             Error::Disk { .. } | Error::Corrupt { .. } | Error::Exposed { .. } => 74,
             Error::Remote { disk, .. } => {
                 if *disk {
@@ -249,7 +259,10 @@ impl Error {
 
     /// The peer cannot be reached now, or was lost: it may be there later.
     pub fn is_passing(&self) -> bool {
-        matches!(self, Error::Unreachable { .. } | Error::Proxy { .. } | Error::Lost { .. })
+        matches!(
+            self,
+            Error::Unreachable { .. } | Error::Proxy { .. } | Error::Lost { .. } | Error::LargePackets { .. }
+        )
     }
 
     /// A disk, or the part of it that this user may fill, is full. What was there before is whole.
@@ -277,6 +290,11 @@ impl Error {
             Error::Unreachable { .. } => {
                 Some("is `egoat serve` running there, and is its port reachable?".into())
             }
+            Error::LargePackets { .. } => Some(
+                "give the interface, or the VPN, a smaller MTU on either side, such as 1280; firewalls on the path must \
+                 let ICMP \"fragmentation needed\" and \"packet too big\" pass"
+                    .into(),
+            ),
             Error::Protocol { .. } => {
                 Some("check the port, and that both sides run the same version of egoat".into())
             }
@@ -361,6 +379,11 @@ impl fmt::Display for Error {
                 )
             }
             Error::Lost { peer, during } => write!(f, "connection to {peer} lost while {during}"),
+            Error::LargePackets { peer, during } => write!(
+                f,
+                "connection to {peer} lost while {during}: small packets arrive and large ones do not, so most likely the \
+                 path drops large packets (MTU)"
+            ),
             Error::Protocol { peer, what } => write!(f, "{peer} does not speak this protocol: {what}"),
             Error::Refused { peer, why, .. } => write!(f, "{peer} refused: {why}"),
             Error::ChangedKey { peer, old, new } => {

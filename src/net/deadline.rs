@@ -71,6 +71,15 @@ pub struct ShortRead {
     pub cause: io::Error,
 }
 
+impl ShortRead {
+    /// Whether nothing came, until the time was over or the other end had enough of it.
+    pub fn is_silence(&self) -> bool {
+        use io::ErrorKind::{ConnectionAborted, ConnectionReset, TimedOut, UnexpectedEof};
+        let cause = self.cause.kind();
+        self.got == 0 && matches!(cause, ConnectionAborted | ConnectionReset | TimedOut | UnexpectedEof)
+    }
+}
+
 /// Unix reports a socket timeout as `WouldBlock`, Windows as `TimedOut`: one of them is enough for callers.
 pub fn timed_out(cause: io::Error) -> io::Error {
     if cause.kind() == io::ErrorKind::WouldBlock { io::Error::from(io::ErrorKind::TimedOut) } else { cause }

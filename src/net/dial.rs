@@ -128,6 +128,7 @@ fn try_address(
                 let peer = format!("{} at {address}", target.label);
                 return Err(AddressFailure::Telling(Error::Protocol { peer, what: what.into() }));
             }
+            Err(DialFailure::Unanswered) => return Err(explain_silence(own, target, address)),
             Err(DialFailure::Closed) => explain_closed(own, target, address, true),
             Err(DialFailure::Unread) => explain_closed(own, target, address, false),
         };
@@ -176,6 +177,18 @@ fn explain_closed(own: &Endpoint, target: &Target, address: &Address, was_read: 
         Ok(_) => Error::Unreachable { peer, why: format!("the node at {address} is too busy to answer") },
         Err(DialFailure::Closed) if was_read => no_answer(format!("{peer} at {address}")),
         Err(_) => unread(peer, address),
+    }
+}
+
+/// A node that takes the connection and never answers message 1. If it answers a question that fits in small packets, the
+/// path loses message 1 or the answer to it, which have over 1200 bytes.
+fn explain_silence(own: &Endpoint, target: &Target, address: &Address) -> AddressFailure {
+    match key_at(own, address, target.within(patience(own))) {
+        Ok(key) if key == target.key => AddressFailure::Telling(Error::LargePackets {
+            peer: target.label.to_owned(),
+            during: format!("shaking hands at {address}"),
+        }),
+        _ => AddressFailure::Network("it takes the connection and says nothing".into()),
     }
 }
 
@@ -265,7 +278,7 @@ pub fn key_error(failure: DialFailure, address: &Address) -> Error {
         DialFailure::NoWay(why) => why.error(peer),
         DialFailure::NotProven(what) => Error::Protocol { peer, what: what.into() },
         DialFailure::Closed => no_answer(peer),
-        DialFailure::Unread => unread(peer, address),
+        DialFailure::Unread | DialFailure::Unanswered => unread(peer, address),
     }
 }
 

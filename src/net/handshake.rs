@@ -3,7 +3,7 @@
 //! is welcome is decided above.
 
 use std::net::Shutdown;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::crypto::handshake::{
     Initiator, MESSAGE_1_LEN, MESSAGE_2_LEN, MESSAGE_3_LEN, PREAMBLE_LEN, Responder,
@@ -24,6 +24,9 @@ use crate::wire::message::Kind;
 pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// The first message arrives within this.
 const FIRST_MESSAGE_TIMEOUT: Duration = Duration::from_secs(5);
+/// A node that closes later than this after message 1 was sent has waited for it in vain, up to [`FIRST_MESSAGE_TIMEOUT`].
+/// One that has no place closes sooner.
+const UNANSWERED: Duration = Duration::from_millis(4500);
 
 /// What is read of a dialler of another version: more than its first message.
 const FOREIGN: usize = 16 << 10;
@@ -56,6 +59,8 @@ pub enum DialFailure {
     Closed,
     /// It closed and has not read what we sent, which resets the connection: it has no place for us, or is no node.
     Unread,
+    /// It was there, and has not answered to message 1 for so long that a node would have given up.
+    Unanswered,
     /// It answered with something that is no handshake, or with the proof of another key.
     NotProven(&'static str),
 }
@@ -105,8 +110,14 @@ pub fn initiate(
     let mut opening = preamble.to_vec();
     opening.extend_from_slice(&first);
     deadline.write_all(stream.socket(), &opening).map_err(not_taken)?;
-    let mut second = [0; MESSAGE_2_LEN];
-    deadline.read_exact(stream.socket(), &mut second)?;
+    let (mut second, sent) = ([0; MESSAGE_2_LEN], Instant::now());
+    deadline.read_exact(stream.socket(), &mut second).map_err(|short| {
+        if short.is_silence() && sent.elapsed() >= UNANSWERED {
+            DialFailure::Unanswered
+        } else {
+            short.into()
+        }
+    })?;
     let (state, payload) = state
         .read_message_2(&second)
         .map_err(|_| DialFailure::NotProven("its answer does not authenticate"))?;

@@ -26,6 +26,8 @@ pub struct Parent {
     pub peer: PublicKey,
     /// What it is called in errors.
     pub label: String,
+    /// What both ends of it set, as far as that holds on a lane.
+    features: Features,
 }
 
 impl Parent {
@@ -33,7 +35,8 @@ impl Parent {
     pub fn of(session: &Session) -> Parent {
         let Binding { export, handshake_hash } = *session.binding();
         let binding = Binding { export, handshake_hash };
-        Parent { binding, peer: session.peer(), label: session.label().to_owned() }
+        let features = session.features().shared(Features::PROGRESS);
+        Parent { binding, peer: session.peer(), label: session.label().to_owned(), features }
     }
 
     fn lane<'a>(
@@ -71,7 +74,7 @@ pub fn dial(
     let mut second = [0; MESSAGE_LEN];
     deadline.read_exact(stream.socket(), &mut second).map_err(|short| network(short.cause))?;
     let established = state.finish(&second).map_err(failed)?;
-    Session::new(stream, parent.peer, parent.label.clone(), Features::NONE, established)
+    Session::new(stream, parent.peer, parent.label.clone(), parent.features, established)
 }
 
 /// Accepts a lane. `find` gives the session of a ticket that is good for this lane, and how to use it up: that happens
@@ -97,6 +100,6 @@ pub fn respond<C, F: FnOnce() -> Option<C>>(
         lane::accept(&lane, &first).map_err(|_| closed("message 1 of a lane does not authenticate"))?;
     let Some(taken) = take_lane() else { return Ok(None) };
     deadline.write_all(stream.socket(), &second).map_err(|_| closed("it does not read"))?;
-    let session = Session::new(stream, parent.peer, parent.label.clone(), Features::NONE, established)?;
+    let session = Session::new(stream, parent.peer, parent.label.clone(), parent.features, established)?;
     Ok(Some((session, taken)))
 }

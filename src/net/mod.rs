@@ -8,5 +8,6 @@ pub mod handshake;
 pub mod lane;
 pub mod local;
 pub mod loopback;
+mod pace;
 pub mod session;
 pub mod transport;

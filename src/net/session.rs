@@ -3,10 +3,15 @@
 //! A session is made by `net::handshake` alone and is used by one thread. Reading and writing take turns; buffers
 //! are small until something long passes, and are given back when the peers only ping. It leaves out which message
 //! may come when.
+//!
+//! On a slow path the records are short, and the end that reads says now and then how much has arrived (GOT), so that the
+//! other end can tell a slow path from a dead one.
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::crypto::handshake::Established;
@@ -15,12 +20,14 @@ use crate::crypto::noise::{HASH_LEN, TAG_LEN};
 use crate::crypto::record::{Opener, Sealer};
 use crate::error::{Error, Result, reason};
 use crate::net::deadline::{Deadline, timed_out};
+use crate::net::handshake;
+use crate::net::pace::{Pace, Patience};
 use crate::net::transport::route::Route;
 use crate::net::transport::{Closer, Stream};
 use crate::wire::codec::FieldWriter;
 use crate::wire::features::Features;
 use crate::wire::message::{
-    CHUNK, HEADER, IGNORABLE, MAX_IGNORABLE, MAX_PROFILE, MAX_TEXT_BODY, Message, PIECE_HEAD, max_body,
+    CHUNK, GOT, HEADER, IGNORABLE, MAX_IGNORABLE, MAX_PROFILE, MAX_TEXT_BODY, Message, PIECE_HEAD, max_body,
     piece_head,
 };
 
@@ -33,6 +40,10 @@ const STALL_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long one write may block. A write that the kernel took in part returns after this time, not when it made progress,
 /// so a stall may be noticed this much later than [`STALL_TIMEOUT`].
 const MAX_WRITE: Duration = Duration::from_secs(1);
+/// The reading end says how much has arrived when this long has passed since it last said so ...
+const GOT_AFTER: Duration = Duration::from_secs(2);
+/// ... and this many bytes have arrived since. PINGs of an idle connection do not add up to it within minutes.
+const GOT_BYTES: u64 = 512;
 /// How long a refused peer gets to read the refusal.
 const LINGER: Duration = Duration::from_secs(2);
 
@@ -40,8 +51,15 @@ const LINGER: Duration = Duration::from_secs(2);
 pub const MAX_IN_RECORD: usize = u16::MAX as usize - TAG_LEN;
 /// A record of the largest size: length, ciphertext and tag.
 const RECORD: usize = 2 + u16::MAX as usize;
-/// Written out when this much is waiting: a chunk of four records, one system call.
+/// Written out when this much is waiting, a chunk of four records, which is one system call; or four records where they are
+/// shorter.
 const FLUSH_AT: usize = CHUNK;
+/// Bytes of one write from which on a path with a smaller MTU than the usual 1500 shows.
+const LARGE_WRITE: usize = 1500;
+/// How long nothing has come back after such a write before the MTU is suspected.
+const LARGE_ANSWER: Duration = Duration::from_secs(20);
+/// How long a new connection may take that tells whether small packets arrive.
+const SMALL_ANSWER: Duration = Duration::from_secs(2);
 /// Bytes of read buffer of a connection that only pings.
 const SMALL: usize = 1 << 10;
 /// Bytes of read buffer of a connection with traffic.
@@ -77,6 +95,11 @@ pub struct Session {
     stalled_after: Duration,
     /// A write failed, perhaps within a record: the other end would take what follows for the rest of that record.
     is_given_up: bool,
+    /// When this end last said how much has arrived.
+    reported: Instant,
+    pace: Pace,
+    /// When the first [`LARGE_WRITE`] went out, and how many records had arrived by then.
+    large_sent: Option<(Instant, u64)>,
 }
 
 impl Session {
@@ -108,6 +131,9 @@ impl Session {
             waits: DEAD_AFTER,
             stalled_after: STALL_TIMEOUT,
             is_given_up: false,
+            reported: Instant::now(),
+            pace: Pace::default(),
+            large_sent: None,
         })
     }
 
@@ -174,22 +200,66 @@ impl Session {
         self.incoming.may_skip = may_come && self.features().has(Features::IGNORABLE);
     }
 
-    /// Reads end at the deadline, however many bytes trickle in; without one, after 60 s of silence.
+    /// Reads end at the deadline, however many bytes trickle in; without one, when the peer has run out of [`Patience`].
     pub fn set_deadline(&mut self, deadline: Option<Deadline>) {
         self.deadline = deadline;
     }
 
-    /// One read from the socket.
-    fn fill(&mut self) -> io::Result<()> {
-        let wait = match &self.deadline {
-            Some(deadline) => deadline.remaining().ok_or(io::ErrorKind::TimedOut)?,
-            None => DEAD_AFTER,
+    /// One read from the socket, or none when it is time to say how much has arrived.
+    fn fill(&mut self, patience: &mut Patience) -> io::Result<()> {
+        let Incoming { records, start, end, .. } = self.incoming;
+        let limit = match &self.deadline {
+            Some(deadline) => deadline.left()?,
+            None => patience.left(records, end - start)?,
         };
+        let wait = if self.has_unreported() { limit.min(GOT_AFTER) } else { limit };
         if self.waits != wait {
             self.stream.socket().set_read_timeout(Some(wait))?;
             self.waits = wait;
         }
-        self.incoming.fill(self.stream.socket())
+        match self.incoming.fill(self.stream.socket()) {
+            Err(cause) if cause.kind() == io::ErrorKind::TimedOut && wait < limit => Ok(()),
+            filled => filled,
+        }
+    }
+
+    fn has_unreported(&self) -> bool {
+        self.incoming.may_confirm() && !self.is_given_up && self.incoming.unreported >= GOT_BYTES
+    }
+
+    /// Says how much has arrived, where both ends know of that. Nothing depends on it here, so its failure is left to what
+    /// comes next: what has arrived can still be read.
+    pub fn report(&mut self) {
+        if self.incoming.may_confirm() && !self.is_given_up {
+            self.reported = Instant::now();
+            self.incoming.unreported = 0;
+            let _ = self.send(&Message::Got(self.incoming.stream));
+        }
+    }
+
+    /// What the other end has confirmed to have of what was sent here. `None` where it does not know how to.
+    pub fn progress(&self) -> Option<Progress> {
+        self.incoming.may_confirm().then(|| self.outgoing.progress_with(&self.incoming))
+    }
+
+    /// Bytes of the stream that the other end has confirmed; 0 where it does not know how to.
+    pub fn confirmed(&self) -> u64 {
+        self.incoming.confirmed.load(Ordering::Relaxed)
+    }
+
+    /// Waits until the other end has all that was sent. It has nothing else to say meanwhile.
+    pub fn wait_until_confirmed(&mut self, during: &str) -> Result<()> {
+        let Some(progress) = self.progress() else { return Ok(()) };
+        let mut patience = Patience::new(self.incoming.records);
+        while progress.unconfirmed() > 0 {
+            if self.has_message()? {
+                return self.read_as(during, |_| None);
+            }
+            if progress.unconfirmed() > 0 {
+                self.fill(&mut patience).map_err(|cause| self.lost(during, &cause))?;
+            }
+        }
+        Ok(())
     }
 
     /// Queues a message; it is on its way after [`Session::flush`] at the latest.
@@ -206,18 +276,30 @@ impl Session {
         length: usize,
         fill: impl FnOnce(&mut [u8]) -> Result<()>,
     ) -> Result<()> {
+        let head = piece_head(at, length);
+        if self.outgoing.most < PIECE_HEAD + length {
+            let mut piece = vec![0; length];
+            fill(&mut piece)?;
+            self.outgoing.put(&head);
+            for part in piece.chunks(self.outgoing.most) {
+                self.outgoing.put(part);
+                self.flush_if_full()?;
+            }
+            return Ok(());
+        }
         self.outgoing.open_record(PIECE_HEAD + length);
         let before = self.outgoing.end;
-        self.outgoing.put(&piece_head(at, length));
+        self.outgoing.space(PIECE_HEAD).copy_from_slice(&head);
         if let Err(error) = fill(self.outgoing.space(length)) {
             self.outgoing.end = before;
             return Err(error);
         }
+        self.outgoing.count(PIECE_HEAD + length);
         self.flush_if_full()
     }
 
     fn flush_if_full(&mut self) -> Result<()> {
-        if self.outgoing.end >= FLUSH_AT { self.flush() } else { Ok(()) }
+        if self.outgoing.end >= FLUSH_AT.min(4 * self.outgoing.most) { self.flush() } else { Ok(()) }
     }
 
     /// Sends what is queued. After a failure nothing more is sent on this connection, but what has arrived can be read.
@@ -228,8 +310,13 @@ impl Session {
         let Some(sealed) = self.outgoing.seal() else {
             return Err(self.broken("no record numbers are left"));
         };
+        if sealed.len() >= LARGE_WRITE && self.large_sent.is_none() {
+            self.large_sent = Some((Instant::now(), self.incoming.records));
+        }
+        let (length, begun) = (sealed.len(), Instant::now());
         let written = write_all(self.stream.socket(), sealed, &mut self.incoming, self.stalled_after);
         self.outgoing.clear();
+        self.outgoing.most = self.pace.note(length, begun.elapsed());
         written.map_err(|cause| {
             self.is_given_up = true;
             if cause.kind() == io::ErrorKind::TimedOut {
@@ -246,18 +333,14 @@ impl Session {
         self.flush()
     }
 
-    /// The next message; waits for it while records keep coming. `during` says for what, should it fail.
+    /// The next message; waits for it while bytes keep coming, see [`Patience`]. `during` says for what, should it fail.
     pub fn read(&mut self, during: &str) -> Result<Message<'_>> {
-        let mut records = self.incoming.records;
-        let mut since = Instant::now();
-        while !self.incoming.has_message().map_err(|what| self.broken(what))? {
-            if self.incoming.records != records {
-                (records, since) = (self.incoming.records, Instant::now());
+        let mut patience = Patience::new(self.incoming.records);
+        while !self.has_message()? {
+            if self.has_unreported() && self.reported.elapsed() >= GOT_AFTER {
+                self.report();
             }
-            // Bytes alone are no sign of life: one a minute would hold a connection for ever.
-            let filled =
-                if since.elapsed() > DEAD_AFTER { Err(io::ErrorKind::TimedOut.into()) } else { self.fill() };
-            filled.map_err(|cause| self.lost(during, &cause))?;
+            self.fill(&mut patience).map_err(|cause| self.lost(during, &cause))?;
         }
         // `self` is borrowed by the message, so the label is cloned only on failure, inside.
         let label = &self.label;
@@ -275,18 +358,27 @@ impl Session {
 
     /// Whether [`Session::read`] would return without waiting for the network.
     pub fn has_buffered(&mut self) -> Result<bool> {
-        self.incoming.has_message().map_err(|what| self.broken(what))
+        self.has_message()
+    }
+
+    fn has_message(&mut self) -> Result<bool> {
+        let has_message = self.incoming.has_message().map_err(|what| self.broken(what))?;
+        if self.incoming.confirmed.load(Ordering::Relaxed) > self.outgoing.stream.load(Ordering::Relaxed) {
+            return Err(self.broken("it has got more than was sent"));
+        }
+        Ok(has_message)
     }
 
     /// Whether the other end has said anything that was not read yet, or is gone. Never waits.
     pub fn has_input(&mut self) -> Result<bool> {
-        if self.has_buffered()? {
+        if self.has_message()? {
             return Ok(true);
         }
-        let socket = self.stream.socket();
-        let peeked = socket.set_nonblocking(true).and_then(|()| socket.peek(&mut [0]));
-        socket.set_nonblocking(false).map_err(|cause| self.lost("sending", &cause))?;
-        Ok(!matches!(peeked, Err(cause) if cause.kind() == io::ErrorKind::WouldBlock))
+        match self.incoming.fill_now(self.stream.socket()) {
+            Ok(()) => self.has_message(),
+            // It is gone, which the next read tells.
+            Err(_) => Ok(true),
+        }
     }
 
     /// Gives memory back; for when only pings pass.
@@ -320,7 +412,19 @@ impl Session {
         self.broken(format!("message type {kind} while {during}"))
     }
 
+    /// Whether nothing has come back since the first large write, although the peer answers to small packets. A peer that
+    /// is gone, or whose program stands still, does not.
+    fn loses_large_packets(&self) -> bool {
+        let is_unanswered = self.large_sent.is_some_and(|(sent, records)| {
+            records == self.incoming.records && sent.elapsed() >= LARGE_ANSWER && !self.pace.has_measured()
+        });
+        is_unanswered && self.route.as_ref().is_some_and(|route| answers_small_packets(route, &self.peer))
+    }
+
     fn lost(&self, during: &str, cause: &io::Error) -> Error {
+        if cause.kind() == io::ErrorKind::TimedOut && self.loses_large_packets() {
+            return Error::LargePackets { peer: self.label.clone(), during: during.to_owned() };
+        }
         let why = match cause.kind() {
             io::ErrorKind::UnexpectedEof => String::new(),
             io::ErrorKind::TimedOut => " (no sign of life)".into(),
@@ -328,6 +432,13 @@ impl Session {
         };
         Error::Lost { peer: self.label.clone(), during: format!("{during}{why}") }
     }
+}
+
+/// Whether the peer answers on a new connection, on which all packets are small.
+fn answers_small_packets(route: &Route, peer: &PublicKey) -> bool {
+    let Ok(stream) = route.open_again(SMALL_ANSWER) else { return false };
+    route.pass(&stream, Deadline::after(SMALL_ANSWER)).is_ok()
+        && handshake::ask_key(stream).is_ok_and(|key| key == *peer)
 }
 
 /// Writes for as long as that makes progress, or the other end says something: then what holds it up is behind it.
@@ -359,6 +470,30 @@ fn write_all(
     Ok(())
 }
 
+/// How much of what one end has sent the other one has confirmed; any thread may look.
+#[derive(Clone)]
+pub struct Progress {
+    sent: Arc<AtomicU64>,
+    confirmed: Arc<AtomicU64>,
+}
+
+impl Progress {
+    /// Bytes of the stream that were queued or sent.
+    pub fn sent(&self) -> u64 {
+        self.sent.load(Ordering::Relaxed)
+    }
+
+    /// Bytes of the stream that the other end has.
+    pub fn confirmed(&self) -> u64 {
+        self.confirmed.load(Ordering::Relaxed)
+    }
+
+    /// Bytes of which nothing is known.
+    pub fn unconfirmed(&self) -> u64 {
+        self.sent().saturating_sub(self.confirmed())
+    }
+}
+
 /// Plaintext laid out as records, each with room for its length and tag, so that sealing happens in place.
 struct Outgoing {
     sealer: Sealer,
@@ -367,10 +502,15 @@ struct Outgoing {
     end: usize,
     /// Where the record starts that more may be added to.
     open: Option<usize>,
+    /// Most bytes that a record is given.
+    most: usize,
+    /// Bytes of the stream so far.
+    stream: Arc<AtomicU64>,
 }
 
 impl FieldWriter for Outgoing {
     fn put(&mut self, mut bytes: &[u8]) {
+        self.count(bytes.len());
         while !bytes.is_empty() {
             let (now, later) = bytes.split_at(self.open_record(1).min(bytes.len()));
             self.space(now.len()).copy_from_slice(now);
@@ -381,12 +521,28 @@ impl FieldWriter for Outgoing {
 
 impl Outgoing {
     fn new(sealer: Sealer) -> Outgoing {
-        Outgoing { sealer, bytes: Vec::new(), end: 0, open: None }
+        Outgoing {
+            sealer,
+            bytes: Vec::new(),
+            end: 0,
+            open: None,
+            most: Pace::default().record(),
+            stream: Arc::default(),
+        }
+    }
+
+    fn count(&self, length: usize) {
+        self.stream.fetch_add(length as u64, Ordering::Relaxed);
+    }
+
+    fn progress_with(&self, incoming: &Incoming) -> Progress {
+        Progress { sent: Arc::clone(&self.stream), confirmed: Arc::clone(&incoming.confirmed) }
     }
 
     /// Makes sure that the open record has room for `wanted` bytes, and says how many it has.
     fn open_record(&mut self, wanted: usize) -> usize {
-        let room = |start: usize, end: usize| start + RECORD - TAG_LEN - end;
+        let full = 2 + self.most;
+        let room = |start: usize, end: usize| start + full - end;
         if self.open.is_some_and(|start| room(start, self.end) < wanted) {
             self.close_record();
         }
@@ -441,6 +597,12 @@ pub struct Incoming {
     features: Features,
     /// How many records were opened.
     records: u64,
+    /// Bytes of the stream that were opened.
+    stream: u64,
+    /// Sealed bytes that have arrived since this end last said so.
+    unreported: u64,
+    /// What the other end has of what was sent here.
+    confirmed: Arc<AtomicU64>,
     /// The longest body that is taken.
     most: usize,
     /// Whether ignorable messages may come now.
@@ -465,6 +627,9 @@ impl Incoming {
             opener,
             features,
             records: 0,
+            stream: 0,
+            unreported: 0,
+            confirmed: Arc::default(),
             most: MAX_PROFILE,
             may_skip: false,
             skipped: 0,
@@ -498,6 +663,7 @@ impl Incoming {
                 Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
                 Ok(count) => {
                     self.end += count;
+                    self.unreported += count as u64;
                     return Ok(());
                 }
                 Err(cause) if cause.kind() == io::ErrorKind::Interrupted => {}
@@ -506,14 +672,22 @@ impl Incoming {
         }
     }
 
-    /// Opens what has arrived by now; says whether that is anything. Never waits.
-    fn has_news(&mut self, stream: &TcpStream) -> io::Result<bool> {
-        let before = self.records;
+    /// Reads what has arrived by now, if anything has. Never waits.
+    fn fill_now(&mut self, stream: &TcpStream) -> io::Result<()> {
         stream.set_nonblocking(true)?;
         let filled = self.fill(stream);
         stream.set_nonblocking(false)?;
-        filled.or_else(|cause| if cause.kind() == io::ErrorKind::TimedOut { Ok(()) } else { Err(cause) })?;
-        while self.open_record().map_err(|what| io::Error::new(io::ErrorKind::InvalidData, what))? {}
+        filled.or_else(|cause| if cause.kind() == io::ErrorKind::TimedOut { Ok(()) } else { Err(cause) })
+    }
+
+    /// Opens what has arrived by now; says whether that is anything. Never waits.
+    fn has_news(&mut self, stream: &TcpStream) -> io::Result<bool> {
+        let before = self.records;
+        self.fill_now(stream)?;
+        let against_protocol = |what| io::Error::new(io::ErrorKind::InvalidData, what);
+        // What it has got is to be known at once; messages that nobody reads as yet are kept.
+        self.has_message().map_err(against_protocol)?;
+        while self.open_record().map_err(against_protocol)? {}
         // Nobody reads it as yet, so there is an end to what is kept.
         Ok(self.records > before && self.unread().len() < LARGE_BUFFER)
     }
@@ -543,6 +717,7 @@ impl Incoming {
     pub fn has_message(&mut self) -> std::result::Result<bool, &'static str> {
         loop {
             match self.front()? {
+                Some((GOT, length)) if self.unread().len() >= length => self.take_got(length)?,
                 Some((kind, length)) if self.unread().len() >= length => {
                     if kind < IGNORABLE {
                         return Ok(true);
@@ -556,12 +731,27 @@ impl Incoming {
         }
     }
 
+    /// Whether the ends tell each other how much has arrived.
+    fn may_confirm(&self) -> bool {
+        self.features.has(Features::PROGRESS)
+    }
+
+    /// Notes what the other end has got.
+    fn take_got(&mut self, length: usize) -> std::result::Result<(), &'static str> {
+        let got = Message::decode(GOT, &self.take(length)[HEADER..]).map_err(|malformed| malformed.0)?;
+        let Message::Got(bytes) = got else { return Err("a GOT that is none") };
+        let before = self.confirmed.swap(bytes, Ordering::Relaxed);
+        if bytes < before { Err("it has got less than before") } else { Ok(()) }
+    }
+
     /// The type of the message at the front and its length with the header, once the header is there.
     fn front(&self) -> std::result::Result<Option<(u8, usize)>, &'static str> {
         let Some((&[kind, a, b, c, d], _)) = self.unread().split_first_chunk::<HEADER>() else {
             return Ok(None);
         };
-        let limit = if kind < IGNORABLE {
+        let limit = if kind == GOT && !self.may_confirm() {
+            return Err("a GOT where none may come");
+        } else if kind < IGNORABLE {
             max_body(kind).map_err(|_| "unknown message type")?.min(self.most)
         } else if !self.may_skip {
             return Err("an ignorable message where none may come");
@@ -604,6 +794,7 @@ impl Incoming {
         let tag = behind.first_chunk::<TAG_LEN>().ok_or("record too short")?;
         self.opener.open(&mut head[text.start..], tag).map_err(|_| "a record does not authenticate")?;
         self.records += 1;
+        self.stream += (length - TAG_LEN) as u64;
         self.start = text.end + TAG_LEN;
         self.opened = text;
         if !self.carried.is_empty() {

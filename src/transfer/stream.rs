@@ -67,9 +67,15 @@ pub fn send(mut session: Session, feed: &mut dyn Feed, from: u64, tally: &Tally)
     tally.add_lane();
     let mut last_sent = Instant::now();
     let mut last_heard = Instant::now();
+    let mut confirmed = 0;
     loop {
         while session.has_input()? {
             read_ack(&mut session, feed)?;
+            last_heard = Instant::now();
+        }
+        // On a slow path a piece takes longer than the receiver may be silent.
+        let before = std::mem::replace(&mut confirmed, session.confirmed());
+        if confirmed != before {
             last_heard = Instant::now();
         }
         // The few bytes of a slow pipe hold up no write when nobody takes them away.

@@ -16,8 +16,10 @@ impl Features {
     pub const IGNORABLE: Features = Features(1 << 0);
     /// Bit 8: TEXT says when the message was queued.
     pub const SAID: Features = Features(1 << 8);
+    /// Bit 11: this end says how much has arrived while it reads, and a lane that is lost costs no more than itself.
+    pub const PROGRESS: Features = Features(1 << 11);
     /// What this program sets.
-    pub const OWN: Features = Features(Features::IGNORABLE.0 | Features::SAID.0);
+    pub const OWN: Features = Features(Features::IGNORABLE.0 | Features::SAID.0 | Features::PROGRESS.0);
 
     /// As they stand in a payload. Bits that this program does not know stay set, and mean nothing here.
     pub const fn from_bits(bits: u32) -> Features {
@@ -71,7 +73,7 @@ mod tests {
         payload[1] = 0x80;
         payload[5..].fill(0xff);
         let (kind, theirs) = read_dialler_payload(&payload).expect("a known kind");
-        assert_eq!((kind, theirs.shared(Features::OWN)), (Kind::Pull, Features::IGNORABLE));
+        assert_eq!((kind, theirs.shared(Features::OWN)), (Kind::Pull, Features::OWN));
 
         let payload = acceptor_payload(Features::from_bits(!Features::OWN.0));
         assert_eq!(read_acceptor_payload(&payload).shared(Features::OWN), Features::NONE);

@@ -39,6 +39,8 @@ pub const PIECE_HEAD: usize = HEADER + 8;
 pub const IGNORABLE: u8 = 128;
 /// Longest body of an ignorable message in bytes: it fits in one record.
 pub const MAX_IGNORABLE: usize = 8192;
+/// The type of GOT, which a session takes by itself: see `net::session`.
+pub const GOT: u8 = 10;
 /// Bytes of what names a transfer in OFFER.
 pub const TRANSFER_LEN: usize = 16;
 
@@ -248,6 +250,7 @@ messages! {
     7  Held     Receiver (number: u64 as Number) "The receiver's last number, at the start of a flow.";
     8  Text     Sender   { number: u64 as Number, said: Option<u64> as Said, text: &'a [u8] as Rest<MAX_TEXT> } "A message of a person or a script.";
     9  Ack      Receiver (number: u64 as Number) "All messages to this number are on the receiver's disk.";
+    10 Got      Either   (bytes: u64) "So many bytes of the other end's stream have arrived.";
     16 Offer    Sender   { transfer: [u8; TRANSFER_LEN], entries: u32, bytes: u64 } "What the manifest adds up to.";
     17 Manifest Sender   (entries: &'a [u8] as Rest<MAX_MANIFEST>) "A part of the manifest: whole entries.";
     18 Take     Receiver { lanes: u8, ticket: [u8; TICKET_LEN] } "The offer is taken, in chunks, on so many lanes more.";

@@ -234,10 +234,10 @@ fn shake_hands(token: Option<&InviteToken>, kind: Kind) -> Handshake {
     hkdf(&h_1, &ikm, &info, &mut psk);
     dialler.set_psk(&psk);
     acceptor.set_psk(&psk);
-    let (acceptor, message_2) = acceptor.write_message(&acceptor_payload(Features::OWN)).unwrap();
+    let (acceptor, message_2) = acceptor.write_message(&acceptor_payload(Features::IGNORABLE)).unwrap();
     let h_2 = *acceptor.handshake_hash();
     let (dialler, _) = dialler.read_message(&message_2).unwrap();
-    let (dialler, message_3) = dialler.write_message(&dialler_payload(kind, Features::OWN)).unwrap();
+    let (dialler, message_3) = dialler.write_message(&dialler_payload(kind, Features::IGNORABLE)).unwrap();
     acceptor.read_message(&message_3).unwrap();
     let split = dialler.split().unwrap();
     let e = *KeyPair::from_secret([0x44; 32]).public();
