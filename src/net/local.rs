@@ -1,6 +1,7 @@
 //! This machine's own addresses, as far as std can tell: the source addresses that the system would use towards the
 //! internet. No packet is sent: connecting a UDP socket only looks up a route.
 
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 
 use crate::wire::address::{Address, DEFAULT_PORT};
@@ -17,6 +18,13 @@ pub fn outward_ips() -> Vec<IpAddr> {
         Some(socket.local_addr().ok()?.ip())
     };
     SOMEWHERE.iter().filter_map(|somewhere| source(somewhere)).filter(|ip| !ip.is_loopback()).collect()
+}
+
+/// Whether this machine does not have the address any more: nothing can be bound to it. One that cannot be tried counts as
+/// there.
+pub fn is_gone(mut address: SocketAddr) -> bool {
+    address.set_port(0);
+    UdpSocket::bind(address).is_err_and(|cause| cause.kind() == io::ErrorKind::AddrNotAvailable)
 }
 
 /// Who can dial an address, by the range that it is from.

@@ -298,6 +298,6 @@ impl Context {
                 NodeEvent::Disconnected { peer }
             });
         };
-        contact.connect(peer_dialled, Box::new(report))
+        contact.connect(session.closer(), peer_dialled, Box::new(report))
     }
 }

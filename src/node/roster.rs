@@ -36,7 +36,9 @@ struct State {
     /// Gives each sending thread a number.
     senders: u64,
     receiving: usize,
-    connections: usize,
+    /// Connections by their numbers, with handles to end them.
+    connections: Vec<(u64, Closer)>,
+    last_connection: u64,
     /// When a connection last came or went, in seconds of Unix time.
     seen: Option<u64>,
     /// A thread sends queued files.
@@ -84,13 +86,13 @@ impl Contact {
 
     /// Whether it is connected.
     pub fn is_here(&self) -> bool {
-        self.state().connections > 0
+        !self.state().connections.is_empty()
     }
 
     /// Whether it is connected, and since when or until when; `None` if it never was.
     pub fn presence(&self) -> Option<Presence> {
         let state = self.state();
-        state.seen.map(|seconds| Presence { is_here: state.connections > 0, seconds })
+        state.seen.map(|seconds| Presence { is_here: !state.connections.is_empty(), seconds })
     }
 
     fn set_peer(&self, peer: Option<Peer>) {
@@ -206,6 +208,13 @@ impl Contact {
         Some(SendClaim { contact: Arc::clone(self), id })
     }
 
+    /// Ends the connections that go out from an address that this machine has no more, so that their threads dial again.
+    pub fn close_cut_off(&self) {
+        let closers: Vec<Closer> =
+            self.state().connections.iter().map(|(_, closer)| closer.clone()).collect();
+        closers.iter().filter(|closer| closer.is_cut_off()).for_each(Closer::close);
+    }
+
     /// Notes that a thread receives from this peer.
     pub fn begin_receiving(self: &Arc<Self>) -> ReceiveGuard {
         self.state().receiving += 1;
@@ -215,25 +224,32 @@ impl Contact {
 
     /// Counts a connection; `None` when there are too many. That the peer dialled us is news for the sending thread.
     /// Calls `listener` when the first connection is there, and later when the last one is gone.
-    pub fn connect(self: &Arc<Self>, peer_dialled: bool, listener: PresenceListener) -> Option<Connection> {
-        let is_first = {
+    pub fn connect(
+        self: &Arc<Self>,
+        closer: Closer,
+        peer_dialled: bool,
+        listener: PresenceListener,
+    ) -> Option<Connection> {
+        let (number, is_first) = {
             let mut state = self.state();
-            if state.connections >= MAX_CONNECTIONS {
+            if state.connections.len() >= MAX_CONNECTIONS {
                 return None;
             }
-            state.connections += 1;
+            state.last_connection += 1;
+            let number = state.last_connection;
+            state.connections.push((number, closer));
             state.seen = Some(now_seconds());
             if peer_dialled {
                 state.news += 1;
                 self.changed.notify_all();
             }
-            state.connections == 1
+            (number, state.connections.len() == 1)
         };
         // Not under the lock: telling may have to wait for somebody who reads slowly.
         if is_first {
             listener(true);
         }
-        Some(Connection { contact: Arc::clone(self), listener })
+        Some(Connection { contact: Arc::clone(self), number, listener })
     }
 }
 
@@ -283,6 +299,7 @@ impl Drop for ReceiveGuard {
 /// A connection of the peer, until it is dropped.
 pub struct Connection {
     contact: Arc<Contact>,
+    number: u64,
     listener: PresenceListener,
 }
 
@@ -290,9 +307,9 @@ impl Drop for Connection {
     fn drop(&mut self) {
         let is_last = {
             let mut state = self.contact.state();
-            state.connections -= 1;
+            state.connections.retain(|(number, _)| *number != self.number);
             state.seen = Some(now_seconds());
-            state.connections == 0
+            state.connections.is_empty()
         };
         if is_last {
             (self.listener)(false);

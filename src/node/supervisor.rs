@@ -195,6 +195,7 @@ impl Supervisor {
         self.followed.forget_others(context.roster());
         for contact in context.roster().all() {
             self.followed.look_at(&context, &contact);
+            contact.close_cut_off();
         }
         self.note_presence();
         self.look_at_network();

@@ -15,6 +15,8 @@ use std::io;
 use std::net::{IpAddr, Shutdown, SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
 use std::sync::Arc;
 
+use crate::net::local;
+
 /// Where a connection comes from. Admission counts connections, rates and penalties by it.
 ///
 /// Another way to connect adds a variant. A connection that a relay passes on, for example, is from the relay's key on behalf
@@ -73,6 +75,12 @@ impl Closer {
     /// already stays as it is.
     pub fn close(&self) {
         let _ = self.0.shutdown(Shutdown::Both);
+    }
+
+    /// Whether this machine has lost the address from which the connection goes out, as when a laptop changes networks: no
+    /// packet can come back to it. The system tells nobody, and TCP retries for minutes.
+    pub fn is_cut_off(&self) -> bool {
+        self.0.local_addr().is_ok_and(|own| !own.ip().is_loopback() && local::is_gone(own))
     }
 }
 
