@@ -77,7 +77,7 @@ pub fn send(
     let attempt = || {
         let session = outbound::dial(own, peer)?;
         let at = session.route().map(Route::address);
-        outbound::send(session, sources, streams, tally, note).map(|()| at)
+        outbound::send_unless(|| false, session, sources, streams, tally, note).map(|()| at)
     };
     retry(tally, |error| error.is_passing().then_some(deadline), attempt, again)
 }

@@ -11,8 +11,9 @@ use crate::net::transport::Closer;
 use crate::store::source::MAX_ENTRIES;
 use crate::transfer::landing::{Received, TransferId};
 use crate::transfer::manifest::Manifest;
-use crate::transfer::staging::Staging;
+use crate::transfer::staging::{Claim, Staging};
 use crate::transfer::tally::Tally;
+use crate::wire::features::Features;
 use crate::wire::message::{CHUNK, Declined, Failure, MAX_MANIFEST, Message, PIECE, UNKNOWN};
 
 /// Bytes of all MANIFEST messages of a transfer, and of all transfers that come from a peer at a time: 160 for each of
@@ -140,9 +141,37 @@ struct State {
     /// Why it cannot go on.
     failed: Option<Error>,
     /// A lane ended before it brought anything. The sender may not have had it at all, and does without: it was cut, or
-    /// somebody repeated how it began.
+    /// somebody repeated how it began. Or it was lost, and the sender sends again what it carried.
     lost: Option<Error>,
     over: bool,
+}
+
+/// What one connection brings.
+struct Share {
+    /// The number of the connection.
+    by: u8,
+    has_begun: bool,
+    /// The chunk under way.
+    current: Option<Arriving>,
+}
+
+/// A chunk of which the first `done` bytes have arrived.
+#[derive(Clone, Copy)]
+struct Arriving {
+    index: u64,
+    done: usize,
+    /// Whether it is written.
+    is_wanted: bool,
+}
+
+impl Share {
+    fn of_session() -> Share {
+        Share { by: 0, has_begun: false, current: None }
+    }
+
+    fn of_lane(index: u8) -> Share {
+        Share { by: 1 + index, ..Share::of_session() }
+    }
 }
 
 impl Inbound {
@@ -192,7 +221,7 @@ impl Inbound {
         let expected = self.read_start(session)?;
         session.skip_ignorable(false);
         self.tally.add_lane();
-        self.receive_chunks(session, &mut false)?;
+        self.receive_chunks(session, &mut Share::of_session())?;
         self.wait_for_lanes(session, expected)?;
         if self.staging.is_complete() {
             return Ok(());
@@ -261,11 +290,19 @@ impl Inbound {
             }
         }
         self.tally.add_lane();
-        let mut has_begun = false;
-        let result = self.receive_chunks(session, &mut has_begun);
+        let mut share = Share::of_lane(index);
+        let result = self.receive_chunks(session, &mut share);
+        let is_made_up_for = session.features().has(Features::PROGRESS);
+        if result.is_ok() {
+            // The sender waits for this.
+            session.report();
+        } else if let Some(Arriving { index, done, .. }) = share.current.filter(|current| current.is_wanted) {
+            self.staging.release_chunk(index, share.by);
+            self.tally.take_back(done as u64);
+        }
         let mut state = self.state();
         match result {
-            Err(error) if !has_begun => {
+            Err(error) if !share.has_begun || (is_made_up_for && matches!(error, Error::Lost { .. })) => {
                 state.lost.get_or_insert(error);
             }
             Err(error) if !state.over => {
@@ -275,15 +312,15 @@ impl Inbound {
         }
     }
 
-    /// Writes the chunks of one connection until it says that these were all. It notes when one has begun.
-    fn receive_chunks(&self, session: &mut Session, has_begun: &mut bool) -> Result<()> {
+    /// Writes the chunks of one connection until it says that these were all.
+    fn receive_chunks(&self, session: &mut Session, share: &mut Share) -> Result<()> {
         session.take_bodies(8 + PIECE);
         let mut writer = self.staging.writer();
-        let mut current = None;
+        let may_repeat = session.features().has(Features::PROGRESS);
         loop {
             let (at, data) = match session.read(DURING)? {
                 Message::Piece { at, data } => (at, data),
-                Message::End if current.is_none() => return Ok(()),
+                Message::End if share.current.is_none() => return Ok(()),
                 Message::Ping if self.goes_on() => continue,
                 Message::Ping => return Ok(()),
                 Message::Failed(_) => return Err(stopped(session)),
@@ -292,25 +329,37 @@ impl Inbound {
                     return Err(session.unexpected(kind, DURING));
                 }
             };
-            let Some((index, done)) = current.or_else(|| Some((self.staging.claim_chunk(at)?, 0))) else {
+            let current = share.current.or_else(|| {
+                let claim = self.staging.claim_chunk(at, share.by, may_repeat)?;
+                let (Claim::Write(index) | Claim::Skip(index)) = claim;
+                Some(Arriving { index, done: 0, is_wanted: matches!(claim, Claim::Write(_)) })
+            });
+            let Some(Arriving { index, done, is_wanted }) = current else {
                 return Err(session.broken("a chunk that there is not, or that came before"));
             };
-            *has_begun = true;
+            share.has_begun = true;
             let length = self.staging.manifest().chunk_len(index);
             if at != index * CHUNK as u64 + done as u64 || data.len() != PIECE.min(length - done) {
                 return Err(session.broken("a piece that does not fit its chunk"));
             }
-            writer.write(at, data)?;
+            let is_wanted = is_wanted && self.staging.is_taken_by(index, share.by);
+            share.current = Some(Arriving { index, done, is_wanted });
+            if is_wanted {
+                writer.write(at, data)?;
+                self.tally.add(data.len() as u64);
+            }
             let done = done + data.len();
-            self.tally.add(data.len() as u64);
-            current = (done < length).then_some((index, done));
-            if current.is_none() {
-                self.staging.note_chunk(index)?;
-                if !self.count_chunk() {
-                    return Ok(());
-                }
+            share.current = (done < length).then_some(Arriving { index, done, is_wanted });
+            if share.current.is_none() && !self.end_chunk(index, share.by, is_wanted)? {
+                return Ok(());
             }
         }
+    }
+
+    /// A chunk has arrived; says whether to go on.
+    fn end_chunk(&self, index: u64, by: u8, is_wanted: bool) -> Result<bool> {
+        let is_written = is_wanted && self.staging.finish_chunk(index, by)?;
+        Ok(if is_written { self.count_chunk() } else { self.goes_on() })
     }
 
     /// A chunk was written; says whether to go on.

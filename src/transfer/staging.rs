@@ -39,8 +39,18 @@ pub const MAX_CHUNKS: u64 = 1 << 26;
 const MISSING: u8 = 0;
 /// From an earlier try.
 const HELD: u8 = 1;
-/// Some connection brings it, or has brought it.
-const TAKEN: u8 = 2;
+/// Some connection has brought it.
+const WRITTEN: u8 = 2;
+/// A connection brings it: this and the number of the connection.
+const TAKEN: u8 = 3;
+
+/// What to do with a chunk that a connection is about to bring.
+pub enum Claim {
+    /// Write it.
+    Write(u64),
+    /// Read over it: another connection, which the sender took for dead, has brought it.
+    Skip(u64),
+}
 
 /// Files on their way to their place.
 pub struct Staging {
@@ -55,6 +65,8 @@ pub struct Staging {
     syncer: Syncer,
     /// A sync failed.
     spoiled: AtomicBool,
+    /// A chunk came twice, at least in part, so its files may be there.
+    has_repeated: AtomicBool,
     /// Files of several chunks that were created; whoever creates one holds the lock.
     created: Mutex<HashSet<usize>>,
 }
@@ -71,6 +83,7 @@ impl Staging {
             finished: manifest.entries().iter().map(|_| AtomicBool::new(false)).collect(),
             syncer: Syncer::default(),
             spoiled: AtomicBool::new(false),
+            has_repeated: AtomicBool::new(false),
             manifest,
             landing,
             map,
@@ -198,19 +211,53 @@ impl Staging {
 
     /// Whether every chunk is here, as far as the map goes.
     pub fn is_complete(&self) -> bool {
-        (0..self.manifest.chunks()).all(|index| !self.is(index, MISSING))
+        (0..self.manifest.chunks()).all(|index| self.is(index, HELD) || self.is(index, WRITTEN))
     }
 
-    /// Takes the chunk that starts at `at` for the connection that brings it; `None` if another has, or there is none.
-    pub fn claim_chunk(&self, at: u64) -> Option<u64> {
+    /// Takes the chunk that starts at `at` for the connection `by`. `None` if there is none, or if another connection has
+    /// it; where chunks `may_repeat`, it is taken from that one, which the sender takes for dead.
+    pub fn claim_chunk(&self, at: u64, by: u8, may_repeat: bool) -> Option<Claim> {
         let index = at / CHUNK as u64;
         let chunk = self.chunks.get(usize::try_from(index).ok()?)?;
-        let is_start = at.is_multiple_of(CHUNK as u64);
-        (is_start && chunk.swap(TAKEN, Ordering::Relaxed) != TAKEN).then_some(index)
+        if !at.is_multiple_of(CHUNK as u64) {
+            return None;
+        }
+        let is_free = |state: u8| state < WRITTEN || (may_repeat && state >= TAKEN);
+        let take = |state| is_free(state).then_some(TAKEN + by);
+        match chunk.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take) {
+            Ok(before) => {
+                self.has_repeated.fetch_or(before >= TAKEN, Ordering::Relaxed);
+                Some(Claim::Write(index))
+            }
+            Err(_) => may_repeat.then_some(Claim::Skip(index)),
+        }
     }
 
-    /// The chunk is written.
-    pub fn note_chunk(&self, index: u64) -> Result<()> {
+    /// Whether no other connection has taken the chunk since.
+    pub fn is_taken_by(&self, index: u64, by: u8) -> bool {
+        self.is(index, TAKEN + by)
+    }
+
+    /// The connection `by` is lost, and has brought only a part of the chunk.
+    pub fn release_chunk(&self, index: u64, by: u8) {
+        self.has_repeated.store(true, Ordering::Relaxed);
+        self.change(index, by, MISSING);
+    }
+
+    fn change(&self, index: u64, by: u8, to: u8) -> bool {
+        let chunk = &self.chunks[index as usize];
+        chunk.compare_exchange(TAKEN + by, to, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+    }
+
+    /// The chunk is written; `false` if another connection has taken it, and is to write it.
+    pub fn finish_chunk(&self, index: u64, by: u8) -> Result<bool> {
+        if !self.change(index, by, WRITTEN) {
+            return Ok(false);
+        }
+        self.note_chunk(index).map(|()| true)
+    }
+
+    fn note_chunk(&self, index: u64) -> Result<()> {
         file::write_all_at(&self.map, &[HELD], index).map_err(Error::disk(Verb::Write, &self.map_path))?;
         if self.spoiled.load(Ordering::SeqCst) {
             self.empty_map();
@@ -238,8 +285,11 @@ impl Staging {
             entry.size == 0 || start / CHUNK as u64 == (start + entry.size - 1) / CHUNK as u64;
         if is_in_one_chunk {
             return match create(folder, entry) {
-                // Its chunk was under way when the earlier try ended.
-                Err(cause) if cause.kind() == io::ErrorKind::AlreadyExists && self.landing.is_resumed() => {
+                // Its chunk was under way when the earlier try ended, or the connection that brought it.
+                Err(cause)
+                    if cause.kind() == io::ErrorKind::AlreadyExists
+                        && (self.landing.is_resumed() || self.has_repeated.load(Ordering::Relaxed)) =>
+                {
                     folder.remove_file(entry.path.file_name())?;
                     create(folder, entry)
                 }

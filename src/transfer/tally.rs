@@ -76,6 +76,11 @@ impl Tally {
         self.moved.fetch_add(bytes, Relaxed);
     }
 
+    /// Bytes that were counted as moved have to be moved again.
+    pub fn take_back(&self, bytes: u64) {
+        self.moved.fetch_sub(bytes, Relaxed);
+    }
+
     /// A connection carries bytes.
     pub fn add_lane(&self) {
         self.lanes.fetch_add(1, Relaxed);

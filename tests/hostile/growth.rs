@@ -373,3 +373,48 @@ fn without_the_bit_no_news_may_come() {
         line.expect(&Message::Ack(1));
     }
 }
+
+/// What a node has sent by then: ACCEPT and HELD.
+const SENT: u64 = 5 + 13;
+
+#[test]
+fn what_a_peer_has_got_is_checked() {
+    let field = Field::new(Features::PROGRESS);
+    let greeted = || {
+        let mut line = field.session(Kind::Push);
+        line.expect(&Message::Held(0));
+        line.say(&Message::Got(SENT));
+        line
+    };
+    for (what, got) in [("more than was sent", SENT + 1), ("less than before", SENT - 1)] {
+        let mut line = greeted();
+        line.say(&Message::Got(got));
+        ends(what, line);
+    }
+    let mut line = greeted();
+    line.say(&Message::Text { number: 1, said: None, text: b"one" });
+    line.expect(&Message::Ack(1));
+    let field = Field::new(Features::from_bits(!(1 << 11)));
+    let mut line = field.session(Kind::Push);
+    line.say(&Message::Got(0));
+    ends("GOT without the bit", line);
+}
+
+/// As when the sender took a lane for lost that had brought the chunk.
+#[test]
+fn a_chunk_that_comes_again_is_dropped() {
+    let field = Field::new(Features::PROGRESS);
+    let content = sample(2 * CHUNK);
+    let mut line = field.session(Kind::Files);
+    line.offer(&[file("a.bin", content.len() as u64)]);
+    line.expect_take();
+    line.say(&Message::Start(2));
+    line.chunk(0, &content[..CHUNK]);
+    line.chunk(0, &sample(CHUNK + 1)[1..]);
+    line.chunk(1, &content[CHUNK..]);
+    line.say(&Message::End);
+    line.expect(&Message::Stored);
+    line.say(&Message::Bye);
+    line.expect_end();
+    assert!(std::fs::read(field.bob.path("downloads/newer/a.bin")).unwrap() == content);
+}

@@ -11,5 +11,9 @@ mod foreign;
 mod netns;
 mod pairing;
 mod proxy;
+#[cfg(target_os = "linux")]
+mod slow;
 mod socks;
 mod via;
+#[cfg(target_os = "linux")]
+mod wire;

@@ -71,8 +71,16 @@ fn run(
         return Err(Error::Stopped);
     }
     let note = || own.history(peer.conversation())?.store_files(false, &sources.manifest().listing());
-    let sent = outbound::dial(own, &peer)
-        .and_then(|session| outbound::send_unless(|| !contact.is_welcome(), session, &sources, &tally, note));
+    let sent = outbound::dial(own, &peer).and_then(|session| {
+        outbound::send_unless(
+            || !contact.is_welcome(),
+            session,
+            &sources,
+            outbound::default_streams(),
+            &tally,
+            note,
+        )
+    });
     let sent = context.logged(sent);
     job.milliseconds = tally.elapsed().as_millis() as u64;
     match sent {

@@ -51,7 +51,7 @@ pub fn dial(own: &Endpoint, peer: &Peer) -> Result<Session> {
 /// Sends the files over at most `streams` connections, the session among them. When they are in place on the peer's disk,
 /// `note` is called, and only then does the peer hear a goodbye: should this process end in between, the next try is told
 /// that they are stored, and no second copy is made.
-pub fn send(
+fn send(
     mut session: Session,
     sources: &Sources,
     streams: usize,
@@ -78,12 +78,13 @@ pub fn send(
     Ok(())
 }
 
-/// Sends as a user who does not wait for it wants it, and ends when it `is_unwanted`, or stopped by its tally: politely at
-/// first, then by ending the session, for a peer who takes nothing.
+/// Sends the files over at most `streams` connections, and ends when that `is_unwanted`, or stopped by its tally: politely
+/// at first, then by ending the session, for a peer who takes nothing. A session whose own address is gone ends at once.
 pub fn send_unless(
     is_unwanted: impl FnMut() -> bool + Send,
     session: Session,
     sources: &Sources,
+    streams: usize,
     tally: &Tally,
     note: impl FnOnce() -> Result<()>,
 ) -> Result<()> {
@@ -93,7 +94,7 @@ pub fn send_unless(
         let watch = move || watch(is_unwanted, tally, &closer, &is_over);
         // Without a thread, what is on its way arrives.
         let _ = threads::spawn_scoped(scope, "watch", watch);
-        let result = send(session, sources, default_streams(), tally, note);
+        let result = send(session, sources, streams, tally, note);
         drop(over);
         result
     })
@@ -102,6 +103,9 @@ pub fn send_unless(
 fn watch(mut is_unwanted: impl FnMut() -> bool, tally: &Tally, closer: &Closer, is_over: &Receiver<()>) {
     let goes_on = || is_over.recv_timeout(LOG_POLL_INTERVAL) == Err(RecvTimeoutError::Timeout);
     while goes_on() {
+        if closer.is_cut_off() {
+            return closer.close();
+        }
         if tally.check_stop().is_ok() && !is_unwanted() {
             continue;
         }
@@ -138,7 +142,9 @@ fn send_chunks(
                     outbound.has_more().then(dial).flatten()
                 };
                 // Without it, the others do its work.
-                if let Some(session) = dial().or_else(again) {
+                if outbound.wait_until_fast()
+                    && let Some(session) = dial().or_else(again)
+                {
                     outbound.run_lane(session);
                 }
             };

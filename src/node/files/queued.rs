@@ -61,7 +61,8 @@ pub fn send_next<G>(
     };
     let mut listed = own.read_queued_files(&peer.key);
     let is_cancelled = || !is_welcome() || !listed.is_waiting(job.number).unwrap_or(true);
-    let sent = outbound::send_unless(is_cancelled, session, &sources, &tally, note);
+    let sent =
+        outbound::send_unless(is_cancelled, session, &sources, outbound::default_streams(), &tally, note);
     match sent {
         Ok(()) => Ok(JobEnd::Sent(tally)),
         Err(_) if !is_welcome() || !queue.is_waiting(job.number)? => Ok(JobEnd::Cancelled),
