@@ -190,7 +190,7 @@ fn a_lone_dash_is_a_word() {
     assert!(alice.fails(&["log", "bob", "x", "--unread"], 2).contains("unrecognized argument: x\n"));
     assert!(alice.fails(&["say", "bob", "-", "--wait"], 2).contains("no value provided for option '--wait'"));
     let mut command = Command::new(EGOAT);
-    command.args(["--home", "-", "id"]).current_dir(alice.path(""));
+    command.args(["--home", "-", "id"]).current_dir(alice.around());
     finish(command, b"", 0);
     assert!(alice.path("-").join("identity").is_file());
 }

@@ -115,10 +115,36 @@ impl Random {
     }
 }
 
-/// A home directory of its own, with an identity.
+/// A home directory of its own, with an identity, and a directory around it for what is to be sent and the like.
 pub struct Home {
-    dir: tempfile::TempDir,
+    around: tempfile::TempDir,
+    dir: PathBuf,
     ports: Ports,
+}
+
+/// What egoat-files(5) has in a home, and its folders for files.
+const OF_HOME: [&str; 14] = [
+    "",
+    "identity",
+    "name",
+    "peers",
+    "invites",
+    "requests",
+    "listen",
+    "presence",
+    "chat.log",
+    "history",
+    "outbox",
+    "partial",
+    "downloads",
+    "uploads",
+];
+
+/// Whether a path is one of the home's own.
+fn is_of_home(name: &str) -> bool {
+    let first = name.split('/').next().unwrap();
+    let (stem, end) = first.rsplit_once('.').unwrap_or((first, ""));
+    OF_HOME.contains(&first) || ["lock", "new"].contains(&end) || (end == "cursor" && stem.starts_with("on-"))
 }
 
 impl Home {
@@ -135,25 +161,28 @@ impl Home {
 
     /// A directory that is to become a home.
     pub fn empty_in(dir: &Path) -> Home {
-        Home { dir: tempfile::tempdir_in(dir).unwrap(), ports: Ports::default() }
+        let around = tempfile::tempdir_in(dir).unwrap();
+        let dir = around.path().join("home");
+        egoat::store::file::create_dir(&dir).unwrap();
+        Home { around, dir, ports: Ports::default() }
     }
 
     /// Copies the home as it is now.
     pub fn copy(&self) -> tempfile::TempDir {
         let copy = tempfile::tempdir().unwrap();
-        copy_dir(self.dir.path(), copy.path());
+        copy_dir(&self.dir, copy.path());
         copy
     }
 
     /// Puts a copy back in the place of what is there.
     pub fn restore(&self, copy: &Path) {
-        for entry in fs::read_dir(self.dir.path()).unwrap().map(Result::unwrap) {
+        for entry in fs::read_dir(&self.dir).unwrap().map(Result::unwrap) {
             let is_dir = entry.file_type().unwrap().is_dir();
             let removed =
                 if is_dir { fs::remove_dir_all(entry.path()) } else { fs::remove_file(entry.path()) };
             removed.unwrap();
         }
-        copy_dir(copy, self.dir.path());
+        copy_dir(copy, &self.dir);
     }
 
     /// The texts that it has received, in order.
@@ -180,9 +209,14 @@ impl Home {
         json_text(&self.run(&["--json", "id"]), "fingerprint")
     }
 
-    /// A path in the home, or beside what is there.
+    /// A path in the home if a home has that name, else beside the home, where it may be sent.
     pub fn path(&self, name: &str) -> PathBuf {
-        self.dir.path().join(name)
+        if is_of_home(name) { self.dir.join(name) } else { self.around.path().join(name) }
+    }
+
+    /// The directory that the home is in.
+    pub fn around(&self) -> &Path {
+        self.around.path()
     }
 
     /// A file to send.
@@ -205,7 +239,7 @@ impl Home {
     /// before the home is gone.
     pub fn cmd<S: AsRef<OsStr>>(&self, args: &[S]) -> Command {
         let mut command = Command::new(EGOAT);
-        command.arg("--home").arg(self.dir.path()).env("TZ", "UTC");
+        command.arg("--home").arg(&self.dir).env("TZ", "UTC");
         for (place, arg) in args.iter().map(AsRef::as_ref).enumerate() {
             let is_listen = place > 0 && args[place - 1].as_ref() == "--listen";
             match arg.to_str().filter(|_| is_listen) {
@@ -272,7 +306,7 @@ impl Home {
 impl Drop for Home {
     fn drop(&mut self) {
         if thread::panicking() {
-            scene::tell_home(self.dir.path(), |args| self.cmd(args));
+            scene::tell_home(&self.dir, |args| self.cmd(args));
         }
     }
 }

@@ -28,7 +28,7 @@ impl Talk {
         alice.run(&[&["peers", "set", "bob"], options].concat());
         bob.run(&["peers", "add", "alice", &alice.key(), "127.0.0.1"]);
         let mut command = lan.cmd_with_stderr(alice.cmd(&["chat"]));
-        command.current_dir(alice.path(""));
+        command.current_dir(alice.around());
         let mut chat = Process::start(command);
         chat.wait_for("egoat: listening on ");
         Some(Talk { chat, landing: alice.path("downloads/bob"), alice, bob, lan })

@@ -106,7 +106,7 @@ fn tree(home: &Home) -> String {
         fs::write(dir.join(format!("sub/{n}")), &sample(4 * MIB)[n..n + size]).unwrap();
     }
     std::os::unix::fs::symlink("sub/1", dir.join("link")).unwrap();
-    home.path("").to_str().unwrap().to_owned()
+    home.around().to_str().unwrap().to_owned()
 }
 
 /// Whether two directories hold the same.

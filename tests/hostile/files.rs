@@ -124,7 +124,8 @@ impl Field {
     /// Everything that is not of a peer's folder and not the node's own business.
     fn outside(&self) -> BTreeMap<PathBuf, String> {
         let mut found = BTreeMap::new();
-        let left_out = [self.at("downloads/mallory"), self.at("downloads/carol"), self.bob.path("")];
+        let left_out =
+            [self.at("downloads/mallory"), self.at("downloads/carol"), self.bob.around().to_owned()];
         collect(self.sandbox.path(), &left_out.map(|path| path.components().collect()), &mut found);
         let home = names_in(&self.bob.path(""));
         assert!(home.iter().all(|name| HOME.contains(&name.as_str())), "{home:?}");

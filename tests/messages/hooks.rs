@@ -16,7 +16,7 @@ use egoat::node::hooks::program::{Program, RunOutcome};
 const MIB: usize = 1 << 20;
 const LISTEN: [&str; 2] = ["--listen", "127.0.0.1:0"];
 
-/// A program in the home; it finds the home in EGOAT_HOME.
+/// A program beside the home, which it finds in EGOAT_HOME.
 fn script(home: &Home, body: &str) -> String {
     home.script("hook", body)
 }
@@ -69,7 +69,7 @@ fn wait_for_lines(home: &Home, count: usize) -> Vec<String> {
 #[test]
 fn a_message_is_on_stdin_and_the_rest_in_the_environment() {
     let body = "printf '%s|' \"$EGOAT_PEER\" \"$EGOAT_KEY\" \"$EGOAT_ID\" \"$EGOAT_SIZE\" \"$EGOAT_TIME\" \
-                \"${EGOAT_PATH-none}\" $# >$EGOAT_HOME/env; cat >$EGOAT_HOME/text; echo done >>$EGOAT_HOME/told";
+                \"${EGOAT_PATH-none}\" $# >$EGOAT_HOME/../env; cat >$EGOAT_HOME/../text; echo done >>$EGOAT_HOME/../told";
     let (alice, mut node, bob) = alice_and_bob(body);
     let hostile: &[u8] =
         b"$(touch pwned) `touch pwned`; touch pwned\n\"'\x1b[2J\xff\xfe\0 EGOAT_PEER=root\n| x";
@@ -91,7 +91,7 @@ fn what_it_prints_goes_to_stderr_and_what_became_of_it_to_stdout() {
     let own = logs::open(&alice);
     let program = script(
         &alice,
-        "echo to stdout; echo to stderr >&2; test ! -e $EGOAT_HOME/told && touch $EGOAT_HOME/told && exit 7; exit 0",
+        "echo to stdout; echo to stderr >&2; test ! -e $EGOAT_HOME/../told && touch $EGOAT_HOME/../told && exit 7; exit 0",
     );
     let mut node = serve_json(&alice, "--on-message", &program);
     logs::receive(&own, "bob", &["a"]);
@@ -114,7 +114,8 @@ fn what_it_prints_goes_to_stderr_and_what_became_of_it_to_stdout() {
 
 #[test]
 fn a_program_that_fails_twice_is_run_a_third_time_and_what_follows_waits() {
-    let body = "echo \"$EGOAT_ID $(cat)\" >>$EGOAT_HOME/told; test $(grep -c first $EGOAT_HOME/told) = 3";
+    let body =
+        "echo \"$EGOAT_ID $(cat)\" >>$EGOAT_HOME/../told; test $(grep -c first $EGOAT_HOME/../told) = 3";
     let (alice, mut node, bob) = alice_and_bob(body);
     say(&bob, b"first");
     say(&bob, b"second");
@@ -131,7 +132,7 @@ fn a_program_that_fails_twice_is_run_a_third_time_and_what_follows_waits() {
 
 #[test]
 fn many_messages_of_a_peer_are_dealt_with_in_order_and_once() {
-    let (alice, mut node, bob) = alice_and_bob("text=$(cat); echo \"$text\" >>$EGOAT_HOME/told");
+    let (alice, mut node, bob) = alice_and_bob("text=$(cat); echo \"$text\" >>$EGOAT_HOME/../told");
     let texts = numbered(0, 100);
     bob.pipe(&["say", "--wait", "60s", "--lines", "alice"], texts.join("\n").as_bytes());
     assert_eq!(wait_for_lines(&alice, 100), texts);
@@ -150,8 +151,8 @@ fn a_message_whose_program_ran_when_the_node_was_killed_is_given_again() {
     let alice = alice_with(&["bob"]);
     let own = logs::open(&alice);
     // One that goes on without its node must not keep the outputs of that open, nor run for ever.
-    let body = "exec >/dev/null 2>&1; echo \"$(cat)\" >>$EGOAT_HOME/told
-                while test -e $EGOAT_HOME/told && test ! -e $EGOAT_HOME/go; do sleep 0.02; done";
+    let body = "exec >/dev/null 2>&1; echo \"$(cat)\" >>$EGOAT_HOME/../told
+                while test -e $EGOAT_HOME/../told && test ! -e $EGOAT_HOME/../go; do sleep 0.02; done";
     let program = script(&alice, body);
     let mut node = serve(&alice, "--on-message", &program);
     logs::receive(&own, "bob", &numbered(0, 3));
@@ -172,7 +173,7 @@ fn killed_at_any_call_of_the_note_it_repeats_and_loses_nothing() {
     }
     let alice = alice_with(&["bob"]);
     let own = logs::open(&alice);
-    let program = script(&alice, "text=$(cat); echo \"$text\" >>$EGOAT_HOME/told");
+    let program = script(&alice, "text=$(cat); echo \"$text\" >>$EGOAT_HOME/../told");
     serve(&alice, "--on-message", &program).kill9();
     let cursor = alice.path("on-message.cursor");
     let new = alice.path("on-message.cursor.new");
@@ -200,7 +201,7 @@ fn no_more_than_four_run_at_once_and_one_of_each_peer() {
     let alice = alice_with(&peers);
     let own = logs::open(&alice);
     fs::create_dir(alice.path("running")).unwrap();
-    let body = "exec 2>/dev/null >&2; cd $EGOAT_HOME; mkdir running/$EGOAT_PEER || echo twice >>told; ls running | wc -l >>counts
+    let body = "exec 2>/dev/null >&2; cd $EGOAT_HOME/..; mkdir running/$EGOAT_PEER || echo twice >>told; ls running | wc -l >>counts
                 while test -e counts && test ! -e go; do sleep 0.02; done; rmdir running/$EGOAT_PEER; echo $EGOAT_PEER >>told";
     let mut node = serve(&alice, "--on-message", &script(&alice, body));
     for peer in peers {
@@ -225,7 +226,7 @@ fn no_more_than_four_run_at_once_and_one_of_each_peer() {
 
 #[test]
 fn what_never_succeeds_holds_up_neither_others_nor_the_node() {
-    let body = "test $EGOAT_PEER != bob && text=$(cat) && echo \"$text\" >>$EGOAT_HOME/told";
+    let body = "test $EGOAT_PEER != bob && text=$(cat) && echo \"$text\" >>$EGOAT_HOME/../told";
     let (alice, mut node, bob) = alice_and_bob(body);
     let carol = Home::new("carol");
     pair(&alice, &carol);
@@ -244,9 +245,9 @@ fn what_never_succeeds_holds_up_neither_others_nor_the_node() {
 #[test]
 fn a_large_message_need_not_be_read() {
     for (body, expected) in [
-        ("echo nothing >>$EGOAT_HOME/told", "nothing"),
-        ("head -c 3 >>$EGOAT_HOME/told; echo >>$EGOAT_HOME/told", "xxx"),
-        ("wc -c >>$EGOAT_HOME/told", "1048576"),
+        ("echo nothing >>$EGOAT_HOME/../told", "nothing"),
+        ("head -c 3 >>$EGOAT_HOME/../told; echo >>$EGOAT_HOME/../told", "xxx"),
+        ("wc -c >>$EGOAT_HOME/../told", "1048576"),
     ] {
         let (alice, mut node, bob) = alice_and_bob(body);
         say(&bob, &vec![b'x'; MIB]);
@@ -258,8 +259,8 @@ fn a_large_message_need_not_be_read() {
 #[test]
 fn a_file_is_in_place_when_its_program_runs() {
     let (alice, bob) = (Home::new("alice"), Home::new("bob"));
-    let body = "printf '%s|' \"$EGOAT_PEER\" \"$EGOAT_SIZE\" \"$EGOAT_PATH\" \"$(cat)\" \"$EGOAT_ID\" >>$EGOAT_HOME/told
-                if test -d \"$EGOAT_PATH\"; then ls \"$EGOAT_PATH\"; else cat \"$EGOAT_PATH\"; fi >>$EGOAT_HOME/told";
+    let body = "printf '%s|' \"$EGOAT_PEER\" \"$EGOAT_SIZE\" \"$EGOAT_PATH\" \"$(cat)\" \"$EGOAT_ID\" >>$EGOAT_HOME/../told
+                if test -d \"$EGOAT_PATH\"; then ls \"$EGOAT_PATH\"; else cat \"$EGOAT_PATH\"; fi >>$EGOAT_HOME/../told";
     let mut node = serve(&alice, "--on-file", &script(&alice, body));
     pair(&alice, &bob);
     let names = ["a b;$(x)'.txt", "-n", "ünï"];
@@ -300,7 +301,7 @@ fn a_file_is_in_place_when_its_program_runs() {
 fn it_begins_with_what_arrives_and_goes_on_with_what_came_without_it() {
     let alice = alice_with(&["bob"]);
     let own = logs::open(&alice);
-    let program = script(&alice, "text=$(cat); echo \"$text\" >>$EGOAT_HOME/told");
+    let program = script(&alice, "text=$(cat); echo \"$text\" >>$EGOAT_HOME/../told");
     logs::receive(&own, "bob", &["long ago"]);
     let mut node = serve(&alice, "--on-message", &program);
     let mode = fs::metadata(alice.path("on-message.cursor")).unwrap().permissions().mode();
@@ -347,7 +348,7 @@ fn who_comes_back_has_said_nothing_new() {
     let key = logs::key(&own, "bob").to_string();
     logs::receive(&own, "bob", &logs::numbered(0, 7));
     alice.run(&["peers", "remove", "bob"]);
-    let program = script(&alice, "text=$(cat); echo \"$text\" >>$EGOAT_HOME/told");
+    let program = script(&alice, "text=$(cat); echo \"$text\" >>$EGOAT_HOME/../told");
     let mut node = serve(&alice, "--on-message", &program);
     alice.run(&["peers", "add", "bob", &key]);
     logs::receive(&own, "bob", &["new"]);
@@ -365,7 +366,7 @@ fn no_secret_reaches_a_program() {
     // The path of the program is no text for a shell either.
     let dir = alice.path("a $(touch pwned) \"'b");
     fs::create_dir(&dir).unwrap();
-    let body = "env >$EGOAT_HOME/env; ls -l /proc/self/fd >$EGOAT_HOME/fds; cat >>$EGOAT_HOME/told; echo $# >>$EGOAT_HOME/told";
+    let body = "env >$EGOAT_HOME/../env; ls -l /proc/self/fd >$EGOAT_HOME/../fds; cat >>$EGOAT_HOME/../told; echo $# >>$EGOAT_HOME/../told";
     let program = dir.join("hook");
     fs::rename(script(&alice, body), &program).unwrap();
     for number in [3, 9] {
@@ -464,8 +465,10 @@ fn a_program_can_answer_from_the_same_home() {
 fn a_minute_is_the_limit() {
     let alice = alice_with(&["bob", "carol"]);
     let own = logs::open(&alice);
-    let program =
-        script(&alice, "exec 2>/dev/null >&2; test $EGOAT_PEER = carol || sleep 100; cat >>$EGOAT_HOME/told");
+    let program = script(
+        &alice,
+        "exec 2>/dev/null >&2; test $EGOAT_PEER = carol || sleep 100; cat >>$EGOAT_HOME/../told",
+    );
     let mut node = serve_json(&alice, "--on-message", &program);
     let began = Instant::now();
     logs::receive(&own, "bob", &["a"]);
@@ -484,7 +487,7 @@ fn a_minute_is_the_limit() {
 fn a_node_that_is_killed_again_and_again_deals_with_everything_in_order() {
     let alice = alice_with(&["bob"]);
     let own = logs::open(&alice);
-    let program = script(&alice, "text=$(cat); sleep 0.01; echo \"$text\" >>$EGOAT_HOME/told");
+    let program = script(&alice, "text=$(cat); sleep 0.01; echo \"$text\" >>$EGOAT_HOME/../told");
     let mut random = common::Random::seeded(7);
     let mut sent = 0;
     serve(&alice, "--on-message", &program).kill9();
