@@ -43,6 +43,8 @@ pub enum Error {
         path: String,
         /// Why.
         why: String,
+        /// The way out, where there is one.
+        hint: Option<&'static str>,
     },
     /// Neither a saved peer nor a host.
     UnknownPeer {
@@ -278,6 +280,7 @@ impl Error {
                 hint.clone()
             }
             Error::Identity { hint, .. } | Error::Exposed { hint, .. } => Some(hint.clone()),
+            Error::Source { hint, .. } => hint.map(str::to_owned),
             Error::Proxy { .. } => {
                 Some("see that it runs, and what --proxy or $EGOAT_PROXY says of it".into())
             }
@@ -367,7 +370,7 @@ impl fmt::Display for Error {
             }
             Error::Exposed { path, why, .. } => write!(f, "{} is not yours alone: {why}", path.display()),
             Error::Corrupt { path, what } => write!(f, "{} is damaged: {what}", path.display()),
-            Error::Source { path, why } => write!(f, "cannot send {path}: {why}"),
+            Error::Source { path, why, .. } => write!(f, "cannot send {path}: {why}"),
             Error::UnknownPeer { name } => write!(f, "no peer and no host is called {name}"),
             Error::Unreachable { peer, why } | Error::Proxy { peer, why } => {
                 write!(f, "cannot reach {peer}: {why}")

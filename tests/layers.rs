@@ -158,6 +158,8 @@ fn tcp_sockets_are_named_in_net_alone() {
 const PLATFORMS: &[(&str, &[&str])] = &[
     // Positioned reads and writes, modes, identity of files, bytes of paths.
     ("store/file.rs", &["std::os::", "cfg(", "cfg!(", "target_os"]),
+    // The numbers of flags, and what an open file is.
+    ("store/open.rs", &["std::os::", "cfg(", "cfg!(", "target_os"]),
     // The terminal once more, for its mode.
     ("ui/terminal/tty.rs", &["std::os::", "cfg("]),
     // Programs in a process group of their own, and the signals that end them.

@@ -15,12 +15,14 @@ use crate::net::endpoint::Endpoint;
 use crate::net::transport::route::Route;
 use crate::node::files::outbound;
 use crate::store::home::Own;
+use crate::store::own_files::OwnFiles;
 use crate::store::peers::Peer;
 use crate::store::queued_files::Stop;
 use crate::text;
 use crate::time::now_micros;
 use crate::transfer::manifest::{Entry, Manifest};
 use crate::transfer::path::SafePath;
+use crate::transfer::source::Wanted;
 use crate::transfer::stream::Spool;
 use crate::wire::address::Address;
 use crate::wire::message::UNKNOWN;
@@ -39,13 +41,15 @@ const PIPE_WAIT: Duration = Duration::from_secs(60);
 pub const SPOOL: u64 = 1 << 30;
 
 /// Chooses files and directories to be sent; a single one may get another `name` on the way.
-pub fn choose(paths: &[PathBuf], name: Option<&str>) -> Result<Sources> {
-    match (paths, name) {
-        ([], _) => Err(Error::usage("which files? `egoat send PEER FILE...`, or - for stdin")),
-        ([one], Some(name)) => Sources::choose_as(one, file_name(name)?.as_str()),
-        (_, Some(_)) => Err(Error::usage("--name is for one file, directory or stdin")),
-        (all, None) => Sources::choose(all),
+pub fn choose(own: &Own, paths: &[PathBuf], name: Option<&str>) -> Result<Sources> {
+    let mut wanted: Vec<Wanted> = paths.iter().map(|path| Wanted::path(path)).collect();
+    match (&mut wanted[..], name) {
+        ([], _) => return Err(Error::usage("which files? `egoat send PEER FILE...`, or - for stdin")),
+        ([one], Some(name)) => one.name = Some(file_name(name)?.as_str().to_owned()),
+        (_, Some(_)) => return Err(Error::usage("--name is for one file, directory or stdin")),
+        (_, None) => {}
     }
+    Sources::choose(&wanted, &OwnFiles::of(own.home())?)
 }
 
 /// A name for a file, which is not a path.
@@ -179,7 +183,8 @@ impl Queued {
 
 /// Queues files for a peer, as they are now, and rings for the node; durable when it returns.
 pub fn queue(own: &Own, peer: &Peer, paths: &[PathBuf], name: Option<&str>) -> Result<Queued> {
-    let (number, items) = own.queued_files(&peer.key)?.queue_paths(paths, name)?;
+    let (number, items) =
+        own.queued_files(&peer.key)?.queue_paths(paths, name, &OwnFiles::of(own.home())?)?;
     Ok(Queued { number, items, node_runs: link::ring(own, Some(&peer.key))? })
 }
 

@@ -15,6 +15,7 @@ use crate::store::cancel;
 use crate::store::history::History;
 use crate::store::home::Own;
 use crate::store::outbox::Pending;
+use crate::store::own_files::OwnFiles;
 use crate::store::peers::Peer;
 use crate::store::queued_files::Job;
 use crate::time::now_micros;
@@ -218,9 +219,10 @@ pub fn retry(
 
 /// Queues files again that were stopped. Those that cannot be read now stay as they are.
 fn queue_again(own: &Own, peer: &Peer, tell: &mut impl FnMut(FetchStep) -> Result<()>) -> Result<()> {
+    let home = OwnFiles::of(own.home())?;
     for job in own.read_queued_files(&peer.key).all()?.iter().filter(|job| job.stopped.is_some()) {
         let queue = |items: Vec<_>| own.queued_files(&peer.key)?.queue_again(job.number, &items);
-        match job.items_now().and_then(queue) {
+        match job.items_now(&home).and_then(queue) {
             Ok(true) => tell(FetchStep::QueuedAgain(peer.name.clone(), job.number))?,
             Ok(false) => {}
             Err(error) => tell(FetchStep::Failed(error))?,

@@ -26,7 +26,7 @@ pub fn run(own: &Endpoint, out: Output, args: &args::Send) -> Result<()> {
         return send_pipe(own, out, args, wait);
     }
     let paths: Vec<PathBuf> = args.files.iter().map(PathBuf::from).collect();
-    let sources = files::choose(&paths, args.name.as_deref())?;
+    let sources = files::choose(own, &paths, args.name.as_deref())?;
     warn_skipped(&sources);
     let peer = find(own, out, args)?;
     if args.queue {
@@ -50,6 +50,7 @@ fn again(out: Output, error: &Error) {
 }
 
 fn warn_skipped(sources: &Sources) {
+    sources.own().for_each(|what| output::warn(&what));
     let skipped = sources.skipped();
     for path in skipped.iter().take(NAMED) {
         output::warn(&format!("{} is neither a file nor a directory, and stays here", path.display()));

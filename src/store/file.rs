@@ -8,6 +8,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use crate::crypto::{base32, random_array};
+use crate::store::open;
 
 /// Options that create files which only their owner can read.
 pub fn private() -> OpenOptions {
@@ -262,7 +263,16 @@ fn copy_rest(file: &File, from: u64, mut copy: File) -> io::Result<u64> {
 
 /// A directory that can be synced; None where the system opens no directories, but there is one.
 pub fn open_dir(dir: &Path) -> io::Result<Option<File>> {
-    let handle = if cfg!(unix) { Some(File::open(dir)?) } else { None };
+    open_dir_by(open::followed, dir)
+}
+
+/// The same for a directory of this very name, and no link to one.
+pub fn open_unlinked_dir(dir: &Path) -> io::Result<Option<File>> {
+    open_dir_by(open::unlinked, dir)
+}
+
+fn open_dir_by(open: fn(&Path) -> io::Result<File>, dir: &Path) -> io::Result<Option<File>> {
+    let handle = if cfg!(unix) { Some(open(dir)?) } else { None };
     let data = handle.as_ref().map_or_else(|| fs::metadata(dir), File::metadata)?;
     if data.is_dir() { Ok(handle) } else { Err(no_directory()) }
 }

@@ -6,12 +6,14 @@
 //! Where there is none, what was opened or made is looked at again before it is used, several times, by a path without
 //! links: a race can leave an empty file or directory elsewhere, and for more it has to be won each time.
 
-use std::fs::{self, File, OpenOptions};
+use std::borrow::Borrow;
+use std::fs::{self, DirEntry, File, Metadata, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use crate::store::file::{self, no_directory};
+use crate::store::open;
 
 /// How often the check is repeated that a name still leads where it did. To pass, an attacker would have to swap the link
 /// in for each look at the target and out for each look at the path, within microseconds.
@@ -43,7 +45,7 @@ impl Folder {
     pub fn folder(&self, name: impl AsRef<Path>) -> io::Result<Folder> {
         let (way, path) = (self.way_to(&name), self.path.join(name));
         let named = fs::symlink_metadata(&way)?;
-        let handle = if named.is_dir() { file::open_dir(&way)? } else { return Err(no_directory()) };
+        let handle = if named.is_dir() { file::open_unlinked_dir(&way)? } else { return Err(no_directory()) };
         // What was opened is what had the name, so no link led there.
         let is_same = handle.as_ref().map_or(Ok(true), |handle| file::is_same(handle, &named))?;
         if !is_same {
@@ -97,6 +99,13 @@ impl Folder {
         } else {
             Err(no_file())
         }
+    }
+
+    /// Opens a regular file, and no link to one, for reading.
+    pub fn read_file(&self, name: impl AsRef<Path>) -> io::Result<File> {
+        let file = open::unlinked(&self.way_to(&name))?;
+        let is_regular = file.metadata()?.is_file();
+        if is_regular && (self.is_bound || self.has(&file, name)?) { Ok(file) } else { Err(no_file()) }
     }
 
     /// Opens a private file, or makes it.
@@ -153,6 +162,25 @@ impl Folder {
         fs::read_dir(&self.way)?.map(|entry| Ok(entry?.file_name().into())).collect()
     }
 
+    /// What is in it. None of it is followed if it is a link, where the directory is bound to its handle.
+    pub fn entries(&self) -> io::Result<Vec<DirEntry>> {
+        let entries = fs::read_dir(&self.way)?.collect::<io::Result<Vec<_>>>()?;
+        self.ensure_here()?;
+        Ok(entries)
+    }
+
+    /// What the system knows of it.
+    pub fn metadata(&self) -> io::Result<Metadata> {
+        self.handle.as_ref().map_or_else(|| fs::symlink_metadata(&self.way), File::metadata)
+    }
+
+    /// The path that leads to it without a link.
+    pub fn real_path(&self) -> io::Result<PathBuf> {
+        self.handle
+            .as_ref()
+            .map_or_else(|| Ok(self.way.clone()), |handle| open::real_path(handle, &self.path))
+    }
+
     /// It as a file that can be synced, which makes the names in it durable; `None` where directories are not opened.
     pub fn handle(&self) -> io::Result<Option<File>> {
         self.handle.as_ref().map(File::try_clone).transpose()
@@ -169,15 +197,15 @@ impl Folder {
     }
 }
 
-/// Goes to directories below one; where it is, it stays, so that the next one is often near.
-pub struct Walk<'a> {
-    top: &'a Folder,
+/// Goes to directories below one, which it borrows or owns; where it is, it stays, so that the next one is often near.
+pub struct Walk<T> {
+    top: T,
     at: Option<(String, Folder)>,
 }
 
-impl<'a> Walk<'a> {
+impl<T: Borrow<Folder>> Walk<T> {
     /// Begins at `top`.
-    pub fn from(top: &'a Folder) -> Walk<'a> {
+    pub fn from(top: T) -> Walk<T> {
         Walk { top, at: None }
     }
 
@@ -190,10 +218,10 @@ impl<'a> Walk<'a> {
             _ => (None, dir),
         };
         for name in rest.split('/').filter(|name| !name.is_empty()) {
-            at = Some(at.as_ref().unwrap_or(self.top).folder(name)?);
+            at = Some(at.as_ref().unwrap_or(self.top.borrow()).folder(name)?);
         }
         self.at = at.map(|folder| (dir.to_owned(), folder));
-        Ok(self.at.as_ref().map_or(self.top, |(_, folder)| folder))
+        Ok(self.at.as_ref().map_or(self.top.borrow(), |(_, folder)| folder))
     }
 }
 

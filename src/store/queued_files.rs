@@ -2,11 +2,13 @@
 //!
 //! ```text
 //! body    kind u8 ‖ number u64 ‖ rest
-//!         1 queued:  items; number is 0, and the record's seq is that of the entry; or it is the number of an entry that
-//!                    was stopped and waits again, with these items in the place of its old ones
+//!         1 queued:  items without a place, as the first release wrote them
 //!         2 settled: outcome u8 (1 sent, 2 cancelled, 3 changed, 4 refused) ‖ path length u16 ‖ path ‖ why
 //!         3 afresh:  the first record of a log that was started again; number is 0
-//! item    is_dir u8 ‖ modified i64, ns ‖ size u64 ‖ path length u16 ‖ path ‖ name length u16 ‖ name
+//!         4 queued:  items; number is 0, and the record's seq is that of the entry; or it is the number of an entry that
+//!                    was stopped and waits again, with these items in the place of its old ones
+//! item    is_dir u8 ‖ modified i64, ns ‖ size u64 ‖ path length u16 ‖ path ‖ name length u16 ‖ name ‖ place
+//! place   inode u64 ‖ real path length u16 ‖ real path, empty when it is the path; inode 0 and an empty path stand for none
 //! ```
 //!
 //! An entry is sent as a whole or not at all. It waits until a record settles it; one that was changed or refused is then
@@ -21,14 +23,17 @@ use std::sync::Arc;
 
 use crate::error::{Error, Result};
 use crate::store::file;
+use crate::store::found::Place;
 use crate::store::log::{COMPACT_ABOVE, Log, LogId, MAX_BODY, Reader, Report};
+use crate::store::own_files::OwnFiles;
 use crate::store::source::{Item, snapshot};
 use crate::text;
 use crate::wire::codec::{FieldReader, FieldWriter, Malformed};
 
-const QUEUED: u8 = 1;
+const QUEUED_WITHOUT_PLACE: u8 = 1;
 const SETTLED: u8 = 2;
 const AFRESH: u8 = 3;
+const QUEUED: u8 = 4;
 
 const SENT: u8 = 1;
 const CANCELLED: u8 = 2;
@@ -56,16 +61,16 @@ impl Job {
     }
 
     /// What is not as it was when it was queued, the first such thing; looks at the disk.
-    pub fn change(&self) -> Option<Stop> {
+    pub fn change(&self, own: &OwnFiles) -> Option<Stop> {
         self.items.iter().find_map(|item| {
-            let what = item.change()?;
+            let what = item.change(own)?;
             Some(Stop::Changed { path: item.path.clone(), what })
         })
     }
 
     /// Its items as they are now, under the same names.
-    pub fn items_now(&self) -> Result<Vec<Item>> {
-        let snapshot_of = |item: &Item| Ok(Item { name: item.name.clone(), ..snapshot(&item.path)? });
+    pub fn items_now(&self, own: &OwnFiles) -> Result<Vec<Item>> {
+        let snapshot_of = |item: &Item| Ok(Item { name: item.name.clone(), ..snapshot(&item.path, own)? });
         self.items.iter().map(snapshot_of).collect()
     }
 }
@@ -132,8 +137,13 @@ impl QueuedFiles {
 
     /// Queues files and directories as they are now; a single one may get another `name` on the way. Durable when it
     /// returns. Returns the number of the job and what it holds.
-    pub fn queue_paths(&mut self, paths: &[PathBuf], name: Option<&str>) -> Result<(u64, Vec<Item>)> {
-        let named = |path: &PathBuf| Ok(Item { name: name.map(str::to_owned), ..snapshot(path)? });
+    pub fn queue_paths(
+        &mut self,
+        paths: &[PathBuf],
+        name: Option<&str>,
+        own: &OwnFiles,
+    ) -> Result<(u64, Vec<Item>)> {
+        let named = |path: &PathBuf| Ok(Item { name: name.map(str::to_owned), ..snapshot(path, own)? });
         let items = paths.iter().map(named).collect::<Result<Vec<Item>>>()?;
         Ok((self.queue(&items)?, items))
     }
@@ -269,10 +279,11 @@ fn decode(body: &[u8]) -> std::result::Result<QueueRecord, Malformed> {
     let mut fields = FieldReader::new(body);
     let (kind, number) = (fields.u8("kind")?, fields.u64("number")?);
     match kind {
-        QUEUED => {
-            let mut items = vec![decode_item(&mut fields)?];
+        QUEUED | QUEUED_WITHOUT_PLACE => {
+            let has_place = kind == QUEUED;
+            let mut items = vec![decode_item(&mut fields, has_place)?];
             while !fields.is_empty() {
-                items.push(decode_item(&mut fields)?);
+                items.push(decode_item(&mut fields, has_place)?);
             }
             Ok(QueueRecord::Queued(number, items))
         }
@@ -282,14 +293,22 @@ fn decode(body: &[u8]) -> std::result::Result<QueueRecord, Malformed> {
     }
 }
 
-fn decode_item(fields: &mut FieldReader) -> std::result::Result<Item, Malformed> {
+fn decode_item(fields: &mut FieldReader, has_place: bool) -> std::result::Result<Item, Malformed> {
     let is_dir = fields.u8("is_dir")? != 0;
     let modified = i64::from_be_bytes(fields.array("modified")?);
     let size = fields.u64("size")?;
     let path = decode_path(fields)?;
     let length = fields.u16("name length")?.into();
     let name = Some(fields.text(length, "name")?).filter(|name| !name.is_empty()).map(str::to_owned);
-    Ok(Item { path, name, is_dir, size, modified })
+    let place = if has_place { decode_place(fields, &path)? } else { None };
+    Ok(Item { path, name, is_dir, size, modified, place })
+}
+
+fn decode_place(fields: &mut FieldReader, path: &Path) -> std::result::Result<Option<Place>, Malformed> {
+    let (inode, real) = (fields.u64("inode")?, decode_path(fields)?);
+    let is_path = real.as_os_str().is_empty();
+    let real = if is_path { path.to_owned() } else { real };
+    Ok((inode != 0 || !is_path).then_some(Place { real, inode }))
 }
 
 fn decode_path(fields: &mut FieldReader) -> std::result::Result<PathBuf, Malformed> {
@@ -323,6 +342,7 @@ fn queued_body(number: u64, items: &[Item]) -> Result<Vec<u8>> {
         body.put_u64(item.size);
         put_path(&mut body, &item.path)?;
         put_short(&mut body, item.name.as_deref().unwrap_or_default().as_bytes(), &item.path)?;
+        put_place(&mut body, item)?;
     }
     match (items.is_empty(), body.len() > MAX_BODY) {
         (false, false) => Ok(body),
@@ -332,6 +352,13 @@ fn queued_body(number: u64, items: &[Item]) -> Result<Vec<u8>> {
             hint: Some("name the directory that they are in".into()),
         }),
     }
+}
+
+fn put_place(body: &mut Vec<u8>, item: &Item) -> Result<()> {
+    let place = item.place.as_ref();
+    body.put_u64(place.map_or(0, |place| place.inode));
+    let real = place.map(|place| place.real.as_path()).filter(|real| *real != item.path);
+    put_path(body, real.unwrap_or(Path::new("")))
 }
 
 fn settled_body(number: u64, outcome: &Outcome) -> Result<Vec<u8>> {
@@ -364,6 +391,7 @@ fn unfit(path: &Path) -> Error {
     Error::Source {
         path: text::clean_line(&path.to_string_lossy()),
         why: "its name cannot be noted; rename it".into(),
+        hint: None,
     }
 }
 
@@ -374,7 +402,8 @@ mod tests {
 
     fn item(path: &str, name: Option<&str>) -> Item {
         let name = name.map(str::to_owned);
-        Item { path: path.into(), name, is_dir: path.ends_with('d'), size: 1 << 40, modified: -5 }
+        let place = Some(Place { real: format!("/real{path}").into(), inode: 7 });
+        Item { path: path.into(), name, is_dir: path.ends_with('d'), size: 1 << 40, modified: -5, place }
     }
 
     fn outcomes() -> [Outcome; 4] {
@@ -385,7 +414,10 @@ mod tests {
 
     #[test]
     fn what_is_encoded_decodes_to_the_same() {
-        let items = vec![item("/a/d", None), item("/a/ü", Some("b")), item("/\u{202e}", None)];
+        let without = Item { place: None, ..item("/b", None) };
+        let itself = Item { place: Some(Place { real: "/c".into(), inode: 8 }), ..item("/c", None) };
+        let items =
+            vec![item("/a/d", None), item("/a/ü", Some("b")), item("/\u{202e}", None), without, itself];
         assert_eq!(decode(&queued_body(9, &items).unwrap()), Ok(QueueRecord::Queued(9, items)));
         for outcome in outcomes() {
             assert_eq!(decode(&settled_body(7, &outcome).unwrap()), Ok(QueueRecord::Settled(7, outcome)));
@@ -406,9 +438,27 @@ mod tests {
             let fixed = body.len() - if let Outcome::Stopped(_) = outcome { 9 } else { 0 };
             assert!((0..fixed - 1).all(|end| decode(&body[..end]).is_err()), "{outcome:?}");
         }
-        for kind in [0, 4, 255] {
+        for kind in [0, 5, 255] {
             assert_eq!(decode(&new_body(kind, 1)), Err(Malformed("kind")));
         }
+    }
+
+    /// A record of the first release, byte by byte: two files, the second under another name.
+    #[test]
+    fn what_was_queued_before_places_were_noted_is_read() {
+        let mut body = new_body(QUEUED_WITHOUT_PLACE, 3);
+        for (path, name) in [("/a", ""), ("/b", "c")] {
+            body.put_u8(0);
+            body.put(&(-5i64).to_be_bytes());
+            body.put_u64(1 << 40);
+            body.put_u16(2);
+            body.put(path.as_bytes());
+            body.put_u16(name.len() as u16);
+            body.put(name.as_bytes());
+        }
+        let old = |path, name| Item { place: None, ..item(path, name) };
+        let items = vec![old("/a", None), old("/b", Some("c"))];
+        assert_eq!(decode(&body), Ok(QueueRecord::Queued(3, items)));
     }
 
     #[cfg(unix)]

@@ -8,11 +8,12 @@
 //! The name is followed if it is a symbolic link; those below it are not, and neither they nor devices count. It leaves
 //! out the contents, and whether the names can travel.
 
-use std::fs::{self, File, Metadata};
 use std::path::{Path, PathBuf};
-use std::time::UNIX_EPOCH;
 
-use crate::error::{Error, Result, reason};
+use crate::error::{Result, reason};
+use crate::store::folder::Folder;
+use crate::store::found::{self, Found, Held, Kind, Place, modified, refuse};
+use crate::store::own_files::OwnFiles;
 use crate::text;
 
 /// Most entries of a transfer: there is no use in walking through more.
@@ -33,29 +34,30 @@ pub struct Item {
     pub size: u64,
     /// When it was last modified, in ns of Unix time; of a directory, the newest time of its tree.
     pub modified: i64,
+    /// Which it is; `None` of what was queued before that was noted.
+    pub place: Option<Place>,
 }
 
 /// Looks at a regular file or at a directory and what is below it.
-pub fn snapshot(path: &Path) -> Result<Item> {
+pub fn snapshot(path: &Path, own: &OwnFiles) -> Result<Item> {
     let path = std::path::absolute(path).map_err(|cause| refuse(path, reason(&cause)))?;
-    let data = fs::metadata(&path).map_err(|cause| refuse(&path, reason(&cause)))?;
-    let is_dir = data.is_dir();
-    let (size, modified) = if is_dir {
-        walk(&path, modified(&data))?
-    } else if data.is_file() {
-        // Opened, not just looked at: that it cannot be read is to be known now.
-        File::open(&path).map_err(|cause| refuse(&path, reason(&cause)))?;
-        (data.len(), modified(&data))
-    } else {
-        return Err(refuse(&path, "it is neither a regular file nor a directory"));
+    let found = Found::at(&path, own)?;
+    let own_time = modified(&found.data);
+    let (is_dir, size, modified) = match &found.held {
+        Held::File => (false, found.data.len(), own_time),
+        Held::Dir(folder) => {
+            let mut tree = Tree { top: &path, own, size: 0, newest: own_time, entries: 0 };
+            tree.add(folder, 1)?;
+            (true, tree.size, tree.newest)
+        }
     };
-    Ok(Item { path, name: None, is_dir, size, modified })
+    Ok(Item { path, name: None, is_dir, size, modified, place: Some(found.place) })
 }
 
 impl Item {
     /// What has changed since, in words that follow its path; `None` if nothing has.
-    pub fn change(&self) -> Option<String> {
-        match snapshot(&self.path) {
+    pub fn change(&self, own: &OwnFiles) -> Option<String> {
+        match snapshot(&self.path, own) {
             Ok(now) => self.difference(&now),
             Err(_) if matches!(self.path.try_exists(), Ok(false)) => Some("it is gone".into()),
             Err(error) => Some(error.to_string()),
@@ -77,63 +79,74 @@ impl Item {
         match now.modified.cmp(&self.modified) {
             std::cmp::Ordering::Greater => Some("it was modified after it was queued".into()),
             std::cmp::Ordering::Less => Some("its time of modification has gone back".into()),
-            std::cmp::Ordering::Equal => None,
+            std::cmp::Ordering::Equal => {
+                let (before, after) = (self.place.as_ref()?, now.place.as_ref()?);
+                before.difference(after).map(str::to_owned)
+            }
         }
     }
 }
 
-/// Bytes and newest time of the tree below `top`, which has the time `newest` itself.
-fn walk(top: &Path, mut newest: i64) -> Result<(u64, i64)> {
-    let (mut size, mut entries) = (0u64, 0);
-    let mut dirs = vec![(top.to_owned(), 1)];
-    while let Some((dir, depth)) = dirs.pop() {
-        for entry in fs::read_dir(&dir).map_err(|cause| refuse(&dir, reason(&cause)))? {
-            let entry = entry.map_err(|cause| refuse(&dir, reason(&cause)))?;
-            entries += 1;
-            if entries > MAX_ENTRIES {
+/// What a tree adds up to.
+struct Tree<'a> {
+    top: &'a Path,
+    own: &'a OwnFiles,
+    size: u64,
+    newest: i64,
+    entries: u32,
+}
+
+impl Tree<'_> {
+    /// Adds what lies in a directory; the top is at depth 1.
+    fn add(&mut self, folder: &Folder, depth: u32) -> Result<()> {
+        for child in found::children(folder, self.own)? {
+            self.entries += 1;
+            if self.entries > MAX_ENTRIES {
                 return Err(refuse(
-                    top,
+                    self.top,
                     format!("more than {MAX_ENTRIES} files and directories are below it"),
                 ));
             }
-            // Of a link, and not of what it leads to.
-            let data = entry.metadata().map_err(|cause| refuse(&entry.path(), reason(&cause)))?;
-            if !data.is_dir() && !data.is_file() {
-                continue;
-            }
-            if depth >= MAX_DEPTH {
-                return Err(refuse(top, format!("it is more than {MAX_DEPTH} directories deep")));
-            }
-            newest = newest.max(modified(&data));
-            if data.is_dir() {
-                dirs.push((entry.path(), depth + 1));
-            } else {
-                size = size.saturating_add(data.len());
+            let data = &child.data;
+            match child.kind {
+                // Only what of it may be sent counts: its logs change with the very queue that this is for.
+                Kind::Own if self.own.is_home(data) => self.add(&found::enter(folder, &child)?, depth + 1)?,
+                Kind::Own | Kind::Other => continue,
+                _ if depth >= MAX_DEPTH => {
+                    return Err(refuse(self.top, format!("it is more than {MAX_DEPTH} directories deep")));
+                }
+                Kind::Dir => {
+                    self.newest = self.newest.max(modified(data));
+                    self.add(&found::enter(folder, &child)?, depth + 1)?;
+                }
+                Kind::File => {
+                    self.newest = self.newest.max(modified(data));
+                    self.size = self.size.saturating_add(data.len());
+                }
             }
         }
+        Ok(())
     }
-    Ok((size, newest))
-}
-
-/// In ns of Unix time, or as near to it as fits (the years 1677 to 2262); 0 where the system has no such time.
-pub fn modified(data: &Metadata) -> i64 {
-    let Ok(time) = data.modified() else { return 0 };
-    match time.duration_since(UNIX_EPOCH) {
-        Ok(after) => i64::try_from(after.as_nanos()).unwrap_or(i64::MAX),
-        Err(before) => i64::try_from(before.duration().as_nanos()).map_or(i64::MIN, |nanos| -nanos),
-    }
-}
-
-/// The file cannot be sent.
-pub fn refuse(path: &Path, why: impl Into<String>) -> Error {
-    Error::Source { path: text::clean_line(&path.to_string_lossy()), why: why.into() }
 }
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use std::time::{Duration, SystemTime};
+    use crate::error::Error;
+    use crate::store::home::Home;
+    use std::fs::{self, File};
+    use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+    /// Of a home that is nowhere near.
+    fn own() -> OwnFiles {
+        let home = tempfile::tempdir().unwrap();
+        OwnFiles::of(&Home::find(home.path().to_str()).unwrap()).unwrap()
+    }
+
+    fn snap(path: &Path) -> Result<Item> {
+        snapshot(path, &own())
+    }
 
     fn set_modified(path: &Path, time: SystemTime) {
         File::open(path).unwrap().set_modified(time).unwrap();
@@ -149,25 +162,33 @@ mod tests {
         let path = dir.path().join("a");
         fs::write(&path, [0; 2048]).unwrap();
         set_modified(&path, at(1000) + Duration::from_nanos(7));
-        let item = snapshot(&path).unwrap();
-        let expected =
-            Item { path: path.clone(), name: None, is_dir: false, size: 2048, modified: 1_000_000_000_007 };
+        let item = snap(&path).unwrap();
+        let place = item.place.clone().unwrap();
+        assert_eq!(place.real, fs::canonicalize(&path).unwrap());
+        let expected = Item {
+            path: path.clone(),
+            name: None,
+            is_dir: false,
+            size: 2048,
+            modified: 1_000_000_000_007,
+            place: Some(place),
+        };
         assert_eq!(item, expected);
-        assert_eq!(item.change(), None);
+        assert_eq!(item.change(&own()), None);
 
         set_modified(&path, at(1000) + Duration::from_nanos(8));
-        assert_eq!(item.change().unwrap(), "it was modified after it was queued");
+        assert_eq!(item.change(&own()).unwrap(), "it was modified after it was queued");
         set_modified(&path, at(999));
-        assert_eq!(item.change().unwrap(), "its time of modification has gone back");
+        assert_eq!(item.change(&own()).unwrap(), "its time of modification has gone back");
         fs::write(&path, [0; 2049]).unwrap();
-        assert_eq!(item.change().unwrap(), "its size was 2048 bytes and is 2049 now");
+        assert_eq!(item.change(&own()).unwrap(), "its size was 2048 bytes and is 2049 now");
         fs::write(&path, [0; 4096]).unwrap();
-        assert_eq!(item.change().unwrap(), "its size was 2.0 KiB and is 4.0 KiB now");
+        assert_eq!(item.change(&own()).unwrap(), "its size was 2.0 KiB and is 4.0 KiB now");
         fs::remove_file(&path).unwrap();
-        assert_eq!(item.change().unwrap(), "it is gone");
-        assert!(matches!(snapshot(&path), Err(Error::Source { .. })));
+        assert_eq!(item.change(&own()).unwrap(), "it is gone");
+        assert!(matches!(snap(&path), Err(Error::Source { .. })));
         fs::create_dir(&path).unwrap();
-        assert_eq!(item.change().unwrap(), "it was a file and is a directory now");
+        assert_eq!(item.change(&own()).unwrap(), "it was a file and is a directory now");
     }
 
     #[test]
@@ -176,19 +197,19 @@ mod tests {
         let path = dir.path().join("a");
         fs::write(&path, "").unwrap();
         set_modified(&path, UNIX_EPOCH - Duration::from_secs(2));
-        assert_eq!(snapshot(&path).unwrap().modified, -2_000_000_000);
+        assert_eq!(snap(&path).unwrap().modified, -2_000_000_000);
         // Not every file system holds that.
         if File::open(&path).unwrap().set_modified(at(1 << 34)).is_ok() {
-            assert!(snapshot(&path).unwrap().modified > 0);
+            assert!(snap(&path).unwrap().modified > 0);
         }
     }
 
     #[test]
     fn a_path_is_made_absolute_and_a_name_must_lead_somewhere() {
-        assert_eq!(snapshot(Path::new("src")).unwrap().path, std::env::current_dir().unwrap().join("src"));
-        assert!(snapshot(Path::new("")).is_err());
+        assert_eq!(snap(Path::new("src")).unwrap().path, std::env::current_dir().unwrap().join("src"));
+        assert!(snap(Path::new("")).is_err());
         #[cfg(unix)]
-        assert!(snapshot(Path::new("/dev/null")).unwrap_err().to_string().contains("neither a regular file"));
+        assert!(snap(Path::new("/dev/null")).unwrap_err().to_string().contains("neither a regular file"));
     }
 
     /// A tree whose parts all have the time 1000.
@@ -215,14 +236,14 @@ mod tests {
         ];
         for (expected, change) in changes {
             tree(&top);
-            let item = snapshot(&top).unwrap();
+            let item = snap(&top).unwrap();
             assert_eq!((item.is_dir, item.size, item.modified), (true, 15, 1_000_000_000_000));
-            assert_eq!(item.change(), None);
+            assert_eq!(item.change(&own()), None);
             change(&top);
             assert!(
-                item.change().is_some_and(|words| words.contains(expected)),
+                item.change(&own()).is_some_and(|words| words.contains(expected)),
                 "{expected}: {:?}",
-                item.change()
+                item.change(&own())
             );
             fs::remove_dir_all(&top).unwrap();
         }
@@ -236,10 +257,10 @@ mod tests {
         tree(&top);
         let link = dir.path().join("link");
         std::os::unix::fs::symlink(&top, &link).unwrap();
-        assert_eq!(snapshot(&link).unwrap().size, 15, "the name itself is");
+        assert_eq!(snap(&link).unwrap().size, 15, "the name itself is");
         std::os::unix::fs::symlink("..", top.join("up")).unwrap();
         std::os::unix::fs::symlink("nowhere", top.join("dangling")).unwrap();
-        assert_eq!(snapshot(&top).unwrap().size, 15);
+        assert_eq!(snap(&top).unwrap().size, 15);
     }
 
     #[test]
@@ -249,8 +270,47 @@ mod tests {
         let mut path = top.clone();
         (2..=MAX_DEPTH).for_each(|_| path.push("d"));
         fs::create_dir_all(&path).unwrap();
-        assert!(snapshot(&top).is_ok());
+        assert!(snap(&top).is_ok());
         fs::write(path.join("one too many"), "").unwrap();
-        assert!(snapshot(&top).unwrap_err().to_string().contains("directories deep"));
+        assert!(snap(&top).unwrap_err().to_string().contains("directories deep"));
+    }
+
+    /// Another file with the same name, size and time, whoever has put it there.
+    #[cfg(unix)]
+    #[test]
+    fn another_file_in_the_place_is_a_change() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        let put = |name: &str| {
+            fs::create_dir_all(at(name).parent().unwrap()).unwrap();
+            fs::write(at(name), "12345").unwrap();
+            set_modified(&at(name), at_time());
+        };
+        fn at_time() -> SystemTime {
+            UNIX_EPOCH + Duration::from_secs(1000)
+        }
+        put("in/file");
+        put("other/file");
+        let item = snap(&at("in/file")).unwrap();
+
+        // As an editor saves.
+        put("in/new");
+        fs::rename(at("in/file"), at("in/kept")).unwrap();
+        fs::rename(at("in/new"), at("in/file")).unwrap();
+        assert_eq!(item.change(&own()).unwrap(), "another has its place now");
+        fs::rename(at("in/kept"), at("in/file")).unwrap();
+        assert_eq!(item.change(&own()), None);
+
+        // By a link in its place, or in that of the directory that it is in.
+        fs::rename(at("in/file"), at("in/kept")).unwrap();
+        std::os::unix::fs::symlink("../other/file", at("in/file")).unwrap();
+        assert_eq!(item.change(&own()).unwrap(), "its path leads elsewhere now");
+        fs::rename(at("in"), at("aside")).unwrap();
+        std::os::unix::fs::symlink("other", at("in")).unwrap();
+        assert_eq!(item.change(&own()).unwrap(), "its path leads elsewhere now");
+
+        // Of what was queued by the first release, nobody knows which file it was.
+        let old = Item { place: None, ..item };
+        assert_eq!(old.change(&own()), None);
     }
 }

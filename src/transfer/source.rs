@@ -2,6 +2,7 @@
 //! connections.
 
 use std::fs::{DirEntry, File, Metadata};
+use std::io;
 use std::num::NonZero;
 use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
@@ -10,7 +11,12 @@ use std::thread::{self, ScopedJoinHandle};
 use crate::crypto::Hasher;
 use crate::error::{Error, Result, reason};
 use crate::store::file;
-use crate::store::source::{MAX_DEPTH, MAX_ENTRIES, modified, refuse};
+use crate::store::folder::{Folder, Walk};
+use crate::store::found::{self, Child, Found, Held, Kind, Place, modified, refuse};
+use crate::store::open::{self, FileId};
+use crate::store::own_files::OwnFiles;
+use crate::store::source::{Item, MAX_DEPTH, MAX_ENTRIES};
+use crate::text;
 use crate::transfer::manifest::{Entry, Manifest, Span};
 use crate::transfer::path::SafePath;
 use crate::wire::message::{CHUNK, PIECE};
@@ -18,34 +24,71 @@ use crate::wire::message::{CHUNK, PIECE};
 /// As many files and directories of a directory are looked at by a thread of their own.
 const WORTH_A_THREAD: usize = 16;
 
+/// What the user wants to be sent.
+pub struct Wanted {
+    /// A file or a directory.
+    pub path: PathBuf,
+    /// What it is to be called by the receiver, when not as it is here.
+    pub name: Option<String>,
+    /// Which it has to be, if that was noted.
+    pub meant: Option<Place>,
+}
+
+impl Wanted {
+    /// What the path leads to now, under its own name.
+    pub fn path(path: &Path) -> Wanted {
+        Wanted { path: path.to_owned(), name: None, meant: None }
+    }
+
+    /// What was queued.
+    pub fn item(item: &Item) -> Wanted {
+        Wanted { path: item.path.clone(), name: item.name.clone(), meant: item.place.clone() }
+    }
+}
+
 /// Files and directories that can be sent.
 pub struct Sources {
-    /// For each entry of the manifest, where it is.
-    paths: Vec<PathBuf>,
+    tops: Vec<Top>,
+    /// For each entry of the manifest, which file or directory it is.
+    ids: Vec<Option<FileId>>,
     manifest: Manifest,
     /// What lies in the directories but is neither file nor directory.
     skipped: Vec<PathBuf>,
+    own: Vec<PathBuf>,
+}
+
+/// A file or directory that the user named, with all that is in it.
+struct Top {
+    /// Its entry in the manifest; its own entries follow.
+    first: usize,
+    /// How the user knows it.
+    path: PathBuf,
+    /// Where it is, without a link on the way.
+    real: PathBuf,
 }
 
 impl Sources {
-    /// Looks at every path; each goes under its own last name, a directory with all that is in it.
-    pub fn choose(paths: &[PathBuf]) -> Result<Sources> {
-        let mut found = Scan::default();
-        for path in paths {
-            found.add_named(path)?;
+    /// Looks at everything that is wanted; each goes under its own last name, or another, a directory with all that is in
+    /// it.
+    pub fn choose(wanted: &[Wanted], own: &OwnFiles) -> Result<Sources> {
+        let mut scan = Scan::new(own);
+        let mut tops = Vec::new();
+        for one in wanted {
+            let found = Found::at(&one.path, own)?;
+            if let Some(why) = one.meant.as_ref().and_then(|meant| meant.difference(&found.place)) {
+                return Err(refuse(&one.path, why));
+            }
+            let name = name_of(one, &found)?;
+            let top =
+                Top { first: scan.entries.len(), path: one.path.clone(), real: found.place.real.clone() };
+            scan.add_top(&one.path, &name, &found)?;
+            tops.push(top);
         }
-        let manifest = Manifest::new(found.entries)
-            .map_err(|why| Error::failed(format!("cannot send these files: {why}")))?;
-        Ok(Sources { paths: found.paths, manifest, skipped: found.skipped })
-    }
-
-    /// One file under another name.
-    pub fn choose_as(path: &Path, name: &str) -> Result<Sources> {
-        let mut found = Scan::default();
-        let data = std::fs::metadata(path).map_err(|cause| refuse(path, reason(&cause)))?;
-        found.add_top(path.to_owned(), name, &data)?;
-        let manifest = Manifest::new(found.entries).map_err(|why| refuse(path, why))?;
-        Ok(Sources { paths: found.paths, manifest, skipped: found.skipped })
+        let manifest = Manifest::new(scan.entries).map_err(|why| match wanted {
+            [one] => refuse(&one.path, why),
+            _ => Error::failed(format!("cannot send these files: {why}")),
+        })?;
+        Ok(Sources { tops, ids: scan.ids, manifest, skipped: scan.skipped, own: scan.own_found })
     }
 
     /// What they add up to.
@@ -58,107 +101,133 @@ impl Sources {
         &self.skipped
     }
 
+    /// What stays here because it is egoat's own: a line for the user about each, cleaned for a terminal.
+    pub fn own(&self) -> impl Iterator<Item = String> {
+        let clean = |path: &PathBuf| text::clean_line(&path.to_string_lossy());
+        self.own
+            .iter()
+            .map(move |path| format!("{} is egoat's own home, or part of it, and stays here", clean(path)))
+    }
+
     /// Reads their bytes; each thread has its own.
     pub fn reader(&self) -> SourceReader<'_> {
-        SourceReader { sources: self, open: None }
+        SourceReader { sources: self, open: None, walk: None }
+    }
+
+    /// The number of the top that an entry belongs to, and its path below that: empty for the top itself.
+    fn below_top(&self, entry: usize) -> (usize, &str) {
+        let top = self.tops.partition_point(|top| top.first <= entry) - 1;
+        let path = |entry: usize| self.manifest.entries()[entry].path.as_str();
+        let below = &path(entry)[path(self.tops[top].first).len()..];
+        (top, below.trim_start_matches('/'))
+    }
+
+    /// How the user knows it.
+    fn path_of(&self, entry: usize) -> PathBuf {
+        match self.below_top(entry) {
+            (top, "") => self.tops[top].path.clone(),
+            (top, below) => self.tops[top].path.join(below),
+        }
     }
 }
 
-#[derive(Default)]
-struct Scan {
+/// `.` and `..` have no name of their own, but the directories that they mean do.
+fn name_of(wanted: &Wanted, found: &Found) -> Result<String> {
+    if let Some(name) = &wanted.name {
+        return Ok(name.clone());
+    }
+    let path = &wanted.path;
+    let name = path.file_name().or_else(|| found.place.real.file_name());
+    let name = name.ok_or_else(|| refuse(path, "it has no name of its own"))?;
+    Ok(name.to_str().ok_or_else(|| refuse(path, "its name is not UTF-8; rename it"))?.to_owned())
+}
+
+struct Scan<'a> {
+    own: &'a OwnFiles,
     entries: Vec<Entry>,
-    paths: Vec<PathBuf>,
+    ids: Vec<Option<FileId>>,
     skipped: Vec<PathBuf>,
+    own_found: Vec<PathBuf>,
 }
 
-impl Scan {
-    /// What the user named, which may be a link to something.
-    fn add_named(&mut self, path: &Path) -> Result<()> {
-        let data = std::fs::metadata(path).map_err(|cause| refuse(path, reason(&cause)))?;
-        // `.` and `..` have no name of their own, but the directories that they mean do.
-        let whole = match path.file_name() {
-            Some(_) => path.to_owned(),
-            None => path.canonicalize().map_err(|cause| refuse(path, reason(&cause)))?,
-        };
-        let name = whole.file_name().ok_or_else(|| refuse(path, "it has no name of its own"))?;
-        let name = name.to_str().ok_or_else(|| refuse(path, "its name is not UTF-8; rename it"))?.to_owned();
-        self.add_top(whole, &name, &data)
+impl<'a> Scan<'a> {
+    fn new(own: &'a OwnFiles) -> Scan<'a> {
+        Scan { own, entries: Vec::new(), ids: Vec::new(), skipped: Vec::new(), own_found: Vec::new() }
     }
 
-    fn add_top(&mut self, path: PathBuf, name: &str, data: &Metadata) -> Result<()> {
-        if data.is_dir() {
-            let listed = list(&path)?;
-            self.push(path, name, data)?;
-            return self.add_children(&listed, name);
+    fn add_top(&mut self, path: &Path, name: &str, found: &Found) -> Result<()> {
+        self.push(path, name, &found.data)?;
+        match &found.held {
+            Held::File => Ok(()),
+            Held::Dir(folder) => self.add_children(folder, name),
         }
-        // A FIFO would block for ever.
-        if !data.is_file() {
-            return Err(refuse(&path, "it is neither a regular file nor a directory"));
-        }
-        self.add_file(path, name, data)
     }
 
     /// What lies in a directory that the user named. All cores look at it: mostly it is the system, or a disk, that takes time.
-    fn add_children(&mut self, listed: &[DirEntry], parent: &str) -> Result<()> {
+    fn add_children(&mut self, folder: &Folder, parent: &str) -> Result<()> {
+        let listed = found::list(folder, self.own)?;
         let cores = thread::available_parallelism().map_or(1, NonZero::get);
         let shares = listed.chunks(listed.len().div_ceil(cores).max(WORTH_A_THREAD));
+        let own = self.own;
         let look = |share: &[DirEntry]| {
-            let mut found = Scan::default();
-            share.iter().try_for_each(|child| found.add_child(child, parent, 1)).map(|()| found)
+            let mut scan = Scan::new(own);
+            let mut look = |entry| scan.add_child(folder, &found::look(folder, entry, own)?, parent, 1);
+            share.iter().try_for_each(&mut look).map(|()| scan)
         };
         thread::scope(|scope| {
             let begin = |share| (share, thread::Builder::new().spawn_scoped(scope, move || look(share)));
             let looking: Vec<_> = shares.map(begin).collect();
             looking.into_iter().try_for_each(|(share, thread)| {
-                let found = match thread.map(ScopedJoinHandle::join) {
-                    Ok(found) => found.unwrap_or_else(|panic| resume_unwind(panic)),
+                let scan = match thread.map(ScopedJoinHandle::join) {
+                    Ok(scan) => scan.unwrap_or_else(|panic| resume_unwind(panic)),
                     // There can be no more threads.
                     Err(_) => look(share),
                 };
-                self.append(found?)
+                self.append(scan?)
             })
         })
     }
 
-    fn add_dir(&mut self, path: PathBuf, name: &str, data: &Metadata, depth: u32) -> Result<()> {
-        if depth > MAX_DEPTH {
-            return Err(refuse(&path, format!("it is more than {MAX_DEPTH} directories deep")));
-        }
-        let listed = list(&path)?;
-        self.push(path, name, data)?;
-        listed.iter().try_for_each(|child| self.add_child(child, name, depth))
-    }
-
     /// What lies in a directory of that name and depth.
-    fn add_child(&mut self, child: &DirEntry, parent: &str, depth: u32) -> Result<()> {
-        let path = child.path();
-        // Not followed if it is a link.
-        let data = child.metadata().map_err(|cause| refuse(&path, reason(&cause)))?;
-        let own = child.file_name();
-        let own = own.to_str().ok_or_else(|| refuse(&path, "its name is not UTF-8; rename it"))?;
-        let name = format!("{parent}/{own}");
-        if data.is_dir() {
-            self.add_dir(path, &name, &data, depth + 1)?;
-        } else if data.is_file() {
-            self.add_file(path, &name, &data)?;
-        } else {
-            self.skipped.push(path);
+    fn add_child(&mut self, folder: &Folder, child: &Child, parent: &str, depth: u32) -> Result<()> {
+        let data = &child.data;
+        let path = || folder.path().join(&child.name);
+        let name = || match child.name.to_str() {
+            Some(own) => Ok(format!("{parent}/{own}")),
+            None => Err(refuse(&path(), "its name is not UTF-8; rename it")),
+        };
+        match child.kind {
+            Kind::File => self.push(&path(), &name()?, data),
+            Kind::Dir => self.add_dir(&found::enter(folder, child)?, &name()?, data, depth + 1),
+            Kind::Own => {
+                self.own_found.push(path());
+                if !self.own.is_home(data) {
+                    return Ok(());
+                }
+                let home = found::enter(folder, child)?;
+                let has_shared = !found::list(&home, self.own)?.is_empty();
+                if has_shared { self.add_dir(&home, &name()?, data, depth + 1) } else { Ok(()) }
+            }
+            Kind::Other => {
+                self.skipped.push(path());
+                Ok(())
+            }
         }
-        Ok(())
     }
 
-    fn add_file(&mut self, path: PathBuf, name: &str, data: &Metadata) -> Result<()> {
-        // A file that cannot be read is to be found before anybody is dialled. What all may read need not be tried.
-        if !file::is_readable_by_all(data) {
-            File::open(&path).map_err(|cause| refuse(&path, reason(&cause)))?;
+    fn add_dir(&mut self, folder: &Folder, name: &str, data: &Metadata, depth: u32) -> Result<()> {
+        if depth > MAX_DEPTH {
+            return Err(refuse(folder.path(), format!("it is more than {MAX_DEPTH} directories deep")));
         }
-        self.push(path, name, data)
+        self.push(folder.path(), name, data)?;
+        let children = found::children(folder, self.own)?;
+        children.iter().try_for_each(|child| self.add_child(folder, child, name, depth))
     }
 
-    fn push(&mut self, path: PathBuf, name: &str, data: &Metadata) -> Result<()> {
+    fn push(&mut self, path: &Path, name: &str, data: &Metadata) -> Result<()> {
         self.make_room(1)?;
         let safe =
-            SafePath::parse(name).map_err(|rule| refuse(&path, format!("its name cannot travel: {rule}")))?;
+            SafePath::parse(name).map_err(|rule| refuse(path, format!("its name cannot travel: {rule}")))?;
         self.entries.push(Entry {
             path: safe,
             is_dir: data.is_dir(),
@@ -166,15 +235,16 @@ impl Scan {
             modified: modified(data),
             size: if data.is_dir() { 0 } else { data.len() },
         });
-        self.paths.push(path);
+        self.ids.push(FileId::of(data));
         Ok(())
     }
 
     fn append(&mut self, mut found: Scan) -> Result<()> {
         self.make_room(found.entries.len())?;
         self.entries.append(&mut found.entries);
-        self.paths.append(&mut found.paths);
+        self.ids.append(&mut found.ids);
         self.skipped.append(&mut found.skipped);
+        self.own_found.append(&mut found.own_found);
         Ok(())
     }
 
@@ -189,23 +259,17 @@ impl Scan {
     }
 }
 
-/// In the order of names, so that the same tree is the same transfer when it is tried again.
-fn list(dir: &Path) -> Result<Vec<DirEntry>> {
-    let listed = std::fs::read_dir(dir).and_then(Iterator::collect::<std::io::Result<Vec<_>>>);
-    let mut listed = listed.map_err(|cause| refuse(dir, reason(&cause)))?;
-    listed.sort_unstable_by_key(DirEntry::file_name);
-    Ok(listed)
-}
-
 /// Reads the sources' bytes; one file is open at a time.
 pub struct SourceReader<'a> {
     sources: &'a Sources,
     open: Option<(usize, File)>,
+    /// In the directory of the top with this number.
+    walk: Option<(usize, Walk<Folder>)>,
 }
 
 impl SourceReader<'_> {
     /// Fills `bytes` from `at` on in the byte string. A file that is not what it was when it was chosen is an error,
-    /// rather than a torn copy.
+    /// rather than a torn copy, or a copy of something else.
     pub fn read(&mut self, at: u64, bytes: &mut [u8]) -> Result<()> {
         let mut rest = bytes;
         self.sources.manifest.spans(at, rest.len(), |span| {
@@ -216,23 +280,58 @@ impl SourceReader<'_> {
     }
 
     fn read_span(&mut self, span: &Span, bytes: &mut [u8]) -> Result<()> {
-        let path = &self.sources.paths[span.entry];
         let entry = &self.sources.manifest.entries()[span.entry];
         if self.open.as_ref().is_none_or(|(open, _)| *open != span.entry) {
-            let file = File::open(path).map_err(|cause| refuse(path, reason(&cause)))?;
-            self.open = Some((span.entry, file));
+            self.open = Some((span.entry, self.open_entry(span.entry)?));
         }
-        let Some((_, file)) = &self.open else { return Err(refuse(path, "it is not open")) };
-        let got = file::read_at(file, bytes, span.offset).map_err(|cause| refuse(path, reason(&cause)))?;
+        let path = || self.sources.path_of(span.entry);
+        let Some((_, file)) = &self.open else { return Err(refuse(&path(), "it is not open")) };
+        let got = file::read_at(file, bytes, span.offset).map_err(|cause| refuse(&path(), reason(&cause)))?;
         // Looked at with the last bytes of each chunk and of the file: what was read before has not changed either,
         // unless somebody sets the time back.
         let end = span.offset + span.length as u64;
         let is_due = end == entry.size || end.is_multiple_of(CHUNK as u64);
-        if got < bytes.len() || (is_due && !is_unchanged(file, entry)) {
-            Err(refuse(path, "it changed while it was sent"))
-        } else {
-            Ok(())
+        if got < bytes.len() || is_due {
+            let now = file.metadata().map_err(|cause| refuse(&path(), reason(&cause)))?;
+            ensure_unchanged(&now, entry, path)?;
         }
+        if got < bytes.len() { Err(found::sizeless(&path())) } else { Ok(()) }
+    }
+
+    /// Opens the very file that was chosen, before its first byte is read.
+    fn open_entry(&mut self, index: usize) -> Result<File> {
+        let sources = self.sources;
+        let path = || sources.path_of(index);
+        let failed = |cause: io::Error| refuse(&path(), reason(&cause));
+        let file = self.find(index).map_err(failed)?;
+        let now = file.metadata().map_err(failed)?;
+        if FileId::of(&now) != sources.ids[index] {
+            return Err(refuse(&path(), "another file has its place now"));
+        }
+        ensure_unchanged(&now, &sources.manifest.entries()[index], path)?;
+        Ok(file)
+    }
+
+    /// Goes to a file from the directory that the user named, which is still the same, without following a link.
+    fn find(&mut self, index: usize) -> io::Result<File> {
+        let sources = self.sources;
+        let (number, below) = sources.below_top(index);
+        let top = &sources.tops[number];
+        if below.is_empty() {
+            return open::unlinked(&top.real);
+        }
+        let walk = match &mut self.walk {
+            Some((at, walk)) if *at == number => walk,
+            other => {
+                let folder = Folder::open(&top.real)?;
+                if FileId::of(&folder.metadata()?) != sources.ids[top.first] {
+                    return Err(file::no_directory());
+                }
+                &mut other.insert((number, Walk::from(folder))).1
+            }
+        };
+        let (dir, name) = below.rsplit_once('/').unwrap_or(("", below));
+        walk.to(dir)?.read_file(name)
     }
 
     /// BLAKE2b-256 of `length` bytes from `at` on.
@@ -250,6 +349,10 @@ impl SourceReader<'_> {
     }
 }
 
-fn is_unchanged(file: &File, entry: &Entry) -> bool {
-    file.metadata().is_ok_and(|data| data.len() == entry.size && modified(&data) == entry.modified)
+fn ensure_unchanged(now: &Metadata, entry: &Entry, path: impl Fn() -> PathBuf) -> Result<()> {
+    if now.is_file() && now.len() == entry.size && modified(now) == entry.modified {
+        Ok(())
+    } else {
+        Err(found::changed(&path(), now.len() > entry.size))
+    }
 }

@@ -133,7 +133,7 @@ impl Staging {
     }
 
     /// Makes a directory, which may be there from an earlier try.
-    fn create_dir(&self, walk: &mut Walk, dir: &str) -> io::Result<()> {
+    fn create_dir(&self, walk: &mut Walk<&Folder>, dir: &str) -> io::Result<()> {
         let (parent, name) = dir.rsplit_once('/').unwrap_or(("", dir));
         match walk.to(parent)?.create_folder(name) {
             Err(cause) if cause.kind() == io::ErrorKind::AlreadyExists && self.landing.is_resumed() => {
@@ -144,7 +144,7 @@ impl Staging {
     }
 
     /// To the directories of the files.
-    fn walk(&self) -> Walk<'_> {
+    fn walk(&self) -> Walk<&Folder> {
         Walk::from(self.landing.files())
     }
 
@@ -271,13 +271,13 @@ impl Staging {
     }
 
     /// An existing file, and no link to one.
-    fn open_staged(&self, walk: &mut Walk, index: usize) -> io::Result<File> {
+    fn open_staged(&self, walk: &mut Walk<&Folder>, index: usize) -> io::Result<File> {
         let path = &self.manifest.entries()[index].path;
         walk.to(path.parent())?.open_file(path.file_name())
     }
 
     /// Creates the file of an entry, or opens it when another connection, or an earlier try, has created it.
-    fn open_entry(&self, walk: &mut Walk, index: usize) -> io::Result<File> {
+    fn open_entry(&self, walk: &mut Walk<&Folder>, index: usize) -> io::Result<File> {
         let entry = &self.manifest.entries()[index];
         let folder = walk.to(entry.path.parent())?;
         let start = self.manifest.start(index);
@@ -334,7 +334,7 @@ impl Staging {
         Ok(())
     }
 
-    fn open_whole(&self, walk: &mut Walk, index: usize, entry: &Entry) -> io::Result<File> {
+    fn open_whole(&self, walk: &mut Walk<&Folder>, index: usize, entry: &Entry) -> io::Result<File> {
         let file =
             if entry.size == 0 { self.open_entry(walk, index)? } else { self.open_staged(walk, index)? };
         let length = file.metadata()?.len();
@@ -399,7 +399,7 @@ impl Staging {
 pub struct ChunkWriter<'a> {
     staging: &'a Staging,
     open: Option<OpenFile>,
-    walk: Walk<'a>,
+    walk: Walk<&'a Folder>,
 }
 
 struct OpenFile {

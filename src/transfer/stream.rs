@@ -321,7 +321,7 @@ impl Feed for Spool {
             return self.next_kept();
         }
         if let Some(why) = &self.failed {
-            return Err(Error::Source { path: "stdin".into(), why: why.clone() });
+            return Err(Error::Source { path: "stdin".into(), why: why.clone(), hint: None });
         }
         if self.ended {
             return Ok(FeedItem::End);
@@ -342,7 +342,7 @@ impl Feed for Spool {
         }
         self.free.insert(slot);
         match &self.failed {
-            Some(why) => Err(Error::Source { path: "stdin".into(), why: why.clone() }),
+            Some(why) => Err(Error::Source { path: "stdin".into(), why: why.clone(), hint: None }),
             None if self.ended => Ok(FeedItem::End),
             None => Ok(FeedItem::Nothing),
         }

@@ -550,7 +550,7 @@ fn two_chats_share_a_home() {
 #[test]
 fn a_file_for_the_serving_node_is_shown_with_where_it_is() {
     let (alice, bob) = (Home::new("alice"), Home::new("bob"));
-    let here = fs::canonicalize(alice.path("")).unwrap();
+    let here = fs::canonicalize(alice.around()).unwrap();
     let mut serve = alice.cmd(&["serve", "--listen", "127.0.0.1:0", "--downloads", "a place"]);
     serve.current_dir(&here);
     let mut node = Process::start(serve);
@@ -819,7 +819,7 @@ fn tab_completes_commands_peers_and_paths() {
     chat.keys(&["Tab", "Enter"]);
     chat.see_input("carol (here)>");
     alice.file("a long name.txt", "content");
-    chat.text(&format!("/send {}a\\ lo", alice.path("").display()));
+    chat.text(&format!("/send {}/a\\ lo", alice.around().display()));
     chat.keys(&["Tab", "Enter"]);
     chat.see("* carol has a long name.txt (7 B)");
 }
@@ -1042,6 +1042,8 @@ fn files_go_out_wait_and_are_stopped() {
     assert_eq!(fs::read(bob.path("downloads/alice/notes.txt")).unwrap(), b"some notes");
     chat.line("/send /nonexistent/file");
     chat.see("cannot send /nonexistent/file");
+    chat.line(&format!("/send {}", alice.path("identity").display()));
+    chat.see("it is egoat's own home, or in it");
     drop(node);
     chat.see_input("bob (away)>");
     chat.line(&format!("/send {path}"));

@@ -21,6 +21,8 @@ mod receiving;
 #[cfg(unix)]
 mod resume;
 #[cfg(unix)]
+mod senders_disk;
+#[cfg(unix)]
 mod sending;
 #[cfg(unix)]
 mod trees;

@@ -5,15 +5,17 @@ use crate::common;
 use std::collections::BTreeMap;
 use std::fs::{self, OpenOptions};
 use std::os::unix::fs::FileExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
 
 use common::logs::{directory, tell, told};
 use common::{Home, json_text};
 use egoat::crypto::keys::{PublicKey, Seed};
+use egoat::store::found::Place;
 use egoat::store::home::Own;
 use egoat::store::log::{Kind, Log, LogId};
+use egoat::store::own_files::OwnFiles;
 use egoat::store::queued_files::{Job, Listed, Outcome, QueuedFiles, Stop};
 use egoat::store::source::{Item, snapshot};
 use egoat::time::Zone;
@@ -34,12 +36,14 @@ fn listed(path: &Path) -> Listed {
 
 /// An item that is nowhere.
 fn item(name: &str) -> Item {
-    Item { path: format!("/nowhere/{name}").into(), name: None, is_dir: false, size: 3, modified: 4 }
+    let path = PathBuf::from(format!("/nowhere/{name}"));
+    let place = Some(Place { real: path.clone(), inode: 5 });
+    Item { path, name: None, is_dir: false, size: 3, modified: 4, place }
 }
 
 /// An item whose record is about as long as they get.
 fn long_items() -> Vec<Item> {
-    (0..260).map(|n| item(&format!("{n}-{}", "x".repeat(4000)))).collect()
+    (0..260).map(|n| item(&format!("{n}-{}", "x".repeat(3990)))).collect()
 }
 
 fn changed() -> Stop {
@@ -321,16 +325,21 @@ fn files(home: &Home, peer: &PublicKey) -> QueuedFiles {
     own(home).queued_files(peer).unwrap()
 }
 
-/// Queues files of the home as they are; gives the number.
+fn own_files(home: &Home) -> OwnFiles {
+    OwnFiles::of(own(home).home()).unwrap()
+}
+
+/// Queues files as they are; gives the number.
 fn queue(home: &Home, peer: &PublicKey, names: &[&str]) -> u64 {
-    let items: Vec<Item> = names.iter().map(|name| snapshot(&home.path(name)).unwrap()).collect();
+    let items: Vec<Item> =
+        names.iter().map(|name| snapshot(&home.path(name), &own_files(home)).unwrap()).collect();
     files(home, peer).queue(&items).unwrap()
 }
 
 /// What the node does when it comes to a job whose source has changed.
 fn stop_what_changed(home: &Home, peer: &PublicKey, number: u64) {
     let jobs = own(home).read_queued_files(peer).waiting().unwrap();
-    let stop = jobs.iter().find(|job| job.number == number).unwrap().change().unwrap();
+    let stop = jobs.iter().find(|job| job.number == number).unwrap().change(&own_files(home)).unwrap();
     assert!(files(home, peer).settle(number, &Outcome::Stopped(stop)).unwrap());
 }
 
@@ -344,8 +353,8 @@ fn what_was_queued_again_is_not_stopped_for_what_was_before() {
     let seen = own(&alice).read_queued_files(&bob).waiting().unwrap().remove(0);
     stop_what_changed(&alice, &bob, one);
     let mut queue = files(&alice, &bob);
-    assert!(queue.queue_again(one, &seen.items_now().unwrap()).unwrap());
-    assert!(!queue.stop(&seen, seen.change().unwrap()).unwrap());
+    assert!(queue.queue_again(one, &seen.items_now(&own_files(&alice)).unwrap()).unwrap());
+    assert!(!queue.stop(&seen, seen.change(&own_files(&alice)).unwrap()).unwrap());
     let jobs = own(&alice).read_queued_files(&bob).waiting().unwrap();
     assert_eq!(jobs.iter().map(|job| (job.number, job.size())).collect::<Vec<_>>(), [(one, 6)]);
 }
@@ -356,7 +365,7 @@ fn the_outbox_lists_files_beside_messages_oldest_first() {
     alice.file("a.txt", "12345");
     fs::create_dir(alice.path("dir")).unwrap();
     alice.file("dir/b", [0; 2048]);
-    let dir = alice.path("").to_str().unwrap().to_owned();
+    let dir = format!("{}/", alice.around().display());
     let one = queue(&alice, &bob, &["a.txt"]);
     let (out, said) = alice.ends_with(&["outbox"], b"", 0);
     let time = |number| Zone::utc().format(number);
@@ -400,7 +409,7 @@ fn the_outbox_says_why_files_were_not_sent() {
     let (out, said) = alice.ends_with(&["outbox"], b"", 0);
     assert_eq!(said, "", "nobody tries anything");
     let lines: Vec<&str> = out.lines().collect();
-    let dir = alice.path("").to_str().unwrap().to_owned();
+    let dir = format!("{}/", alice.around().display());
     assert!(lines[0].starts_with(&format!("{one} (changed) ")), "{out}");
     assert!(
         lines[0].ends_with(&format!(" -> bob file {dir}a (5 B): its size was 5 B and is 6 B now")),
@@ -471,7 +480,7 @@ fn retry_queues_what_was_stopped_as_it_is_now() {
     let jobs = own(&alice).read_queued_files(&bob).all().unwrap();
     let seen: Vec<_> = jobs.iter().map(|job| (job.number, job.size(), job.stopped.is_some())).collect();
     assert_eq!(seen, [(one, 6, false), (two, 5, true), (three, 5, false)]);
-    assert_eq!(jobs[0].change(), None);
+    assert_eq!(jobs[0].change(&own_files(&alice)), None);
 
     alice.file("b", "1");
     let (_, said) = alice.ends_with(&["outbox", "retry"], b"", 0);

@@ -262,7 +262,7 @@ fn a_script_can_send_file_after_file() {
 #[test]
 fn receiving_prints_a_link_then_the_paths_and_ends() {
     let (alice, bob) = (Home::new("alice"), Home::new("bob"));
-    let here = fs::canonicalize(alice.path("")).unwrap();
+    let here = fs::canonicalize(alice.around()).unwrap();
     let into = here.join("into");
     let mut command = alice.cmd(&["receive", "--listen", "127.0.0.1:0", "--into", "into"]);
     command.current_dir(&here);
@@ -371,23 +371,29 @@ fn more_than_the_receiver_takes_is_refused() {
     assert!(node.is_running());
 }
 
-fn changed_while_it_is_sent(change: impl FnOnce(&File)) {
+fn changed_while_it_is_sent(change: impl FnOnce(&File)) -> String {
     let mut half = Half::sent();
     change(&File::options().write(true).open(&half.file).unwrap());
     half.gate.open();
     let (code, _, said) = half.send.end();
     assert!(code == Some(1) && said.contains("it changed while it was sent"), "{said}");
     half.came_to_nothing();
+    said
 }
 
 #[test]
 fn a_file_that_grows_while_it_is_sent_does_not_arrive() {
-    changed_while_it_is_sent(|file| file.set_len(LARGE + 4).unwrap());
+    let said = changed_while_it_is_sent(|file| file.set_len(LARGE + 4).unwrap());
+    assert!(
+        said.contains("hint: send what it holds now through a pipe: `egoat send PEER - <FILE`"),
+        "{said}"
+    );
 }
 
 #[test]
 fn a_file_that_shrinks_while_it_is_sent_does_not_arrive() {
-    changed_while_it_is_sent(|file| file.set_len(SOME).unwrap());
+    let said = changed_while_it_is_sent(|file| file.set_len(SOME).unwrap());
+    assert!(!said.contains("hint: "), "{said}");
 }
 
 #[test]

@@ -9,7 +9,8 @@ use crate::error::{Error, Result};
 use crate::node::context::Context;
 use crate::node::files::outbound;
 use crate::node::threads;
-use crate::transfer::source::Sources;
+use crate::store::own_files::OwnFiles;
+use crate::transfer::source::{Sources, Wanted};
 use crate::transfer::tally::Tally;
 use crate::wire::control::{JobOutcome, JobReport};
 
@@ -61,7 +62,10 @@ fn run(
     let peer = contact.peer().ok_or_else(gone)?;
     peer.ensure_not_blocked()?;
     let own = context.own();
-    let sources = Sources::choose(&request.paths)?;
+    let home = OwnFiles::of(own.home())?;
+    let wanted: Vec<Wanted> = request.paths.iter().map(|path| Wanted::path(path)).collect();
+    let sources = Sources::choose(&wanted, &home)?;
+    sources.own().for_each(|what| own.report(&what));
     let tally = Arc::new(Tally::new(sources.manifest(), false));
     job.title.clone_from(&tally.title);
     job.bytes = sources.manifest().bytes();
@@ -90,7 +94,7 @@ fn run(
         }
         Err(_) if tally.check_stop().is_err() => Err(Error::Stopped),
         Err(error) if error.is_passing() => {
-            context.logged(own.queued_files(&peer.key)?.queue_paths(&request.paths, None))?;
+            context.logged(own.queued_files(&peer.key)?.queue_paths(&request.paths, None, &home))?;
             context.ring(Some(peer.key));
             job.outcome = JobOutcome::Queued;
             Ok(())

@@ -1,7 +1,6 @@
 //! Files that were queued for a peer, one job after the other: sent, or stopped because they changed or were refused. It
 //! leaves out when to try: that is the node's, or `egoat fetch`'s.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,9 +14,10 @@ use crate::node::roster::{Contact, FilesTurn};
 use crate::node::threads::LOG_POLL_INTERVAL;
 use crate::store::attempts;
 use crate::store::node_lock::FilesLock;
+use crate::store::own_files::OwnFiles;
 use crate::store::peers::Peer;
 use crate::store::queued_files::{Job, Outcome, QueuedFiles, Stop};
-use crate::transfer::source::Sources;
+use crate::transfer::source::{Sources, Wanted};
 use crate::transfer::tally::Tally;
 
 /// What became of a job.
@@ -42,9 +42,11 @@ pub fn send_next<G>(
     begun: impl FnOnce(&Arc<Tally>) -> G,
 ) -> Result<JobEnd> {
     let Some(job) = queue.first_waiting()? else { return Ok(JobEnd::Nothing) };
-    let sources = sources(&job);
+    let home = OwnFiles::of(own.home())?;
+    let wanted: Vec<Wanted> = job.items.iter().map(Wanted::item).collect();
+    let sources = Sources::choose(&wanted, &home);
     // Looked at after they were chosen: whatever had changed by then shows now, and whatever changes later when it is read.
-    if let Some(stop) = job.change() {
+    if let Some(stop) = job.change(&home) {
         return stopped(peer, queue, &job, stop);
     }
     let sources = match sources {
@@ -72,7 +74,7 @@ pub fn send_next<G>(
             Ok(JobEnd::Cancelled)
         }
         Err(error @ Error::Source { .. }) => {
-            let stop = job.change().unwrap_or_else(|| unreadable(&job, &error));
+            let stop = job.change(&home).unwrap_or_else(|| unreadable(&job, &error));
             stopped(peer, queue, &job, stop)
         }
         Err(error @ (Error::Refused { .. } | Error::Failed { .. })) => {
@@ -107,16 +109,6 @@ fn stopped(peer: &Peer, queue: &mut QueuedFiles, job: &Job, stop: Stop) -> Resul
     let is_stopped = queue.stop(job, stop)?;
     let error = || Error::failed(format!("not sent to {}: {what}", peer.name));
     Ok(if is_stopped { JobEnd::Stopped(error()) } else { JobEnd::Cancelled })
-}
-
-fn sources(job: &Job) -> Result<Sources> {
-    match &job.items[..] {
-        [one] if one.name.is_some() => Sources::choose_as(&one.path, one.name.as_deref().unwrap_or_default()),
-        items => {
-            let paths: Vec<PathBuf> = items.iter().map(|item| item.path.clone()).collect();
-            Sources::choose(&paths)
-        }
-    }
 }
 
 /// Sends until nothing waits, for when no node runs. Says how many jobs, and keeps what was in the way of others.

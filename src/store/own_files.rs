@@ -1,0 +1,91 @@
+//! What of the disk is the home, so that it is never sent: with the identity goes everything. Judged by device and inode,
+//! so no other name of the home, link or mount hides it. What lies in its `downloads/` and `uploads/` is the user's own.
+
+use std::collections::HashSet;
+use std::fs::{self, Metadata};
+use std::path::{Path, PathBuf};
+
+use crate::error::{Error, Result, Verb};
+use crate::store::home::Home;
+use crate::store::open::FileId;
+
+/// The folders of the home in which files of the user lie.
+const SHARED: [&str; 2] = ["downloads", "uploads"];
+/// How deep the home is looked at for its files: `history/KEY.log` is at 2.
+const DEPTH: usize = 2;
+
+/// The directory that is the home, and the files that belong to it.
+pub struct OwnFiles {
+    /// The home, by its path without links.
+    dir: PathBuf,
+    home: Option<FileId>,
+    /// The home and what is in it.
+    private: HashSet<FileId>,
+    shared: HashSet<FileId>,
+}
+
+impl OwnFiles {
+    /// Looks at the home as it is now.
+    pub fn of(home: &Home) -> Result<OwnFiles> {
+        let failed = |cause| Error::disk(Verb::Read, home.dir())(cause);
+        let dir = fs::canonicalize(home.dir()).map_err(failed)?;
+        let id = FileId::of(&fs::metadata(&dir).map_err(failed)?);
+        let mut own = OwnFiles {
+            home: id,
+            private: id.into_iter().collect(),
+            shared: HashSet::new(),
+            dir: dir.clone(),
+        };
+        own.look(&dir, 1).map_err(failed)?;
+        Ok(own)
+    }
+
+    fn look(&mut self, dir: &Path, depth: usize) -> std::io::Result<()> {
+        for entry in fs::read_dir(dir)? {
+            let entry = entry?;
+            // A file that another process has just replaced is of no concern.
+            let Ok(data) = entry.metadata() else { continue };
+            let name = entry.file_name();
+            if depth == 1 && data.is_dir() && SHARED.iter().any(|shared| name == *shared) {
+                self.shared.extend(FileId::of(&data));
+                continue;
+            }
+            self.private.extend(FileId::of(&data));
+            if data.is_dir() && depth < DEPTH {
+                self.look(&entry.path(), depth + 1)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether this is the home itself.
+    pub fn is_home(&self, data: &Metadata) -> bool {
+        FileId::of(data).is_some_and(|id| self.home == Some(id))
+    }
+
+    /// Whether this is the home or belongs to it, under whatever name.
+    pub fn is_private(&self, data: &Metadata) -> bool {
+        FileId::of(data).is_some_and(|id| self.private.contains(&id))
+    }
+
+    /// Whether this is one of the folders in the home in which files of the user lie.
+    pub fn is_shared(&self, data: &Metadata) -> bool {
+        FileId::of(data).is_some_and(|id| self.shared.contains(&id))
+    }
+
+    /// Whether a file or directory that the user named is in the home, at whatever depth; `real` is its path without links.
+    pub fn has(&self, real: &Path, data: &Metadata) -> bool {
+        let Some(_) = FileId::of(data) else { return self.has_path(real) };
+        let above = || real.ancestors().skip(1).filter_map(|dir| fs::metadata(dir).ok());
+        let nearest = |data: &Metadata| {
+            if self.is_shared(data) { Some(false) } else { self.is_private(data).then_some(true) }
+        };
+        nearest(data).or_else(|| above().find_map(|data| nearest(&data))).unwrap_or(false)
+    }
+
+    /// The same by names alone, where files have no ids.
+    fn has_path(&self, real: &Path) -> bool {
+        let Ok(below) = real.strip_prefix(&self.dir) else { return false };
+        !SHARED.iter().any(|shared| below.starts_with(shared))
+    }
+}
