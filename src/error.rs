@@ -113,6 +113,8 @@ pub enum Error {
         old: String,
         /// Fingerprint of the key that answered.
         new: String,
+        /// Why its other addresses do not answer; `None` if each has a node with another key.
+        elsewhere: Option<String>,
     },
     /// First contact, and nobody to ask.
     UnknownKey {
@@ -389,7 +391,7 @@ impl fmt::Display for Error {
             ),
             Error::Protocol { peer, what } => write!(f, "{peer} does not speak this protocol: {what}"),
             Error::Refused { peer, why, .. } => write!(f, "{peer} refused: {why}"),
-            Error::ChangedKey { peer, old, new } => {
+            Error::ChangedKey { peer, old, new, .. } => {
                 write!(f, "the key of {peer} has changed: {old} was pinned, {new} answers now")
             }
             Error::UnknownKey { address, fingerprint } => {

@@ -83,25 +83,53 @@ pub fn send(
         let at = session.route().map(Route::address);
         outbound::send_unless(|| false, session, sources, streams, tally, note).map(|()| at)
     };
-    retry(tally, |error| error.is_passing().then_some(deadline), attempt, again)
+    let sent = retry(tally, |error| may_pass(error).then_some(deadline), attempt, again);
+    sent.map_err(|error| after(wait, error))
 }
 
-/// Retries after those errors, and until those deadlines, that `until` names.
+/// Whether the peer may be reached later. Another node may have one of its old addresses, and it another one.
+fn may_pass(error: &Error) -> bool {
+    error.is_passing() || matches!(error, Error::ChangedKey { .. })
+}
+
+/// What to tell at the end of a wait: by then the user knows of a changed key, and it is only the reason when each address
+/// had one.
+fn after(wait: Duration, error: Error) -> Error {
+    match error {
+        Error::ChangedKey { peer, elsewhere: Some(why), .. } if !wait.is_zero() => {
+            Error::Unreachable { peer, why }
+        }
+        other => other,
+    }
+}
+
+/// Retries after those errors, and until those deadlines, that `until` names. `again` hears of a changed key once.
 fn retry<T>(
     tally: &Tally,
     mut until: impl FnMut(&Error) -> Option<Instant>,
     mut attempt: impl FnMut() -> Result<T>,
     mut again: impl FnMut(&Error),
 ) -> Result<T> {
+    // Once told, and the end of a try at which each address had another key.
+    let (mut has_told_key, mut changed_key) = (false, None);
     loop {
-        match attempt() {
-            Err(error) if until(&error).is_some_and(|deadline| Instant::now() < deadline) => {
-                again(&error);
-                tally.restart();
-                thread::sleep(RETRY_AFTER);
-            }
-            ended => return ended,
+        let error = match attempt() {
+            Ok(done) => return Ok(done),
+            Err(error) => error,
+        };
+        let Some(deadline) = until(&error) else { return Err(error) };
+        let is_key = matches!(error, Error::ChangedKey { .. });
+        if Instant::now() >= deadline {
+            return Err(changed_key.unwrap_or(error));
         }
+        if !(is_key && std::mem::replace(&mut has_told_key, true)) {
+            again(&error);
+        }
+        if let Error::ChangedKey { elsewhere: None, .. } = error {
+            changed_key = Some(error);
+        }
+        tally.restart();
+        thread::sleep(RETRY_AFTER);
     }
 }
 
@@ -150,13 +178,13 @@ impl StdinFile {
                 lost = Some(Instant::now());
             }
             match lost {
-                None => error.is_passing().then_some(deadline),
+                None => may_pass(error).then_some(deadline),
                 // A router in front of a peer that is away may answer in its place, with anything.
-                Some(lost) => (error.is_passing() || matches!(error, Error::Protocol { .. }))
+                Some(lost) => (may_pass(error) || matches!(error, Error::Protocol { .. }))
                     .then_some(deadline.max(lost + PIPE_WAIT)),
             }
         };
-        let at = retry(&self.tally, until, attempt, again)?;
+        let at = retry(&self.tally, until, attempt, again).map_err(|error| after(wait, error))?;
         let sent =
             self.manifest.entries().iter().map(|entry| (self.tally.done().0, entry.path.as_str().to_owned()));
         own.history(peer.conversation())?.store_files(false, &sent.collect::<Vec<_>>())?;

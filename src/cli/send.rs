@@ -46,7 +46,10 @@ fn find(own: &Endpoint, out: Output, args: &args::Send) -> Result<Peer> {
 }
 
 fn again(out: Output, error: &Error) {
-    out.note(&format!("{error}; trying again"));
+    match error {
+        Error::ChangedKey { .. } => output::warn(&format!("{error}; trying its addresses again")),
+        _ => out.note(&format!("{error}; trying again")),
+    }
 }
 
 fn warn_skipped(sources: &Sources) {

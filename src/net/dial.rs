@@ -38,6 +38,8 @@ pub struct Target<'a> {
     pub addresses: &'a [Address],
     /// What to call it in errors.
     pub label: &'a str,
+    /// It has answered before: when it closes without an answer, the line was cut.
+    pub is_saved: bool,
     /// When to give up, if that is before the usual time for each step.
     pub by: Option<Deadline>,
 }
@@ -51,13 +53,14 @@ impl<'a> Target<'a> {
             seen: peer.seen(),
             addresses: &peer.addresses,
             label: &peer.name,
+            is_saved: true,
             by,
         }
     }
 
     /// A node that is not saved, with the key that it must prove.
     pub fn stranger(key: PublicKey, addresses: &'a [Address], label: &'a str) -> Target<'a> {
-        Target { key, token: None, seen: None, addresses, label, by: None }
+        Target { key, token: None, seen: None, addresses, label, is_saved: false, by: None }
     }
 
     fn within(&self, wait: Duration) -> Deadline {
@@ -69,7 +72,7 @@ impl<'a> Target<'a> {
 /// Dials until an address leads to a node that proves `target.key` and accepts. `opening` is written right behind the
 /// handshake, before the answer is known.
 pub fn dial(own: &Endpoint, target: &Target, kind: Kind, opening: &[Message]) -> Result<Session> {
-    let mut network = Vec::new();
+    let (mut moved, mut failed) = (Vec::new(), Vec::new());
     let mut telling = None;
     let addresses = target.seen.iter().chain(target.addresses);
     let count = addresses.clone().count();
@@ -79,21 +82,35 @@ pub fn dial(own: &Endpoint, target: &Target, kind: Kind, opening: &[Message]) ->
             target.by.map(|by| Deadline::after(by.remaining().unwrap_or_default() / (count - number) as u32));
         match try_address(own, &Target { by: share, ..target.clone() }, address, kind) {
             Ok(session) => return accepted(session, target, opening),
-            Err(AddressFailure::Network(why)) => network.push(format!("{address}: {why}")),
-            Err(AddressFailure::Telling(error)) => telling = telling.or(Some(error)),
+            Err(AddressFailure::Network(why)) => failed.push(format!("{address}: {why}")),
+            Err(AddressFailure::Moved) => moved.push(format!("{address}: another node has this address now")),
+            Err(AddressFailure::Telling(error)) => {
+                if !matches!(error, Error::ChangedKey { .. }) {
+                    failed.push(format!("{address}: {error}"));
+                }
+                telling = telling.or(Some(error));
+            }
             Err(AddressFailure::Final(error)) => return Err(telling.unwrap_or(error)),
         }
     }
-    if network.is_empty() {
-        network.push("no address of it is known".into());
-    }
-    Err(telling.unwrap_or(Error::Unreachable { peer: target.label.to_owned(), why: network.join("; ") }))
+    let label = target.label.to_owned();
+    Err(match telling {
+        Some(Error::ChangedKey { peer, old, new, .. }) => {
+            let elsewhere = (!failed.is_empty()).then(|| failed.join("; "));
+            Error::ChangedKey { peer, old, new, elsewhere }
+        }
+        Some(error) => error,
+        None if count == 0 => Error::Unreachable { peer: label, why: "no address of it is known".into() },
+        None => Error::Unreachable { peer: label, why: [moved, failed].concat().join("; ") },
+    })
 }
 
 /// How a try at one address ended without a session.
 enum AddressFailure {
     /// Nobody there: the next address may do.
     Network(String),
+    /// It was seen there last, and another node answers now.
+    Moved,
     /// Somebody answered, and this is what to tell the user unless another address works.
     Telling(Error),
     /// No address works.
@@ -129,13 +146,14 @@ fn try_address(
                 return Err(AddressFailure::Telling(Error::Protocol { peer, what: what.into() }));
             }
             Err(DialFailure::Unanswered) => return Err(explain_silence(own, target, address)),
+            Err(DialFailure::Cut) => cut_short(target, address),
             Err(DialFailure::Closed) => explain_closed(own, target, address, true),
             Err(DialFailure::Unread) => explain_closed(own, target, address, false),
         };
         // A handshake that fails is held against us, so it is only done again where that may help.
         let pauses = match closed {
             Error::ChangedKey { .. } if target.seen.as_ref() == Some(address) => {
-                return Err(AddressFailure::Network("another node has this address now".into()));
+                return Err(AddressFailure::Moved);
             }
             Error::ChangedKey { .. } => 0,
             Error::Refused { .. } => 1,
@@ -166,7 +184,8 @@ fn explain_closed(own: &Endpoint, target: &Target, address: &Address, was_read: 
     let peer = target.label.to_owned();
     match key_at(own, address, target.within(patience(own))) {
         Ok(key) if key != target.key => {
-            Error::ChangedKey { peer, old: target.key.fingerprint(), new: key.fingerprint() }
+            let (old, new) = (target.key.fingerprint(), key.fingerprint());
+            Error::ChangedKey { peer, old, new, elsewhere: None }
         }
         Ok(_) if was_read && target.token.is_some() => Error::Refused {
             peer,
@@ -174,8 +193,13 @@ fn explain_closed(own: &Endpoint, target: &Target, address: &Address, was_read: 
                 .into(),
             hint: Some("ask for a new link: `egoat invite`".into()),
         },
+        Ok(_) if was_read && target.is_saved => lost(target, address),
         Ok(_) => Error::Unreachable { peer, why: format!("the node at {address} is too busy to answer") },
+        Err(DialFailure::Closed | DialFailure::Cut) if was_read && target.is_saved => lost(target, address),
         Err(DialFailure::Closed) if was_read => no_answer(format!("{peer} at {address}")),
+        Err(DialFailure::NotProven(what)) if was_read => {
+            Error::Protocol { peer: format!("{peer} at {address}"), what: what.into() }
+        }
         Err(_) => unread(peer, address),
     }
 }
@@ -189,6 +213,23 @@ fn explain_silence(own: &Endpoint, target: &Target, address: &Address) -> Addres
             during: format!("shaking hands at {address}"),
         }),
         _ => AddressFailure::Network("it takes the connection and says nothing".into()),
+    }
+}
+
+/// A network that is bad enough ends connections during the handshake as well.
+fn lost(target: &Target, address: &Address) -> Error {
+    let peer = format!("{} at {address}", target.label);
+    let during = "greeting it: it closed the connection without an answer; that may be the network, or it is not egoat of \
+                  this version";
+    Error::Lost { peer, during: during.into() }
+}
+
+/// It closes in the middle of its answer.
+fn cut_short(target: &Target, address: &Address) -> Error {
+    if target.is_saved {
+        lost(target, address)
+    } else {
+        Error::Protocol { peer: format!("{} at {address}", target.label), what: handshake::TOO_SHORT.into() }
     }
 }
 
@@ -278,6 +319,7 @@ pub fn key_error(failure: DialFailure, address: &Address) -> Error {
         DialFailure::NoWay(why) => why.error(peer),
         DialFailure::NotProven(what) => Error::Protocol { peer, what: what.into() },
         DialFailure::Closed => no_answer(peer),
+        DialFailure::Cut => Error::Protocol { peer, what: handshake::TOO_SHORT.into() },
         DialFailure::Unread | DialFailure::Unanswered => unread(peer, address),
     }
 }

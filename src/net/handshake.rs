@@ -31,6 +31,9 @@ const UNANSWERED: Duration = Duration::from_millis(4500);
 /// What is read of a dialler of another version: more than its first message.
 const FOREIGN: usize = 16 << 10;
 
+/// What is wrong with the answer of another program that closes early.
+pub const TOO_SHORT: &str = "its answer is too short";
+
 const MAGIC: [u8; 6] = *b"E-GOAT";
 const VERSION: u8 = 1;
 const PURPOSE_SESSION: u8 = 0;
@@ -57,6 +60,8 @@ pub enum DialFailure {
     NoWay(Obstacle),
     /// The other side closed before it answered, and has read what we sent: another key, another program or version.
     Closed,
+    /// It closed in the middle of its answer: the line was cut.
+    Cut,
     /// It closed and has not read what we sent, which resets the connection: it has no place for us, or is no node.
     Unread,
     /// It was there, and has not answered to message 1 for so long that a node would have given up.
@@ -77,12 +82,25 @@ impl From<ShortRead> for DialFailure {
         match (short.got, short.cause.kind()) {
             (0, UnexpectedEof) => DialFailure::Closed,
             (0, ConnectionReset | ConnectionAborted) => DialFailure::Unread,
-            (_, UnexpectedEof | ConnectionReset | ConnectionAborted) => {
-                DialFailure::NotProven("its answer is too short")
-            }
+            (_, UnexpectedEof | ConnectionReset | ConnectionAborted) => DialFailure::Cut,
             _ => DialFailure::Network(short.cause),
         }
     }
+}
+
+/// An answer that was cut short. One that is text comes from another program, such as an HTTP server; of so many random
+/// bytes, 1 in 2000 is text.
+fn cut_answer(short: ShortRead, answer: &[u8]) -> DialFailure {
+    const TELLING: usize = 8;
+    let said = &answer[..short.got];
+    match DialFailure::from(short) {
+        DialFailure::Cut if said.len() >= TELLING && is_text(said) => DialFailure::NotProven(TOO_SHORT),
+        other => other,
+    }
+}
+
+fn is_text(bytes: &[u8]) -> bool {
+    bytes.iter().all(|byte| byte.is_ascii_graphic() || byte.is_ascii_whitespace())
 }
 
 /// Our first bytes could not be written.
@@ -111,13 +129,10 @@ pub fn initiate(
     opening.extend_from_slice(&first);
     deadline.write_all(stream.socket(), &opening).map_err(not_taken)?;
     let (mut second, sent) = ([0; MESSAGE_2_LEN], Instant::now());
-    deadline.read_exact(stream.socket(), &mut second).map_err(|short| {
-        if short.is_silence() && sent.elapsed() >= UNANSWERED {
-            DialFailure::Unanswered
-        } else {
-            short.into()
-        }
-    })?;
+    if let Err(short) = deadline.read_exact(stream.socket(), &mut second) {
+        let is_unanswered = short.is_silence() && sent.elapsed() >= UNANSWERED;
+        return Err(if is_unanswered { DialFailure::Unanswered } else { cut_answer(short, &second) });
+    }
     let (state, payload) = state
         .read_message_2(&second)
         .map_err(|_| DialFailure::NotProven("its answer does not authenticate"))?;
@@ -136,12 +151,13 @@ pub fn ask_key(stream: Stream) -> Result<PublicKey, DialFailure> {
     let deadline = Deadline::after(FIRST_MESSAGE_TIMEOUT);
     deadline.write_all(stream.socket(), &preamble(PURPOSE_SESSION | ASK_KEY)).map_err(not_taken)?;
     let mut key = [0; DH_LEN];
-    deadline.read_exact(stream.socket(), &mut key)?;
+    if let Err(short) = deadline.read_exact(stream.socket(), &mut key) {
+        return Err(cut_answer(short, &key));
+    }
     // Another program that answers at all most likely answers in text, which would pass for a key; a key that is all
     // text has a chance of 1 in 10^13.
-    let is_text = key.iter().all(|byte| byte.is_ascii_graphic() || byte.is_ascii_whitespace());
     let no_key = DialFailure::NotProven("it answered with something that is no key");
-    if is_text { Err(no_key) } else { PublicKey::from_bytes(key).map_err(|_| no_key) }
+    if is_text(&key) { Err(no_key) } else { PublicKey::from_bytes(key).map_err(|_| no_key) }
 }
 
 /// The beginning of a connection that was accepted: what it is to become, and by when.

@@ -11,6 +11,7 @@ mod foreign;
 mod netns;
 mod pairing;
 mod proxy;
+mod retrying;
 #[cfg(target_os = "linux")]
 mod slow;
 mod socks;

@@ -126,7 +126,7 @@ impl ContactCheck<'_> {
             }
             (Some(pinned), _) => {
                 let (peer, old) = (self.label.to_owned(), pinned.fingerprint());
-                failed(report, "key", &Error::ChangedKey { peer, old, new: fingerprint });
+                failed(report, "key", &Error::ChangedKey { peer, old, new: fingerprint, elsewhere: None });
                 return false;
             }
             (None, Some(peer)) => report.ok("key", &format!("that of {}, {fingerprint}", peer.name)),

@@ -70,21 +70,25 @@ pub fn deliver(
     let mut bell = Bell::new(own.home(), Some(peer.key));
     let started = Instant::now();
     let deadline = wait.map_or_else(|| one_try(own), Deadline::after);
-    let mut why = "it was not reached yet".to_owned();
+    let mut tries = Tries::default();
     let mut seen = 0;
     while !outbox.is_settled(number)? {
         if matches!(goal, Goal::Only(_)) && is_newly_dropped(outbox, number, &mut seen)? {
             break;
         }
         let Some(left) = deadline.remaining() else {
-            return unless_dropped(own, peer, outbox, number, DeliveryOutcome::Queued(why));
+            let ended = unless_dropped(own, peer, outbox, number, DeliveryOutcome::Queued(tries.why))?;
+            return match (ended, tries.changed_key) {
+                (DeliveryOutcome::Queued(_), Some(error)) => Err(error),
+                (ended, _) => Ok(ended),
+            };
         };
         if bell.ring()? {
             if let Some(attempt) = attempts::last(own.home(), &peer.key) {
-                why = attempt.reason;
                 if wait.is_none() {
-                    return Ok(DeliveryOutcome::Queued(why));
+                    return Ok(DeliveryOutcome::Queued(attempt.reason));
                 }
+                tries.why = attempt.reason;
             }
             if wait.is_none() && started.elapsed() > NODE_TIMEOUT {
                 return Ok(DeliveryOutcome::Queued("the node here has not reached it yet".into()));
@@ -103,17 +107,47 @@ pub fn deliver(
         drop(lock);
         match result {
             Ok(()) => {}
-            Err(error @ (Error::Disk { .. } | Error::Corrupt { .. } | Error::ChangedKey { .. })) => {
-                return Err(error);
-            }
+            Err(error @ (Error::Disk { .. } | Error::Corrupt { .. })) => return Err(error),
+            Err(error @ Error::ChangedKey { .. }) if wait.is_none() => return Err(error),
             Err(error) if wait.is_none() => return Ok(DeliveryOutcome::Queued(error.to_string())),
             Err(error) => {
-                why = error.to_string();
+                tries.failed(own, error);
                 bell.wait(left.min(RETRY_PAUSE))?;
             }
         }
     }
     unless_dropped(own, peer, outbox, number, DeliveryOutcome::Delivered)
+}
+
+/// How the tries so far ended.
+struct Tries {
+    /// The last one.
+    why: String,
+    /// One at which a node with another key answered at each address: later it may keep us out, as handshakes that fail
+    /// are held against us.
+    changed_key: Option<Error>,
+    has_told_key: bool,
+}
+
+impl Default for Tries {
+    fn default() -> Tries {
+        Tries { why: "it was not reached yet".into(), changed_key: None, has_told_key: false }
+    }
+}
+
+impl Tries {
+    /// Tells the user once that somebody else answers. The peer may be at another address, or come back to this one.
+    fn failed(&mut self, own: &Own, error: Error) {
+        self.why = error.to_string();
+        let Error::ChangedKey { elsewhere, .. } = &error else { return };
+        if !std::mem::replace(&mut self.has_told_key, true) {
+            own.report(&format!("{error}; trying its addresses again"));
+        }
+        match elsewhere {
+            Some(why) => self.why.clone_from(why),
+            None => self.changed_key = Some(error),
+        }
+    }
 }
 
 /// Whether it is among those that were dropped since there were `seen` of them: to find out takes a look at the whole file.
