@@ -8,7 +8,8 @@
 //!         4 queued:  items; number is 0, and the record's seq is that of the entry; or it is the number of an entry that
 //!                    was stopped and waits again, with these items in the place of its old ones
 //! item    is_dir u8 ‖ modified i64, ns ‖ size u64 ‖ path length u16 ‖ path ‖ name length u16 ‖ name ‖ place
-//! place   inode u64 ‖ real path length u16 ‖ real path, empty when it is the path; inode 0 and an empty path stand for none
+//! place   inode u64 ‖ real path length u16 ‖ real path, empty when it is the path and there is an inode; neither
+//!         stands for no place
 //! ```
 //!
 //! An entry is sent as a whole or not at all. It waits until a record settles it; one that was changed or refused is then
@@ -357,8 +358,8 @@ fn queued_body(number: u64, items: &[Item]) -> Result<Vec<u8>> {
 fn put_place(body: &mut Vec<u8>, item: &Item) -> Result<()> {
     let place = item.place.as_ref();
     body.put_u64(place.map_or(0, |place| place.inode));
-    let real = place.map(|place| place.real.as_path()).filter(|real| *real != item.path);
-    put_path(body, real.unwrap_or(Path::new("")))
+    let noted = place.filter(|place| place.inode == 0 || place.real != item.path);
+    put_path(body, noted.map_or(Path::new(""), |place| &place.real))
 }
 
 fn settled_body(number: u64, outcome: &Outcome) -> Result<Vec<u8>> {
@@ -416,8 +417,15 @@ mod tests {
     fn what_is_encoded_decodes_to_the_same() {
         let without = Item { place: None, ..item("/b", None) };
         let itself = Item { place: Some(Place { real: "/c".into(), inode: 8 }), ..item("/c", None) };
-        let items =
-            vec![item("/a/d", None), item("/a/ü", Some("b")), item("/\u{202e}", None), without, itself];
+        let numberless = Item { place: Some(Place { real: "/d".into(), inode: 0 }), ..item("/d", None) };
+        let items = vec![
+            item("/a/d", None),
+            item("/a/ü", Some("b")),
+            item("/\u{202e}", None),
+            without,
+            itself,
+            numberless,
+        ];
         assert_eq!(decode(&queued_body(9, &items).unwrap()), Ok(QueueRecord::Queued(9, items)));
         for outcome in outcomes() {
             assert_eq!(decode(&settled_body(7, &outcome).unwrap()), Ok(QueueRecord::Settled(7, outcome)));

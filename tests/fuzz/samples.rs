@@ -168,7 +168,7 @@ fn outbox() -> Vec<Vec<u8>> {
     ]
 }
 
-/// A job that was stopped, one that waits again, and one of two items.
+/// A job that was stopped, one that waits again, one of two items, and one of two whose places are noted.
 fn queued_files() -> Vec<Vec<u8>> {
     let item = |path: &str, name: &str| {
         let mut item = vec![0];
@@ -180,6 +180,12 @@ fn queued_files() -> Vec<Vec<u8>> {
         }
         item
     };
+    let place = |inode: u64, real: &str| {
+        let mut place = inode.to_be_bytes().to_vec();
+        place.put_u16(real.len() as u16);
+        place.put(real.as_bytes());
+        place
+    };
     let body = |kind: u8, number: u64, rest: &[u8]| [[kind].as_slice(), &number.to_be_bytes(), rest].concat();
     let changed = [[3, 0, 2].as_slice(), b"/awhy"].concat();
     vec![
@@ -187,6 +193,7 @@ fn queued_files() -> Vec<Vec<u8>> {
         body(2, 1, &changed),
         body(1, 1, &item("/a", "")),
         body(1, 0, &[item("/a", ""), item("/b", "c")].concat()),
+        body(4, 0, &[item("/a", ""), place(5, ""), item("/b", "c"), place(6, "/real/b")].concat()),
     ]
 }
 
