@@ -9,4 +9,6 @@ mod common;
 mod beside;
 mod notes;
 #[cfg(unix)]
+mod paste;
+#[cfg(unix)]
 mod terminal;

@@ -12,30 +12,30 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 /// Columns of most terminals here; lines of test output fit.
-const USUAL: usize = 100;
+pub const USUAL: usize = 100;
 
 /// Somebody's terminal.
-struct Chat {
-    terminal: Terminal,
+pub struct Chat {
+    pub terminal: Terminal,
 }
 
 impl Chat {
     /// A shell in a terminal; `None` where there is no tmux.
-    fn shell(columns: usize) -> Option<Chat> {
+    pub fn shell(columns: usize) -> Option<Chat> {
         let chat = Chat { terminal: Terminal::open(columns)? };
         chat.line("export TZ=UTC PS1='$ '; MODE=$(stty -g)");
         Some(chat)
     }
 
     /// A chat on a home, listening at a free port of loopback if it becomes the node.
-    fn open(home: &Home, columns: usize, args: &str) -> Option<Chat> {
+    pub fn open(home: &Home, columns: usize, args: &str) -> Option<Chat> {
         let chat = Chat::shell(columns)?;
         chat.start(home, args);
         chat.see("/help lists the commands");
         Some(chat)
     }
 
-    fn start(&self, home: &Home, args: &str) {
+    pub fn start(&self, home: &Home, args: &str) {
         self.line(&format!(
             "clear; {EGOAT} --home {} chat --listen {} {args}",
             home.path("").display(),
@@ -43,49 +43,49 @@ impl Chat {
         ));
     }
 
-    fn line(&self, text: &str) {
+    pub fn line(&self, text: &str) {
         self.terminal.type_line(text);
     }
 
-    fn keys(&self, keys: &[&str]) {
+    pub fn keys(&self, keys: &[&str]) {
         self.terminal.tmux(&[&["send-keys"], keys].concat()).unwrap();
     }
 
-    fn text(&self, text: &str) {
+    pub fn text(&self, text: &str) {
         self.keys(&["-l", text]);
     }
 
-    fn see(&self, text: &str) -> String {
+    pub fn see(&self, text: &str) -> String {
         self.wait(text, || Some(self.terminal.screen()).filter(|screen| screen.contains(text)))
     }
 
     /// Waits for something; if it does not come, the screen is shown.
-    fn wait<T>(&self, what: &str, look: impl FnMut() -> Option<T>) -> T {
+    pub fn wait<T>(&self, what: &str, look: impl FnMut() -> Option<T>) -> T {
         poll_for(look).unwrap_or_else(|| panic!("no {what:?} on:\n{}", self.terminal.screen()))
     }
 
     /// The last line that is not empty: what is typed.
-    fn input(&self) -> String {
+    pub fn input(&self) -> String {
         let screen = self.terminal.screen();
         screen.lines().rfind(|line| !line.trim().is_empty()).unwrap_or_default().trim_end().to_owned()
     }
 
-    fn see_input(&self, input: &str) {
+    pub fn see_input(&self, input: &str) {
         self.wait(input, || (self.input() == input).then_some(()));
     }
 
-    fn resize(&self, columns: usize, rows: usize) {
+    pub fn resize(&self, columns: usize, rows: usize) {
         self.terminal.tmux(&["resize-window", "-x", &columns.to_string(), "-y", &rows.to_string()]).unwrap();
     }
 
     /// Pastes as a terminal does, in brackets if the program asked for them.
-    fn paste(&self, text: &str) {
+    pub fn paste(&self, text: &str) {
         self.terminal.tmux(&["set-buffer", text]).unwrap();
         self.terminal.tmux(&["paste-buffer", "-p"]).unwrap();
     }
 
     /// The shell is back, and the terminal is as it was.
-    fn is_a_shell_again(&self) {
+    pub fn is_a_shell_again(&self) {
         self.see_input("$");
         // After a kill -9 the shell may be back before the mode is. Enter ends no line then, but Ctrl-J does.
         self.text(
@@ -134,7 +134,7 @@ fn address(home: &Home) -> String {
 }
 
 /// Alice chats with Bob, who serves.
-fn with_bob() -> Option<(Chat, Home, Home, Node)> {
+pub fn with_bob() -> Option<(Chat, Home, Home, Node)> {
     let (alice, bob) = (Home::new("alice"), Home::new("bob"));
     let node = bob.serve();
     let link = bob.run(&["invite"]);

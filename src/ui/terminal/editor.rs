@@ -380,11 +380,15 @@ mod tests {
     use super::*;
     use crate::ui::terminal::keys::Keyboard;
 
-    /// Types bytes; gives the line with `|` at the cursor.
+    /// Types bytes, with a pause after each paste; gives the line with `|` at the cursor.
     fn typed(editor: &mut Editor, bytes: &str) -> String {
-        for key in Keyboard::default().push(bytes.as_bytes()) {
-            if editor.key(&key) == Action::Submit {
-                editor.take();
+        let mut keyboard = Keyboard::default();
+        for piece in bytes.split_inclusive("\x1b[201~") {
+            let keys = keyboard.push(piece.as_bytes());
+            for key in keys.into_iter().chain(keyboard.give_up()) {
+                if editor.key(&key) == Action::Submit {
+                    editor.take();
+                }
             }
         }
         let (before, behind) = editor.text.split_at(editor.cursor);

@@ -20,8 +20,6 @@ use crate::ui::terminal::keys::Key;
 use crate::ui::terminal::pane::Pane;
 use crate::ui::terminal::tty::{self, Terminal};
 
-/// How long what follows an ESC of a longer key takes at most, also over a slow link.
-const ESCAPE_TIMEOUT: Duration = Duration::from_millis(100);
 /// How often a terminal is asked for keys that does not wait for them.
 const NONBLOCKING_POLL: Duration = Duration::from_millis(20);
 /// How often transfers are drawn.
@@ -64,6 +62,8 @@ struct Talk {
     /// When the draft was changed that is not noted yet.
     edited: Option<Instant>,
     interrupted: Option<Instant>,
+    /// When bytes came from the keyboard last.
+    typed: Instant,
 }
 
 /// Talks until the user leaves.
@@ -77,6 +77,7 @@ pub fn run(own: &Endpoint, start: Start) -> Result<()> {
         reports: start.reports,
         edited: None,
         interrupted: None,
+        typed: Instant::now(),
     };
     let result = talk.begin(start.to, start.invites).and_then(|()| {
         signals.listen(talk.chat.link(), start.events)?;
@@ -140,11 +141,8 @@ impl Talk {
                         }
                     }
                 }
-                Err(RecvTimeoutError::Timeout) => {
-                    if let Some(key) = self.pane.keyboard.give_up() {
-                        self.key(&key)?;
-                    }
-                }
+                // Not before: bytes of a paste may have waited behind other signals.
+                Err(RecvTimeoutError::Timeout) => self.pause()?,
                 Err(RecvTimeoutError::Disconnected) => return Ok(()),
             }
             if self.edited.is_some_and(|edited| edited.elapsed() > DRAFT_IDLE) {
@@ -191,24 +189,38 @@ impl Talk {
 
     /// How long to wait for a signal.
     fn patience(&self) -> Duration {
-        if self.pane.keyboard.is_waiting() {
-            ESCAPE_TIMEOUT
-        } else if self.chat.transfers().next().is_some() {
-            DRAW_INTERVAL
-        } else {
-            LOG_POLL_INTERVAL
+        let is_moving = self.chat.transfers().next().is_some();
+        let interval = if is_moving { DRAW_INTERVAL } else { LOG_POLL_INTERVAL };
+        let keyboard = self.pane.keyboard.patience();
+        keyboard.map_or(interval, |pause| interval.min(pause.saturating_sub(self.typed.elapsed())))
+    }
+
+    /// Nothing has come: what the keyboard has begun may be all of it.
+    fn pause(&mut self) -> Result<()> {
+        if self.pane.keyboard.patience().is_some_and(|pause| self.typed.elapsed() >= pause)
+            && let Some(key) = self.pane.keyboard.give_up()
+        {
+            self.key(&key)?;
         }
+        Ok(())
     }
 
     fn input(&mut self, input: TerminalInput) -> Result<()> {
         match input {
             TerminalInput::Typed(bytes) => {
+                self.typed = Instant::now();
                 self.pane.attention.typed();
                 for key in self.pane.keyboard.push(&bytes) {
                     self.key(&key)?;
                 }
             }
-            TerminalInput::Ended => self.pane.leave(),
+            TerminalInput::Ended => {
+                // What was pasted last belongs to the draft.
+                while self.pane.keyboard.patience().is_some() {
+                    self.pane.keyboard.give_up().map_or(Ok(()), |key| self.key(&key))?;
+                }
+                self.pane.leave();
+            }
             TerminalInput::Resized(size) => self.pane.screen.resize(size),
         }
         Ok(())

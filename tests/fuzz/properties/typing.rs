@@ -29,12 +29,21 @@ pub fn editor(input: &[u8]) -> Option<Vec<u8>> {
         };
         is_harmless(&screen.draw("", &live));
     }
+    wait(&mut keyboard, &mut editor);
     let (mut again, mut slowly) = (Editor::default(), Keyboard::default());
     for byte in bytes {
         slowly.push(&[*byte]).iter().for_each(|key| press(&mut again, key));
     }
+    wait(&mut slowly, &mut again);
     assert_eq!((again.text(), again.cursor()), (editor.text(), editor.cursor()));
     Some(editor.text().as_bytes().to_vec())
+}
+
+/// Nothing comes for long.
+fn wait(keyboard: &mut Keyboard, editor: &mut Editor) {
+    while keyboard.patience().is_some() {
+        keyboard.give_up().iter().for_each(|key| press(editor, key));
+    }
 }
 
 fn press(editor: &mut Editor, key: &Key) {
