@@ -9,13 +9,13 @@ use crate::app::inbox::histories::{Histories, StartAt};
 use crate::app::inbox::{self, Cursor};
 use crate::app::link::LOG_POLL_INTERVAL;
 use crate::app::link::bell::Bell;
-use crate::app::{Own, Peer, contacts};
+use crate::app::{Own, contacts};
 use crate::cli::args;
 use crate::error::{Error, Result};
 use crate::text;
 use crate::time::{Zone, now_micros};
-use crate::ui::lines::line;
-use crate::ui::output::{self, Output};
+use crate::ui::lines::EntryPrinter;
+use crate::ui::output::Output;
 
 /// `--follow` begins with this many, as tail does.
 const FOLLOWED: usize = 10;
@@ -47,29 +47,29 @@ pub fn log(own: &Own, out: Output, args: &args::Log) -> Result<()> {
         _ => StartAt::Start,
     };
     let mut histories = Histories::new(own, peer.as_ref(), begin)?;
-    let print = |peer: &Peer, entry: &HistoryEntry| {
-        out.data(&line(&zone, &peer.name, entry), || entry.object(&peer.name))
-    };
-    let print_new = |histories: &mut Histories, place: &mut PrintedMark| {
-        while histories.next(|peer, entry| if is_wanted(entry) { print(peer, entry) } else { Ok(()) })? {
-            place.pass(histories)?;
-        }
-        place.note(histories)
-    };
+    let mut printer = EntryPrinter::new(out);
     if let Some(limit) = limit {
         let mut last = VecDeque::new();
         while histories.next(|peer, entry| {
             if is_wanted(entry) {
-                let name = &peer.name;
-                last.push_back(if out.json { entry.object(name).line() } else { line(&zone, name, entry) });
+                last.push_back(printer.line(&peer.name, entry));
             }
             if last.len() > limit {
                 last.pop_front();
             }
             Ok(())
         })? {}
-        last.iter().try_for_each(|line| output::print(line))?;
+        last.iter().try_for_each(|line| printer.print(line))?;
     }
+    let mut print_new = |histories: &mut Histories, place: &mut PrintedMark| {
+        while histories.next(|peer, entry| match is_wanted(entry) {
+            true => printer.print(&printer.line(&peer.name, entry)),
+            false => Ok(()),
+        })? {
+            place.pass(histories)?;
+        }
+        place.note(histories)
+    };
     print_new(&mut histories, &mut place)?;
     if !args.follow {
         return Ok(());

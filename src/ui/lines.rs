@@ -1,7 +1,42 @@
-//! An entry of a conversation as one line, or with its further lines indented (egoat(1), LOG).
+//! An entry of a conversation as one line, or with its further lines indented (egoat(1), LOG); and how such lines are printed.
+
+use std::io::{self, IsTerminal};
 
 use crate::app::inbox::entry::{HistoryEntry, MessageStatus, Words};
+use crate::error::Result;
 use crate::time::Zone;
+use crate::ui::output::{self, Output};
+use crate::ui::stty::TerminalWidth;
+use crate::ui::wrap;
+
+/// Prints entries on standard output. On a terminal long lines are broken, so that no part of one looks like another.
+pub struct EntryPrinter {
+    out: Output,
+    zone: Zone,
+    terminal: Option<TerminalWidth>,
+}
+
+impl EntryPrinter {
+    /// In local time.
+    pub fn new(out: Output) -> EntryPrinter {
+        let is_drawn = !out.json && io::stdout().is_terminal();
+        EntryPrinter { out, zone: Zone::local(), terminal: is_drawn.then(TerminalWidth::default) }
+    }
+
+    /// The entry as it is printed where lines have any length.
+    pub fn line(&self, peer: &str, entry: &HistoryEntry) -> String {
+        if self.out.json { entry.object(peer).line() } else { line(&self.zone, peer, entry) }
+    }
+
+    /// Prints a line that [`EntryPrinter::line`] made.
+    pub fn print(&mut self, line: &str) -> Result<()> {
+        let Some(terminal) = &mut self.terminal else { return output::print(line) };
+        // Some terminals go on at once after the last column.
+        let room = terminal.columns(io::stdout()).saturating_sub(1);
+        let rows: Vec<String> = line.split('\n').flat_map(|line| wrap::rows(line, room)).collect();
+        output::print(&rows.join("\n"))
+    }
+}
 
 /// The line of an entry with the peer of this name, without the newline at the end.
 pub fn line(zone: &Zone, peer: &str, entry: &HistoryEntry) -> String {

@@ -9,3 +9,5 @@ pub mod plain;
 pub mod progress;
 pub mod stty;
 pub mod terminal;
+mod width;
+pub mod wrap;

@@ -15,9 +15,8 @@ use crate::app::link::{LOG_POLL_INTERVAL, NodeEvent};
 use crate::app::messages::MAX_TEXT;
 use crate::app::{Endpoint, Link, Peer, news};
 use crate::error::{Error, Result};
-use crate::time::Zone;
 use crate::ui::commands;
-use crate::ui::lines::line;
+use crate::ui::lines::EntryPrinter;
 use crate::ui::output::{self, Output};
 use crate::ui::progress::Progress;
 
@@ -39,7 +38,7 @@ enum Input {
 /// What is printed.
 struct Lines {
     out: Output,
-    zone: Zone,
+    printer: EntryPrinter,
     /// The transfers that come in, by the peer's name, and from where.
     shown: HashMap<String, (Progress, Option<SocketAddr>)>,
     /// Why a line could not be printed.
@@ -49,7 +48,7 @@ struct Lines {
 /// Talks until the end of input: to `to`, else to the only peer or whom a line names.
 pub fn run(own: &Endpoint, out: Output, to: Option<Peer>, events: Option<Receiver<NodeEvent>>) -> Result<()> {
     let signals = Signals::default();
-    let mut view = Lines { out, zone: Zone::local(), shown: HashMap::new(), failed: None };
+    let mut view = Lines { out, printer: EntryPrinter::new(out), shown: HashMap::new(), failed: None };
     let scope = Scope::News(to.as_ref().map(|peer| peer.key));
     let mut chat = Chat::new(own, scope, signals.teller())?;
     chat.begin(to, &mut view)?;
@@ -204,8 +203,7 @@ impl View for Lines {
     fn begin(&mut self) {}
 
     fn entry(&mut self, peer: &Peer, entry: &HistoryEntry, _is_all: bool) {
-        let line = line(&self.zone, &peer.name, entry);
-        let printed = self.out.data(&line, || entry.object(&peer.name));
+        let printed = self.printer.print(&self.printer.line(&peer.name, entry));
         self.failed = self.failed.take().or(printed.err());
     }
 

@@ -2,26 +2,23 @@
 //! `--json`, and a line when it is done. It leaves out the counting: see `transfer::tally`.
 
 use std::collections::VecDeque;
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::app::Address;
 use crate::app::files::{Tally, per_second};
 use crate::text::{self, json::Object};
 use crate::ui::output::Output;
-use crate::ui::stty;
+use crate::ui::stty::TerminalWidth;
 
 /// A bar is drawn this often, a line is said this often, and an object printed this often.
 const DRAW_INTERVAL: Duration = Duration::from_millis(100);
 const LINE_INTERVAL: Duration = Duration::from_secs(10);
 const PRINT_INTERVAL: Duration = Duration::from_secs(1);
-/// How often the terminal is asked how wide it is.
-const MEASURE_INTERVAL: Duration = Duration::from_secs(1);
-/// The width of a terminal that does not tell it.
-const DEFAULT_COLUMNS: usize = 80;
 /// The rate is that of the last seconds: all of the time has waits and proofs in it that will not come again.
 const RATE_PERIOD: Duration = Duration::from_secs(5);
 /// Columns of a bar with its brackets; shorter ones say nothing.
@@ -76,7 +73,7 @@ impl Progress {
             while stopped.recv_timeout(pause) == Err(RecvTimeoutError::Timeout) {
                 let figures = Figures::of(&counted, pace.rate(counted.elapsed(), counted.moved()));
                 match form {
-                    Form::Bar => out.draw(&figures.drawn(screen.columns())),
+                    Form::Bar => out.draw(&figures.drawn(screen.columns(io::stderr()))),
                     Form::Lines => out.note(&format!("{}: {}", counted.title, figures.summary())),
                     Form::Objects => out.passing_object(|| object(&name, &counted)),
                 }
@@ -105,25 +102,6 @@ impl Drop for Progress {
         }
         if self.form == Form::Bar {
             self.out.draw("");
-        }
-    }
-}
-
-/// How wide the terminal is, which its user may change.
-#[derive(Default)]
-struct TerminalWidth {
-    measured: Option<(Instant, usize)>,
-}
-
-impl TerminalWidth {
-    fn columns(&mut self) -> usize {
-        match self.measured {
-            Some((at, columns)) if at.elapsed() < MEASURE_INTERVAL => columns,
-            _ => {
-                let columns = stty::columns().unwrap_or(DEFAULT_COLUMNS);
-                self.measured = Some((Instant::now(), columns));
-                columns
-            }
         }
     }
 }

@@ -1,7 +1,12 @@
 //! stty(1), which sets the modes of a terminal and knows its size: std has no termios.
 
-use std::io;
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// Columns and rows of a terminal that does not tell its size.
+pub const DEFAULT_SIZE: (usize, usize) = (80, 24);
+/// How often a terminal is asked how wide it is.
+const MEASURE_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Runs stty on a terminal; returns what it prints, or in words why it failed.
 pub fn stty(terminal: impl Into<Stdio>, arguments: &[&str]) -> Result<String, String> {
@@ -26,7 +31,22 @@ pub fn parse_size(text: &str) -> Option<(usize, usize)> {
     (rows > 0 && columns > 0).then_some((columns, rows))
 }
 
-/// How wide the terminal is that standard error is.
-pub fn columns() -> Option<usize> {
-    size(io::stderr()).map(|(columns, _)| columns)
+/// How wide a terminal is, which its user may change.
+#[derive(Default)]
+pub struct TerminalWidth {
+    measured: Option<(Instant, usize)>,
+}
+
+impl TerminalWidth {
+    /// The columns of `terminal`, which is the same each time.
+    pub fn columns(&mut self, terminal: impl Into<Stdio>) -> usize {
+        match self.measured {
+            Some((at, columns)) if at.elapsed() < MEASURE_INTERVAL => columns,
+            _ => {
+                let columns = size(terminal).map_or(DEFAULT_SIZE.0, |(columns, _)| columns);
+                self.measured = Some((Instant::now(), columns));
+                columns
+            }
+        }
+    }
 }

@@ -12,3 +12,5 @@ mod notes;
 mod paste;
 #[cfg(unix)]
 mod terminal;
+#[cfg(unix)]
+mod wrapping;

@@ -4,7 +4,7 @@
 use crate::app::messages::MAX_TEXT;
 use crate::ui::commands::saying;
 use crate::ui::terminal::keys::Key;
-use crate::ui::terminal::width::{clusters, first_len, last_len};
+use crate::ui::width::{clusters, first_len, last_len};
 
 /// Bytes of a line: those of a message. What does not fit is not put in; yanking again and again would double it each time.
 const MAX_LINE: usize = MAX_TEXT;

@@ -1,6 +1,6 @@
 //! The interactive chat: a view of [`crate::app::chat`] on a terminal. egoat(1), CHAT, says what its user sees.
 //!
-//! [`keys`], [`editor`], [`screen`], `width` and `transcript` are pure: bytes of the keyboard become keys, keys a line,
+//! [`keys`], [`editor`], [`screen`] and `transcript` are pure: bytes of the keyboard become keys, keys a line,
 //! entries lines, and all of it bytes for the [`tty`]. `pane` holds them together; `talk` is the loop.
 
 mod attention;
@@ -11,7 +11,6 @@ pub mod screen;
 mod talk;
 mod transcript;
 pub mod tty;
-mod width;
 
 pub use attention::program;
 pub use talk::{Start, run};

@@ -14,7 +14,7 @@ use crate::ui::terminal::keys::Keyboard;
 use crate::ui::terminal::screen::{LiveArea, Screen};
 use crate::ui::terminal::transcript::{DeliveryState, Transcript};
 use crate::ui::terminal::tty;
-use crate::ui::terminal::width::columns;
+use crate::ui::width::columns;
 
 /// Messages that wait, and transfers, that are shown below the conversation.
 const LIVE_LINES: usize = 3;

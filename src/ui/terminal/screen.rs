@@ -1,12 +1,13 @@
 //! What is written to the terminal. Conversations scroll by in its own scrollback; below them stands the live part: a few
 //! lines on what goes on, and the line that is typed. Pure: it makes bytes, to be written at once, and as few as will do.
 //!
-//! It leaves out where the text comes from, which must be clean. No line of the live part ever fills the last column, so
-//! that no terminal wraps it; text above is left for the terminal to wrap, and to be copied as it was said.
+//! It leaves out where the text comes from, which must be clean. No row ever fills the last column, so that no terminal wraps
+//! it, but for a word that is longer than a row: it is to be copied whole.
 
 use std::fmt::Write;
 
-use crate::ui::terminal::width::{clusters, columns, fit};
+use crate::ui::width::{clusters, columns, fit};
+use crate::ui::wrap::{self, LongWord};
 
 /// Continues what is typed in a further row.
 const INDENT: &str = "  ";
@@ -86,8 +87,8 @@ impl Screen {
             self.change_rows(&mut out, &layout);
         } else {
             out = self.clear();
-            for line in above.lines() {
-                let _ = write!(out, "{line}\r\n");
+            for row in above.lines().flat_map(|line| wrap::rows(line, self.room())) {
+                let _ = write!(out, "{row}\r\n");
             }
             out.push_str(&layout.rows.join("\r\n"));
             up(&mut out, layout.rows.len() - 1 - layout.row);
@@ -126,7 +127,7 @@ impl Screen {
     fn lay_out(&self, live: &LiveArea) -> Layout {
         // On a low screen there is room for the last of them, and for what is typed.
         let lines = &live.lines[live.lines.len().saturating_sub(self.height - 2)..];
-        let mut input = wrap(&live.prompt, &live.text, live.cursor, self.room());
+        let mut input = lay_out_input(&live.prompt, &live.text, live.cursor, self.room());
         // A window on what is typed, so that all of it is on the screen.
         let most = self.height - 1 - lines.len();
         if input.rows.len() > most {
@@ -141,34 +142,34 @@ impl Screen {
     }
 }
 
-/// Cuts prompt and text into rows of at most `room` columns.
-fn wrap(prompt: &str, text: &str, cursor: usize, room: usize) -> Layout {
+/// Breaks prompt and text into rows of at most `room` columns.
+fn lay_out_input(prompt: &str, text: &str, cursor: usize, room: usize) -> Layout {
     // Some of the row is for what is typed.
-    let mut rows = vec![fit(prompt, room * 2 / 3).to_owned()];
-    let (mut column, mut at) = (columns(&rows[0]), 0);
-    let mut found = (0, column);
-    for cluster in clusters(text) {
-        let is_break = cluster.text == "\n";
-        if !is_break && column + cluster.columns > room {
-            rows.push(INDENT.to_owned());
-            column = INDENT.len();
+    let mut layout = Layout { rows: vec![fit(prompt, room * 2 / 3).to_owned()], row: 0, column: 0 };
+    let mut at = 0;
+    for (number, line) in text.split('\n').enumerate() {
+        if number > 0 {
+            layout.rows.push(INDENT.to_owned());
         }
-        if at == cursor {
-            found = (rows.len() - 1, column);
+        let column = layout.rows.last().map_or(0, |row| columns(row));
+        let breaks = wrap::breaks(line, column, room, INDENT.len(), LongWord::Cut);
+        let mut start = 0;
+        for (part, end) in breaks.into_iter().chain([line.len()]).enumerate() {
+            if part > 0 {
+                layout.rows.push(INDENT.to_owned());
+            }
+            let row = layout.rows.len() - 1;
+            // At a break the cursor is where the text goes on.
+            if (at + start..=at + end).contains(&cursor) {
+                layout.row = row;
+                layout.column = columns(&layout.rows[row]) + columns(&line[start..cursor - at]);
+            }
+            layout.rows[row].push_str(&line[start..end]);
+            start = end;
         }
-        if is_break {
-            rows.push(INDENT.to_owned());
-            column = INDENT.len();
-        } else {
-            rows.last_mut().into_iter().for_each(|row| row.push_str(cluster.text));
-            column += cluster.columns;
-        }
-        at += cluster.text.len();
+        at += line.len() + 1;
     }
-    if at == cursor {
-        found = (rows.len() - 1, column);
-    }
-    Layout { rows, row: found.0, column: found.1 }
+    layout
 }
 
 /// The bytes at the front of both that are whole characters of both, with nothing behind that would join them.
@@ -281,8 +282,11 @@ mod tests {
             ("one\n", 4, (1, 2)),
             ("\u{6f22}\u{5b57}", 3, (0, 7)),
             ("0123456789abc\u{6f22}", 13, (1, 2)),
+            ("one two three four", 14, (1, 2)),
+            ("one two three four", 13, (0, 18)),
+            ("one two three four", 16, (1, 4)),
         ] {
-            let layout = wrap("bob> ", text, cursor, 19);
+            let layout = lay_out_input("bob> ", text, cursor, 19);
             assert_eq!((layout.row, layout.column), expected, "{text:?} at {cursor}");
             assert!(layout.rows.iter().all(|row| columns(row) < 20), "{layout:?}");
         }

@@ -9,8 +9,6 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use crate::error::{Error, Result};
 use crate::ui::stty;
 
-/// Columns and rows of a terminal that does not tell its size.
-const DEFAULT_SIZE: (usize, usize) = (80, 24);
 /// Characters come as they are typed, and none has a meaning to the system.
 const RAW: [&str; 11] =
     ["-icanon", "-echo", "-isig", "-ixon", "-icrnl", "-inlcr", "-igncr", "-iexten", "min", "1", "time"];
@@ -45,7 +43,7 @@ pub fn is_there() -> bool {
 
 /// Columns and rows.
 pub fn size() -> (usize, usize) {
-    stty::size(Stdio::inherit()).unwrap_or(DEFAULT_SIZE)
+    stty::size(Stdio::inherit()).unwrap_or(stty::DEFAULT_SIZE)
 }
 
 fn failed(cause: impl std::fmt::Display) -> Error {

@@ -4,6 +4,9 @@
 //! The tables are of Unicode 14: East_Asian_Width W and F (UAX #11), and General_Category Mn and Me, with ranges joined
 //! over what is not assigned. Hangul vowels and finals, the joiners and skin tones show with what stands before them.
 
+/// Sequences that set a colour begin so, and end in `m`. Clean text has none.
+const COLOUR: &str = "\x1b[";
+
 /// A character that people see: a base with what belongs to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Cluster<'a> {
@@ -42,8 +45,20 @@ pub fn clusters(text: &str) -> impl Iterator<Item = Cluster<'_>> {
     })
 }
 
-/// The bytes of the first character of a text.
+/// The columns of a character where a terminal does not join what belongs together, as families of emoji or skin tones.
+pub fn most_columns(cluster: Cluster) -> usize {
+    if cluster.text.starts_with(COLOUR) {
+        return 0;
+    }
+    let alone = |c| if is_skin_tone(c) { 2 } else { columns_of(c) };
+    cluster.columns.max(cluster.text.chars().map(alone).sum())
+}
+
+/// The bytes of the first character of a text, or of a sequence that sets a colour.
 pub fn first_len(text: &str) -> usize {
+    if let Some(length) = text.starts_with(COLOUR).then(|| text.find('m')).flatten() {
+        return length + 1;
+    }
     let mut chars = text.char_indices();
     let Some((_, first)) = chars.next() else { return 0 };
     let mut is_joined = false;
@@ -72,6 +87,10 @@ fn columns_of(c: char) -> usize {
     } else {
         1
     }
+}
+
+fn is_skin_tone(c: char) -> bool {
+    matches!(c, '\u{1F3FB}'..='\u{1F3FF}')
 }
 
 /// Half of a flag.
