@@ -16,6 +16,7 @@ use crate::text;
 use crate::time::{Zone, now_micros};
 use crate::ui::lines::EntryPrinter;
 use crate::ui::output::Output;
+use crate::ui::reader;
 
 /// `--follow` begins with this many, as tail does.
 const FOLLOWED: usize = 10;
@@ -75,11 +76,13 @@ pub fn log(own: &Own, out: Output, args: &args::Log) -> Result<()> {
         return Ok(());
     }
     let mut bell = Bell::new(own.home(), None);
-    loop {
+    // With its last reader the command has nobody to wait for.
+    while !reader::is_gone() {
         histories.look()?;
         print_new(&mut histories, &mut place)?;
         bell.wait(LOG_POLL_INTERVAL)?;
     }
+    Ok(())
 }
 
 fn time(zone: &Zone, given: &str) -> Result<u64> {

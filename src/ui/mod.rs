@@ -7,6 +7,7 @@ pub mod lines;
 pub mod output;
 pub mod plain;
 pub mod progress;
+pub mod reader;
 pub mod stty;
 pub mod terminal;
 mod width;

@@ -2,7 +2,7 @@
 
 use crate::common;
 
-use common::{Home, Node, Process, finish, json_number, json_text, pair, paired, poll_until};
+use common::{EGOAT, Home, Node, Process, finish, json_number, json_text, pair, paired, poll_until};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -461,4 +461,20 @@ fn a_chat_without_a_node_is_the_node() {
     chat.wait_for("20");
     assert!(chat.next_line().unwrap().ends_with(" bob: hi"));
     assert_eq!(chat.end().0, Some(0));
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_follower_ends_when_its_reader_has_gone() {
+    let (alice, _alice_node, bob, _bob_node) = paired();
+    bob.run(&["say", "--wait", "10s", "alice", "one"]);
+    let log = format!("{EGOAT} --home {} log --follow bob", alice.path("").display());
+    let mut command = std::process::Command::new("sh");
+    command.args(["-c", &format!("({log}; echo ended with $? >&2) | (grep -m1 one; echo found >&2)")]);
+    let mut process = Process::start(command);
+    assert!(process.next_line().unwrap().ends_with("bob: one"));
+    process.wait_to_say("found");
+    // Nothing more is said.
+    process.wait_to_say("ended with 0");
+    assert_eq!(process.end().0, Some(0));
 }
