@@ -285,7 +285,25 @@ impl Chat {
     /// Queues a message for the peer who is talked to; durable when it returns.
     pub fn say(&mut self, text: &[u8], view: &mut dyn View) -> Result<()> {
         let peer = self.recipient()?.clone();
-        let number = messages::queue(&self.own, &peer, text)?;
+        self.queue(&peer, text, view)
+    }
+
+    /// The same for the peer of this name.
+    pub fn say_to(&mut self, name: &str, text: &str, view: &mut dyn View) -> Result<()> {
+        let peer = self.named(name)?;
+        if text.is_empty() {
+            return Err(Error::usage("say what? /msg NAME TEXT"));
+        }
+        self.queue(&peer, text.as_bytes(), view)?;
+        if self.scope == Scope::Conversations && self.partner().is_none_or(|open| open.key != peer.key) {
+            view.note(&format!("queued for {}", peer.name));
+        }
+        Ok(())
+    }
+
+    fn queue(&mut self, peer: &Peer, text: &[u8], view: &mut dyn View) -> Result<()> {
+        let number = messages::queue(&self.own, peer, text)?;
+        view.said(peer, number);
         self.link.ring(&peer.key);
         self.queued.insert(peer.key, number);
         self.look_at_waiting(view);

@@ -38,6 +38,11 @@ pub struct SlashCommand {
 }
 
 impl SlashCommand {
+    /// Whether it works where lines come out of a pipe.
+    pub fn is_piped(&self) -> bool {
+        PIPED.contains(&self.name)
+    }
+
     /// Runs it with what was typed after its name.
     pub fn run(&self, chat: &mut Chat, view: &mut dyn View, rest: &str) -> Result<()> {
         (self.run)(chat, view, rest)
@@ -55,9 +60,13 @@ const fn row(
 }
 
 /// All commands, as `/help` and egoat(1) list them.
-pub const COMMANDS: [SlashCommand; 25] = [
+pub const COMMANDS: [SlashCommand; 26] = [
     row("/to", "NAME", "talk to NAME; also Alt-1 to Alt-9", Takes::Peer, |chat, view, rest| {
         chat.talk_to(rest, view)
+    }),
+    row("/msg", "NAME TEXT", "say TEXT to NAME, and stay here", Takes::Peer, |chat, view, rest| {
+        let (name, text) = rest.split_once(char::is_whitespace).unwrap_or((rest, ""));
+        chat.say_to(name, text.trim_start(), view)
     }),
     row("/all", "", "show all conversations together, or one again", Takes::Words, |chat, view, _| {
         chat.toggle_all(view)
@@ -120,14 +129,17 @@ pub const COMMANDS: [SlashCommand; 25] = [
         KEYS.iter().for_each(|line| view.note(line));
         Ok(())
     }),
-    row("/quit", "", "leave; also Ctrl-D", Takes::Words, |_, view, _| {
+    row("/quit", "", "leave; also /q and Ctrl-D", Takes::Words, |_, view, _| {
         view.leave();
         Ok(())
     }),
 ];
 
-/// The commands that work where lines come out of a pipe; every other line is a message there.
-const PIPED: [&str; 3] = ["/to", "/accept", "/refuse"];
+/// The same as `/quit`.
+const QUIT_SHORT: &str = "/q";
+
+/// The commands that work where lines come out of a pipe, in which somebody else may have a say.
+const PIPED: [&str; 5] = ["/to", "/msg", "/accept", "/refuse", "/quit"];
 
 fn help(_: &mut Chat, view: &mut dyn View, _: &str) -> Result<()> {
     for one in &COMMANDS {
@@ -194,15 +206,10 @@ pub fn parse(line: &str) -> ParsedLine<'_> {
     find(name).map_or(ParsedLine::Unknown(name), |command| ParsedLine::Command(command, rest.trim()))
 }
 
-/// Understands a line that comes out of a pipe: the command, if it is one there, and what follows its name.
-pub fn parse_piped(line: &str) -> Option<(&'static SlashCommand, &str)> {
-    let (name, rest) = line.split_once(' ').unwrap_or((line, ""));
-    Some((find(name).filter(|_| PIPED.contains(&name))?, rest.trim()))
-}
-
 /// The command of this name, with its slash.
 pub fn find(name: &str) -> Option<&'static SlashCommand> {
     static ALL: &[SlashCommand] = &COMMANDS;
+    let name = if name == QUIT_SHORT { "/quit" } else { name };
     ALL.iter().find(|command| command.name == name)
 }
 
@@ -337,6 +344,8 @@ mod tests {
             ("hello", "says hello"),
             ("/to bob ", "does /to with bob"),
             ("/quit", "does /quit with "),
+            ("/q\r", "does /quit with "),
+            ("/msg bob hello you", "does /msg with bob hello you"),
             ("/me waves", "says /me waves"),
             ("//etc is a directory", "says /etc is a directory"),
             ("/etc/passwd", "does not know /etc/passwd"),
@@ -352,16 +361,6 @@ mod tests {
             ParsedLine::Message(text) => format!("says {text}"),
             ParsedLine::Command(command, rest) => format!("does {} with {rest}", command.name),
             ParsedLine::Unknown(name) => format!("does not know {name}"),
-        }
-    }
-
-    #[test]
-    fn in_a_pipe_few_lines_are_commands() {
-        let piped = |line| parse_piped(line).map(|(command, rest)| (command.name, rest));
-        assert_eq!(piped("/to  bob "), Some(("/to", "bob")));
-        assert_eq!(piped("/accept 1 /tmp/a b"), Some(("/accept", "1 /tmp/a b")));
-        for line in ["/quit", "/toast", "//to bob", " /to bob", "accept 1", ""] {
-            assert_eq!(piped(line), None, "{line}");
         }
     }
 

@@ -1,21 +1,22 @@
 //! The chat line by line: a view of [`crate::app::chat`] for pipes, and for terminals on which no lines can be drawn. Each
 //! line of standard input is said, and what happens is printed as `egoat log` prints it.
 
-use std::collections::HashMap;
-use std::io::{BufRead, Read};
+use std::collections::{HashMap, HashSet};
+use std::io::{BufRead, IsTerminal, Read};
 use std::net::SocketAddr;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 use crate::app::chat::signal::{Signal, Signals};
 use crate::app::chat::view::{Arrival, View};
-use crate::app::chat::{Chat, Scope};
-use crate::app::inbox::entry::HistoryEntry;
+use crate::app::chat::{Chat, Question, Scope};
+use crate::app::inbox::entry::{Event, HistoryEntry};
 use crate::app::link::{LOG_POLL_INTERVAL, NodeEvent};
 use crate::app::messages::MAX_TEXT;
-use crate::app::{Endpoint, Link, Peer, news};
+use crate::app::{Endpoint, Link, Peer, PublicKey, news};
 use crate::error::{Error, Result};
-use crate::ui::commands;
+use crate::text;
+use crate::ui::commands::{self, ParsedLine};
 use crate::ui::lines::EntryPrinter;
 use crate::ui::output::{self, Output};
 use crate::ui::progress::Progress;
@@ -39,6 +40,14 @@ enum Input {
 struct Lines {
     out: Output,
     printer: EntryPrinter,
+    /// Lines are typed on the terminal that shows what is printed.
+    is_terminal: bool,
+    /// The messages that were typed there, and stand on it already.
+    typed: HashSet<(PublicKey, u64)>,
+    /// The next line answers it.
+    question: Option<Question>,
+    /// A line said `/quit`.
+    is_leaving: bool,
     /// The transfers that come in, by the peer's name, and from where.
     shown: HashMap<String, (Progress, Option<SocketAddr>)>,
     /// Why a line could not be printed.
@@ -48,7 +57,7 @@ struct Lines {
 /// Talks until the end of input: to `to`, else to the only peer or whom a line names.
 pub fn run(own: &Endpoint, out: Output, to: Option<Peer>, events: Option<Receiver<NodeEvent>>) -> Result<()> {
     let signals = Signals::default();
-    let mut view = Lines { out, printer: EntryPrinter::new(out), shown: HashMap::new(), failed: None };
+    let mut view = Lines::new(out);
     let scope = Scope::News(to.as_ref().map(|peer| peer.key));
     let mut chat = Chat::new(own, scope, signals.teller())?;
     chat.begin(to, &mut view)?;
@@ -71,12 +80,17 @@ pub fn run(own: &Endpoint, out: Output, to: Option<Peer>, events: Option<Receive
                         ended?;
                         deadline = Some(Instant::now() + DELIVERY_TIMEOUT);
                     }
+                    // What follows `/quit` is not read.
+                    _ if deadline.is_some() => {}
                     Some(Input::TooLong) => {
                         output::warn(
                             "a line over 1 MiB was left out; send it as a file: `egoat send PEER FILE`",
                         );
                     }
-                    Some(Input::Line(line)) => handle(&mut chat, &mut view, &line)?,
+                    Some(Input::Line(line)) => {
+                        handle(&mut chat, &mut view, &line)?;
+                        deadline = view.is_leaving.then(|| Instant::now() + DELIVERY_TIMEOUT);
+                    }
                     None => {}
                 }
             }
@@ -84,6 +98,9 @@ pub fn run(own: &Endpoint, out: Output, to: Option<Peer>, events: Option<Receive
             Err(RecvTimeoutError::Disconnected) => break,
         }
         view.failed.take().map_or(Ok(()), Err)?;
+        if view.question.is_none() {
+            view.question = chat.ask(&mut view);
+        }
     }
     chat.look(&mut view)?;
     view.failed.take().map_or(Ok(()), Err)?;
@@ -96,16 +113,37 @@ pub fn run(own: &Endpoint, out: Output, to: Option<Peer>, events: Option<Receive
 /// Does or says a line. Only an error of this disk ends the chat.
 fn handle(chat: &mut Chat, view: &mut Lines, line: &[u8]) -> Result<()> {
     chat.look_at_peers(view)?;
-    if let Some((command, rest)) = std::str::from_utf8(line).ok().and_then(commands::parse_piped) {
-        if let Err(error) = command.run(chat, view, rest) {
-            view.error(&error);
+    if let Some(question) = view.question.take() {
+        chat.answer(question, matches!(line.trim_ascii(), b"yes" | b"y"), view);
+        return Ok(());
+    }
+    // A line that begins with a slash is a message if it is one in any chat, and else goes to nobody.
+    match commands::parse(&String::from_utf8_lossy(line)) {
+        _ if line.is_empty() => Ok(()),
+        ParsedLine::Message(_) => {
+            say(chat, view, line.strip_prefix(b"/").filter(|rest| rest.starts_with(b"/")).unwrap_or(line))
         }
-        return Ok(());
+        ParsedLine::Command(command, rest) if view.is_terminal || command.is_piped() => {
+            command.run(chat, view, rest).unwrap_or_else(|error| view.error(&error));
+            Ok(())
+        }
+        ParsedLine::Command(command, _) => {
+            output::warn(&format!(
+                "this line was not sent: {} works on a terminal, and // begins a message",
+                command.name
+            ));
+            Ok(())
+        }
+        ParsedLine::Unknown(name) => {
+            let name = text::clean_line(name);
+            output::warn(&format!("this line was not sent: {name} is no command, and // begins a message"));
+            Ok(())
+        }
     }
-    if line.is_empty() {
-        return Ok(());
-    }
-    match chat.say(line, view) {
+}
+
+fn say(chat: &mut Chat, view: &mut Lines, message: &[u8]) -> Result<()> {
+    match chat.say(message, view) {
         Err(error @ (Error::Disk { .. } | Error::Corrupt { .. })) => Err(error),
         Err(error) => {
             output::warn(&format!("this line was not sent: {error}"));
@@ -140,6 +178,8 @@ fn read_line(stdin: &mut impl BufRead) -> std::io::Result<Option<Input>> {
     }
     if line.last() == Some(&b'\n') {
         line.pop();
+        // Windows ends lines so.
+        line.pop_if(|last| *last == b'\r');
     } else if line.len() as u64 == limit {
         skip_line(stdin)?;
         return Ok(Some(Input::TooLong));
@@ -162,6 +202,19 @@ fn skip_line(stdin: &mut impl BufRead) -> std::io::Result<()> {
 }
 
 impl Lines {
+    fn new(out: Output) -> Lines {
+        Lines {
+            out,
+            printer: EntryPrinter::new(out),
+            is_terminal: !out.json && std::io::stdin().is_terminal() && std::io::stdout().is_terminal(),
+            typed: HashSet::new(),
+            question: None,
+            is_leaving: false,
+            shown: HashMap::new(),
+            failed: None,
+        }
+    }
+
     /// Prints what the node does beside the conversation, and is not in the logs.
     fn beside(&mut self, event: &NodeEvent) {
         match event {
@@ -203,8 +256,19 @@ impl View for Lines {
     fn begin(&mut self) {}
 
     fn entry(&mut self, peer: &Peer, entry: &HistoryEntry, _is_all: bool) {
+        if let Event::Sent { number, .. } = entry.event
+            && self.typed.remove(&(peer.key, number))
+        {
+            return;
+        }
         let printed = self.printer.print(&self.printer.line(&peer.name, entry));
         self.failed = self.failed.take().or(printed.err());
+    }
+
+    fn said(&mut self, peer: &Peer, number: u64) {
+        if self.is_terminal {
+            self.typed.insert((peer.key, number));
+        }
     }
 
     fn arrived(&mut self, _arrival: &Arrival) {}
@@ -219,10 +283,12 @@ impl View for Lines {
 
     fn clear(&mut self) {}
 
-    fn leave(&mut self) {}
+    fn leave(&mut self) {
+        self.is_leaving = true;
+    }
 
     fn is_idle(&self) -> bool {
-        true
+        self.question.is_none()
     }
 
     fn draft(&self) -> Option<String> {

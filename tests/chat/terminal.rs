@@ -492,12 +492,29 @@ fn another_size_is_drawn_anew_and_twenty_columns_are_enough() {
 
 #[test]
 fn a_dumb_terminal_gets_plain_lines() {
-    let (_alice, _alice_node, bob, _bob_node) = paired();
+    let (alice, _alice_node, bob, _bob_node) = paired();
     let Some(chat) = Chat::shell(USUAL) else { return };
     chat.line(&format!("clear; TERM=dumb {EGOAT} --home {} chat", bob.path("").display()));
     chat.line("from a dumb terminal");
-    chat.see(" -> alice: from a dumb terminal");
+    poll_until("it to arrive", || (alice.received() == ["from a dumb terminal"]).then_some(()));
+    // All commands work, and none is a message.
+    chat.line("/who");
+    chat.see("1 alice  ");
+    chat.line("/nonsense");
+    chat.see("/nonsense is no command");
+    chat.line("//etc");
+    chat.line("/msg alice and on");
+    poll_until("all to arrive", || {
+        (alice.received() == ["from a dumb terminal", "/etc", "and on"]).then_some(())
+    });
+    alice.run(&["say", "bob", "hello"]);
+    let screen = chat.see(" alice: hello");
+    assert_eq!(screen.matches("from a dumb terminal").count(), 1, "{screen}");
     assert!(!chat.terminal.written().contains("\x1b[?2004h"));
+    chat.line("/add 127.0.0.1:1");
+    chat.line("/q");
+    chat.see_input("$");
+    assert_eq!(alice.received().len(), 3);
 }
 
 #[test]

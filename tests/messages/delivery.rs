@@ -478,3 +478,18 @@ fn a_follower_ends_when_its_reader_has_gone() {
     process.wait_to_say("ended with 0");
     assert_eq!(process.end().0, Some(0));
 }
+
+#[test]
+fn no_line_with_a_slash_goes_to_a_friend() {
+    let (alice, _alice_node, bob, _bob_node) = paired();
+    let lines = "/etc/passwd\n/send /etc/passwd\n/forget bob\n/qiut\n/msg bob to him\n//a\n/me waves\ncrlf\r\n/q\nafter\n";
+    let (_, said) = alice.ends_with(&["chat", "bob"], lines.as_bytes(), 0);
+    poll_until("all to arrive", || (received(&bob).len() == 4).then_some(()));
+    assert_eq!(received(&bob), ["to him", "/a", "/me waves", "crlf"]);
+    for line in
+        ["/etc/passwd is no command", "/send works on a terminal", "/forget works on", "/qiut is no command"]
+    {
+        assert!(said.contains(&format!("this line was not sent: {line}")), "{said}");
+    }
+    assert!(alice.run(&["peers"]).contains("bob"));
+}

@@ -34,6 +34,9 @@ pub trait View {
     /// Shows a record of a conversation. With `is_all`, conversations are shown together.
     fn entry(&mut self, peer: &Peer, entry: &HistoryEntry, is_all: bool);
 
+    /// A message of the user was queued. Its entry follows when it is delivered.
+    fn said(&mut self, _peer: &Peer, _number: u64) {}
+
     /// Draws the attention of a user who looks elsewhere to a message that arrived.
     fn arrived(&mut self, arrival: &Arrival);
 
