@@ -22,6 +22,7 @@ use crate::app::chat::strangers::Strangers;
 use crate::app::chat::view::View;
 use crate::app::chat::waiting::PendingMessages;
 use crate::app::inbox::histories::{Histories, StartAt};
+use crate::app::inbox::pattern::Pattern;
 use crate::app::link::{self, Decision, JobOutcome, JobReport, Snapshot, Transfer, TransferWay};
 use crate::app::{contacts, files, identity, messages, settings};
 use crate::crypto::keys::PublicKey;
@@ -416,7 +417,7 @@ impl Chat {
         self.zone.format(seconds.saturating_mul(1_000_000))[..16].to_owned()
     }
 
-    /// Shows the last lines, as many as `wanted` says, or those that contain it.
+    /// Shows the last lines, as many as `wanted` says, or those that contain it, see [`Pattern`].
     pub fn history(&mut self, wanted: &str, view: &mut dyn View) -> Result<()> {
         let peer = self.partner().filter(|_| !self.is_all).cloned();
         view.begin();
@@ -425,24 +426,28 @@ impl Chat {
             Some(count) => {
                 self.show_last(peer.as_ref(), count.clamp(1, MAX_HISTORY_LINES), None, view)?;
             }
-            None => self.show_found(peer.as_ref(), wanted.as_bytes(), view)?,
+            None => self.show_found(peer.as_ref(), wanted, view)?,
         }
         view.note("now");
         Ok(())
     }
 
     /// Shows the last lines that contain `wanted`. They are counted first, so that memory stays bounded.
-    fn show_found(&self, peer: Option<&Peer>, wanted: &[u8], view: &mut dyn View) -> Result<()> {
+    fn show_found(&self, peer: Option<&Peer>, wanted: &str, view: &mut dyn View) -> Result<()> {
+        let pattern = Pattern::new(wanted);
         let mut count = 0_usize;
         let mut histories = Histories::new(&self.own, peer, StartAt::Start)?;
         while histories.next(|_, entry| {
-            count += usize::from(entry.contains(wanted));
+            count += usize::from(entry.contains(&pattern));
             Ok(())
         })? {}
+        if count == 0 {
+            view.note(&format!("nothing here has {}", text::clean_line(wanted)));
+        }
         let mut left_out = count.saturating_sub(MAX_HISTORY_LINES);
         let mut histories = Histories::new(&self.own, peer, StartAt::Start)?;
         while histories.next(|peer, entry| {
-            if entry.contains(wanted) {
+            if entry.contains(&pattern) {
                 match left_out.checked_sub(1) {
                     Some(rest) => left_out = rest,
                     None => view.entry(peer, entry, self.is_all),

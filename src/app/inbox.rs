@@ -5,6 +5,7 @@
 
 pub mod entry;
 pub mod histories;
+pub mod pattern;
 
 use std::collections::HashMap;
 use std::path::Path;

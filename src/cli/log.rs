@@ -1,11 +1,13 @@
 //! `egoat log`: what was said.
 
+use std::cell::Cell;
 use std::collections::VecDeque;
 use std::path::Path;
 use std::time::Instant;
 
 use crate::app::inbox::entry::HistoryEntry;
 use crate::app::inbox::histories::{Histories, StartAt};
+use crate::app::inbox::pattern::Pattern;
 use crate::app::inbox::{self, Cursor};
 use crate::app::link::LOG_POLL_INTERVAL;
 use crate::app::link::bell::Bell;
@@ -33,12 +35,13 @@ pub fn log(own: &Own, out: Output, args: &args::Log) -> Result<()> {
         None if args.unread || since.is_some() => (since, args.limit),
         None => (since, args.limit.or(args.follow.then_some(FOLLOWED))),
     };
-    let wanted = args.grep.as_deref().unwrap_or_default().as_bytes();
+    let wanted = Pattern::new(args.grep.as_deref().unwrap_or_default());
+    let found = Cell::new(0_usize);
     let is_wanted = |entry: &HistoryEntry| {
         // One whose time is not known is shown: it may be wanted.
         since.is_none_or(|since| entry.noted().is_none_or(|noted| noted >= since))
             && (entry.event.is_arrival() || !args.unread)
-            && entry.contains(wanted)
+            && entry.contains(&wanted)
     };
     let begin = match (&place.cursor, since, limit) {
         (Some(cursor), ..) if !cursor.is_new() => StartAt::Behind(cursor.positions().clone()),
@@ -60,11 +63,15 @@ pub fn log(own: &Own, out: Output, args: &args::Log) -> Result<()> {
             }
             Ok(())
         })? {}
+        found.set(last.len());
         last.iter().try_for_each(|line| printer.print(line))?;
     }
     let mut print_new = |histories: &mut Histories, place: &mut PrintedMark| {
         while histories.next(|peer, entry| match is_wanted(entry) {
-            true => printer.print(&printer.line(&peer.name, entry)),
+            true => {
+                found.set(found.get() + 1);
+                printer.print(&printer.line(&peer.name, entry))
+            }
             false => Ok(()),
         })? {
             place.pass(histories)?;
@@ -73,6 +80,10 @@ pub fn log(own: &Own, out: Output, args: &args::Log) -> Result<()> {
     };
     print_new(&mut histories, &mut place)?;
     if !args.follow {
+        // With a cursor nothing new is the usual thing.
+        if let (Some(grep), 0, None) = (&args.grep, found.get(), &place.cursor) {
+            out.note(&format!("nothing there has {}", text::clean_line(grep)));
+        }
         return Ok(());
     }
     let mut bell = Bell::new(own.home(), None);

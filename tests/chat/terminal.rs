@@ -1184,6 +1184,8 @@ fn the_past_is_shown_and_searched() {
         bob.run(&["say", "alice", &format!("line {number}")]);
     }
     chat.see("bob: line 29");
+    chat.line("/history LINE 7");
+    chat.see("-- nothing here has LINE 7");
     chat.line("/history line 7");
     chat.see("bob: line 7");
     chat.line("/clear");

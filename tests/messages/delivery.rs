@@ -354,8 +354,15 @@ fn a_log_is_cut_down_by_time_number_and_text() {
     assert_eq!(shown(&["--limit", "0"]), "");
     assert_eq!(shown(&["--grep", "o"]), "one two");
     assert_eq!(shown(&["--grep", "o", "--limit", "1"]), "two");
-    assert_eq!(shown(&["--since", "1h"]), "one two three");
-    assert_eq!(shown(&["--since", "2000-01-01"]), "one two three");
+    say(&bob, "alice", "One");
+    assert_eq!((shown(&["--grep", "one"]), shown(&["--grep", "One"])), ("one One".into(), "One".into()));
+    for args in [&["log", "--grep", "ONE"][..], &["log", "--grep", "x", "--limit", "3"]] {
+        let (out, said) = alice.ends_with(args, b"", 0);
+        assert_eq!((out.as_str(), said), ("", format!("egoat: nothing there has {}\n", args[2])));
+    }
+    assert_eq!(alice.ends_with(&["log", "--since", "2999-01-01"], b"", 0).1, "");
+    assert_eq!(shown(&["--since", "1h"]), "one two three One");
+    assert_eq!(shown(&["--since", "2000-01-01"]), "one two three One");
     assert_eq!(shown(&["--since", "2999-01-01 12:00"]), "");
     let said = alice.fails(&["log", "--since", "soon"], 2);
     assert!(said.contains("soon is no time") && said.contains("hint: "), "{said}");

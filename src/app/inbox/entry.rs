@@ -1,6 +1,7 @@
 //! One record of a conversation as people and programs get it. Everything that a peer wrote is cleaned here, and further
 //! lines are indented, so that no message can look like another line.
 
+use crate::app::inbox::pattern::Pattern;
 use crate::store::history::Dropped;
 use crate::text::{self, json::Object};
 use crate::time;
@@ -112,13 +113,13 @@ impl HistoryEntry<'_> {
         }
     }
 
-    /// Whether the raw text or path contains `wanted`.
-    pub fn contains(&self, wanted: &[u8]) -> bool {
+    /// Whether the raw text or path contains what is `wanted`.
+    pub fn contains(&self, wanted: &Pattern) -> bool {
         let raw = match self.event {
             Event::Received { text, .. } | Event::Sent { text, .. } | Event::Dropped { text, .. } => text,
             Event::FileReceived { path, .. } | Event::FileSent { path, .. } => path,
         };
-        wanted.is_empty() || raw.windows(wanted.len()).any(|window| window == wanted)
+        wanted.is_in(raw)
     }
 }
 
@@ -148,9 +149,10 @@ mod tests {
     #[test]
     fn texts_and_paths_are_searched() {
         let entry = |event| HistoryEntry { seq: 1, times: Times::default(), event };
+        let has = |entry: &HistoryEntry, wanted| entry.contains(&Pattern::new(wanted));
         let message = entry(Event::Received { number: 1, text: b"hello bob" });
-        assert!(message.contains(b"lo b") && message.contains(b"") && !message.contains(b"lob"));
+        assert!(has(&message, "lo b") && has(&message, "") && !has(&message, "lob"));
         let sent = entry(Event::FileSent { size: 1, path: b"a/b.txt" });
-        assert!(sent.contains(b"/b.") && !sent.contains(b"c"));
+        assert!(has(&sent, "/b.") && !has(&sent, "c"));
     }
 }

@@ -1,0 +1,57 @@
+//! What is searched for in texts and paths.
+
+/// A text to find: in any case, unless it has a capital letter itself.
+pub struct Pattern {
+    wanted: String,
+    has_capital: bool,
+}
+
+impl Pattern {
+    /// What the user typed; if that is nothing, it is found everywhere.
+    pub fn new(typed: &str) -> Pattern {
+        Pattern { wanted: typed.to_owned(), has_capital: typed.chars().any(char::is_uppercase) }
+    }
+
+    /// Whether everything has it.
+    pub fn is_empty(&self) -> bool {
+        self.wanted.is_empty()
+    }
+
+    /// Whether these bytes, which need not be UTF-8, have it.
+    pub fn is_in(&self, raw: &[u8]) -> bool {
+        let wanted = self.wanted.as_bytes();
+        let is_equal = |window: &[u8]| match self.has_capital {
+            true => window == wanted,
+            false => window.eq_ignore_ascii_case(wanted),
+        };
+        if self.is_empty() || self.has_capital || raw.is_ascii() {
+            return self.is_empty() || raw.windows(wanted.len()).any(is_equal);
+        }
+        String::from_utf8_lossy(raw).to_lowercase().contains(&self.wanted.to_lowercase())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn case_counts_only_with_a_capital() {
+        for (typed, raw, expected) in [
+            ("", "", true),
+            ("", "x", true),
+            ("x", "", false),
+            ("report", "The Report", true),
+            ("Report", "The Report", true),
+            ("Report", "the report", false),
+            ("REPORT", "the report", false),
+            ("\u{e4}rger", "\u{c4}RGER", true),
+            ("\u{c4}rger", "\u{e4}rger", false),
+            ("c4 ", "C4 \u{e4}", true),
+            ("lob", "hello bob", false),
+        ] {
+            assert_eq!(Pattern::new(typed).is_in(raw.as_bytes()), expected, "{typed:?} in {raw:?}");
+        }
+        assert!(Pattern::new("b").is_in(b"\xffB") && Pattern::new("B").is_in(b"\xffB"));
+    }
+}
