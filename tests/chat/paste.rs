@@ -20,6 +20,7 @@ impl Chat {
     /// The chat goes on after all that: a line is said, and is the next that arrives.
     fn says(&self, text: &str) {
         self.keys(&["C-c"]);
+        self.see_input("bob (here)>");
         self.line(text);
         self.see(&format!("+ me: {text}"));
     }
@@ -64,6 +65,7 @@ fn a_paste_without_an_end_ends_by_ctrl_c_and_by_a_pause() {
         std::thread::sleep(PAUSE);
         chat.terminal.screen().contains("Ctrl-C again leaves").then_some(())
     });
+    chat.see_input("bob (here)>");
     chat.line("after Ctrl-C");
     chat.see("+ me: after Ctrl-C");
     assert_eq!(bob.received(), ["after a pause", "after Ctrl-C"]);

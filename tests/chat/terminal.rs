@@ -495,11 +495,11 @@ fn a_dumb_terminal_gets_plain_lines() {
     let (alice, _alice_node, bob, _bob_node) = paired();
     let Some(chat) = Chat::shell(USUAL) else { return };
     chat.line(&format!("clear; TERM=dumb {EGOAT} --home {} chat", bob.path("").display()));
-    chat.line("from a dumb terminal");
-    poll_until("it to arrive", || (alice.received() == ["from a dumb terminal"]).then_some(()));
     // All commands work, and none is a message.
     chat.line("/who");
     chat.see("1 alice  ");
+    chat.line("from a dumb terminal");
+    poll_until("it to arrive", || (alice.received() == ["from a dumb terminal"]).then_some(()));
     chat.line("/nonsense");
     chat.see("/nonsense is no command");
     chat.line("//etc");
