@@ -63,6 +63,19 @@ pub fn is_clean(c: char) -> bool {
     !is_hidden(c) && !is_joiner(c)
 }
 
+/// Whether `c` acts on a terminal, or on the text around it: controls, separators of lines, what changes the direction of
+/// text, annotations, noncharacters. What shows nothing and does no more, such as a joiner or an emoji's selector, is
+/// none of them.
+pub fn acts_on_text(c: char) -> bool {
+    let is_format = matches!(c,
+        '\u{061C}'
+        | '\u{200E}'..='\u{200F}'
+        | '\u{2028}'..='\u{202E}'
+        | '\u{2066}'..='\u{206F}'
+        | '\u{FFF9}'..='\u{FFFB}');
+    c.is_control() || is_format || is_noncharacter(c)
+}
+
 /// Whether `c` acts on a terminal or on the text around it, or shows nothing at all. LF and TAB count here;
 /// the joiners of [`is_joiner`] do not.
 fn is_hidden(c: char) -> bool {
@@ -270,6 +283,7 @@ mod tests {
             assert!(!line.chars().any(|c| shown::is_forbidden(c) || shown::is_joiner(c) || c == '\n'));
             assert_eq!(clean_line(&line), line);
             assert_eq!(is_clean(c), line == text, "U+{:04X}", u32::from(c));
+            assert!(!acts_on_text(c) || !is_clean(c), "U+{:04X}", u32::from(c));
             let json = json_string(&text);
             assert!(!json.chars().any(|c| shown::is_forbidden(c) || shown::is_joiner(c) || c == '\n'));
             if let Some(name) = name(&c.to_string()) {

@@ -14,7 +14,8 @@ use crate::store::folder::Folder;
 use crate::store::home::Home;
 use crate::store::partial::{Partial, StagingFolder};
 use crate::transfer::manifest::Manifest;
-use crate::transfer::path::numbered;
+use crate::transfer::names;
+use crate::transfer::path::{NameList, numbered};
 use crate::wire::message::TRANSFER_LEN;
 
 /// In the folder, where the files are under the names that they were offered with.
@@ -99,6 +100,7 @@ impl Landing {
         }
         let place = Place { dir: note.dir.clone(), overwrite: false };
         let landing = Landing::of(home, place, note.clone(), staged)?;
+        let (manifest, _) = landing.fit(manifest.clone())?;
         let mut received = Vec::new();
         for (name, is_dir, size) in manifest.tops() {
             let path = match named.get(Path::new(name)).map(|name| note.dir.join(name)) {
@@ -110,6 +112,11 @@ impl Landing {
             received.push(Received { path, size });
         }
         landing.finish(&received).map(|()| true)
+    }
+
+    /// The manifest with names that this folder holds, and a list of those that have changed.
+    pub fn fit(&self, manifest: Manifest) -> Result<(Manifest, NameList)> {
+        names::fit(manifest, &self.staged.folder).map_err(Error::disk(Verb::Create, &self.place.dir))
     }
 
     /// Whether a file or directory still has the name that it was offered with.

@@ -9,7 +9,8 @@
 use std::collections::HashMap;
 
 use crate::store::source::MAX_ENTRIES;
-use crate::transfer::path::{SafePath, check_set};
+use crate::text;
+use crate::transfer::path::{NameList, SafePath, check_set};
 use crate::wire::codec::{FieldReader, FieldWriter, Malformed};
 use crate::wire::message::{CHUNK, MAX_MANIFEST};
 
@@ -39,18 +40,24 @@ impl Entry {
         out.put(path);
     }
 
-    fn decode(fields: &mut FieldReader) -> Result<Entry, Malformed> {
+    /// `None` for a path that breaks a rule, which is noted.
+    fn decode(fields: &mut FieldReader, refused: &mut NameList) -> Result<Option<Entry>, Malformed> {
         let is_dir = flag(fields.u8("kind")?)?;
         let executable = flag(fields.u8("executable")?)?;
         let modified = fields.u64("modified")? as i64;
         let size = fields.u64("size")?;
         let length = fields.u16("path length")?;
-        let path = SafePath::parse(fields.text(length.into(), "path")?).map_err(|_| Malformed("path"))?;
+        let path = fields.text(length.into(), "path")?;
         if is_dir && (size != 0 || executable) {
-            Err(Malformed("directory"))
-        } else {
-            Ok(Entry { path, is_dir, executable, modified, size })
+            return Err(Malformed("directory"));
         }
+        Ok(match SafePath::parse(path) {
+            Ok(path) => Some(Entry { path, is_dir, executable, modified, size }),
+            Err(rule) => {
+                refused.note(path, &rule);
+                None
+            }
+        })
     }
 }
 
@@ -126,14 +133,15 @@ impl Manifest {
         self.tops().into_iter().map(|(name, _, bytes)| (bytes, name.to_owned())).collect()
     }
 
-    /// What to call it in one line: the name of what comes first at the top, and how much more there is.
+    /// What to call it in one line, clean for a terminal: the name of what comes first at the top, and how much more
+    /// there is.
     pub fn title(&self) -> String {
-        match self.tops()[..] {
+        text::clean_line(&match self.tops()[..] {
             [] => String::new(),
             [(name, true, _)] => format!("{name}/"),
             [(name, false, _)] => name.to_owned(),
             [(first, ..), ref more @ ..] => format!("{first} and {} more", more.len()),
-        }
+        })
     }
 
     /// Bytes of the chunk at `index`; 0 behind the last one.
@@ -167,17 +175,23 @@ impl Manifest {
         parts
     }
 
-    /// Decodes one MANIFEST message's body behind the entries that came before.
-    pub fn decode_part(part: &[u8], entries: &mut Vec<Entry>, limit: u32) -> Result<(), Malformed> {
+    /// Decodes one MANIFEST message's body behind the entries that came before. Paths that break a rule are `refused`, and
+    /// count as entries.
+    pub fn decode_part(
+        part: &[u8],
+        entries: &mut Vec<Entry>,
+        refused: &mut NameList,
+        limit: u32,
+    ) -> Result<(), Malformed> {
         let mut fields = FieldReader::new(part);
         if part.is_empty() {
             return Err(Malformed("entry"));
         }
         while !fields.is_empty() {
-            if entries.len() >= limit as usize {
+            if entries.len() + refused.count() >= limit as usize {
                 return Err(Malformed("entries"));
             }
-            entries.push(Entry::decode(&mut fields)?);
+            entries.extend(Entry::decode(&mut fields, refused)?);
         }
         Ok(())
     }
@@ -244,7 +258,7 @@ mod tests {
         assert!(parts.len() > 1 && parts.iter().all(|part| part.len() <= MAX_MANIFEST));
         let mut decoded = Vec::new();
         for part in parts {
-            Manifest::decode_part(&part, &mut decoded, 5000).expect("decodes");
+            Manifest::decode_part(&part, &mut decoded, &mut NameList::default(), 5000).expect("decodes");
         }
         assert_eq!(decoded, entries);
     }
@@ -254,7 +268,8 @@ mod tests {
         let part = Manifest::new(vec![file("a", 1), file("b", 2)]).expect("good").parts().remove(0);
         for end in 0..part.len() {
             let mut entries = Vec::new();
-            let whole = Manifest::decode_part(&part[..end], &mut entries, 9).is_ok();
+            let whole =
+                Manifest::decode_part(&part[..end], &mut entries, &mut NameList::default(), 9).is_ok();
             assert_eq!(whole, end == part.len() / 2, "cut at {end}");
         }
     }
@@ -264,26 +279,25 @@ mod tests {
         assert!(Manifest::new(vec![]).is_err());
         assert!(Manifest::new(vec![file("a", u64::MAX), file("b", 1)]).is_err());
         assert!(Manifest::new(vec![file("a", i64::MAX as u64 + 1)]).is_err());
-        assert!(Manifest::new(vec![file("A", 1), file("a", 1)]).is_err());
+        assert!(Manifest::new(vec![file("a", 1), file("a", 1)]).is_err());
         let mut evil = Vec::new();
         file("ab/cd", 1).encode(&mut evil);
         let place = evil.len() - 5;
-        for name in [
-            b"../cd",
-            b"/b/cd",
-            b"a//cd",
-            b"a\\bcd",
-            b"a\x1b[2J",
-            b"aux.c",
-            b"ab/..",
-            b"\xff\xff\xff\xff\xff",
-        ] {
+        let mut refused = NameList::default();
+        for name in [b"../cd", b"/b/cd", b"a//cd", b"a\x1b[2J", b"ab/.."] {
             evil[place..].copy_from_slice(name);
-            assert!(Manifest::decode_part(&evil, &mut Vec::new(), 9).is_err(), "{name:?}");
+            let mut entries = Vec::new();
+            Manifest::decode_part(&evil, &mut entries, &mut refused, 9).expect("an entry");
+            assert!(entries.is_empty(), "{name:?}");
         }
+        assert_eq!(refused.count(), 5);
+        evil[place..].copy_from_slice(b"\xff\xff\xff\xff\xff");
+        assert!(Manifest::decode_part(&evil, &mut Vec::new(), &mut refused, 9).is_err());
+        evil[place..].copy_from_slice(b"ab/..");
         let mut two = evil.clone();
         two.extend_from_slice(&evil);
-        assert!(Manifest::decode_part(&two, &mut Vec::new(), 1).is_err(), "more entries than were announced");
+        let more = Manifest::decode_part(&two, &mut Vec::new(), &mut NameList::default(), 1);
+        assert!(more.is_err(), "more entries than were announced");
     }
 
     proptest! {

@@ -2,13 +2,15 @@
 //!
 //! A transfer is a [`manifest`] and one virtual byte string, the files laid end to end, cut into chunks that any of its
 //! connections may carry. The sender reads them from its [`source`], the receiver writes them to their [`staging`], from
-//! which whole files come to their names in their [`landing`]. What a receiver has of an earlier try is proven by hash and not sent again. A
-//! [`stream`] is one file whose length nobody knows, in order, over one connection.
+//! which whole files come to their names in their [`landing`], or to other [`names`] where the disk does not hold these.
+//! What a receiver has of an earlier try is proven by hash and not sent again. A [`stream`] is one file whose length
+//! nobody knows, in order, over one connection.
 //!
 //! It leaves out who may send, and all threads: connections come in, and what happened goes out.
 
 pub mod landing;
 pub mod manifest;
+pub mod names;
 pub mod path;
 pub mod policy;
 pub mod receive;

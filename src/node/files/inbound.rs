@@ -26,6 +26,7 @@ use crate::store::space::{self, KeepFree};
 use crate::text;
 use crate::time;
 use crate::transfer::landing::{Landing, Place, Received};
+use crate::transfer::path::count_of_names;
 use crate::transfer::policy::{DeclineReason, Rules, Verdict};
 use crate::transfer::receive::{self, Inbound, Offer};
 use crate::transfer::staging::{MAX_CHUNKS, Staging};
@@ -142,11 +143,21 @@ fn land(
         return Err(Error::failed(what));
     }
     let place = Place { dir: note.dir.clone(), overwrite: context.options().overwrite };
+    let place_shown = note.dir.display().to_string();
     let landing = match Landing::open(home, place, note) {
         Ok(Some(landing)) => landing,
         Ok(None) => return session.finish(&Message::Bye),
         Err(error) => return Err(declined_by_disk(session, error)),
     };
+    let (manifest, changed) = match landing.fit(offer.manifest) {
+        Ok(fitted) => fitted,
+        Err(error) => return Err(declined_by_disk(session, error)),
+    };
+    if !changed.is_empty() {
+        let (dir, names) = (place_shown, count_of_names(changed.count()));
+        context.trouble(Error::failed(format!("{dir} does not hold {names}; here they are:{changed}")));
+    }
+    let offer = Offer { manifest, ..offer };
     if offer.is_stream {
         take_stream(context, session, &offer, landing, limit, turn)
     } else {

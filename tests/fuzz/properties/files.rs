@@ -2,8 +2,9 @@
 
 use std::path::{Component, Path};
 
+use egoat::text::acts_on_text;
 use egoat::transfer::manifest::{Entry, Manifest};
-use egoat::transfer::path::{MAX_COMPONENT, MAX_DEPTH, MAX_PATH, SafePath, numbered};
+use egoat::transfer::path::{MAX_COMPONENT, MAX_DEPTH, MAX_PATH, NameList, SafePath, numbered};
 use egoat::wire::message::CHUNK;
 
 use super::words::{is_forbidden, is_joiner};
@@ -13,9 +14,13 @@ const LIMIT: u32 = 1000;
 
 /// The body of a MANIFEST message.
 pub fn manifest(input: &[u8]) -> Option<Vec<u8>> {
-    let mut entries = Vec::new();
-    Manifest::decode_part(input, &mut entries, LIMIT).ok()?;
-    assert!((1..=LIMIT as usize).contains(&entries.len()));
+    let (mut entries, mut refused) = (Vec::new(), NameList::default());
+    Manifest::decode_part(input, &mut entries, &mut refused, LIMIT).ok()?;
+    assert!((1..=LIMIT as usize).contains(&(entries.len() + refused.count())));
+    if !refused.is_empty() {
+        assert!(refused.to_string().lines().all(is_one_line), "{refused}");
+        return None;
+    }
     let Ok(manifest) = Manifest::new(entries.clone()) else {
         each_encodes_back(&entries, input);
         return None;
@@ -67,7 +72,6 @@ pub fn path(input: &[u8]) -> Option<Vec<u8>> {
     for line in text.split('\n') {
         if let Ok(path) = SafePath::parse(line) {
             assert_eq!(path.as_str(), line, "nothing is repaired");
-            assert_eq!(path.to_string(), line);
             stays_below(&path);
             has_a_second_name(&path);
             safe.push(path);
@@ -81,8 +85,7 @@ pub fn path(input: &[u8]) -> Option<Vec<u8>> {
         size: 1,
     };
     if Manifest::new(safe.iter().map(entry).collect()).is_ok() {
-        let names: std::collections::BTreeSet<_> =
-            safe.iter().map(|path| path.as_str().to_lowercase()).collect();
+        let names: std::collections::BTreeSet<_> = safe.iter().map(SafePath::as_str).collect();
         assert_eq!(names.len(), safe.len());
     }
     let lines: Vec<&str> = safe.iter().map(SafePath::as_str).collect();
@@ -91,12 +94,10 @@ pub fn path(input: &[u8]) -> Option<Vec<u8>> {
 
 fn stays_below(path: &SafePath) {
     let text = path.as_str();
-    assert!(is_one_line(text) && !text.contains(['\\', ':']) && text.len() <= MAX_PATH);
+    assert!(!text.chars().any(acts_on_text) && text.len() <= MAX_PATH);
     assert!(path.components().count() <= MAX_DEPTH);
     for part in path.components() {
-        assert!(!part.is_empty() && part.len() <= MAX_COMPONENT && !part.ends_with(['.', ' ']), "{text:?}");
-        let base = part.split('.').next().unwrap().trim_end_matches(' ').to_ascii_lowercase();
-        assert!(!["con", "prn", "aux", "nul", "com1", "lpt9"].contains(&base.as_str()), "{text:?}");
+        assert!(!["", ".", ".."].contains(&part) && part.len() <= MAX_COMPONENT, "{text:?}");
     }
     let base = Path::new("/base");
     let joined = path.join_to(base);
