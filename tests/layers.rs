@@ -172,8 +172,8 @@ const PLATFORMS: &[(&str, &[&str])] = &[
     ("store/lock.rs", &["cfg!("]),
     // Whether there is df(1).
     ("store/space.rs", &["cfg!("]),
-    // Characters that cannot be in a name.
-    ("transfer/path.rs", &["cfg!("]),
+    // Names that cannot be stored.
+    ("transfer/names.rs", &["cfg!("]),
 ];
 
 #[test]

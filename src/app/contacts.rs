@@ -112,8 +112,58 @@ pub fn link_of(own: &Own, invite: &Invite, addresses: Vec<Address>) -> Link {
     Link { key: own.key(), token: Some(invite.token.clone()), addresses }
 }
 
-/// Pairs with the node of `link`; it will be called `name` here if nobody else is, else what it calls itself.
+/// An error if another peer has this name.
+pub fn ensure_unused(own: &Own, name: &str) -> Result<()> {
+    ensure_free(&Peers::load(own.home())?, name)
+}
+
+/// Makes a peer of a guest of a one-off receiver.
+pub fn keep(own: &Own, mut guest: Peer, name: &str) -> Result<Peer> {
+    name.clone_into(&mut guest.name);
+    edit(own, |peers| {
+        ensure_free(peers, name)?;
+        peers.add(guest.clone());
+        Ok(guest)
+    })
+}
+
+/// Pairs with the node of `link`; it will be called `name` here if nobody else is, else what it calls itself. The link of
+/// a one-off receiver is an error: it is for files.
 pub fn join(own: &Endpoint, link: &Link, name: Option<String>) -> Result<Peer> {
+    match pair(own, link, name)? {
+        Paired::Saved(peer) => Ok(peer),
+        Paired::OneOff(_) => Err(only_files()),
+    }
+}
+
+/// Says what a link or an address is for, if it leads to a one-off receiver.
+fn only_files() -> Error {
+    Error::Failed {
+        what: "this leads to an `egoat receive`, which takes files, and no peers or messages".into(),
+        hint: Some("`egoat send LINK FILE...` sends them; to pair, ask for a link of `egoat invite`".into()),
+    }
+}
+
+/// Who answered when it was dialled to pair.
+enum Paired {
+    /// A node, which is a peer now.
+    Saved(Peer),
+    /// A one-off receiver, of which nothing was saved.
+    OneOff(Peer),
+}
+
+/// A one-off receiver as it can be dialled. What is saved of it, if it is a peer's, stays as it is.
+fn one_off(own: &Own, key: PublicKey, addresses: &[Address], name: Option<String>) -> Result<Peer> {
+    let saved = Peers::load(own.home())?.by_key(&key).cloned();
+    let mut peer =
+        saved.unwrap_or_else(|| Peer::new(name.unwrap_or_else(|| NAMELESS.into()), key, Vec::new()));
+    for address in addresses.iter().rev() {
+        peer.add_address(address.clone());
+    }
+    Ok(peer)
+}
+
+fn pair(own: &Endpoint, link: &Link, name: Option<String>) -> Result<Paired> {
     if link.key == own.key() {
         return Err(Error::usage("this link is this node's own"));
     }
@@ -121,24 +171,38 @@ pub fn join(own: &Endpoint, link: &Link, name: Option<String>) -> Result<Peer> {
     let label = name.clone().unwrap_or_else(|| format!("the node {}", link.key.fingerprint()));
     let target = Target { token: link.token.as_ref(), ..Target::stranger(link.key, &link.addresses, &label) };
     let profile = dial_to_pair(own, &target)?;
-    save(own, link.key, &link.addresses, name.or(profile.name))
+    let name = name.or(profile.name);
+    if profile.is_one_off {
+        return one_off(own, link.key, &link.addresses, name).map(Paired::OneOff);
+    }
+    save(own, link.key, &link.addresses, name).map(Paired::Saved)
 }
 
 /// Saves the node at an address whose key the user has compared, or takes on trust. If it does not know this node yet, it
 /// is saved all the same and the refusal comes along: messages can wait in the outbox.
 pub fn first_contact(own: &Endpoint, key: PublicKey, address: &Address) -> Result<(Peer, Option<Error>)> {
+    match meet(own, key, address)? {
+        (Paired::Saved(peer), refusal) => Ok((peer, refusal)),
+        (Paired::OneOff(_), _) => Err(only_files()),
+    }
+}
+
+fn meet(own: &Endpoint, key: PublicKey, address: &Address) -> Result<(Paired, Option<Error>)> {
     if key == own.key() {
         return Err(Error::usage(format!("the node at {address} is this one")));
     }
     let label = address.to_string();
     let addresses = std::slice::from_ref(address);
     let (name, refusal) = match dial_to_pair(own, &Target::stranger(key, addresses, &label)) {
+        Ok(profile) if profile.is_one_off => {
+            return Ok((Paired::OneOff(one_off(own, key, addresses, profile.name)?), None));
+        }
         Ok(profile) => (profile.name, None),
         Err(refusal @ Error::Refused { .. }) => (None, Some(refusal)),
         Err(error) => return Err(error),
     };
     let name = name.or_else(|| text::suggest_name(address.host()));
-    Ok((save(own, key, addresses, name)?, refusal))
+    Ok((Paired::Saved(save(own, key, addresses, name)?), refusal))
 }
 
 /// Saves a peer with addresses that the user gave, in front of those that it has.

@@ -16,7 +16,7 @@ use crate::net::transport::route::Route;
 use crate::node::files::outbound;
 use crate::store::home::Own;
 use crate::store::own_files::OwnFiles;
-use crate::store::peers::Peer;
+use crate::store::peers::{Peer, Peers};
 use crate::store::queued_files::Stop;
 use crate::text;
 use crate::time::now_micros;
@@ -77,7 +77,7 @@ pub fn send(
     again: impl FnMut(&Error),
 ) -> Result<Option<Address>> {
     let deadline = Instant::now() + wait;
-    let note = || own.history(peer.conversation())?.store_files(false, &sources.manifest().listing());
+    let note = || note_sent(own, peer, &sources.manifest().listing());
     let attempt = || {
         let session = outbound::dial(own, peer)?;
         let at = session.route().map(Route::address);
@@ -100,6 +100,14 @@ fn after(wait: Duration, error: Error) -> Error {
             Error::Unreachable { peer, why }
         }
         other => other,
+    }
+}
+
+/// Notes files in the history with the peer. A one-off receiver that is no saved peer has none.
+fn note_sent(own: &Own, peer: &Peer, files: &[(u64, String)]) -> Result<()> {
+    match Peers::load(own.home())?.by_key(&peer.key) {
+        Some(_) => own.history(peer.conversation())?.store_files(false, files),
+        None => Ok(()),
     }
 }
 
@@ -187,7 +195,7 @@ impl StdinFile {
         let at = retry(&self.tally, until, attempt, again).map_err(|error| after(wait, error))?;
         let sent =
             self.manifest.entries().iter().map(|entry| (self.tally.done().0, entry.path.as_str().to_owned()));
-        own.history(peer.conversation())?.store_files(false, &sent.collect::<Vec<_>>())?;
+        note_sent(own, peer, &sent.collect::<Vec<_>>())?;
         Ok(at)
     }
 }

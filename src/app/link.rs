@@ -24,10 +24,10 @@ pub mod bell;
 pub use crate::node::door::admission::{Cause, Refusals};
 pub use crate::node::door::limits::Limits;
 pub use crate::node::door::listen::Listen;
-pub use crate::node::event::{Decision, NodeEvent};
+pub use crate::node::event::{Decision, NodeEvent, Offered};
 pub use crate::node::hooks::program::{Program, RunOutcome};
 pub use crate::node::hooks::programs::{Programs, RunReport};
-pub use crate::node::options::{FilesFrom, FilesTo, Options};
+pub use crate::node::options::{FilesTo, Options};
 pub use crate::node::threads::LOG_POLL_INTERVAL;
 pub use crate::store::node_lock::NodeInfo;
 pub use crate::store::space::KeepFree;
@@ -402,8 +402,7 @@ pub fn default_options(listen: Vec<Listen>, downloads: PathBuf) -> Options {
         overwrite: false,
         limits: Limits::default(),
         accept_new: false,
-        messages: true,
-        files_from: FilesFrom::Peers,
+        once: None,
         programs: Programs::default(),
     }
 }

@@ -189,7 +189,7 @@ pub struct Send {
     pub accept_new: bool,
 }
 
-/// Take one transfer: print an invite link, take one sender's files, verify them on disk, exit.
+/// Take one transfer: print a link, take one sender's files, and forget the sender.
 #[derive(ArgsInfo, FromArgs)]
 #[argh(subcommand, name = "receive", help_triggers("-h", "--help"))]
 pub struct Receive {
@@ -211,9 +211,15 @@ pub struct Receive {
     /// give up after this long
     #[argh(option, arg_name = "duration")]
     pub timeout: Option<String>,
-    /// make a peer of a stranger who dials, on first use
+    /// take files from a stranger who dials, too
     #[argh(switch)]
     pub accept_new: bool,
+    /// take names at the top that begin with a dot
+    #[argh(switch)]
+    pub allow_dot: bool,
+    /// save the sender as a peer of this name
+    #[argh(option, arg_name = "name")]
+    pub keep: Option<String>,
 }
 
 /// Print a one-time link that pairs whoever joins with this node.

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use crate::app::files::receive::{Destination, ReceiveOptions, Reception};
-use crate::app::link::NodeEvent;
+use crate::app::link::{Decision, NodeEvent, Offered};
 use crate::app::{Address, Endpoint, contacts, news, settings};
 use crate::cli::args;
 use crate::cli::{DASH, values};
@@ -13,6 +13,9 @@ use crate::error::{Error, Result};
 use crate::text::{self, json::Object};
 use crate::ui::output::{self, Output};
 use crate::ui::progress::Progress;
+
+/// Names at the top that are shown before a transfer is taken.
+const LISTED: usize = 20;
 
 pub fn run(own: &Endpoint, out: Output, args: &args::Receive) -> Result<()> {
     let into_pipe = args.into.as_deref() == Some(DASH);
@@ -31,6 +34,8 @@ pub fn run(own: &Endpoint, out: Output, args: &args::Receive) -> Result<()> {
         keep_free: values::keep_free(args.keep_free.as_deref())?,
         overwrite: args.overwrite,
         accept_new: args.accept_new,
+        allow_dot: args.allow_dot,
+        keep: args.keep.as_deref().map(contacts::parse_name).transpose()?,
         timeout,
     };
     let reception = Reception::start(own, &options)?;
@@ -41,7 +46,12 @@ pub fn run(own: &Endpoint, out: Output, args: &args::Receive) -> Result<()> {
         // The sender may take its time once it has begun.
         let deadline = timeout.filter(|_| shown.under_way.is_none()).map(|timeout| shown.idle + timeout);
         match reception.next(deadline) {
-            Some(NodeEvent::TransferDone { peer }) => return shown.end(&peer),
+            Some(NodeEvent::TransferDone { peer }) => {
+                if let Some(name) = &options.keep {
+                    keep(own, out, &reception, &peer, name)?;
+                }
+                return shown.end(&peer);
+            }
             Some(event) => shown.handle(event)?,
             None => {
                 let waited = text::duration(timeout.unwrap_or_default());
@@ -49,6 +59,49 @@ pub fn run(own: &Endpoint, out: Output, args: &args::Receive) -> Result<()> {
             }
         }
     }
+}
+
+/// Makes a peer of the sender, and says so.
+fn keep(own: &Endpoint, out: Output, reception: &Reception, sender: &str, name: &str) -> Result<()> {
+    match reception.keep(own, sender, name)? {
+        Some(peer) => {
+            out.note(&format!("saved as {}, fingerprint {}", peer.name, peer.key.fingerprint()));
+        }
+        None => out.note(&format!("the sender is a peer already, called {sender}")),
+    }
+    Ok(())
+}
+
+/// Shows what is offered, and asks whether to take it. Without a terminal nobody can be asked; then whoever started this
+/// has said yes by that.
+fn decide(out: Output, offered: &Offered) -> Decision {
+    let shown = describe(offered);
+    if !output::can_ask() {
+        out.note(&shown);
+        return Decision::Accept { dir: None };
+    }
+    output::warn(&shown);
+    match output::ask("take this? [y/N]").as_deref() {
+        Some("y" | "Y" | "yes") => Decision::Accept { dir: None },
+        _ => Decision::Refuse,
+    }
+}
+
+fn describe(offered: &Offered) -> String {
+    let extent = match offered.bytes {
+        Some(_) => text::extent(offered.files, offered.bytes),
+        None => " (a stream)".to_owned(),
+    };
+    let mut lines = vec![format!("{} (fingerprint {}) offers{extent}:", offered.peer, offered.fingerprint)];
+    for (name, is_dir, bytes) in offered.tops.iter().take(LISTED) {
+        let (name, slash) = (text::clean_line(name), if *is_dir { "/" } else { "" });
+        let size = offered.bytes.map_or_else(String::new, |_| format!(" ({})", text::size(*bytes)));
+        lines.push(format!("{name}{slash}{size}"));
+    }
+    if offered.tops.len() > LISTED {
+        lines.push(format!("and {} more", offered.tops.len() - LISTED));
+    }
+    lines.join("\n")
 }
 
 /// Says where the sender finds us.
@@ -84,6 +137,10 @@ impl TransferView {
     fn handle(&mut self, event: NodeEvent) -> Result<()> {
         match event {
             NodeEvent::Paired { .. } => news::line(&event).into_iter().for_each(|line| self.out.note(&line)),
+            NodeEvent::Offered(offered) => {
+                // Its sender may have gone meanwhile.
+                let _ = offered.answer.send(decide(self.out, &offered));
+            }
             NodeEvent::TransferBegan { peer, address, tally } => {
                 self.under_way = None;
                 self.under_way = Some((Progress::show(self.out, &peer, &tally), address));

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::app::contacts::reach::PeerChange;
 use crate::app::files::{self, Queued, Sources, StdinFile, Tally};
 use crate::app::{Address, Endpoint, Peer};
 use crate::cli::args;
@@ -41,7 +42,10 @@ pub fn run(own: &Endpoint, out: Output, args: &args::Send) -> Result<()> {
 }
 
 fn find(own: &Endpoint, out: Output, args: &args::Send) -> Result<Peer> {
-    let found = who::find(own, out, &args.peer, args.accept_new)?;
+    let found = who::find_receiver(own, out, &args.peer, args.accept_new)?;
+    if args.queue && matches!(found.change, PeerChange::OneOff) {
+        return Err(Error::usage("an `egoat receive` takes files now, and they cannot be queued for it"));
+    }
     found.refusal.map_or(Ok(found.peer), Err)
 }
 

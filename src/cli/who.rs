@@ -7,17 +7,27 @@ use crate::ui::output::{self, Output};
 
 /// Finds the peer, and pairs with it if it is not saved yet. With `accept_new`, nobody is asked about a fingerprint.
 pub fn find(own: &Endpoint, out: Output, given: &str, accept_new: bool) -> Result<Reached> {
-    let trusts = |at: &Address, fingerprint: &str| if accept_new { Trust::Yes } else { ask(at, fingerprint) };
-    let reached = reach::reach(own, given, trusts)?;
+    reach::reach(own, given, trust(accept_new)).inspect(|reached| tell(out, reached))
+}
+
+/// The same for files, which a one-off receiver takes.
+pub fn find_receiver(own: &Endpoint, out: Output, given: &str, accept_new: bool) -> Result<Reached> {
+    reach::reach_for_files(own, given, trust(accept_new)).inspect(|reached| tell(out, reached))
+}
+
+fn trust(accept_new: bool) -> impl FnOnce(&Address, &str) -> Trust {
+    move |at, fingerprint| if accept_new { Trust::Yes } else { ask(at, fingerprint) }
+}
+
+fn tell(out: Output, reached: &Reached) {
     let peer = &reached.peer;
     match &reached.change {
-        PeerChange::None => {}
+        PeerChange::None | PeerChange::OneOff => {}
         PeerChange::Paired => out.note(&format!("paired with {}", peer.name)),
         PeerChange::Met(at) => {
             out.note(&format!("{at} is saved as {}, fingerprint {}", peer.name, peer.key.fingerprint()));
         }
     }
-    Ok(reached)
 }
 
 fn ask(at: &Address, fingerprint: &str) -> Trust {

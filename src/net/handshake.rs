@@ -136,9 +136,9 @@ pub fn initiate(
     let (state, payload) = state
         .read_message_2(&second)
         .map_err(|_| DialFailure::NotProven("its answer does not authenticate"))?;
-    let features = Features::OWN.shared(read_acceptor_payload(&payload));
+    let features = Features::DIALLER.shared(read_acceptor_payload(&payload));
     let (third, established) = state
-        .write_message_3(&dialler_payload(kind, Features::OWN))
+        .write_message_3(&dialler_payload(kind, Features::DIALLER))
         .map_err(|_| DialFailure::NotProven("the key agreement failed"))?;
     deadline.write_all(stream.socket(), &third).map_err(DialFailure::Network)?;
     Session::new(stream, *remote, label.to_owned(), features, established)
@@ -228,13 +228,14 @@ pub struct AcceptedSession {
     pub invite: Option<[u8; INVITE_ID_LEN]>,
 }
 
-/// The acceptor's side. `find_token` gives the token of an invite, `None` for one that this node never issued; `begun` is
-/// called when message 1 is good. Every failure closes the connection without a byte, so an error is only worth a count.
+/// The acceptor's side. `find_token` gives the token of an invite, `None` for one that this node never issued; `own` gives
+/// the feature bits for a dialler with that invite; `begun` is called when message 1 is good. Every failure closes the connection without a byte, so an error is only worth a count.
 pub fn respond(
     stream: Stream,
     opening: &Opening,
     keys: &StaticKeys,
     find_token: impl Fn(&[u8; INVITE_ID_LEN]) -> Option<InviteToken>,
+    own: impl FnOnce(Option<&[u8; INVITE_ID_LEN]>) -> Features,
     begun: impl FnOnce(),
 ) -> Result<AcceptedSession, Error> {
     let Opening { preamble: given, deadline, first_deadline } = opening;
@@ -251,8 +252,9 @@ pub fn respond(
         None => None,
     };
     begun();
+    let own = own(invite.as_ref());
     let (state, second) = state
-        .write_message_2(token.as_ref(), &acceptor_payload(Features::OWN))
+        .write_message_2(token.as_ref(), &acceptor_payload(own))
         .map_err(|_| closed("the key agreement failed"))?;
     deadline.write_all(stream.socket(), &second).map_err(|_| closed("it does not read"))?;
     let mut third = [0; MESSAGE_3_LEN];
@@ -261,7 +263,7 @@ pub fn respond(
         state.read_message_3(&third).map_err(|_| closed("message 3 does not authenticate"))?;
     let (kind, dialler_features) = read_dialler_payload(&payload)
         .ok_or_else(|| closed("a kind of session that this version does not have"))?;
-    let features = Features::OWN.shared(dialler_features);
+    let features = own.shared(dialler_features);
     let session = Session::new(stream, peer, peer.fingerprint(), features, established)?;
     Ok(AcceptedSession { session, kind, invite })
 }

@@ -853,7 +853,7 @@ mod tests {
         let (other, _) = listener.accept().unwrap();
         let session = |stream, keys: &StaticKeys, established| {
             let stream = Stream::new(stream, Origin::Direct(Ipv4Addr::LOCALHOST.into()));
-            Session::new(stream, keys.public(), "them".into(), Features::OWN, established).unwrap()
+            Session::new(stream, keys.public(), "them".into(), Features::IGNORABLE, established).unwrap()
         };
         (session(stream, &bob, dialled), session(other, &alice, accepted))
     }

@@ -251,7 +251,7 @@ impl Context {
         };
         self.admission.expect(peers.iter().filter(|peer| !peer.is_blocked()).flat_map(Peer::ips));
         let new = self.roster.update(peers.iter());
-        if self.options.messages && !new.is_empty() {
+        if self.options.has_messages() && !new.is_empty() {
             self.new_contacts().extend(new);
             self.ring(None);
         }

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::mpsc::SyncSender;
 
 use crate::error::Error;
 use crate::node::door::admission::Refusals;
@@ -20,6 +21,23 @@ pub enum Decision {
     },
     /// It is not.
     Refuse,
+}
+
+/// What somebody wants to send to a one-off receiver, which waits for an answer.
+#[derive(Debug)]
+pub struct Offered {
+    /// From whom.
+    pub peer: String,
+    /// The fingerprint of its key.
+    pub fingerprint: String,
+    /// What is at the top: a name as it came, whether it is a directory, and the bytes of all files in it.
+    pub tops: Vec<(String, bool, u64)>,
+    /// How many files there are in all.
+    pub files: u64,
+    /// Their bytes, if that is known.
+    pub bytes: Option<u64>,
+    /// Takes the answer.
+    pub answer: SyncSender<Decision>,
 }
 
 /// Something happened.
@@ -67,6 +85,8 @@ pub enum NodeEvent {
         /// The highest of their numbers.
         number: u64,
     },
+    /// Somebody wants to send files to a one-off receiver.
+    Offered(Offered),
     /// Files begin to come in.
     TransferBegan {
         /// From whom.

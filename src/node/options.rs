@@ -1,13 +1,13 @@
 //! What whoever starts a node wants from it. This file only names the choices; nothing here acts on them.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
-use crate::crypto::keys::PublicKey;
 use crate::node::door::limits::Limits;
 use crate::node::door::listen::Listen;
+use crate::node::files::once::OneOff;
 use crate::node::files::pipe::StdoutPipe;
 use crate::node::hooks::programs::Programs;
-use crate::store::peers::Peer;
 use crate::store::space::KeepFree;
 
 /// The choices for one node.
@@ -27,11 +27,8 @@ pub struct Options {
     pub limits: Limits,
     /// A stranger who connects becomes a peer (trust on first use).
     pub accept_new: bool,
-    /// The node dials peers and exchanges messages. A one-off receiver of files does neither, and needs no lock on the
-    /// home.
-    pub messages: bool,
-    /// Whose files the node accepts.
-    pub files_from: FilesFrom,
+    /// The node is a one-off receiver of files. It dials nobody, exchanges no messages, and needs no lock on the home.
+    pub once: Option<Arc<OneOff>>,
     /// The hooks.
     pub programs: Programs,
 }
@@ -46,28 +43,12 @@ pub enum FilesTo {
     Pipe(StdoutPipe),
 }
 
-/// Whose files a node accepts.
-pub enum FilesFrom {
-    /// Every peer's.
-    Peers,
-    /// One peer's.
-    Peer(PublicKey),
-    /// Those of the peer that used the invite with this id (base32).
-    Invited(String),
-}
-
-impl FilesFrom {
-    /// Whether the node accepts files from `peer`.
-    pub fn includes(&self, peer: &Peer) -> bool {
-        match self {
-            FilesFrom::Peers => true,
-            FilesFrom::Peer(key) => peer.key == *key,
-            FilesFrom::Invited(id) => peer.used_invite(id),
-        }
-    }
-}
-
 impl Options {
+    /// Whether the node dials peers and exchanges messages.
+    pub fn has_messages(&self) -> bool {
+        self.once.is_none()
+    }
+
     /// The folder for the files of the peer with this name.
     pub fn landing(&self, peer: &str) -> PathBuf {
         match &self.files_to {

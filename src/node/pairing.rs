@@ -14,6 +14,7 @@ use crate::store::requests;
 use crate::text;
 use crate::time::now_micros;
 use crate::wire::address::Address;
+use crate::wire::features::Features;
 use crate::wire::message::{Kind, Message, Refusal};
 
 /// With `--accept-new`, strangers become peers until there are this many.
@@ -27,12 +28,15 @@ pub struct Profile {
     pub address: Option<Address>,
     /// The time on its clock, if it told: microseconds since 1970.
     pub time: Option<u64>,
+    /// It takes one transfer, and then both forget each other.
+    pub is_one_off: bool,
 }
 
 impl Profile {
     /// Reads the other end's PROFILE.
     pub fn read(session: &mut Session) -> Result<Profile> {
         let seen_at = session.remote_address();
+        let is_one_off = session.features().has(Features::ONE_OFF);
         session.read_as("waiting to be told who it is", |message| {
             let Message::Profile { name, port, time } = message else { return None };
             let address = seen_at.filter(|_| port != 0).map(|mut at| {
@@ -41,7 +45,7 @@ impl Profile {
             });
             // Without dots, so that no peer can call itself an address.
             let name = text::suggest_name(&name.replace('.', "-"));
-            Some(Profile { name, address, time: Some(time).filter(|time| *time != 0) })
+            Some(Profile { name, address, time: Some(time).filter(|time| *time != 0), is_one_off })
         })
     }
 }
@@ -91,7 +95,8 @@ pub enum Admittance {
     },
 }
 
-const fn refused(refusal: Refusal) -> Admittance {
+/// Refused, and not noted.
+pub const fn refused(refusal: Refusal) -> Admittance {
     Admittance::Refused { refusal, noted: false }
 }
 

@@ -47,11 +47,11 @@ const HOME_TIMEOUT: Duration = Duration::from_secs(30);
 ///
 /// Fails if another node runs on the home, if no socket can be bound, or if a thread cannot be started.
 pub fn start(own: Endpoint, mut options: Options) -> Result<Receiver<NodeEvent>> {
-    let lock = if options.messages { Some(take_home(&own)?) } else { None };
+    let lock = if options.has_messages() { Some(take_home(&own)?) } else { None };
     let hooks = Hooks::open(&own, std::mem::take(&mut options.programs))?;
     let listeners = match listen::bind(&options.listen) {
         // A one-off receiver beside a running node takes any port.
-        Err(_) if !options.messages && options.listen.is_empty() => listen::bind_everywhere(0)?,
+        Err(_) if !options.has_messages() && options.listen.is_empty() => listen::bind_everywhere(0)?,
         bound => bound?,
     };
     let addresses = listen::local_addresses(&listeners);
@@ -190,7 +190,12 @@ impl Supervisor {
             Err(error) => context.trouble(error),
         }
         self.start_dialling();
-        let is_welcome = |peer: &PublicKey| context.roster().get(peer).is_some_and(|one| one.is_welcome());
+        let is_guest =
+            |key: &PublicKey| context.options().once.as_ref().is_some_and(|once| once.guest(key).is_some());
+        let is_welcome = |key: &PublicKey| match context.roster().get(key) {
+            Some(contact) => contact.is_welcome(),
+            None => is_guest(key),
+        };
         context.transfers().close_unless(is_welcome);
         self.followed.forget_others(context.roster());
         for contact in context.roster().all() {

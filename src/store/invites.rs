@@ -8,6 +8,8 @@
 //! the line in the peers file that names it, not here: that is one durable write. The token stays for a while, so that a
 //! joiner who was interrupted can try again, and others are told that it is used or expired.
 
+use std::time::Duration;
+
 use crate::crypto::base32;
 use crate::crypto::keys::{INVITE_ID_LEN, InviteToken};
 use crate::error::{Error, Result, Verb};
@@ -34,6 +36,14 @@ pub struct Invite {
 }
 
 impl Invite {
+    /// An invite that is good for `ttl`, and known to nobody yet.
+    pub fn new(ttl: Duration, name: Option<String>) -> Invite {
+        // Rounded up: good for no less than was asked for.
+        let ttl = u64::try_from(ttl.as_micros()).unwrap_or(u64::MAX);
+        let expires = now_micros().saturating_add(ttl).div_ceil(1_000_000);
+        Invite { token: InviteToken::generate(), expires, name }
+    }
+
     /// Whether its time is over.
     pub fn is_expired(&self) -> bool {
         now_seconds() >= self.expires
@@ -62,11 +72,8 @@ pub fn id_text(id: &[u8; INVITE_ID_LEN]) -> String {
 }
 
 /// Issues an invite that is good for `ttl`; durable when it returns.
-pub fn issue(home: &Home, ttl: std::time::Duration, name: Option<String>) -> Result<Invite> {
-    // Rounded up: good for no less than was asked for.
-    let ttl = u64::try_from(ttl.as_micros()).unwrap_or(u64::MAX);
-    let expires = now_micros().saturating_add(ttl).div_ceil(1_000_000);
-    let invite = Invite { token: InviteToken::generate(), expires, name };
+pub fn issue(home: &Home, ttl: Duration, name: Option<String>) -> Result<Invite> {
+    let invite = Invite::new(ttl, name);
     edit(home, |invites| invites.push(invite.clone()))?;
     Ok(invite)
 }

@@ -114,6 +114,11 @@ impl Landing {
         landing.finish(&received).map(|()| true)
     }
 
+    /// Whose files they are.
+    pub fn peer(&self) -> PublicKey {
+        self.note.peer
+    }
+
     /// The manifest with names that this folder holds, and a list of those that have changed.
     pub fn fit(&self, manifest: Manifest) -> Result<(Manifest, NameList)> {
         names::fit(manifest, &self.staged.folder).map_err(Error::disk(Verb::Create, &self.place.dir))

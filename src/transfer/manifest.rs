@@ -97,6 +97,12 @@ impl Manifest {
         Ok(Manifest { entries, ends })
     }
 
+    /// The same files, none of them executable.
+    pub fn without_programs(mut self) -> Manifest {
+        self.entries.iter_mut().for_each(|entry| entry.executable = false);
+        self
+    }
+
     /// The entries, in the order of the byte string.
     pub fn entries(&self) -> &[Entry] {
         &self.entries

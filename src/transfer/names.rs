@@ -207,7 +207,8 @@ impl<'a, T: Trial> Grain<'a, T> {
     /// Whether a name can be tried at all: what Windows drops at its end, or opens a device for, would seem to be made.
     fn may_have(&self, name: &str) -> bool {
         let is_cut = !self.holds_ends && name.ends_with(['.', ' ']);
-        !is_cut && !(self.is_windows && is_refused_by_windows(name))
+        let is_else = self.is_windows && is_refused_by_windows(name);
+        !is_cut && !is_else
     }
 
     fn make(&mut self, name: &str) -> io::Result<Made> {

@@ -16,6 +16,7 @@ use crate::text;
 use crate::transfer::manifest::Manifest;
 use crate::transfer::source::{SourceReader, Sources};
 use crate::transfer::tally::Tally;
+use crate::wire::features::Features;
 use crate::wire::message::{CHUNK, Declined, Failure, Message, PIECE, TRANSFER_LEN, UNKNOWN};
 
 /// When a lane is lost, the session says why within this, or has nothing to say.
@@ -114,6 +115,7 @@ fn read_answer(
     mut is_same: impl FnMut(&Range<u64>, &[u8; 32]) -> Result<bool>,
 ) -> Result<Answer> {
     const DURING: &str = "waiting for the files to be taken";
+    let features = session.features();
     let mut proven: Vec<Range<u64>> = Vec::new();
     let mut compared = 0;
     let mut last_sent = Instant::now();
@@ -146,6 +148,9 @@ fn read_answer(
                 return Ok(Answer::Stream(from));
             }
             Message::Stored => return Ok(Answer::Stored),
+            Message::Decline(Declined::DotNames) if !features.has(Features::REASONS) => {
+                return Err(session.broken("a reason that it may not give"));
+            }
             Message::Decline(reason) => return Err(declined(session.label(), reason, bytes)),
             // Its user is asked.
             Message::Ping => {}
@@ -170,6 +175,10 @@ fn declined(peer: &str, reason: Declined, bytes: u64) -> Error {
         Declined::TooLarge => refused(&format!("{} is more than it takes", text::size(bytes)), Some(MORE)),
         Declined::Full => Error::Remote { peer, why: "its disk is full", disk: true },
         Declined::Disk => Error::Remote { peer, why: "it cannot write where files land", disk: true },
+        Declined::DotNames => refused(
+            "it takes no names that begin with a dot at the top",
+            Some("they can allow it: `egoat receive --allow-dot`; or send one under another name, by --name"),
+        ),
         Declined::Policy => {
             refused("it takes no files from you", Some("they can allow it: `files=` in their peers file"))
         }
@@ -177,7 +186,9 @@ fn declined(peer: &str, reason: Declined, bytes: u64) -> Error {
             "your files there would be more than it has room for you",
             Some("they can make room, or raise `quota=` in their peers file"),
         ),
-        Declined::Asked => refused("its user did not take it", Some("they are asked in `egoat chat`")),
+        Declined::Asked => {
+            refused("its user did not take it", Some("they are asked in `egoat chat` and by `egoat receive`"))
+        }
         Declined::OneFile => refused(
             "it writes one file to a pipe",
             Some("send one file, or pack them: `tar c ... | egoat send`"),

@@ -128,9 +128,14 @@ pub fn error(error: &Error) {
     }
 }
 
+/// Whether there is a terminal to ask on.
+pub fn can_ask() -> bool {
+    io::stdin().is_terminal() && io::stderr().is_terminal()
+}
+
 /// Asks a question on the terminal; `None` where there is none to ask on, or no answer.
 pub fn ask(question: &str) -> Option<String> {
-    if !io::stdin().is_terminal() || !io::stderr().is_terminal() {
+    if !can_ask() {
         return None;
     }
     write_stderr(&format!("egoat: {question} "), false);

@@ -18,8 +18,17 @@ impl Features {
     pub const SAID: Features = Features(1 << 8);
     /// Bit 11: this end says how much has arrived while it reads, and a lane that is lost costs no more than itself.
     pub const PROGRESS: Features = Features(1 << 11);
-    /// What this program sets.
-    pub const OWN: Features = Features(Features::IGNORABLE.0 | Features::SAID.0 | Features::PROGRESS.0);
+    /// Bit 12: the acceptor takes one transfer of files; then both ends forget each other.
+    pub const ONE_OFF: Features = Features(1 << 12);
+    /// Bit 13: DECLINE and FAILED may have the reasons that came after the first ones.
+    pub const REASONS: Features = Features(1 << 13);
+    /// What this program sets as a dialler.
+    pub const DIALLER: Features = Features(Features::ACCEPTOR.0 | Features::ONE_OFF.0);
+    /// What a node sets as an acceptor.
+    pub const ACCEPTOR: Features =
+        Features(Features::IGNORABLE.0 | Features::SAID.0 | Features::PROGRESS.0 | Features::REASONS.0);
+    /// What a one-off receiver sets.
+    pub const ONE_OFF_ACCEPTOR: Features = Features(Features::ACCEPTOR.0 | Features::ONE_OFF.0);
 
     /// As they stand in a payload. Bits that this program does not know stay set, and mean nothing here.
     pub const fn from_bits(bits: u32) -> Features {
@@ -73,10 +82,10 @@ mod tests {
         payload[1] = 0x80;
         payload[5..].fill(0xff);
         let (kind, theirs) = read_dialler_payload(&payload).expect("a known kind");
-        assert_eq!((kind, theirs.shared(Features::OWN)), (Kind::Pull, Features::OWN));
+        assert_eq!((kind, theirs.shared(Features::ACCEPTOR)), (Kind::Pull, Features::IGNORABLE));
 
-        let payload = acceptor_payload(Features::from_bits(!Features::OWN.0));
-        assert_eq!(read_acceptor_payload(&payload).shared(Features::OWN), Features::NONE);
+        let payload = acceptor_payload(Features::from_bits(!Features::DIALLER.0));
+        assert_eq!(read_acceptor_payload(&payload).shared(Features::DIALLER), Features::NONE);
     }
 
     #[test]

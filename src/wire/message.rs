@@ -72,6 +72,7 @@ codes! {
         1  Manifest "A path breaks the rules, or the manifest is malformed.";
         2  TooLarge "More bytes than this node takes.";
         3  Full     "No room on the disk.";
+        4  DotNames "Names at the top begin with a dot, and it does not take them.";
         5  Disk     "The receiver cannot write where files land.";
         6  Policy   "Its user does not take files from this peer.";
         7  Quota    "More than this peer's files may fill there.";
@@ -289,7 +290,7 @@ mod tests {
         for message in Message::samples() {
             let bytes = encoded(&message);
             assert_eq!(bytes.len(), HEADER + message.body_len());
-            assert_eq!(Message::decode_with(Features::OWN, bytes[0], &bytes[HEADER..]), Ok(message));
+            assert_eq!(Message::decode_with(Features::DIALLER, bytes[0], &bytes[HEADER..]), Ok(message));
         }
     }
 
@@ -298,7 +299,7 @@ mod tests {
         for message in Message::samples() {
             let bytes = encoded(&message);
             for end in HEADER..bytes.len() {
-                if let Ok(shorter) = Message::decode_with(Features::OWN, bytes[0], &bytes[HEADER..end]) {
+                if let Ok(shorter) = Message::decode_with(Features::DIALLER, bytes[0], &bytes[HEADER..end]) {
                     let long_field = matches!(
                         shorter,
                         Message::Text { .. } | Message::Manifest(_) | Message::Piece { .. }
@@ -357,7 +358,7 @@ mod tests {
     proptest! {
         #[test]
         fn what_decodes_encodes_back(kind in 0u8..32, body in proptest::collection::vec(any::<u8>(), 0..64)) {
-            for features in [Features::NONE, Features::OWN] {
+            for features in [Features::NONE, Features::DIALLER] {
                 if let Ok(message) = Message::decode_with(features, kind, &body) {
                     let bytes = encoded(&message);
                     prop_assert_eq!(bytes[0], kind);

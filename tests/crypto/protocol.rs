@@ -106,11 +106,15 @@ fn the_table_of_numbers_has_those_of_the_code_and_none_twice() {
         let is_ignorable = row[1].starts_with("ignorable");
         assert_eq!(is_ignorable, row[0].parse::<u8>().is_ok_and(|number| number >= IGNORABLE), "{row:?}");
     }
-    let own = |bit: u8| Features::OWN.has(Features::from_bits(1 << bit));
+    let own = |bit: u8| Features::DIALLER.has(Features::from_bits(1 << bit));
     let reserved = rows("NUMBERS", "Bit").into_iter().filter(|row| !row[1].starts_with("reserved"));
     let specified: Vec<u8> = reserved.map(|row| row[0].parse().unwrap()).collect();
     assert_eq!(specified, (0..32).filter(|bit| own(*bit)).collect::<Vec<u8>>());
+    assert!(Features::DIALLER == Features::ONE_OFF_ACCEPTOR);
 }
+
+/// The feature bits of both ends in EXAMPLES: 0 and 8.
+const EXAMPLES: Features = Features::from_bits(0x101);
 
 /// A block of EXAMPLES: labels, and below each its value.
 #[derive(Default)]
@@ -234,10 +238,10 @@ fn shake_hands(token: Option<&InviteToken>, kind: Kind) -> Handshake {
     hkdf(&h_1, &ikm, &info, &mut psk);
     dialler.set_psk(&psk);
     acceptor.set_psk(&psk);
-    let (acceptor, message_2) = acceptor.write_message(&acceptor_payload(Features::IGNORABLE)).unwrap();
+    let (acceptor, message_2) = acceptor.write_message(&acceptor_payload(EXAMPLES)).unwrap();
     let h_2 = *acceptor.handshake_hash();
     let (dialler, _) = dialler.read_message(&message_2).unwrap();
-    let (dialler, message_3) = dialler.write_message(&dialler_payload(kind, Features::IGNORABLE)).unwrap();
+    let (dialler, message_3) = dialler.write_message(&dialler_payload(kind, EXAMPLES)).unwrap();
     acceptor.read_message(&message_3).unwrap();
     let split = dialler.split().unwrap();
     let e = *KeyPair::from_secret([0x44; 32]).public();

@@ -8,6 +8,8 @@ mod common;
 
 #[cfg(target_os = "linux")]
 mod asking;
+#[cfg(unix)]
+mod guests;
 #[cfg(target_os = "linux")]
 mod names;
 #[cfg(unix)]

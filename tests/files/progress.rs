@@ -191,6 +191,8 @@ fn a_receiver_shows_the_same() {
     let gate = Gate::before(addr, SOME);
     alice.run(&["peers", "add", "bob", &bob.key(), &gate.addr]);
     let mut send = Process::start(alice.cmd(&["send", "bob", &large(&alice, "large.bin")]));
+    terminal.wait_for("take this? [y/N]");
+    terminal.type_line("y");
     terminal.wait_for(" of 48.0 MiB");
     poll_until("it to be drawn again", || (drawn(&terminal).len() > 5).then_some(()));
     let screen = terminal.screen();
@@ -200,7 +202,7 @@ fn a_receiver_shows_the_same() {
     let screen = terminal.wait_for("ended:0");
     assert!(lines_with(&screen, " %  ").is_empty(), "{screen}");
     let lines = lines_with(&screen, "large.bin");
-    let [said, path] = lines[..] else { panic!("{screen}") };
+    let [_offered, said, path] = lines[..] else { panic!("{screen}") };
     let start = "egoat: received large.bin (48.0 MiB) from alice at 127.0.0.1:";
     assert!(said.starts_with(start) && said.contains(" lane"), "{said}");
     assert_eq!(path.trim_end(), format!("{into}/large.bin"));

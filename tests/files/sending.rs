@@ -272,10 +272,7 @@ fn receiving_prints_a_link_then_the_paths_and_ends() {
     let (code, out, _) = receive.end();
     // From the root: the history is read by processes that run elsewhere.
     assert_eq!((code, out), (Some(0), format!("{0}/a.txt\n{0}/b.txt\n", into.display())));
-    let log = alice.run(&["log"]);
-    assert!(log.contains(&format!("* bob sent {}/a.txt (1 B)\n", into.display())), "{log}");
     assert_eq!(names_in(&into), ["a.txt", "b.txt"]);
-    assert!(alice.run(&["peers"]).starts_with("bob ") && bob.run(&["peers"]).starts_with("alice "));
 }
 
 #[test]

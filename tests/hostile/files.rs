@@ -253,7 +253,7 @@ fn every_bad_name_is_told_and_no_more_than_fit_on_a_screen() {
     let field = Field::new();
     let few = [file("good", 4), file("../one", 4), file("two\x1b[2J", 4), file(".egoat-three", 4)];
     field.refuses("three of four", &few);
-    let many: Vec<Entry> = (0..100_000).map(|n| file(&format!("../{n}"), 0)).collect();
+    let many: Vec<Entry> = (0..100_000).map(|n| file(format!("../{n}"), 0)).collect();
     field.refuses("a hundred thousand", &many);
     let long = format!("../{}", "\u{202e}".repeat(20_000));
     field.refuses("a long one", &[file(&long, 4)]);
@@ -408,7 +408,17 @@ fn a_one_off_receiver_refuses_as_well_and_says_why() {
 fn scp_cve_2019_6111_what_is_there_stays_and_nothing_comes_unasked() {
     let mut field = Field::new();
     // Into a folder with files of its own, even into the home directory.
-    let (mut receive, addr) = receive(&field, &["--into", field.sandbox.path().to_str().unwrap()]);
+    let top = field.sandbox.path().to_str().unwrap().to_owned();
+    let into = ["--into", &top];
+    for dot in [file(".zshrc", 4), file(".config/autostart/x", 4), file("\u{200d}.profile", 4)] {
+        let (mut receive, addr) = receive(&field, &into);
+        let mut line = field.mallory.session(&addr, &field.key, Kind::Files);
+        line.offer(&[file("good", 4), dot]);
+        field.declines("a name that programs look for", line);
+        assert_eq!(receive.end().0, Some(1));
+    }
+    field.is_unharmed("names that programs look for");
+    let (mut receive, addr) = receive(&field, &[&into[..], &["--allow-dot"]].concat());
     let mut line = field.mallory.session(&addr, &field.key, Kind::Files);
     line.offer(&[file(".bashrc", 4), file(".ssh/authorized_keys", 4), file("elsewhere/sub/file", 4)]);
     line.deliver(b"evilevilevil");

@@ -362,7 +362,7 @@ fn an_invite_that_is_withdrawn_meanwhile_brings_nobody_back() {
     let alice = Home::new("alice");
     let home = egoat::store::home::Home::locate(alice.path("").to_str()).unwrap();
     let invite = invites::issue(&home, Duration::from_secs(60), None).unwrap();
-    let profile = Profile { name: None, address: None, time: None };
+    let profile = Profile { name: None, address: None, time: None, is_one_off: false };
     let visitor =
         Visitor { key: Home::new("bob").key().parse().unwrap(), profile: &profile, invite: Some(&invite) };
     invites::withdraw(&home, &invites::id_text(&invite.token.invite_id())).unwrap();

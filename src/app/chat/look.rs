@@ -285,7 +285,7 @@ impl Chat {
             NodeEvent::TransferFailed { error, .. } | NodeEvent::Trouble(error) => view.error(&error),
             NodeEvent::Fatal(error) => return Err(error),
             NodeEvent::Connected { .. } | NodeEvent::Disconnected { .. } => self.look_at_presence(view),
-            NodeEvent::TransferBegan { .. } | NodeEvent::TransferDone { .. } => {}
+            NodeEvent::TransferBegan { .. } | NodeEvent::TransferDone { .. } | NodeEvent::Offered(_) => {}
             NodeEvent::FilesSent { .. } | NodeEvent::File { .. } => {}
             NodeEvent::Paired { .. } | NodeEvent::Request { .. } | NodeEvent::Refusals(_) => {}
             NodeEvent::Hook(_) | NodeEvent::Received { .. } | NodeEvent::Delivered { .. } => {}

@@ -1,7 +1,7 @@
 //! Which peer a user means by PEER (egoat(1), DESCRIPTION): a saved name, a link or an address; and the first contact with a
 //! node that is not saved yet.
 
-use crate::app::contacts::{first_contact, join, parse_address, parse_link, save};
+use crate::app::contacts::{Paired, meet, only_files, pair, parse_address, parse_link, save};
 use crate::error::{Error, Result};
 use crate::net::dial;
 use crate::net::endpoint::Endpoint;
@@ -39,6 +39,8 @@ pub enum PeerChange {
     Paired,
     /// It was saved by the address at which it was met.
     Met(Address),
+    /// It is a one-off receiver, and was not saved.
+    OneOff,
 }
 
 /// What the user says of a fingerprint.
@@ -71,8 +73,20 @@ pub fn resolve(own: &Endpoint, peers: &Peers, given: &str) -> Result<PeerReferen
 }
 
 /// Finds the peer, and pairs with it if it is not saved yet. `trusts` is asked about the fingerprint of a node that is
-/// known by its address alone.
+/// known by its address alone. A one-off receiver is an error.
 pub fn reach(own: &Endpoint, given: &str, trusts: impl FnOnce(&Address, &str) -> Trust) -> Result<Reached> {
+    match reach_for_files(own, given, trusts)? {
+        Reached { change: PeerChange::OneOff, .. } => Err(only_files()),
+        reached => Ok(reached),
+    }
+}
+
+/// The same for files, which a one-off receiver takes.
+pub fn reach_for_files(
+    own: &Endpoint,
+    given: &str,
+    trusts: impl FnOnce(&Address, &str) -> Trust,
+) -> Result<Reached> {
     let peers = Peers::load(own.home())?;
     match resolve(own, &peers, given)? {
         PeerReference::Saved(peer) => {
@@ -92,8 +106,10 @@ fn by_link(own: &Endpoint, peers: &Peers, link: &Link) -> Result<Reached> {
         let peer = save(own, link.key, &link.addresses, None)?;
         return Ok(Reached { peer, refusal: None, change: PeerChange::None });
     }
-    let peer = join(own, link, None)?;
-    Ok(Reached { peer, refusal: None, change: PeerChange::Paired })
+    Ok(match pair(own, link, None)? {
+        Paired::Saved(peer) => Reached { peer, refusal: None, change: PeerChange::Paired },
+        Paired::OneOff(peer) => Reached { peer, refusal: None, change: PeerChange::OneOff },
+    })
 }
 
 /// Trust on first use. A known key at a new address needs nobody's word.
@@ -114,6 +130,8 @@ fn by_address(
             Trust::NobodyToAsk => return Err(Error::UnknownKey { address: at.to_string(), fingerprint }),
         }
     }
-    let (peer, refusal) = first_contact(own, key, &at)?;
-    Ok(Reached { peer, refusal, change: PeerChange::Met(at) })
+    Ok(match meet(own, key, &at)? {
+        (Paired::Saved(peer), refusal) => Reached { peer, refusal, change: PeerChange::Met(at) },
+        (Paired::OneOff(peer), refusal) => Reached { peer, refusal, change: PeerChange::OneOff },
+    })
 }

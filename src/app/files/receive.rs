@@ -1,16 +1,18 @@
 //! Receiving one transfer, into a directory or a pipe, from a peer or from whoever gets the link.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
-use crate::app::contacts::{INVITE_TTL, link_of};
-use crate::app::link::{self, FilesFrom, FilesTo, Listen, NodeEvent, Options};
+use crate::app::contacts::{self, INVITE_TTL, link_of};
+use crate::app::link::{self, FilesTo, Listen, NodeEvent, Options};
 use crate::error::Result;
 use crate::net::endpoint::Endpoint;
 use crate::net::local;
+use crate::node::files::once::OneOff;
 use crate::node::files::pipe::StdoutPipe;
-use crate::store::invites;
+use crate::store::invites::Invite;
 use crate::store::peers::Peer;
 use crate::store::space::KeepFree;
 use crate::wire::address::Address;
@@ -40,6 +42,10 @@ pub struct ReceiveOptions {
     pub overwrite: bool,
     /// The sender may be a stranger.
     pub accept_new: bool,
+    /// Names at the top may begin with a dot.
+    pub allow_dot: bool,
+    /// The sender becomes a peer of this name, once its files are in place.
+    pub keep: Option<String>,
     /// How long to wait for a transfer to begin.
     pub timeout: Option<Duration>,
 }
@@ -47,6 +53,7 @@ pub struct ReceiveOptions {
 /// A one-off node that waits for a transfer.
 pub struct Reception {
     events: Receiver<NodeEvent>,
+    once: Arc<OneOff>,
     /// Where the sender finds it.
     pub addresses: Vec<Address>,
     /// What to give to the sender, unless that is a peer.
@@ -56,17 +63,17 @@ pub struct Reception {
 impl Reception {
     /// Starts to wait.
     pub fn start(own: &Endpoint, options: &ReceiveOptions) -> Result<Reception> {
-        let invite = match options.from {
-            Some(_) => None,
-            None => Some(invites::issue(own.home(), options.timeout.unwrap_or(INVITE_TTL), None)?),
-        };
-        let files_from = match (&options.from, &invite) {
-            (Some(peer), _) => FilesFrom::Peer(peer.key),
-            (None, Some(invite)) if !options.accept_new => {
-                FilesFrom::Invited(invites::id_text(&invite.token.invite_id()))
-            }
-            _ => FilesFrom::Peers,
-        };
+        options.keep.as_ref().map_or(Ok(()), |name| contacts::ensure_unused(own, name))?;
+        // In memory alone: nobody can use it when this process has ended.
+        let invite = options.from.is_none().then(|| Invite::new(options.timeout.unwrap_or(INVITE_TTL), None));
+        let link = |addresses| invite.as_ref().map(|invite| link_of(own, invite, addresses));
+        let once = Arc::new(OneOff::new(
+            invite.clone(),
+            options.from.as_ref().map(|peer| peer.key),
+            options.accept_new,
+            options.allow_dot,
+            options.keep.is_some(),
+        ));
         let downloads = own.home().downloads(None);
         let files_to = match &options.into {
             Destination::Stdout => FilesTo::Pipe(StdoutPipe::start()?),
@@ -79,9 +86,7 @@ impl Reception {
             max_bytes: None,
             keep_free: options.keep_free,
             overwrite: options.overwrite,
-            accept_new: options.accept_new,
-            messages: false,
-            files_from,
+            once: Some(Arc::clone(&once)),
             ..link::default_options(options.listen.clone(), PathBuf::new())
         };
         let events = link::start(own, options)?;
@@ -90,8 +95,13 @@ impl Reception {
             listening.push(at);
         }
         let addresses = local::reachable_at(&listening);
-        let link = invite.map(|invite| link_of(own, &invite, addresses.clone()));
-        Ok(Reception { events, addresses, link })
+        let link = link(addresses.clone());
+        Ok(Reception { events, once, addresses, link })
+    }
+
+    /// Makes a peer of the sender that was shown as `sender`; `None` if it is one already.
+    pub fn keep(&self, own: &Endpoint, sender: &str, name: &str) -> Result<Option<Peer>> {
+        self.once.guest_named(sender).map(|guest| contacts::keep(own, guest, name)).transpose()
     }
 
     /// What happens next; `None` when nothing did before the deadline.

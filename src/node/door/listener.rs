@@ -24,6 +24,7 @@ use crate::node::roster::{Contact, Via};
 use crate::node::threads;
 use crate::store::invites;
 use crate::store::peers::Peer;
+use crate::wire::features::Features;
 use crate::wire::message::{Kind, Message, Refusal};
 
 /// The pause after accept() has failed for want of descriptors or memory.
@@ -77,14 +78,20 @@ fn shake_hands(context: &Arc<Context>, stream: Stream, slot: PendingSlot) {
     if opening.is_lane() {
         return start_lane(context, stream, &opening, slot);
     }
-    let find_token = |id: &[u8; INVITE_ID_LEN]| Some(invites::find(context.own().home(), id).ok()??.token);
-    let begun = || slot.begin();
-    let accepted = match handshake::respond(stream, &opening, context.own().keys(), find_token, begun) {
-        Ok(accepted) => accepted,
-        // Who only wanted to know the key has it.
-        Err(Error::Lost { .. }) if opening.asks_key() => return,
-        Err(error) => return slot.fail(&error),
+    let once = context.options().once.as_ref();
+    let find_token = |id: &[u8; INVITE_ID_LEN]| match once.and_then(|once| once.token(id)) {
+        None => Some(invites::find(context.own().home(), id).ok()??.token),
+        token => token,
     };
+    let features = |invite: Option<&_>| once.map_or(Features::ACCEPTOR, |once| once.features(invite));
+    let begun = || slot.begin();
+    let accepted =
+        match handshake::respond(stream, &opening, context.own().keys(), find_token, features, begun) {
+            Ok(accepted) => accepted,
+            // Who only wanted to know the key has it.
+            Err(Error::Lost { .. }) if opening.asks_key() => return,
+            Err(error) => return slot.fail(&error),
+        };
     // In a thread of its own, if there is one: the handshake has touched a hundred KiB of this one's stack, which an idle
     // connection must not keep.
     let proven = Arc::new(Mutex::new(Some((accepted, slot))));
@@ -139,10 +146,17 @@ fn receive(context: &Arc<Context>, accepted: AcceptedSession, slot: PendingSlot)
         return refuse(session, slot, Refusal::Unsupported);
     }
     let home = context.own().home();
-    let invite = invite.map(|id| invites::find(home, &id)).transpose()?.flatten();
+    let once = context.options().once.as_ref();
+    let invite = match (invite, invite.and_then(|id| once?.invite_of(&id))) {
+        (_, Some(own)) => Some(own.clone()),
+        (Some(id), None) => invites::find(home, &id)?,
+        (None, None) => None,
+    };
     let visitor = Visitor { key: session.peer(), profile: &profile, invite: invite.as_ref() };
     let may_note = || context.admission().may_note();
-    let peer = match pairing::judge(home, &visitor, context.options().accept_new, may_note)? {
+    let judged = once.map_or(Ok(None), |once| once.judge(home, &visitor))?;
+    let judge = || pairing::judge(home, &visitor, context.options().accept_new, may_note);
+    let peer = match judged.map_or_else(judge, Ok)? {
         Admittance::Peer(peer) => peer,
         Admittance::Added(peer) => {
             context.tell(NodeEvent::Paired { peer: peer.name.clone(), fingerprint: peer.key.fingerprint() });
@@ -176,7 +190,7 @@ fn refuse(session: Session, slot: PendingSlot, why: Refusal) -> Result<()> {
 fn serve(context: &Arc<Context>, session: Session, kind: Kind, peer: &Peer) -> Result<()> {
     match kind {
         Kind::Pair => pair(context, session),
-        Kind::Push | Kind::Pull if !context.options().messages => {
+        Kind::Push | Kind::Pull if !context.options().has_messages() => {
             session.finish(&Message::Refused(Refusal::Unsupported))
         }
         Kind::Push => serve_push(context, session, peer),

@@ -6,14 +6,15 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::mpsc::RecvTimeoutError;
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 use crate::error::{Error, Result};
 use crate::net::deadline::Deadline;
 use crate::net::session::{PING_AFTER, Session};
 use crate::node::context::Context;
-use crate::node::event::{Decision, NodeEvent};
+use crate::node::event::{Decision, NodeEvent, Offered};
+use crate::node::files::once;
 use crate::node::files::pipe::StdoutPipe;
 use crate::node::files::transfers::{IncomingLane, IncomingTransfer, Turn};
 use crate::node::live::TransferGuard;
@@ -33,6 +34,7 @@ use crate::transfer::staging::{MAX_CHUNKS, Staging};
 use crate::transfer::stream::{self, FileSink, Sink};
 use crate::transfer::tally::Tally;
 use crate::wire::control;
+use crate::wire::features::Features;
 use crate::wire::message::{CHUNK, Declined, Failure, Message, Refusal, UNKNOWN};
 
 /// How often the connection is checked while the user decides: the sender may hang up.
@@ -46,10 +48,10 @@ const GOODBYE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Serves a session of kind FILES.
 pub fn serve(context: &Arc<Context>, mut session: Session, peer: &Peer) -> Result<()> {
-    if !context.options().files_from.includes(peer) {
+    if context.options().once.as_ref().is_some_and(|once| !once.takes_from(&peer.key)) {
         return session.finish(&Message::Refused(Refusal::Unsupported));
     }
-    let Some(turn) = context.transfers().begin(&session, !context.options().messages) else {
+    let Some(turn) = context.transfers().begin(&session, !context.options().has_messages()) else {
         return session.finish(&Message::Refused(Refusal::Busy));
     };
     session.accept()?;
@@ -72,25 +74,20 @@ fn take(context: &Arc<Context>, session: Session, peer: &Peer, turn: &Arc<Turn>)
     let (session, offer) = receive::read_offer(session, |bytes| turn.may_keep(bytes))?;
     let name = &peer.name;
     if let FilesTo::Pipe(pipe) = &context.options().files_to {
-        return take_into_pipe(context, session, &offer, pipe, turn);
+        return take_into_pipe(context, session, peer, &offer, pipe, turn);
     }
     let default_dir = match &context.options().files_to {
         FilesTo::Flat(dir) => dir.clone(),
         _ => peer.downloads_dir().unwrap_or_else(|| context.options().landing(name)),
     };
     // Ahead of the rules: what is there already takes no room, and need not be asked about again.
-    let new = announce(context, session, turn, &offer, &offer.id.at(&default_dir))?;
-    let Some(mut session) = new else { return Ok(()) };
+    let id = offer.id.at(&default_dir);
+    let new = announce(context, session, turn, &offer, &id)?;
+    let Some(session) = new else { return Ok(()) };
+    let mut session = rule_once(context, session, peer, &offer, &id, false)?;
     let (dir, limit) = match rule(context, &mut session, peer, &offer, turn, default_dir)? {
         OfferResponse::Take { dir, limit } => (dir, limit),
-        OfferResponse::Decline(reason) => {
-            session.finish(&Message::Decline(reason))?;
-            return Err(Error::failed(format!(
-                "{name} offered {}, which was refused: {}",
-                offer.manifest.title(),
-                because(reason)
-            )));
-        }
+        OfferResponse::Decline(reason) => return Err(refuse(session, &offer, reason, because(reason))),
     };
     let id = offer.id.at(&dir);
     let Some(session) = announce(context, session, turn, &offer, &id)? else { return Ok(()) };
@@ -103,6 +100,52 @@ fn take(context: &Arc<Context>, session: Session, peer: &Peer, turn: &Arc<Turn>)
         is_done: false,
     };
     land(context, session, offer, turn, note, limit)
+}
+
+/// The rules of a one-off receiver, if this is one; an error if they say no.
+fn rule_once(
+    context: &Context,
+    mut session: Session,
+    peer: &Peer,
+    offer: &Offer,
+    id: &str,
+    is_pipe: bool,
+) -> Result<Session> {
+    let Some(once) = &context.options().once else { return Ok(session) };
+    let dots = once::dot_names(&offer.manifest);
+    if !is_pipe && !once.allow_dot && !dots.is_empty() {
+        // A sender that does not know this reason has words for the other.
+        let knows = session.features().has(Features::REASONS);
+        let reason = if knows { Declined::DotNames } else { Declined::Manifest };
+        let why = format!("names at the top begin with a dot, which --allow-dot takes:{dots}");
+        return Err(refuse(session, offer, reason, &why));
+    }
+    if once.has_accepted(id) {
+        return Ok(session);
+    }
+    let (answer, decided) = mpsc::sync_channel(1);
+    let tops = offer.manifest.tops().into_iter();
+    context.tell(NodeEvent::Offered(Offered {
+        peer: peer.name.clone(),
+        fingerprint: peer.key.fingerprint(),
+        tops: tops.map(|(name, is_dir, bytes)| (name.to_owned(), is_dir, bytes)).collect(),
+        files: offer.manifest.files() as u64,
+        bytes: offer.bytes(),
+        answer,
+    }));
+    match await_answer(&mut session, &decided)? {
+        Some(Decision::Accept { .. }) => once.accept(id),
+        Some(Decision::Refuse) | None => {
+            return Err(refuse(session, offer, Declined::Asked, "nobody said yes"));
+        }
+    }
+    Ok(session)
+}
+
+/// Says no; gives what the user is told.
+fn refuse(session: Session, offer: &Offer, reason: Declined, why: &str) -> Error {
+    let what = format!("{} offered {}, which was refused: {why}", session.label(), offer.manifest.title());
+    session.finish(&Message::Decline(reason)).err().unwrap_or_else(|| Error::failed(what))
 }
 
 /// Claims the transfer for this session. `None` when that ends the session: another connection receives the same
@@ -149,7 +192,9 @@ fn land(
         Ok(None) => return session.finish(&Message::Bye),
         Err(error) => return Err(declined_by_disk(session, error)),
     };
-    let (manifest, changed) = match landing.fit(offer.manifest) {
+    let is_guest = context.options().once.as_ref().is_some_and(|once| once.is_passing(&landing.peer()));
+    let wanted = if is_guest { offer.manifest.without_programs() } else { offer.manifest };
+    let (manifest, changed) = match landing.fit(wanted) {
         Ok(fitted) => fitted,
         Err(error) => return Err(declined_by_disk(session, error)),
     };
@@ -250,8 +295,7 @@ fn because(reason: Declined) -> &'static str {
     }
 }
 
-/// Shows the offer to front-ends, and waits for an answer; `None` when nobody is there to answer. Signs of life keep the
-/// sender waiting.
+/// Shows the offer to front-ends, and waits for an answer; `None` when nobody is there to answer.
 fn ask(context: &Context, session: &mut Session, peer: &Peer, offer: &Offer) -> Result<Option<Decision>> {
     let shown = control::PendingOffer {
         number: 0,
@@ -262,6 +306,11 @@ fn ask(context: &Context, session: &mut Session, peer: &Peer, offer: &Offer) -> 
         until: time::now_micros() / 1_000_000 + ANSWER_TIMEOUT.as_secs(),
     };
     let Some((decided, _asked)) = context.live().offer(shown) else { return Ok(None) };
+    await_answer(session, &decided)
+}
+
+/// Waits for the user's answer. Signs of life keep the sender waiting.
+fn await_answer(session: &mut Session, decided: &Receiver<Decision>) -> Result<Option<Decision>> {
     let asked = Instant::now();
     let mut last_sent = Instant::now();
     loop {
@@ -430,7 +479,8 @@ fn take_stream(
 
 fn take_into_pipe(
     context: &Arc<Context>,
-    mut session: Session,
+    session: Session,
+    peer: &Peer,
     offer: &Offer,
     mut pipe: &StdoutPipe,
     turn: &Turn,
@@ -438,12 +488,13 @@ fn take_into_pipe(
     if offer.manifest.entries().len() != 1 || offer.manifest.files() != 1 {
         return Err(declined_by_pipe(session, Declined::OneFile, "more than one file"));
     }
+    let id = offer.id.at(Path::new("-"));
+    let mut session = rule_once(context, session, peer, offer, &id, true)?;
     let running = begin(context, &session, offer, turn);
     // What came before the last connection was lost may still be on its way to the reader.
     if let Err(error) = stream::wait_for(&mut session, &mut pipe) {
         return Err(failed_pipe(session, error));
     }
-    let id = offer.id.at(Path::new("-"));
     let Some(from) = pipe.begin(id) else {
         return Err(declined_by_pipe(session, Declined::Gone, "something else than it began with"));
     };
@@ -503,8 +554,11 @@ fn begin(context: &Context, session: &Session, offer: &Offer, turn: &Turn) -> Ac
 fn note(context: &Context, session: &Session, received: &[Received]) -> Result<()> {
     let files: Vec<(u64, String)> =
         received.iter().map(|one| (one.size, one.path.to_string_lossy().into_owned())).collect();
-    let mut history = context.logged(context.own().history(session.peer().into()))?;
-    context.logged(history.store_files(true, &files))?;
+    // Of a guest nothing stays.
+    if !context.options().once.as_ref().is_some_and(|once| once.is_passing(&session.peer())) {
+        let mut history = context.logged(context.own().history(session.peer().into()))?;
+        context.logged(history.store_files(true, &files))?;
+    }
     for Received { path, size } in received {
         context.tell(NodeEvent::File { peer: session.label().to_owned(), path: path.clone(), size: *size });
     }

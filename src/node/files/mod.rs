@@ -4,6 +4,7 @@
 
 pub mod inbound;
 pub mod job;
+pub mod once;
 pub mod outbound;
 pub mod pipe;
 pub mod queued;
