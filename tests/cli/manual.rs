@@ -10,8 +10,10 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use common::files::names_in;
 use common::lan::Lan;
 use common::tmux::Terminal;
+use common::tree::put;
 use common::{EGOAT, Home, Process, finish, help, poll_until};
 
 const PAGE: &str = include_str!("../../man/egoat.1");
@@ -146,6 +148,52 @@ fn the_page_is_whole() {
     }
 }
 
+/// Pages, and what mdoc makes of them.
+fn rendered() -> Vec<(PathBuf, String, String)> {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("man");
+    let page = |name: String| {
+        let path = dir.join(name);
+        let rendering =
+            Command::new("mandoc").args(["-T", "utf8", "-O", "width=250"]).arg(&path).output().unwrap();
+        assert!(rendering.status.success(), "{}", path.display());
+        let text = String::from_utf8(rendering.stdout).unwrap();
+        // Overstruck letters are bold or underlined.
+        let mut plain = String::new();
+        for letter in text.chars() {
+            if letter == '\u{8}' {
+                plain.pop();
+            } else {
+                plain.push(letter);
+            }
+        }
+        (path.clone(), fs::read_to_string(path).unwrap(), plain)
+    };
+    names_in(&dir).into_iter().map(page).collect()
+}
+
+/// A word that mdoc takes for punctuation loses the blank before it, and one that it takes for a macro is gone.
+#[test]
+fn lines_to_be_typed_are_shown_as_they_are_typed() {
+    let mut count = 0;
+    for (path, source, shown) in rendered() {
+        for line in source.lines().filter_map(|line| line.strip_prefix(".Dl ")) {
+            let typed = unescaped(line);
+            let is_shown = shown.lines().any(|line| line.trim() == typed);
+            assert!(
+                is_shown || line.starts_with("Li ") || line.starts_with("Fl "),
+                "{}: {typed}",
+                path.display()
+            );
+            count += 1;
+        }
+    }
+    assert!(count > 20, "{count}");
+}
+
+fn unescaped(line: &str) -> String {
+    line.replace("\\(dq", "\"").replace("\\(aq", "'").replace("\\e", "\\").replace("\\&", "")
+}
+
 /// The variables of the environment that are only ours, by their names in the source.
 fn variables(dir: &Path) -> Vec<String> {
     let paths = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
@@ -169,7 +217,7 @@ fn examples() -> Vec<Vec<String>> {
     let mut found = Vec::new();
     let mut block: Option<Vec<String>> = None;
     for line in page_section("EXAMPLES") {
-        let text = line.replace("\\(dq", "\"").replace("\\(aq", "'").replace("\\e", "\\").replace("\\&", "");
+        let text = unescaped(line);
         match (&mut block, line.strip_prefix(".Dl ")) {
             (None, Some(_)) => found.push(vec![text[".Dl ".len()..].to_owned()]),
             (None, None) if line.starts_with(".Bd -literal") => block = Some(Vec::new()),
@@ -193,8 +241,8 @@ const PLAYS: &[(&str, Play)] = &[
     ("df -h | egoat say --id", once_a_day),
     ("egoat peers set nas ", a_quota),
     ("*/10 * * * * egoat -q fetch", every_ten_minutes),
-    ("egoat receive --into .", from_anybody),
-    ("bob$ egoat receive --into - --from alice | tar x", a_directory_as_it_is),
+    ("egoat receive --into inbox", from_anybody),
+    ("bob$ mkdir new && egoat receive --into - --from alice | tar x", a_directory_as_it_is),
     ("egoat send --wait 1d bob disk.img", something_large),
     ("egoat --json log --follow --limit 0 bob | jq", messages_as_they_come),
     ("egoat --json log --follow --cursor ~/.cache/egoat.cursor bob |", from_where_it_was),
@@ -370,14 +418,63 @@ fn every_ten_minutes(lines: &[&str]) {
     assert_eq!(stage.bob.received(), ["are you there?"]);
 }
 
+/// Who has the link can plant nothing that a program looks for, and nothing beside the directory.
 fn from_anybody(lines: &[&str]) {
     let stage = Stage::new();
-    let mut receiver = stage.start("bob", lines[0]);
-    let link = receiver.0.wait_for("egoat:");
+    let start = || {
+        let mut receiver = stage.start("bob", lines[0]);
+        let link = receiver.0.wait_for("egoat:");
+        (receiver, link)
+    };
+    for evil in [".bash_profile", ".ssh/authorized_keys"] {
+        put(&stage.path("alice", evil), b"evil");
+        let (mut receiver, link) = start();
+        let top = evil.split('/').next().unwrap();
+        finish(stage.typed("alice", &format!("egoat send '{link}' {top}")), b"", 77);
+        assert_eq!(receiver.0.end().0, Some(1));
+    }
+    let (mut receiver, link) = start();
     fs::write(stage.path("alice", "notes.txt"), "notes").unwrap();
+    fs::set_permissions(stage.path("alice", "notes.txt"), fs::Permissions::from_mode(0o755)).unwrap();
     stage.run("alice", &format!("egoat send '{link}' notes.txt"));
     assert_eq!(receiver.0.end().0, Some(0));
-    assert_eq!(fs::read_to_string(stage.path("bob", "notes.txt")).unwrap(), "notes");
+    assert_eq!(fs::read_to_string(stage.path("bob", "inbox/notes.txt")).unwrap(), "notes");
+    assert_eq!(fs::metadata(stage.path("bob", "inbox/notes.txt")).unwrap().permissions().mode() & 0o111, 0);
+    assert_eq!(
+        (names_in(&stage.path("bob", "")), names_in(&stage.path("bob", "inbox"))),
+        (vec!["inbox".into()], vec!["notes.txt".into()])
+    );
+}
+
+/// An archive that brings a link out of the directory, and one with a file behind that link.
+fn planted(stage: &Stage, who: &str) -> [PathBuf; 2] {
+    put(&stage.path(who, "outside/mine"), b"mine");
+    let outside = stage.path(who, "outside");
+    let pack = |name: &str, members: &[&str], make: &dyn Fn(&Path)| {
+        let from = stage.dir.path().join(name);
+        fs::create_dir(&from).unwrap();
+        make(&from);
+        let archive = stage.dir.path().join(format!("{name}.tar"));
+        let packed = Command::new("tar").arg("cf").arg(&archive).arg("-C").arg(&from).args(members).status();
+        assert!(packed.unwrap().success());
+        archive
+    };
+    let link = pack("link", &["photos"], &|from| {
+        fs::create_dir(from.join("photos")).unwrap();
+        symlink(&outside, from.join("photos/out")).unwrap();
+    });
+    // Without the directory, which would take the place of the link.
+    let file = pack("behind", &["photos/out/evil", "photos/out/mine"], &|from| {
+        put(&from.join("photos/out/evil"), b"evil");
+        put(&from.join("photos/out/mine"), b"evil");
+    });
+    [link, file]
+}
+
+/// Nothing is behind the planted link but what was there.
+fn is_unharmed(stage: &Stage, who: &str) {
+    assert_eq!(names_in(&stage.path(who, "outside")), ["mine"]);
+    assert_eq!(fs::read_to_string(stage.path(who, "outside/mine")).unwrap(), "mine");
 }
 
 fn a_directory_as_it_is(lines: &[&str]) {
@@ -390,7 +487,21 @@ fn a_directory_as_it_is(lines: &[&str]) {
     let mut receiver = stage.start("bob", receive);
     stage.run("alice", send);
     assert_eq!(receiver.0.end().0, Some(0));
-    assert_eq!(fs::read_link(stage.path("bob", "photos/best.jpg")).unwrap(), Path::new("of-you.jpg"));
+    assert_eq!(fs::read_link(stage.path("bob", "new/photos/best.jpg")).unwrap(), Path::new("of-you.jpg"));
+    // Where an earlier archive is, the next is not unpacked.
+    let mut receiver = stage.start("bob", receive);
+    let (code, _, said) = receiver.0.end();
+    assert!(code != Some(0) && said.contains("mkdir"), "{said}");
+    // One archive with both.
+    let [link, behind] = planted(&stage, "bob");
+    let joined = stage.dir.path().join("both.tar");
+    fs::copy(&link, &joined).unwrap();
+    assert!(Command::new("tar").arg("-Af").args([&joined, &behind]).status().unwrap().success());
+    fs::rename(stage.path("bob", "new"), stage.path("bob", "old")).unwrap();
+    let mut receiver = stage.start("bob", receive);
+    stage.run("alice", &format!("egoat send --wait 5m bob - <'{}'", joined.display()));
+    receiver.0.end();
+    is_unharmed(&stage, "bob");
 }
 
 fn something_large(lines: &[&str]) {
@@ -419,10 +530,25 @@ fn messages_as_they_come(lines: &[&str]) {
     let seen = poll_until("a message", || {
         *number += 1;
         stage.run("bob", &format!("egoat say --wait 30s alice 'number {number}\nand more'"));
-        fs::read_to_string(&output).ok().filter(|text| text.lines().count() >= 4)
+        fs::read_to_string(&output).ok().filter(|text| text.lines().count() >= 2)
     });
-    let lines: Vec<&str> = seen.lines().collect();
-    assert!(lines[0].starts_with("number ") && lines[1] == "and more", "{seen}");
+    assert!(
+        seen.lines().next().unwrap().starts_with("\"number ") && seen.contains("\\nand more\"\n"),
+        "{seen}"
+    );
+    stage.run("bob", &format!("egoat say --wait 30s alice '{ATTACK}'"));
+    let seen = poll_until("the attack", || {
+        fs::read_to_string(&output).ok().filter(|text| text.lines().any(|line| line.contains("gone")))
+    });
+    is_tame(&seen);
+}
+
+/// Clears the screen, sets the title, turns the line around, as a terminal of 7 and of 8 bits reads it.
+const ATTACK: &str = "\x1b[2J\x1b]0;title\x07 \u{9b}2J \u{202e}gone\u{7f}";
+
+/// Nothing in it acts on a terminal.
+fn is_tame(printed: &str) {
+    assert!(printed.bytes().all(|byte| byte == b'\n' || (b' '..=b'~').contains(&byte)), "{printed:?}");
 }
 
 fn over_a_login(lines: &[&str]) {
@@ -440,11 +566,13 @@ fn from_where_it_was(lines: &[&str]) {
     let (stage, _node) = Stage::with_node_of_alice();
     fs::create_dir(stage.path("alice", ".cache")).unwrap();
     let cursor = || fs::read(stage.path("alice", ".cache/egoat.cursor")).ok();
-    for text in ["one", "two"] {
+    for text in ["one", "two", ATTACK] {
         let before = cursor();
-        stage.run("bob", &format!("egoat say --wait 30s alice {text}"));
+        stage.run("bob", &format!("egoat say --wait 30s alice '{text}'"));
         let mut script = stage.start("alice", &lines.join("\n"));
-        assert_eq!(script.0.next_line().as_deref(), Some(text));
+        let printed = script.0.next_line().unwrap();
+        is_tame(&printed);
+        assert!(text == ATTACK || printed == format!("\"{text}\""), "{printed}");
         poll_until("the cursor behind it", || (cursor() != before).then_some(()));
     }
 }
@@ -486,15 +614,21 @@ fn an_answer(lines: &[&str]) {
 
 fn what_comes_is_unpacked(lines: &[&str]) {
     let stage = Stage::new();
-    let told = stage.path("bin", "told");
-    stage.program("tar", &format!("echo \"$@\" >'{}'", told.display()));
+    fs::create_dir(stage.path("alice", "in")).unwrap();
     let mut node = node_by(&stage, saved(&stage, lines));
-    fs::write(stage.path("bob", "d.tar"), "a tar").unwrap();
-    stage.run("bob", "egoat send alice d.tar");
-    assert!(node.0.wait_for("hook for ").ends_with(": done"));
-    let path = stage.alice.path("downloads/bob/d.tar");
-    assert_eq!(fs::read_to_string(told).unwrap(), format!("xf {} -C /srv/in\n", path.display()));
-    assert!(!path.exists());
+    let [link, behind] = planted(&stage, "alice");
+    fs::write(stage.path("bob", "broken.tar"), "no tar").unwrap();
+    fs::write(stage.path("bob", "photo.jpg"), "no archive").unwrap();
+    for path in [&link, &behind, &stage.path("bob", "broken.tar"), &stage.path("bob", "photo.jpg")] {
+        stage.run("bob", &format!("egoat send alice '{}'", path.display()));
+        let told = node.0.wait_for("hook for ");
+        assert!(told.ends_with(": done"), "{told}");
+    }
+    is_unharmed(&stage, "alice");
+    let unpacked = names_in(&stage.path("alice", "in"));
+    assert_eq!(unpacked.len(), 2, "{unpacked:?}");
+    assert!(unpacked.iter().any(|dir| stage.path("alice", "in").join(dir).join("photos/out/evil").is_file()));
+    assert_eq!(names_in(&stage.alice.path("downloads/bob")), ["broken.tar", "photo.jpg"]);
 }
 
 fn each_hour(lines: &[&str]) {
