@@ -139,6 +139,11 @@ pub enum Error {
         /// It is a disk error there.
         disk: bool,
     },
+    /// The disk of the other side has no room for a transfer that has not begun. It may have some later.
+    NoRoom {
+        /// The peer as the user knows it.
+        peer: String,
+    },
     /// The user stopped a transfer.
     Stopped,
     /// A layer that was looked at does not work, as was printed.
@@ -245,6 +250,7 @@ impl Error {
             Error::TimedOut { .. }
             | Error::Lost { .. }
             | Error::LargePackets { .. }
+            | Error::NoRoom { .. }
             | Error::NoNode { .. } => 69,
             Error::Disk { .. } | Error::Corrupt { .. } | Error::Exposed { .. } => 74,
             Error::Remote { disk, .. } => {
@@ -261,11 +267,15 @@ impl Error {
         }
     }
 
-    /// The peer cannot be reached now, or was lost: it may be there later.
+    /// Another try later may succeed: the peer cannot be reached now, was lost, or has no room at the moment.
     pub fn is_passing(&self) -> bool {
         matches!(
             self,
-            Error::Unreachable { .. } | Error::Proxy { .. } | Error::Lost { .. } | Error::LargePackets { .. }
+            Error::Unreachable { .. }
+                | Error::Proxy { .. }
+                | Error::Lost { .. }
+                | Error::LargePackets { .. }
+                | Error::NoRoom { .. }
         )
     }
 
@@ -300,6 +310,9 @@ impl Error {
                  let ICMP \"fragmentation needed\" and \"packet too big\" pass"
                     .into(),
             ),
+            Error::NoRoom { .. } => {
+                Some("they can free some space; with --wait or --queue it is tried again".into())
+            }
             Error::Protocol { .. } => {
                 Some("check the port, and that both sides run the same version of egoat".into())
             }
@@ -399,6 +412,7 @@ impl fmt::Display for Error {
             }
             Error::Queued { peer, why } => write!(f, "not delivered to {peer} in time: {why}"),
             Error::Remote { peer, why, .. } => write!(f, "{peer} could not finish the transfer: {why}"),
+            Error::NoRoom { peer } => write!(f, "{peer} cannot take the files now: its disk is full"),
             Error::Unwell { layer, .. } => write!(f, "the first layer that fails is {layer}"),
             Error::Stopped => f.write_str("it was stopped here"),
             Error::NoNode { home } => write!(f, "no node runs on {}", home.display()),

@@ -21,6 +21,7 @@ use crate::error::{Error, Result, Verb};
 use crate::store::file;
 use crate::store::folder::Folder;
 use crate::store::home::Home;
+use crate::store::space::{self, Usage};
 use crate::text::percent;
 use crate::wire::message::UNKNOWN;
 
@@ -270,6 +271,16 @@ fn noted(home: &Home, id: &str) -> Option<SystemTime> {
 /// The folder with the data of the transfer `id` to `dir`.
 pub fn staging(dir: &Path, id: &str) -> PathBuf {
     dir.join(format!("{STAGING}{id}"))
+}
+
+/// What the transfer `id` to `dir` has taken up so far, with the folder in which it waits.
+pub fn staged(home: &Home, dir: &Path, id: &str) -> Usage {
+    let staging = staging(dir, id);
+    if fs::symlink_metadata(&staging).is_err() {
+        return Usage::default();
+    }
+    let held = space::used(&staging);
+    Usage { entries: held.entries + 1, ..held }
 }
 
 /// All that have begun, the oldest first. A note that cannot be read is left out: it is in the way of no other.

@@ -11,7 +11,26 @@ use crate::store::{external, file};
 /// How long df may take. It answers at once, unless it waits for a file server that is gone.
 const DF_TIMEOUT: Duration = Duration::from_secs(2);
 /// Entries of a folder that are counted: ten transfers of the most files, which takes a few seconds.
-const MAX_COUNTED: usize = 1 << 20;
+const MAX_COUNTED: u64 = 1 << 20;
+
+/// What each file, directory or link takes up beside its bytes, for a quota: the block that most file systems give it.
+pub const PER_ENTRY: u64 = 4 << 10;
+
+/// What a folder holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Of the regular files.
+    pub bytes: u64,
+    /// Files, directories, links and whatever else has a name.
+    pub entries: u64,
+}
+
+impl Usage {
+    /// What counts against a quota, in bytes.
+    pub fn weight(self) -> u64 {
+        self.entries.saturating_mul(PER_ENTRY).saturating_add(self.bytes)
+    }
+}
 
 /// What peers leave free on a disk unless the user says otherwise: this part of it, and no more than so many bytes.
 const KEPT_PART: u64 = 20;
@@ -59,17 +78,33 @@ fn existing(dir: &Path) -> &Path {
 }
 
 fn disk_of(dir: &Path) -> Option<Disk> {
+    let (size, free) = ask_df(&["-P", "-k"], dir)?;
+    Some(Disk { size: size.checked_mul(1024)?, free: free.checked_mul(1024)? })
+}
+
+/// How many files and directories the file system of `dir` can have in all, and how many it can still take. `None` where
+/// that cannot be found out, or where it makes room for as many as are needed.
+pub fn entry_limits(dir: &Path) -> Option<(u64, u64)> {
+    // Of the df(1) of other systems, -i adds columns to those of -k.
+    if cfg!(not(target_os = "linux")) {
+        return None;
+    }
+    ask_df(&["-P", "-i"], dir)
+}
+
+/// What the file system of `dir` has in all, and what is available of it, in the unit that the options choose.
+fn ask_df(options: &[&str], dir: &Path) -> Option<(u64, u64)> {
     if cfg!(not(unix)) {
         return None;
     }
     // std has no statvfs(3). POSIX has df(1), with one format for all systems.
     let mut df = Command::new("df");
-    df.args(["-P", "-k", "--"]).arg(existing(dir)).env("LC_ALL", "C").stderr(Stdio::null());
+    df.args(options).arg("--").arg(existing(dir)).env("LC_ALL", "C").stderr(Stdio::null());
     let ended = external::run_within(DF_TIMEOUT, &mut df, "").ok()?;
-    ended.status.success().then(|| parse(&ended.printed)).flatten()
+    ended.status.success().then(|| figures(&ended.printed)).flatten()
 }
 
-/// The first disk in an answer of `df -P -k`:
+/// The total and the available units in an answer of `df -P`:
 ///
 /// ```text
 /// Filesystem 1024-blocks Used Available Capacity Mounted on
@@ -78,47 +113,42 @@ fn disk_of(dir: &Path) -> Option<Disk> {
 /// A device may have spaces in its name or a line of its own, and a mount point has any name: what counts is the first
 /// percentage with three numbers before it. A file system that has no blocks, such as a remote one that does not tell, is
 /// not a full one.
-fn parse(answer: &str) -> Option<Disk> {
+fn figures(answer: &str) -> Option<(u64, u64)> {
     let (_header, rest) = answer.split_once('\n')?;
     let words: Vec<&str> = rest.split_whitespace().collect();
-    let (blocks, available) = words.windows(4).find_map(|figures| {
-        let [blocks, used, available, capacity] = figures else { return None };
+    let (total, available) = words.windows(4).find_map(|figures| {
+        let [total, used, available, capacity] = figures else { return None };
         let _: u64 = capacity.strip_suffix('%')?.parse().ok()?;
         let _: i64 = used.parse().ok()?;
-        Some((blocks.parse::<i64>().ok()?, available.parse::<i64>().ok()?))
+        Some((total.parse::<i64>().ok()?, available.parse::<i64>().ok()?))
     })?;
-    if blocks <= 0 {
-        return None;
-    }
-    Some(Disk {
-        size: blocks.unsigned_abs().checked_mul(1024)?,
-        // BSD says how far into the reserve a disk is filled, as a negative number.
-        free: u64::try_from(available).unwrap_or(0).checked_mul(1024)?,
-    })
+    let total = u64::try_from(total).ok().filter(|total| *total > 0)?;
+    // BSD says how far into the reserve a disk is filled, as a negative number.
+    Some((total, u64::try_from(available).unwrap_or(0)))
 }
 
-/// The bytes of the regular files below `dir`, links not followed. What cannot be read is not counted; a folder with
-/// more entries than anybody can look at counts as full, since small files must be no way past a quota.
-pub fn used_bytes(dir: &Path) -> u64 {
+/// What is below `dir`, links not followed. What cannot be read is not counted; a folder with more entries than anybody can
+/// look at counts as full, since small files must be no way past a quota.
+pub fn used(dir: &Path) -> Usage {
     let mut folders = vec![dir.to_owned()];
-    let (mut bytes, mut entries) = (0_u64, 0);
+    let mut used = Usage::default();
     while let Some(folder) = folders.pop() {
         let Ok(found) = fs::read_dir(&folder) else { continue };
         for entry in found.flatten() {
-            entries += 1;
-            if entries > MAX_COUNTED {
-                return u64::MAX;
+            used.entries += 1;
+            if used.entries > MAX_COUNTED {
+                return Usage { bytes: u64::MAX, ..used };
             }
             match entry.file_type() {
                 Ok(kind) if kind.is_dir() => folders.push(entry.path()),
                 Ok(kind) if kind.is_file() => {
-                    bytes = bytes.saturating_add(entry.metadata().map_or(0, |data| data.len()));
+                    used.bytes = used.bytes.saturating_add(entry.metadata().map_or(0, |data| data.len()));
                 }
                 _ => {}
             }
         }
     }
-    bytes
+    used
 }
 
 #[cfg(test)]
@@ -146,7 +176,7 @@ mod tests {
                            /dev/sdb1           102400     2400    100000       3% /media/1 2 3 4%\n";
         let freebsd = "Filesystem  1024-blocks     Used Avail Capacity  Mounted on\n\
                        /dev/ada0p2    20307196 18900000 -217379   101%    /\n";
-        assert_eq!(parse(gnu), Some(Disk { size: 264_212_084 << 10, free: 68_032_620 << 10 }));
+        assert_eq!(figures(gnu), Some((264_212_084, 68_032_620)));
         for (answer, kib) in [
             (gnu, 68_032_620),
             (gnu_long, 153_434_568),
@@ -157,7 +187,7 @@ mod tests {
             (mount_point, 100_000),
             (freebsd, 0),
         ] {
-            assert_eq!(parse(answer).unwrap().free, kib * 1024, "{answer}");
+            assert_eq!(figures(answer).unwrap().1, kib, "{answer}");
         }
     }
 
@@ -172,18 +202,18 @@ mod tests {
             "/dev/sda1 12 34 56 /\n",
             "/dev/sda1 12 34 56% /\n",
             "x 18446744073709551615 0 18446744073709551615 0% /\n",
-            "x 9223372036854775807 0 9223372036854775807 0% /\n",
+            "btrfs                    0        0         0        - /\n",
         ] {
-            assert_eq!(parse(&format!("{header}{line}")), None, "{line:?}");
+            assert_eq!(figures(&format!("{header}{line}")), None, "{line:?}");
         }
-        assert_eq!(parse("df: unknown option -- P"), None);
-        assert_eq!(parse("1 2 3 4% /\n"), None, "a header alone");
+        assert_eq!(figures("df: unknown option -- P"), None);
+        assert_eq!(figures("1 2 3 4% /\n"), None, "a header alone");
     }
 
     proptest! {
         #[test]
         fn no_answer_panics(answer in "([0-9]{1,20}[ %\n-]{1,2}){0,9}") {
-            let _ = parse(&answer);
+            let _ = figures(&answer);
         }
     }
 
@@ -199,19 +229,23 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_is_as_large_as_its_files() {
+    fn a_folder_holds_bytes_and_entries() {
         let dir = tempfile::tempdir().unwrap();
         let top = dir.path().join("bob");
-        assert_eq!(used_bytes(&top), 0, "it is not there");
+        let uses = |bytes, entries| assert_eq!(used(&top), Usage { bytes, entries });
+        uses(0, 0);
         fs::create_dir_all(top.join("a/b")).unwrap();
-        assert_eq!(used_bytes(&top), 0);
+        uses(0, 2);
         fs::write(top.join("one"), [0; 1000]).unwrap();
         fs::write(top.join("a/b/two"), [0; 234]).unwrap();
         fs::write(dir.path().join("beside"), [0; 5000]).unwrap();
+        uses(1234, 4);
         #[cfg(unix)]
         for (to, link) in [("../beside", "file"), ("..", "up"), ("a", "down"), ("none", "dangling")] {
             std::os::unix::fs::symlink(to, top.join(link)).unwrap();
         }
-        assert_eq!(used_bytes(&top), 1234);
+        uses(1234, if cfg!(unix) { 8 } else { 4 });
+        assert_eq!(Usage { bytes: 5, entries: 2 }.weight(), 8197);
+        assert_eq!(Usage { bytes: u64::MAX, entries: 2 }.weight(), u64::MAX);
     }
 }

@@ -6,9 +6,10 @@
 //!
 //! Everything is checked before anything of it is shown or written: see [`crate::transfer::path`].
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use crate::store::source::MAX_ENTRIES;
+use crate::store::space::Usage;
 use crate::text;
 use crate::transfer::path::{NameList, SafePath, check_set};
 use crate::wire::codec::{FieldReader, FieldWriter, Malformed};
@@ -116,6 +117,16 @@ impl Manifest {
     /// How many of the entries are files.
     pub fn files(&self) -> usize {
         self.entries.iter().filter(|entry| !entry.is_dir).count()
+    }
+
+    /// What it takes up where it lands, with the directories that it does not list by themselves.
+    pub fn usage(&self) -> Usage {
+        let mut names = HashSet::new();
+        for path in self.entries.iter().map(|entry| entry.path.as_str()) {
+            names.extend(path.match_indices('/').map(|(end, _)| &path[..end]));
+            names.insert(path);
+        }
+        Usage { bytes: self.bytes(), entries: names.len() as u64 }
     }
 
     /// What is at the top, in order: a name, whether it is a directory, and the bytes of all files in it.
@@ -278,6 +289,14 @@ mod tests {
                 Manifest::decode_part(&part[..end], &mut entries, &mut NameList::default(), 9).is_ok();
             assert_eq!(whole, end == part.len() / 2, "cut at {end}");
         }
+    }
+
+    #[test]
+    fn directories_that_are_not_listed_take_room_as_well() {
+        let mut listed = file("a/b", 0);
+        listed.is_dir = true;
+        let manifest = Manifest::new(vec![file("a/b/c", 5), file("a/b/d", 6), listed, file("e", 7)]);
+        assert_eq!(manifest.expect("good").usage(), Usage { bytes: 18, entries: 5 });
     }
 
     #[test]

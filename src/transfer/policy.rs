@@ -46,8 +46,8 @@ impl Rules {
         }
     }
 
-    /// Judges an offer of so many bytes, or of a stream whose length nobody knows yet. `used` counts the bytes that the
-    /// peer's folder holds, and is called only if that matters.
+    /// Judges an offer of so many bytes, or of a stream whose length nobody knows yet. `used` gives what counts against
+    /// the quota beside these bytes, and is called only if that matters.
     pub fn judge(&self, bytes: Option<u64>, used: impl FnOnce() -> u64) -> Verdict {
         if self.files == FilesPolicy::Refuse {
             return Verdict::Refuse(DeclineReason::Policy);

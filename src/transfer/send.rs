@@ -173,7 +173,7 @@ fn declined(peer: &str, reason: Declined, bytes: u64) -> Error {
         Declined::Manifest => refused("a name or size breaks its rules", Some(OLDER)),
         Declined::TooLarge if bytes == UNKNOWN => refused("a stream may be more than it takes", Some(MORE)),
         Declined::TooLarge => refused(&format!("{} is more than it takes", text::size(bytes)), Some(MORE)),
-        Declined::Full => Error::Remote { peer, why: "its disk is full", disk: true },
+        Declined::Full => Error::NoRoom { peer },
         Declined::Disk => Error::Remote { peer, why: "it cannot write where files land", disk: true },
         Declined::DotNames => refused(
             "it takes no names that begin with a dot at the top",

@@ -4,7 +4,7 @@ use crate::common;
 
 use common::disk::SmallDisk;
 use common::{Home, json_text, pair, poll_until};
-use egoat::store::space::{free_bytes, used_bytes};
+use egoat::store::space::{Usage, free_bytes, used};
 use std::fs;
 
 /// A home that knows bob, by a key that nobody has.
@@ -140,7 +140,7 @@ fn free_space_is_that_of_the_disk() {
     assert!(before > 900 << 10 && before <= 1 << 20, "{before}");
     fs::create_dir_all(&downloads).unwrap();
     fs::write(downloads.join("file"), vec![1; 512 << 10]).unwrap();
-    assert_eq!(used_bytes(disk.path()), 512 << 10);
+    assert_eq!(used(disk.path()), Usage { bytes: 512 << 10, entries: 3 });
     assert!(free() <= before - (512 << 10) && free() > 300 << 10, "{}", free());
     assert!(fs::write(downloads.join("rest"), vec![1; 1 << 20]).is_err());
     assert_eq!(free(), 0);

@@ -35,8 +35,17 @@ impl SmallDisk {
 
     /// Makes it so many MiB large.
     pub fn grow_to(&self, mib: usize) {
-        let size = format!("remount,size={mib}m");
-        let status = Command::new("mount").args(["-o", &size]).arg(self.path()).status();
+        self.remount(&format!("size={mib}m"));
+    }
+
+    /// It can have so many files and directories.
+    pub fn limit_files(&self, most: usize) {
+        self.remount(&format!("nr_inodes={most}"));
+    }
+
+    fn remount(&self, option: &str) {
+        let option = format!("remount,{option}");
+        let status = Command::new("mount").args(["-o", &option]).arg(self.path()).status();
         assert!(status.unwrap().success());
     }
 }

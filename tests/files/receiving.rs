@@ -139,7 +139,7 @@ fn a_stream_ends_at_the_limit() {
     let route = Route::with(&["--max-file", "100k"]);
     let send = ["send", "bob", "--name", "s", "-"];
     route.alice.pipe(&send, &sample(100 << 10));
-    for (options, most) in [("max-file=200k", 200 << 10), ("quota=250k", 150 << 10)] {
+    for (options, most) in [("max-file=200k", 200 << 10), ("quota=258k", 150 << 10)] {
         set(&route, &[options]);
         let (_, said) = route.alice.ends_with(&send, &sample(most + 1), 77);
         assert!(
@@ -158,7 +158,8 @@ fn a_stream_ends_at_the_limit() {
 #[test]
 fn a_quota_counts_what_is_there() {
     let mut route = Route::new();
-    set(&route, &["quota=100k"]);
+    // 4 KiB for each of two files.
+    set(&route, &["quota=108k"]);
     let [sixty, forty] = [60, 40].map(|kib| route.alice.file(&kib.to_string(), sample(kib << 10)));
     let (one, none) = (route.alice.file("one", "1"), route.alice.file("none", ""));
     route.send(&[&sixty]);
@@ -167,20 +168,59 @@ fn a_quota_counts_what_is_there() {
     assert!(said.contains("hint: they can make room, or raise `quota=` in their peers file"), "{said}");
     route.send(&[&forty]);
     refused(&route, &[&one], 77);
-    route.send(&[&none]);
+    refused(&route, &[&none], 77);
 
     // Room is made, in part; what Bob puts there himself counts.
     fs::remove_file(route.landing.join("60")).unwrap();
     fs::create_dir(route.landing.join("mine")).unwrap();
-    fs::write(route.landing.join("mine/own"), sample(20 << 10)).unwrap();
+    fs::write(route.landing.join("mine/own"), sample(12 << 10)).unwrap();
     refused(&route, &[&forty, &one], 77);
     fs::write(route.bob.path("downloads/beside"), sample(200 << 10)).unwrap();
     route.send(&[&forty]);
     set(&route, &["quota="]);
-    route.send(&[&sixty]);
+    route.send(&[&sixty, &none]);
     assert_eq!(names_in(&route.landing), ["40", "40 (1)", "60", "mine", "none"]);
     let told = route.node.kill9();
     assert!(told.contains("their files would be more than quota= in the peers file allows"), "{told}");
+}
+
+/// A tree of `files` empty files in as many directories as make 100 of them each.
+fn empty_files(home: &Home, name: &str, files: usize) -> String {
+    for n in 0..files {
+        let dir = home.path(name).join((n / 100).to_string());
+        fs::create_dir_all(&dir).unwrap();
+        File::create(dir.join(n.to_string())).unwrap();
+    }
+    home.path(name).to_str().unwrap().to_owned()
+}
+
+#[test]
+fn files_without_bytes_are_no_way_past_a_quota() {
+    let route = Route::new();
+    // The tree, its directory, and the files in them.
+    let (fits, tree) = (empty_files(&route.alice, "fits", 8), empty_files(&route.alice, "tree", 9));
+    set(&route, &["quota=40k", "max-file=0"]);
+    let said = refused(&route, &[&tree], 77);
+    assert!(said.contains("more than it has room for you"), "{said}");
+    route.send(&[&fits]);
+    refused(&route, &[&route.alice.file("one more", "")], 77);
+    set(&route, &["quota=44k"]);
+    route.send(&[&route.alice.file("one more", "")]);
+}
+
+#[test]
+fn a_tree_does_not_use_up_the_last_files_of_a_disk() {
+    let Some((disk, mut route)) = with_small_disk() else { return };
+    disk.limit_files(200);
+    let (tree, fits) = (empty_files(&route.alice, "tree", 190), empty_files(&route.alice, "fits", 150));
+    let said = refused(&route, &[&tree], 69);
+    assert!(said.contains("bob cannot take the files now: its disk is full\n"), "{said}");
+    route.send(&[&fits]);
+    refused(&route, &[&tree], 69);
+    disk.limit_files(500);
+    route.send(&[&tree]);
+    let told = route.node.kill9();
+    assert_eq!(told.matches("egoat: alice offered tree/, for which there is no room\n").count(), 2, "{told}");
 }
 
 #[test]
@@ -209,12 +249,12 @@ fn what_is_in_place_is_not_weighed_again() {
     route.alice.run(&["say", "--wait", "30s", "bob", "so that there is a log"]);
     let log = route.alice.path(&format!("history/{}.log", route.bob.key()));
     let file = route.alice.file("a", "123456");
-    set(&route, &["quota=10"]);
+    set(&route, &["quota=5k"]);
     let fault = Fault { call: "pwrite64", how: KILL, nth: 1, on: vec![log] };
     let send = Faulty::start(&route.alice, &["send", "bob", &file], &fault);
     poll_until("it to be killed", || send.was_hit().then_some(()));
     assert_eq!(names_in(&route.landing), ["a"]);
-    set(&route, &["quota=10", "files=ask"]);
+    set(&route, &["quota=5k", "files=ask"]);
     assert_eq!(route.send(&[&file]).held, 6);
     assert_eq!(names_in(&route.landing), ["a"]);
     assert!(names_in(&route.bob.path("partial")).is_empty());
@@ -224,7 +264,7 @@ fn what_is_in_place_is_not_weighed_again() {
 #[test]
 fn what_is_under_way_at_once_stays_within_the_quota() {
     let route = Route::new();
-    set(&route, &["quota=8M"]);
+    set(&route, &["quota=8200k"]);
     let [six, four, two] = [6, 4, 2].map(|mib| route.alice.file(&mib.to_string(), sample(mib * MIB)));
     let mut first = route.start_in_part(SOME, SOME_CHUNKS, &["--streams", "1", &six]);
     route.proxy.plan(Plan::default);
@@ -374,11 +414,14 @@ fn with_small_disk() -> Option<(SmallDisk, Route)> {
 fn what_has_no_room_on_the_disk_is_not_begun() {
     let Some((disk, mut route)) = with_small_disk() else { return };
     let file = route.alice.file("large.bin", sample(3 * MIB));
-    let said = refused(&route, &[&file], 74);
-    assert!(said.contains("bob could not finish the transfer: its disk is full\n"), "{said}");
+    let said = refused(&route, &[&file], 69);
+    assert!(said.contains("bob cannot take the files now: its disk is full\n"), "{said}");
     assert!(names_in(disk.path()).is_empty());
+    // As soon as there is room it arrives, and nobody types the command again.
+    let mut send = route.start(&["--wait", "1m", &file]);
+    send.wait_to_say("its disk is full");
     disk.grow();
-    route.send(&[&file]);
+    assert_eq!(send.end().0, Some(0));
     assert_eq!(names_in(&route.landing), ["large.bin"]);
     let told = route.node.kill9();
     assert!(told.contains("egoat: alice offered large.bin, for which there is no room\n"), "{told}");
@@ -397,7 +440,7 @@ fn what_arrived_in_part_needs_no_room_again() {
     let filler = |mib| fs::write(disk.path().join("filler"), vec![1; mib * MIB]).unwrap();
     filler(3);
     let before = route.proxy.connections().len();
-    let said = route.alice.fails(&["send", "bob", "--streams", "1", &file], 74);
+    let said = route.alice.fails(&["send", "bob", "--streams", "1", &file], 69);
     assert!(said.contains("its disk is full\n"), "{said}");
     assert!(route.proxy.connections()[before..].iter().all(|one| one.passed()[0] < OFFER));
     // 3 MiB are missing, 4 are free.

@@ -468,7 +468,7 @@ fn a_full_disk_is_the_senders_error_and_the_node_goes_on() {
         alice.serve_with(&["--listen", "127.0.0.1:0", "--downloads", disk.path().to_str().unwrap()]);
     pair(&alice, &bob);
     let fits = bob.file("fits.bin", sample(1000));
-    let said = bob.fails(&["send", "alice", &fits, &bob.file("large.bin", sample(3 * MIB))], 74);
+    let said = bob.fails(&["send", "alice", &fits, &bob.file("large.bin", sample(3 * MIB))], 69);
     assert!(said.contains("its disk is full"), "{said}");
     assert!(names_in(&disk.path().join("bob")).is_empty() && alice.run(&["partial"]).is_empty());
     bob.run(&["send", "alice", &fits]);

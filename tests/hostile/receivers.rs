@@ -259,7 +259,7 @@ fn every_reason_has_its_words_and_its_code() {
     let declines = [
         (1, 77, "a name or size breaks its rules\negoat: hint: an older egoat takes no names with"),
         (2, 77, "is more than it takes"),
-        (3, 74, "its disk is full"),
+        (3, 69, "its disk is full"),
         (5, 74, "it cannot write where files land"),
         (6, 77, "it takes no files from you"),
         (7, 77, "more than it has room for you"),

@@ -21,9 +21,10 @@ use crate::node::live::TransferGuard;
 use crate::node::options::FilesTo;
 use crate::node::room;
 use crate::store::history::History;
+use crate::store::home::Home;
 use crate::store::partial::{self, Partial};
 use crate::store::peers::{FilesPolicy, Peer};
-use crate::store::space::{self, KeepFree};
+use crate::store::space::{self, KeepFree, Usage};
 use crate::text;
 use crate::time;
 use crate::transfer::landing::{Landing, Place, Received};
@@ -43,6 +44,8 @@ const HANG_UP_POLL: Duration = Duration::from_secs(1);
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(15 * 60);
 /// A stream asks how much room there is again when it has filled this part of it: others fill the disk as well.
 const ASK_AFTER_PART: u64 = 16;
+/// Of the files that a file system can have, one in so many stays free.
+const KEPT_ENTRIES: u64 = 20;
 /// How long the sender has for its goodbye. Without one, assume that it has not heard that all is in place.
 const GOODBYE_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -231,8 +234,8 @@ fn rule(
     let Some(max_bytes) = options.max_bytes else {
         return Ok(OfferResponse::Take { dir, limit: u64::MAX });
     };
-    let rules = Rules::of(peer, max_bytes);
-    Ok(match weigh(&rules, offer, peer, &dir, turn, false) {
+    let (rules, home) = (Rules::of(peer, max_bytes), context.own().home());
+    Ok(match weigh(home, &rules, offer, peer, &dir, turn, false) {
         (Verdict::Accept, limit) => OfferResponse::Take { dir, limit },
         (Verdict::Refuse(reason), _) => OfferResponse::Decline(declined(reason)),
         (Verdict::Ask, _) => match ask(context, session, peer, offer)? {
@@ -242,7 +245,7 @@ fn rule(
                 OfferResponse::Take { dir: other, limit: u64::MAX }
             }
             // Another one may have been taken meanwhile.
-            Some(Decision::Accept { .. }) => match weigh(&rules, offer, peer, &dir, turn, true) {
+            Some(Decision::Accept { .. }) => match weigh(home, &rules, offer, peer, &dir, turn, true) {
                 (Verdict::Refuse(reason), _) => OfferResponse::Decline(declined(reason)),
                 (_, limit) => OfferResponse::Take { dir, limit },
             },
@@ -254,6 +257,7 @@ fn rule(
 /// The verdict, and the most bytes of a stream. What is to be taken is promised its room in the folder, if that has a
 /// quota: all that is under way at once is to stay within it.
 fn weigh(
+    home: &Home,
     rules: &Rules,
     offer: &Offer,
     peer: &Peer,
@@ -266,13 +270,15 @@ fn weigh(
         return (rules.judge(offer.bytes(), || 0), limit(0));
     }
     let _alone = turn.weigh();
-    // What an earlier try of the same left is counted as if it were not there.
     let id = offer.id.at(dir);
-    let others_bytes = space::used_bytes(dir).saturating_sub(space::used_bytes(&partial::staging(dir, &id)));
-    let used = others_bytes.saturating_add(turn.promised_beside(dir, &id));
+    let staged = |id: &str| partial::staged(home, dir, id).weight();
+    // What an earlier try of the same left is counted as if it were not there.
+    let others = space::used(dir).weight().saturating_sub(staged(&id));
+    let entries = Usage { bytes: 0, ..offer.manifest.usage() }.weight();
+    let used = others.saturating_add(turn.promised_beside(dir, &id, staged)).saturating_add(entries);
     let verdict = rules.judge(offer.bytes(), || used);
     if verdict == Verdict::Accept || (verdict == Verdict::Ask && is_wanted) {
-        turn.promise(dir, &id, offer.bytes().unwrap_or(limit(used)));
+        turn.promise(dir, &id, offer.bytes().unwrap_or(limit(used)).saturating_add(entries));
     }
     (verdict, limit(used))
 }
@@ -339,6 +345,19 @@ fn no_room(context: &Context, offer: &Offer, note: &Partial, turn: &Turn) -> Opt
     if offer.manifest.chunks() > MAX_CHUNKS {
         return Some(Declined::TooLarge);
     }
+    has_no_entries(context.own().home(), offer, note).or_else(|| has_no_bytes(context, offer, note, turn))
+}
+
+/// A file system without inodes takes no file of anybody, however much room it has. So some stay free, whatever the peer
+/// may send.
+fn has_no_entries(home: &Home, offer: &Offer, note: &Partial) -> Option<Declined> {
+    let (total, free) = space::entry_limits(&note.dir)?;
+    let staged = partial::staged(home, &note.dir, &note.id).entries;
+    let wanted = offer.manifest.usage().entries.saturating_sub(staged);
+    (wanted.saturating_add(total / KEPT_ENTRIES) > free).then_some(Declined::Full)
+}
+
+fn has_no_bytes(context: &Context, offer: &Offer, note: &Partial, turn: &Turn) -> Option<Declined> {
     let room = context.options().keep_free.room(&note.dir)?;
     // By the map: a file with holes is longer than what it fills. Of a stream, nobody knows yet what else is to come.
     let held = note.held(CHUNK as u64).map_or(0, |(held, _)| held);

@@ -12,7 +12,6 @@ use crate::crypto::random_array;
 use crate::net::lane::Parent;
 use crate::net::session::Session;
 use crate::net::transport::Closer;
-use crate::store::{partial, space};
 use crate::transfer::receive::{Inbound, MAX_MANIFESTS};
 use crate::transfer::tally::Tally;
 
@@ -58,12 +57,13 @@ impl Running {
     }
 }
 
-/// Bytes that may still come to a folder with a quota.
+/// What may still come to a folder with a quota.
 #[derive(Clone)]
 struct Promise {
     dir: PathBuf,
     id: String,
-    bytes: u64,
+    /// As [`crate::store::space::Usage::weight`] counts.
+    weight: u64,
 }
 
 #[derive(Default)]
@@ -293,21 +293,20 @@ impl Turn {
         self.transfers.weighing.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 
-    /// Bytes that others may still bring to `dir`; the same transfer on another connection, which must be dead, is none.
-    pub fn promised_beside(&self, dir: &Path, id: &str) -> u64 {
+    /// The weight of what others may still bring to `dir`; the same transfer on another connection, which must be dead,
+    /// brings nothing. `staged` gives the weight of what is there of a transfer.
+    pub fn promised_beside(&self, dir: &Path, id: &str, staged: impl Fn(&str) -> u64) -> u64 {
         let state = self.transfers.state();
         let others = state.running.iter().filter(|one| one.number != self.number);
         let promises: Vec<Promise> = others.filter_map(|one| one.promise.clone()).collect();
         drop(state);
         let open = promises.iter().filter(|one| one.dir == dir && one.id != id);
-        open.fold(0, |sum, Promise { id, bytes, .. }| {
-            sum.saturating_add(bytes.saturating_sub(space::used_bytes(&partial::staging(dir, id))))
-        })
+        open.fold(0, |sum, one| sum.saturating_add(one.weight.saturating_sub(staged(&one.id))))
     }
 
     /// Notes what this one may bring.
-    pub fn promise(&self, dir: &Path, id: &str, bytes: u64) {
-        self.set_promise(Some(Promise { dir: dir.to_owned(), id: id.to_owned(), bytes }));
+    pub fn promise(&self, dir: &Path, id: &str, weight: u64) {
+        self.set_promise(Some(Promise { dir: dir.to_owned(), id: id.to_owned(), weight }));
     }
 
     /// All of it is there, or no more comes.
