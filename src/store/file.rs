@@ -177,6 +177,18 @@ pub fn is_linked(one: &Path, two: &Path) -> bool {
     return one == two;
 }
 
+/// Tells a file apart from others that had its name, where files have such a number.
+#[cfg(unix)]
+pub fn inode(found: &Metadata) -> u64 {
+    std::os::unix::fs::MetadataExt::ino(found)
+}
+
+/// Files have none that std shows.
+#[cfg(not(unix))]
+pub fn inode(_found: &Metadata) -> u64 {
+    0
+}
+
 /// A path as the bytes that the system knows it by; `None` where it has others, and the path is no text.
 pub fn path_bytes(path: &Path) -> Option<&[u8]> {
     #[cfg(unix)]

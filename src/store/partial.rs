@@ -5,6 +5,7 @@
 //! ```text
 //! PEER-KEY BYTES TITLE...
 //! DIR
+//! [done SEAL]
 //! [NAME in DIR of what has come to it]...
 //! ```
 //!
@@ -26,9 +27,13 @@ use crate::text::percent;
 use crate::wire::message::UNKNOWN;
 
 /// Parts that nobody asked for any more are removed after this.
-pub const MAX_AGE: Duration = Duration::from_secs(14 * 24 * 3600);
+const MAX_AGE: Duration = Duration::from_secs(14 * 24 * 3600);
+/// The same of a stream: nobody but the command that sends it can go on with it, for as long as that waits for the peer.
+const MAX_STREAM_AGE: Duration = Duration::from_secs(24 * 3600);
 /// Parts that one peer may leave here; the oldest makes room.
 const MAX_PARTIALS: usize = 16;
+/// The start of the line before the names. No name has a space as it is written here.
+const DONE: &str = "done ";
 /// More than the first two lines of a note ever have.
 const MAX_HEAD: u64 = 64 << 10;
 /// More than any note ever has: names of 16 MiB, as a manifest has them at the most, take three times as much when every
@@ -61,25 +66,33 @@ impl StagingFolder {
         self.folder.open_or_create(MAP)
     }
 
-    /// Notes which name a directory is about to get: once it has it, nothing in here tells of it any more. On the disk when
-    /// it returns, since the new name may be there any moment after it is given.
-    pub fn note_name(&self, name: &str, wanted: &str) -> io::Result<()> {
+    /// Notes which name a directory is about to get: once it has it, nothing in here tells of it any more. With it goes the
+    /// seal of the transfer, see `transfer::seal`. On the disk when it returns, since the new name may be there any moment
+    /// after it is given.
+    pub fn note_name(&self, name: &str, wanted: &str, seal: &str) -> io::Result<()> {
         let mut file = self.folder.open_or_create(NAMES)?;
         file.seek(SeekFrom::End(0))?;
-        file.write_all(format!("{} {}\n", escape(name.as_ref()), escape(wanted.as_ref())).as_bytes())?;
+        file.write_all(format!("{} {} {seal}\n", escape(name.as_ref()), escape(wanted.as_ref())).as_bytes())?;
         file.sync_data()?;
         self.folder.sync()
     }
 
-    /// What was noted so, the last name of each; nothing if that is damaged.
-    pub fn names(&self) -> io::Result<HashMap<PathBuf, PathBuf>> {
+    /// What was noted so, the last name of each, and the seal of the transfer; nothing if that is damaged.
+    pub fn names(&self) -> io::Result<(HashMap<PathBuf, PathBuf>, Option<String>)> {
         let text = match file::read_text(&self.folder.way_to(NAMES), 2 * MAX_LEN) {
             Err(cause) if cause.kind() == io::ErrorKind::InvalidData => None,
             read => read?,
         };
-        let pair =
-            |line: &str| line.split_once(' ').and_then(|(name, to)| Some((unescape(name)?, unescape(to)?)));
-        Ok(text.unwrap_or_default().lines().filter_map(pair).collect())
+        let (mut names, mut seal) = (HashMap::new(), None);
+        for line in text.unwrap_or_default().lines() {
+            let mut words = line.split(' ');
+            let pair = (words.next().and_then(unescape), words.next().and_then(unescape));
+            if let (Some(name), Some(wanted)) = pair {
+                names.insert(name, wanted);
+                seal = words.next().map(str::to_owned);
+            }
+        }
+        Ok((names, seal))
     }
 
     /// What is in here is not all of it any more. On the disk when it returns: else what comes in next could be taken for
@@ -90,6 +103,15 @@ impl StagingFolder {
             removed => removed.and_then(|()| self.folder.sync()),
         }
     }
+}
+
+/// What has come to its name.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Done {
+    /// Where it is.
+    pub paths: Vec<PathBuf>,
+    /// How it looked then; egoat 0.1 noted nothing of that.
+    pub seal: Option<String>,
 }
 
 /// A transfer that has begun to come in.
@@ -148,9 +170,14 @@ impl Partial {
         self.write(home, &self.head())
     }
 
-    /// The same, when all of it has come to its name.
-    pub fn save_done<'a>(&self, home: &Home, paths: impl Iterator<Item = &'a Path>) -> Result<()> {
-        let mut text = self.head();
+    /// The same, when all of it has come to its name. `seal` tells how it looks, see `transfer::seal`.
+    pub fn save_done<'a>(
+        &self,
+        home: &Home,
+        seal: &str,
+        paths: impl Iterator<Item = &'a Path>,
+    ) -> Result<()> {
+        let mut text = format!("{}{DONE}{seal}\n", self.head());
         for path in paths {
             text.push_str(&escape(path.strip_prefix(&self.dir).unwrap_or(path)));
             text.push('\n');
@@ -182,14 +209,17 @@ impl Partial {
     }
 
     /// What has come to its name, once all has; nothing if the note of it is damaged.
-    pub fn done(&self, home: &Home) -> Result<Vec<PathBuf>> {
+    pub fn done(&self, home: &Home) -> Result<Done> {
         let path = home.partial_dir().join(&self.id);
         let text = match file::read_text(&path, MAX_LEN) {
             Err(cause) if cause.kind() == io::ErrorKind::InvalidData => String::new(),
             read => read.map_err(Error::disk(Verb::Read, &path))?.unwrap_or_default(),
         };
-        let names: Option<Vec<PathBuf>> = text.lines().skip(2).map(unescape).collect();
-        Ok(names.unwrap_or_default().into_iter().map(|name| self.dir.join(name)).collect())
+        let mut lines = text.lines().skip(2).peekable();
+        let seal = lines.next_if(|line| line.starts_with(DONE)).map(|line| line[DONE.len()..].to_owned());
+        let names: Option<Vec<PathBuf>> = lines.map(unescape).collect();
+        let paths = names.unwrap_or_default().into_iter().map(|name| self.dir.join(name)).collect();
+        Ok(Done { paths, seal })
     }
 
     /// Locks its data, making the folder if it is not there; `None` while another process or thread works on it.
@@ -250,6 +280,10 @@ impl Partial {
             }
             _ => Ok(()),
         }
+    }
+
+    fn max_age(&self) -> Duration {
+        if self.bytes == UNKNOWN { MAX_STREAM_AGE } else { MAX_AGE }
     }
 
     /// When the note was written.
@@ -318,11 +352,11 @@ fn ids(home: &Home) -> Result<Vec<String>> {
 /// removed is in the way of nobody.
 pub fn sweep(home: &Home, begins: Option<&Partial>) -> Result<()> {
     let now = SystemTime::now();
-    let is_old = |last: Option<SystemTime>| {
-        last.and_then(|last| now.duration_since(last).ok()).is_some_and(|age| age > MAX_AGE)
+    let is_old = |last: Option<SystemTime>, most: Duration| {
+        last.and_then(|last| now.duration_since(last).ok()).is_some_and(|age| age > most)
     };
     let (mut others, damaged) = look_at_all(home)?;
-    for id in damaged.iter().filter(|id| is_old(noted(home, id))) {
+    for id in damaged.iter().filter(|id| is_old(noted(home, id), MAX_AGE)) {
         // It says of no data where they are.
         let _ = fs::remove_file(home.partial_dir().join(id));
     }
@@ -332,7 +366,9 @@ pub fn sweep(home: &Home, begins: Option<&Partial>) -> Result<()> {
     let mut excess = of_peer.saturating_sub(MAX_PARTIALS - 1);
     for partial in &others {
         let is_excess = excess > 0 && is_of_peer(partial);
-        if (is_excess || is_old(partial.last_change(home))) && partial.remove(home).unwrap_or(false) {
+        if (is_excess || is_old(partial.last_change(home), partial.max_age()))
+            && partial.remove(home).unwrap_or(false)
+        {
             excess -= usize::from(is_excess);
         }
     }
@@ -380,9 +416,9 @@ mod tests {
         // Many names, each as long as can be, with three bytes for one.
         let paths: Vec<PathBuf> =
             (0..10_000).map(|n| partial.dir.join(format!("{n}{}", "\u{e9}".repeat(125)))).collect();
-        partial.save_done(&home, paths.iter().map(PathBuf::as_path)).unwrap();
+        partial.save_done(&home, "seal", paths.iter().map(PathBuf::as_path)).unwrap();
         assert_eq!(Partial::load(&home, "abc").unwrap(), Some(Partial { is_done: true, ..partial.clone() }));
-        assert!(partial.done(&home).unwrap() == paths);
+        assert!(partial.done(&home).unwrap() == Done { paths, seal: Some("seal".into()) });
     }
 
     #[test]

@@ -16,6 +16,7 @@ use crate::store::partial::{Partial, StagingFolder};
 use crate::transfer::manifest::Manifest;
 use crate::transfer::names;
 use crate::transfer::path::{NameList, numbered};
+use crate::transfer::seal;
 use crate::wire::message::TRANSFER_LEN;
 
 /// In the folder, where the files are under the names that they were offered with.
@@ -76,7 +77,17 @@ impl Landing {
         // Noted first, so that no folder is ever forgotten.
         note.save(home)?;
         let dir = note.staging();
-        let Some(staged) = note.lock().map_err(Error::disk(Verb::Create, &dir))? else { return Ok(None) };
+        let staged = match note.lock() {
+            Ok(Some(staged)) => staged,
+            Ok(None) => return Ok(None),
+            Err(cause) => {
+                if fs::symlink_metadata(&dir).is_err() {
+                    // A note of nothing would be listed for days.
+                    let _ = note.forget(home);
+                }
+                return Err(Error::disk(Verb::Create, &dir)(cause));
+            }
+        };
         staged.forget_names().map_err(Error::disk(Verb::Write, &dir))?;
         Landing::of(home, place, note, staged).map(Some)
     }
@@ -94,24 +105,30 @@ impl Landing {
         }
         let dir = note.staging();
         let Some(staged) = note.lock().map_err(Error::disk(Verb::Lock, &dir))? else { return Ok(false) };
-        let named = staged.names().map_err(Error::disk(Verb::Read, &dir))?;
-        if named.is_empty() {
-            return Ok(false);
-        }
+        let (named, seal) = staged.names().map_err(Error::disk(Verb::Read, &dir))?;
+        let Some(seal) = seal else { return Ok(false) };
         let place = Place { dir: note.dir.clone(), overwrite: false };
         let landing = Landing::of(home, place, note.clone(), staged)?;
         let (manifest, _) = landing.fit(manifest.clone())?;
-        let mut received = Vec::new();
-        for (name, is_dir, size) in manifest.tops() {
-            let path = match named.get(Path::new(name)).map(|name| note.dir.join(name)) {
-                _ if landing.has(name) => landing.publish(name, is_dir)?,
-                Some(path) if fs::symlink_metadata(&path).is_ok() => path,
-                // Somebody has taken it away.
-                _ => return Ok(false),
-            };
-            received.push(Received { path, size });
+        let is_named = |name: &str| named.get(Path::new(name)).filter(|_| !landing.has(name));
+        let tops = manifest.tops();
+        let found = seal::seal(&manifest, |place| match is_named(tops[place].0) {
+            Some(name) => note.dir.join(name),
+            None => landing.files.way_to(tops[place].0),
+        });
+        if found.ok().as_ref() != Some(&seal) {
+            // Somebody has changed it or taken it away.
+            return Ok(false);
         }
-        landing.finish(&received).map(|()| true)
+        let place = |&(name, is_dir, size): &(&str, bool, u64)| {
+            let path = match is_named(name) {
+                Some(name) => note.dir.join(name),
+                None => landing.publish(name, is_dir, &seal)?,
+            };
+            Ok(Received { path, size })
+        };
+        let received: Result<Vec<Received>> = tops.iter().map(place).collect();
+        landing.finish(&received?, &seal).map(|()| true)
     }
 
     /// Whose files they are.
@@ -151,8 +168,15 @@ impl Landing {
         Ok((path, map))
     }
 
-    /// Gives a file or directory its name, or the first free `name (1)`.
-    pub fn publish(&self, name: &str, is_dir: bool) -> Result<PathBuf> {
+    /// How all files look before the first of them gets its name.
+    pub fn seal(&self, manifest: &Manifest) -> Result<String> {
+        let tops = manifest.tops();
+        let seal = seal::seal(manifest, |place| self.files.way_to(tops[place].0));
+        seal.map_err(Error::disk(Verb::Complete, self.files.path()))
+    }
+
+    /// Gives a file or directory its name, or the first free `name (1)`. `seal` is that of the transfer.
+    pub fn publish(&self, name: &str, is_dir: bool, seal: &str) -> Result<PathBuf> {
         let place = &self.staged.place;
         let opened = self.files.ensure_here().and_then(|()| place.ensure_here());
         opened.map_err(Error::disk(Verb::Open, &self.place.dir))?;
@@ -165,7 +189,8 @@ impl Landing {
         for number in 0..10_000 {
             let wanted = if number == 0 { name.to_owned() } else { numbered(name, number) };
             let (path, way) = (self.place.dir.join(&wanted), place.way_to(&wanted));
-            let moved = if is_dir { self.move_dir(name, &wanted, &way) } else { move_file(&staged, &way) };
+            let moved =
+                if is_dir { self.move_dir(name, &wanted, &way, seal) } else { move_file(&staged, &way) };
             match moved {
                 Ok(()) => return Ok(path),
                 // An earlier try came as far as this, and ended before it could note so.
@@ -178,19 +203,19 @@ impl Landing {
     }
 
     /// Renaming fails when there is a directory with something in it.
-    fn move_dir(&self, name: &str, wanted: &str, way: &Path) -> io::Result<()> {
+    fn move_dir(&self, name: &str, wanted: &str, way: &Path, seal: &str) -> io::Result<()> {
         if fs::symlink_metadata(way).is_ok() {
             return Err(io::ErrorKind::AlreadyExists.into());
         }
         self.note.sync(&self.home)?;
-        self.staged.note_name(name, wanted)?;
+        self.staged.note_name(name, wanted, seal)?;
         fs::rename(self.files.way_to(name), way)
     }
 
     /// Everything has its name. That is noted until the sender has heard of it, and the folder goes.
-    pub fn finish(&self, received: &[Received]) -> Result<()> {
+    pub fn finish(&self, received: &[Received], seal: &str) -> Result<()> {
         self.staged.place.sync().map_err(Error::disk(Verb::Sync, &self.place.dir))?;
-        self.note.save_done(&self.home, received.iter().map(|one| one.path.as_path()))?;
+        self.note.save_done(&self.home, seal, received.iter().map(|one| one.path.as_path()))?;
         // What cannot be removed is in a hidden folder, and harms nobody.
         let _ = fs::remove_dir_all(self.note.staging());
         Ok(())
@@ -199,6 +224,13 @@ impl Landing {
     /// The sender knows that all is in place.
     pub fn forget(&self) -> Result<()> {
         self.note.forget(&self.home)
+    }
+
+    /// Removes it if nothing was there before this try, of which nothing came either: nobody will ever miss it.
+    pub fn discard_if_new(&self) {
+        if !self.is_resumed() {
+            self.discard();
+        }
     }
 
     /// Removes it with all that is in it.

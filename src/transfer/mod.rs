@@ -14,6 +14,7 @@ pub mod names;
 pub mod path;
 pub mod policy;
 pub mod receive;
+pub mod seal;
 pub mod send;
 pub mod source;
 pub mod staging;

@@ -201,16 +201,26 @@ impl Inbound {
         session: &mut Session,
         let_in: impl FnOnce(&Session) -> (u8, [u8; TICKET_LEN]),
     ) -> Result<Vec<Received>> {
-        let result = self.take(session, let_in).and_then(|()| {
+        let taken = self.take(session, let_in);
+        // The sender may have gone long before its offer was read.
+        let is_in_vain = taken.is_err() && self.state().got == 0;
+        let result = taken.and_then(|()| {
             let mut last_sent = Instant::now();
             self.staging.publish(|| sign_of_life(session, &mut last_sent))
         });
+        self.end_lanes();
+        if is_in_vain {
+            self.staging.landing().discard_if_new();
+        }
+        result
+    }
+
+    fn end_lanes(&self) {
         let mut state = self.state();
         state.over = true;
         for closer in state.lanes.drain(..).filter_map(|(_, closer)| closer) {
             closer.close();
         }
-        result
     }
 
     fn take(
@@ -421,7 +431,7 @@ fn stopped(session: &Session) -> Error {
 pub fn failure(error: &Error) -> Option<Failure> {
     match error {
         Error::Disk { .. } if error.is_disk_full() => Some(Failure::Full),
-        Error::Disk { .. } => Some(Failure::Disk),
+        Error::Disk { .. } | Error::Failed { .. } => Some(Failure::Disk),
         Error::Stopped => Some(Failure::Stopped),
         _ => None,
     }

@@ -74,9 +74,12 @@ pub struct Staging {
 impl Staging {
     /// Makes ready for the files of the manifest, or finds what an earlier try left of them.
     pub fn new(landing: Landing, manifest: Manifest) -> Result<Staging> {
-        let (map_path, map) = landing.open_map()?;
-        let mut states = vec![MISSING; manifest.chunks() as usize];
-        file::read_at(&map, &mut states, 0).map_err(Error::disk(Verb::Read, &map_path))?;
+        let opened = landing.open_map().and_then(|(map_path, map)| {
+            let mut states = vec![MISSING; manifest.chunks() as usize];
+            file::read_at(&map, &mut states, 0).map_err(Error::disk(Verb::Read, &map_path))?;
+            Ok((map_path, map, states))
+        });
+        let (map_path, map, states) = opened.inspect_err(|_| landing.discard_if_new())?;
         let staging = Staging {
             created: Mutex::default(),
             chunks: states.into_iter().map(|state| AtomicU8::new(state.min(HELD))).collect(),
@@ -89,7 +92,8 @@ impl Staging {
             map,
             map_path,
         };
-        staging.create_dirs().map(|()| staging)
+        staging.create_dirs().inspect_err(|_| staging.landing.discard_if_new())?;
+        Ok(staging)
     }
 
     /// The folder that it is in.
@@ -316,8 +320,9 @@ impl Staging {
         self.finish_files(&mut meanwhile)?;
         self.finish_dirs(&mut meanwhile)?;
         self.syncer.finish(&mut meanwhile)?.map_err(|failed| self.unsynced(failed))?;
-        let received = self.publish_tops(&mut meanwhile)?;
-        self.landing.finish(&received)?;
+        let seal = self.landing.seal(&self.manifest)?;
+        let received = self.publish_tops(&seal, &mut meanwhile)?;
+        self.landing.finish(&received, &seal)?;
         Ok(received)
     }
 
@@ -386,10 +391,10 @@ impl Staging {
     }
 
     /// Everything that is at the top of the manifest, in its order.
-    fn publish_tops(&self, mut meanwhile: impl FnMut() -> Result<()>) -> Result<Vec<Received>> {
+    fn publish_tops(&self, seal: &str, mut meanwhile: impl FnMut() -> Result<()>) -> Result<Vec<Received>> {
         let mut publish = |(name, is_dir, size)| {
             meanwhile()?;
-            Ok(Received { path: self.landing.publish(name, is_dir)?, size })
+            Ok(Received { path: self.landing.publish(name, is_dir, seal)?, size })
         };
         self.manifest.tops().into_iter().map(&mut publish).collect()
     }

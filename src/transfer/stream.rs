@@ -16,7 +16,7 @@ use crate::store::file;
 use crate::store::folder::Folder;
 use crate::store::home::Home;
 use crate::transfer::landing::{Landing, Received};
-use crate::transfer::manifest::Entry;
+use crate::transfer::manifest::{Entry, Manifest};
 use crate::transfer::send;
 use crate::transfer::source::SourceReader;
 use crate::transfer::staging::{create, set_time};
@@ -455,6 +455,8 @@ pub struct FileSink {
     file: File,
     map: File,
     map_path: PathBuf,
+    /// So much is on the disk, and noted.
+    stored: u64,
     /// Syncing failed once: what is on the disk is not known, and another try would not tell.
     spoiled: bool,
 }
@@ -463,15 +465,27 @@ impl FileSink {
     /// Makes the file, or finds what an earlier try left of it; says how long it is.
     pub fn new(landing: Landing, entry: &Entry) -> Result<(FileSink, u64)> {
         let path = entry.path.join_to(landing.files().path());
-        let (map_path, map) = landing.open_map()?;
-        let mut length = [0; 8];
-        file::read_at(&map, &mut length, 0).map_err(Error::disk(Verb::Read, &map_path))?;
-        // Written at once, so that a disk that is full by then has room for it.
-        file::write_all_at(&map, &length, 0).map_err(Error::disk(Verb::Write, &map_path))?;
-        let length = u64::from_be_bytes(length);
-        let file = open(landing.files(), entry, length).map_err(Error::disk(Verb::Create, &path))?;
+        let opened = landing.open_map().and_then(|(map_path, map)| {
+            let mut length = [0; 8];
+            file::read_at(&map, &mut length, 0).map_err(Error::disk(Verb::Read, &map_path))?;
+            // Written at once, so that a disk that is full by then has room for it.
+            file::write_all_at(&map, &length, 0).map_err(Error::disk(Verb::Write, &map_path))?;
+            let length = u64::from_be_bytes(length);
+            let file = open(landing.files(), entry, length).map_err(Error::disk(Verb::Create, &path))?;
+            Ok((map_path, map, length, file))
+        });
+        let (map_path, map, stored, file) = opened.inspect_err(|_| landing.discard_if_new())?;
         let entry = entry.clone();
-        Ok((FileSink { landing, entry, path, file, map, map_path, spoiled: false }, length))
+        Ok((FileSink { landing, entry, path, file, map, map_path, stored, spoiled: false }, stored))
+    }
+
+    /// Keeps what is stored only while somebody may go on from there: the sender, once a connection that was lost is back.
+    /// A pipe that has ended otherwise cannot be read again, and what came of it would fill the disk for nobody.
+    pub fn give_up(&self, error: &Error) {
+        let may_go_on = matches!(error, Error::Lost { .. } | Error::Protocol { .. });
+        if !may_go_on || self.stored == 0 {
+            self.landing.discard();
+        }
     }
 
     /// The folder that it is in.
@@ -480,11 +494,13 @@ impl FileSink {
     }
 
     /// Gives the file its name.
-    pub fn publish(&self, size: u64) -> Result<Received> {
+    pub fn publish(&self, manifest: &Manifest, size: u64) -> Result<Received> {
         set_time(&self.file, &self.entry);
         self.file.sync_all().map_err(Error::disk(Verb::Sync, &self.path))?;
-        let received = Received { path: self.landing.publish(self.entry.path.file_name(), false)?, size };
-        self.landing.finish(std::slice::from_ref(&received))?;
+        let seal = self.landing.seal(manifest)?;
+        let path = self.landing.publish(self.entry.path.file_name(), false, &seal)?;
+        let received = Received { path, size };
+        self.landing.finish(std::slice::from_ref(&received), &seal)?;
         Ok(received)
     }
 }
@@ -516,7 +532,9 @@ impl Sink for FileSink {
         self.file.sync_data().map_err(Error::disk(Verb::Sync, &self.path))?;
         self.spoiled = false;
         let noted = file::write_all_at(&self.map, &end.to_be_bytes(), 0).and_then(|()| self.map.sync_data());
-        noted.map_err(Error::disk(Verb::Write, &self.map_path))
+        noted.map_err(Error::disk(Verb::Write, &self.map_path))?;
+        self.stored = end;
+        Ok(())
     }
 }
 

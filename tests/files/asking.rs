@@ -128,7 +128,7 @@ fn an_offer_is_refused() {
 
 #[test]
 fn what_is_taken_may_go_elsewhere() {
-    let Some(mut talk) = Talk::begin(&["files=ask", "quota=10"]) else { return };
+    let Some(mut talk) = Talk::begin(&["files=ask", "quota=5k"]) else { return };
     let there = talk.alice.path("a place/for it");
     let file = talk.bob.file("a", "12345");
     for (typed, place) in [

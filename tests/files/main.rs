@@ -10,6 +10,8 @@ mod common;
 mod asking;
 #[cfg(unix)]
 mod guests;
+#[cfg(unix)]
+mod landing;
 #[cfg(target_os = "linux")]
 mod names;
 #[cfg(unix)]

@@ -664,7 +664,7 @@ fn what_has_no_room_is_declined_before_it_is_sent() {
     route.landing = disk.path().join("alice");
     let content = sample(3 * MIB);
     let file = route.alice.file("large.bin", &content);
-    let said = route.alice.fails(&["send", "bob", &file], 74);
+    let said = route.alice.fails(&["send", "bob", &file], 69);
     assert!(said.contains("its disk is full"), "{said}");
     let connection = route.proxy.connections().pop().unwrap();
     assert!(connection.passed()[Way::ToNode as usize] < 4096);

@@ -22,7 +22,7 @@ use crate::node::options::FilesTo;
 use crate::node::room;
 use crate::store::history::History;
 use crate::store::home::Home;
-use crate::store::partial::{self, Partial};
+use crate::store::partial::{self, Done, Partial};
 use crate::store::peers::{FilesPolicy, Peer};
 use crate::store::space::{self, KeepFree, Usage};
 use crate::text;
@@ -31,6 +31,7 @@ use crate::transfer::landing::{Landing, Place, Received};
 use crate::transfer::path::count_of_names;
 use crate::transfer::policy::{DeclineReason, Rules, Verdict};
 use crate::transfer::receive::{self, Inbound, Offer};
+use crate::transfer::seal;
 use crate::transfer::staging::{MAX_CHUNKS, Staging};
 use crate::transfer::stream::{self, FileSink, Sink};
 use crate::transfer::tally::Tally;
@@ -398,7 +399,7 @@ impl Sink for StreamRoom<'_> {
     }
 }
 
-/// All of it came to its name before, and is still there, but the sender has not heard of it. Gives the note, and where
+/// All of it came to its name before, and is there as it came, but the sender has not heard of it. Gives the note, and where
 /// it is.
 fn done_before(context: &Context, offer: &Offer, id: &str) -> Result<Option<(Partial, Vec<PathBuf>)>> {
     let home = context.own().home();
@@ -406,9 +407,10 @@ fn done_before(context: &Context, offer: &Offer, id: &str) -> Result<Option<(Par
     if !note.is_done && !Landing::resume(home, &note, &offer.manifest)? {
         return Ok(None);
     }
-    let paths = note.done(home)?;
-    let is_there = !paths.is_empty() && paths.iter().all(|path| fs::symlink_metadata(path).is_ok());
-    Ok(is_there.then_some((note, paths)))
+    let Done { paths, seal } = note.done(home)?;
+    let is_whole = paths.len() == offer.manifest.tops().len();
+    let found = is_whole.then(|| seal::seal(&offer.manifest, |place| paths[place].clone()).ok()).flatten();
+    Ok((found.is_some() && found == seal).then_some((note, paths)))
 }
 
 fn take_files(
@@ -470,7 +472,7 @@ fn take_stream(
     let keep_free = context.options().keep_free;
     let mut room = StreamRoom { sink: &mut sink, dir: &dir, keep_free, turn, left: 0 };
     let result = stream::receive(&mut session, &mut room, from, limit, &running.tally)
-        .and_then(|size| size.map(|size| sink.publish(size)).transpose());
+        .and_then(|size| size.map(|size| sink.publish(&offer.manifest, size)).transpose());
     turn.end_promise();
     match result {
         Ok(Some(received)) => {
@@ -487,10 +489,7 @@ fn take_stream(
             )))
         }
         Err(error) => {
-            // The sender gave up, or does so when it hears of a full disk, and no other knows this stream.
-            if matches!(error, Error::Remote { .. }) || error.is_disk_full() {
-                sink.landing().discard();
-            }
+            sink.give_up(&error);
             Err(failed(session, error))
         }
     }
