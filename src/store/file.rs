@@ -189,6 +189,19 @@ pub fn inode(_found: &Metadata) -> u64 {
     0
 }
 
+/// Whether the same user owns both, where files have owners.
+#[cfg(unix)]
+pub fn have_one_owner(one: &Metadata, two: &Metadata) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    one.uid() == two.uid()
+}
+
+/// A profile directory is its user's alone there.
+#[cfg(not(unix))]
+pub fn have_one_owner(_one: &Metadata, _two: &Metadata) -> bool {
+    true
+}
+
 /// A path as the bytes that the system knows it by; `None` where it has others, and the path is no text.
 pub fn path_bytes(path: &Path) -> Option<&[u8]> {
     #[cfg(unix)]

@@ -27,4 +27,5 @@ pub mod queued_files;
 pub mod requests;
 pub mod source;
 pub mod space;
+pub mod staged;
 pub mod syncer;

@@ -4,26 +4,25 @@
 //!
 //! ```text
 //! PEER-KEY BYTES TITLE...
-//! DIR
+//! DIR [FOLDER]
 //! [done SEAL]
 //! [NAME in DIR of what has come to it]...
 //! ```
 //!
-//! DIR and NAME have `%` and all bytes but the graphic ones of ASCII written as `%` and two hexadecimal digits.
+//! FOLDER is the name of the one with its data, unless that is `.egoat-ID`.
+//! DIR, FOLDER and NAME have `%` and all bytes but the graphic ones of ASCII written as `%` and two hexadecimal digits.
 
-use std::collections::HashMap;
 use std::fs::{self, File};
-use std::io::{self, Seek, SeekFrom, Write};
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use crate::crypto::keys::PublicKey;
 use crate::error::{Error, Result, Verb};
 use crate::store::file;
-use crate::store::folder::Folder;
 use crate::store::home::Home;
 use crate::store::space::{self, Usage};
-use crate::text::percent;
+use crate::store::staged::{self, Locked, MAP, NAMES, StagingFolder, escape, unescape};
 use crate::wire::message::UNKNOWN;
 
 /// Parts that nobody asked for any more are removed after this.
@@ -36,74 +35,11 @@ const MAX_PARTIALS: usize = 16;
 const DONE: &str = "done ";
 /// More than the first two lines of a note ever have.
 const MAX_HEAD: u64 = 64 << 10;
+/// Bytes of the map of a stream: its length.
+const STREAM_MAP: u64 = 8;
 /// More than any note ever has: names of 16 MiB, as a manifest has them at the most, take three times as much when every
 /// byte of them is written with `%`, and 100,000 of them may each get a number and the end of a line besides.
 const MAX_LEN: u64 = 64 << 20;
-
-/// The start of a staging folder's name; the id follows. No peer may give a name that begins so.
-pub const STAGING: &str = ".egoat-";
-/// The file in it that is locked while a process works on it.
-const LOCK: &str = "lock";
-/// The file in it with a byte for each chunk, 1 for those that are there.
-const MAP: &str = "map";
-/// The file in it with the names that directories get: a line for each, the one that it has in there and the one it gets.
-const NAMES: &str = "names";
-
-/// The folder with the data of a transfer, locked and held open.
-pub struct StagingFolder {
-    /// Where the transfer is to land.
-    pub place: Folder,
-    /// What waits there.
-    pub folder: Folder,
-    /// It was not there before.
-    pub is_new: bool,
-    _lock: File,
-}
-
-impl StagingFolder {
-    /// Its map of chunks.
-    pub fn open_map(&self) -> io::Result<File> {
-        self.folder.open_or_create(MAP)
-    }
-
-    /// Notes which name a directory is about to get: once it has it, nothing in here tells of it any more. With it goes the
-    /// seal of the transfer, see `transfer::seal`. On the disk when it returns, since the new name may be there any moment
-    /// after it is given.
-    pub fn note_name(&self, name: &str, wanted: &str, seal: &str) -> io::Result<()> {
-        let mut file = self.folder.open_or_create(NAMES)?;
-        file.seek(SeekFrom::End(0))?;
-        file.write_all(format!("{} {} {seal}\n", escape(name.as_ref()), escape(wanted.as_ref())).as_bytes())?;
-        file.sync_data()?;
-        self.folder.sync()
-    }
-
-    /// What was noted so, the last name of each, and the seal of the transfer; nothing if that is damaged.
-    pub fn names(&self) -> io::Result<(HashMap<PathBuf, PathBuf>, Option<String>)> {
-        let text = match file::read_text(&self.folder.way_to(NAMES), 2 * MAX_LEN) {
-            Err(cause) if cause.kind() == io::ErrorKind::InvalidData => None,
-            read => read?,
-        };
-        let (mut names, mut seal) = (HashMap::new(), None);
-        for line in text.unwrap_or_default().lines() {
-            let mut words = line.split(' ');
-            let pair = (words.next().and_then(unescape), words.next().and_then(unescape));
-            if let (Some(name), Some(wanted)) = pair {
-                names.insert(name, wanted);
-                seal = words.next().map(str::to_owned);
-            }
-        }
-        Ok((names, seal))
-    }
-
-    /// What is in here is not all of it any more. On the disk when it returns: else what comes in next could be taken for
-    /// the whole.
-    pub fn forget_names(&self) -> io::Result<()> {
-        match self.folder.remove_file(NAMES) {
-            Err(cause) if cause.kind() == io::ErrorKind::NotFound => Ok(()),
-            removed => removed.and_then(|()| self.folder.sync()),
-        }
-    }
-}
 
 /// What has come to its name.
 #[derive(Debug, PartialEq, Eq)]
@@ -127,6 +63,8 @@ pub struct Partial {
     pub title: String,
     /// Where it is to land.
     pub dir: PathBuf,
+    /// The name of the folder in there with its data.
+    pub folder: String,
     /// All of it has come to its name; then it waits for the sender to hear of it.
     pub is_done: bool,
 }
@@ -134,7 +72,7 @@ pub struct Partial {
 impl Partial {
     /// The folder with its data.
     pub fn staging(&self) -> PathBuf {
-        staging(&self.dir, &self.id)
+        self.dir.join(&self.folder)
     }
 
     /// Whether an earlier try may have ended while it gave names to directories.
@@ -148,19 +86,28 @@ impl Partial {
     }
 
     fn head(&self) -> String {
-        format!("{} {} {}\n{}\n", self.peer, self.bytes, self.title, escape(&self.dir))
+        let is_usual = self.folder == staged::name_for(&self.id);
+        let folder = if is_usual { String::new() } else { format!(" {}", escape(self.folder.as_ref())) };
+        format!("{} {} {}\n{}{folder}\n", self.peer, self.bytes, self.title, escape(&self.dir))
     }
 
     /// Of a note, or the start of one that has the first two lines and some of the third, if there is one.
     fn parse(id: &str, text: &str) -> Option<Partial> {
         let mut lines = text.splitn(3, '\n');
         let mut fields = lines.next()?.splitn(3, ' ');
+        let mut places = lines.next()?.split(' ').map(unescape);
+        let dir = places.next()??;
+        let folder = match places.next() {
+            Some(folder) => folder?.to_str()?.to_owned(),
+            None => staged::name_for(id),
+        };
         Some(Partial {
             id: id.to_owned(),
             peer: fields.next()?.parse().ok()?,
             bytes: fields.next()?.parse().ok()?,
             title: fields.next()?.to_owned(),
-            dir: unescape(lines.next()?)?,
+            dir,
+            folder,
             is_done: !lines.next()?.is_empty(),
         })
     }
@@ -222,31 +169,41 @@ impl Partial {
         Ok(Done { paths, seal })
     }
 
-    /// Locks its data, making the folder if it is not there; `None` while another process or thread works on it.
-    pub fn lock(&self) -> io::Result<Option<StagingFolder>> {
-        let place = Folder::open(&self.dir)?;
-        let name = format!("{STAGING}{}", self.id);
-        let is_new = match place.create_folder(&name) {
-            Err(cause) if cause.kind() == io::ErrorKind::AlreadyExists => false,
-            made => made.and_then(|()| place.sync()).map(|()| true)?,
-        };
-        let folder = place.folder(&name)?;
-        let lock = folder.open_or_create(LOCK)?;
-        match lock.try_lock() {
-            // It may have been removed just before it was locked.
-            Ok(()) if folder.has(&lock, LOCK)? => {
-                Ok(Some(StagingFolder { place, folder, is_new, _lock: lock }))
-            }
-            Ok(()) | Err(fs::TryLockError::WouldBlock) => Ok(None),
-            Err(fs::TryLockError::Error(cause)) => Err(cause),
+    /// Locks its data, making the folder if it is not there.
+    pub fn lock(&self) -> io::Result<Locked> {
+        staged::lock(&self.dir, &self.folder)
+    }
+
+    /// The same where something of somebody else is in the way: then it gets a folder of another name. `None` while
+    /// another process or thread works on it.
+    pub fn begin(&mut self, home: &Home) -> Result<Option<StagingFolder>> {
+        let mut locked = self.try_lock()?;
+        if matches!(locked, Locked::Foreign) {
+            self.folder = staged::new_name();
+            self.save(home)?;
+            locked = self.try_lock()?;
         }
+        match locked {
+            Locked::Ours(staged) => Ok(Some(staged)),
+            Locked::Busy => Ok(None),
+            Locked::Foreign => {
+                let cause = io::Error::new(io::ErrorKind::PermissionDenied, "somebody else changes it");
+                Err(Error::disk(Verb::Lock, &self.staging())(cause))
+            }
+        }
+    }
+
+    fn try_lock(&self) -> Result<Locked> {
+        self.lock().map_err(Error::disk(Verb::Create, &self.staging()))
     }
 
     /// Bytes of it that are here, and when the last of them came; `None` when its folder is gone.
     pub fn held(&self, chunk: u64) -> Option<(u64, SystemTime)> {
-        let path = self.map_path();
-        let since = fs::metadata(&path).ok()?.modified().ok()?;
-        let map = fs::read(&path).ok()?;
+        let file = staged::open_map(&self.dir, &self.folder).ok()?;
+        let since = file.metadata().ok()?.modified().ok()?;
+        let most = if self.bytes == UNKNOWN { STREAM_MAP } else { self.bytes.div_ceil(chunk) };
+        let mut map = Vec::new();
+        file.take(most).read_to_end(&mut map).ok()?;
         let held = match map.first_chunk() {
             _ if self.bytes != UNKNOWN => {
                 let chunks = map.iter().filter(|state| **state != 0).count() as u64;
@@ -263,10 +220,14 @@ impl Partial {
     pub fn remove(&self, home: &Home) -> Result<bool> {
         let staging = self.staging();
         if fs::symlink_metadata(&staging).is_ok() {
-            let Some(_lock) = self.lock().map_err(Error::disk(Verb::Lock, &staging))? else {
-                return Ok(false);
-            };
-            fs::remove_dir_all(&staging).map_err(Error::disk(Verb::Remove, &staging))?;
+            match self.lock().map_err(Error::disk(Verb::Lock, &staging))? {
+                Locked::Busy => return Ok(false),
+                Locked::Ours(_) => {
+                    fs::remove_dir_all(&staging).map_err(Error::disk(Verb::Remove, &staging))?;
+                }
+                // Its owner can remove it.
+                Locked::Foreign => {}
+            }
         }
         self.forget(home).map(|()| true)
     }
@@ -302,19 +263,20 @@ fn noted(home: &Home, id: &str) -> Option<SystemTime> {
     fs::metadata(home.partial_dir().join(id)).and_then(|data| data.modified()).ok()
 }
 
-/// The folder with the data of the transfer `id` to `dir`.
-pub fn staging(dir: &Path, id: &str) -> PathBuf {
-    dir.join(format!("{STAGING}{id}"))
-}
-
 /// What the transfer `id` to `dir` has taken up so far, with the folder in which it waits.
 pub fn staged(home: &Home, dir: &Path, id: &str) -> Usage {
-    let staging = staging(dir, id);
+    let staging = dir.join(folder_of(home, id));
     if fs::symlink_metadata(&staging).is_err() {
         return Usage::default();
     }
     let held = space::used(&staging);
     Usage { entries: held.entries + 1, ..held }
+}
+
+/// The name of the folder for the transfer: the one that an earlier try had, or the usual one.
+pub fn folder_of(home: &Home, id: &str) -> String {
+    let noted = Partial::load(home, id).ok().flatten();
+    noted.map_or_else(|| staged::name_for(id), |partial| partial.folder)
 }
 
 /// All that have begun, the oldest first. A note that cannot be read is left out: it is in the way of no other.
@@ -375,21 +337,6 @@ pub fn sweep(home: &Home, begins: Option<&Partial>) -> Result<()> {
     Ok(())
 }
 
-fn escape(path: &Path) -> String {
-    let mut text = String::new();
-    for byte in path.as_os_str().as_encoded_bytes() {
-        match byte {
-            byte if byte.is_ascii_graphic() && *byte != b'%' => text.push(char::from(*byte)),
-            byte => percent::push(&mut text, *byte),
-        }
-    }
-    text
-}
-
-fn unescape(text: &str) -> Option<PathBuf> {
-    file::path_of(&percent::decode(text)?)
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
@@ -403,6 +350,7 @@ mod tests {
             bytes: 7,
             title: "3 files of mine".into(),
             dir: PathBuf::from("/tmp/a b%\n\u{e9}"),
+            folder: ".egoat-abc".into(),
             is_done: false,
         }
     }
@@ -411,6 +359,9 @@ mod tests {
     fn what_is_written_is_read_back() {
         let dir = tempfile::tempdir().unwrap();
         let (home, partial) = (Home::locate(dir.path().to_str()).unwrap(), sample());
+        let elsewhere = Partial { folder: ".egoat-else where".into(), ..sample() };
+        elsewhere.save(&home).unwrap();
+        assert_eq!(Partial::load(&home, "abc").unwrap(), Some(elsewhere));
         partial.save(&home).unwrap();
         assert_eq!(Partial::load(&home, "abc").unwrap(), Some(partial.clone()));
         // Many names, each as long as can be, with three bytes for one.

@@ -12,7 +12,8 @@ use crate::error::{Error, Result, Verb};
 use crate::store::file;
 use crate::store::folder::Folder;
 use crate::store::home::Home;
-use crate::store::partial::{Partial, StagingFolder};
+use crate::store::partial::Partial;
+use crate::store::staged::{Locked, StagingFolder};
 use crate::transfer::manifest::Manifest;
 use crate::transfer::names;
 use crate::transfer::path::{NameList, numbered};
@@ -72,23 +73,22 @@ pub struct Landing {
 
 impl Landing {
     /// Makes the folder, or finds it as an earlier try left it. `None` while somebody else works on it.
-    pub fn open(home: &Home, place: Place, note: Partial) -> Result<Option<Landing>> {
+    pub fn open(home: &Home, place: Place, mut note: Partial) -> Result<Option<Landing>> {
         file::create_private_dir(&place.dir).map_err(Error::disk(Verb::Create, &place.dir))?;
         // Noted first, so that no folder is ever forgotten.
         note.save(home)?;
-        let dir = note.staging();
-        let staged = match note.lock() {
+        let staged = match note.begin(home) {
             Ok(Some(staged)) => staged,
             Ok(None) => return Ok(None),
-            Err(cause) => {
-                if fs::symlink_metadata(&dir).is_err() {
+            Err(error) => {
+                if fs::symlink_metadata(note.staging()).is_err() {
                     // A note of nothing would be listed for days.
                     let _ = note.forget(home);
                 }
-                return Err(Error::disk(Verb::Create, &dir)(cause));
+                return Err(error);
             }
         };
-        staged.forget_names().map_err(Error::disk(Verb::Write, &dir))?;
+        staged.forget_names().map_err(Error::disk(Verb::Write, &note.staging()))?;
         Landing::of(home, place, note, staged).map(Some)
     }
 
@@ -104,7 +104,9 @@ impl Landing {
             return Ok(false);
         }
         let dir = note.staging();
-        let Some(staged) = note.lock().map_err(Error::disk(Verb::Lock, &dir))? else { return Ok(false) };
+        let Locked::Ours(staged) = note.lock().map_err(Error::disk(Verb::Lock, &dir))? else {
+            return Ok(false);
+        };
         let (named, seal) = staged.names().map_err(Error::disk(Verb::Read, &dir))?;
         let Some(seal) = seal else { return Ok(false) };
         let place = Place { dir: note.dir.clone(), overwrite: false };

@@ -13,8 +13,8 @@ use std::fmt;
 use std::hash::{BuildHasher, Hasher};
 use std::path::{Path, PathBuf};
 
-use crate::store::partial::STAGING;
 use crate::store::source::MAX_ENTRIES;
+use crate::store::staged::STAGING;
 use crate::text;
 
 /// The longest path in bytes: PATH_MAX of macOS, the least of the systems we run on.

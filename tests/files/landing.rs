@@ -3,13 +3,14 @@
 
 use crate::common;
 
-use common::files::{landed_in, names_in, staged_in};
+use common::files::{MIB, landed_in, names_in, sample, sample_of, staged_in};
 use common::proxy::{How, Plan, Way};
 use common::rogue::{Rogue, dir, file};
-use common::route::Route;
-use common::{Home, poll_until};
-use egoat::wire::message::Kind;
+use common::route::{Blow, Route};
+use common::{Home, json_number, poll_until, skip};
+use egoat::wire::message::{CHUNK, Kind};
 use std::fs;
+use std::os::unix::fs::{PermissionsExt, chown, symlink};
 use std::path::Path;
 
 /// The node had no time to read the offer while its sender waited.
@@ -85,4 +86,72 @@ fn what_was_changed_since_it_came_is_not_called_stored() {
         assert_eq!(route.send(&paths).held, 8);
         assert_eq!(names_in(&route.landing), ["a.txt", "tree"]);
     }
+}
+
+/// Bytes of one connection after which it hangs, and the chunks in them.
+const SOME: u64 = 3 << 20;
+const SOME_CHUNKS: usize = 12;
+
+/// Mallory has told another user of Bob's machine what Alice will send: the name of the folder for it is no secret.
+#[test]
+fn what_somebody_else_has_put_where_files_wait_is_left_alone() {
+    let mut route = Route::new();
+    let content = sample(6 * MIB);
+    let file = route.alice.file("large.bin", &content);
+    let args = ["--streams", "1", &file];
+    route.send_in_part(SOME, SOME_CHUNKS, &args, Blow::Sender);
+    let theirs = route.staging();
+    poll_until("its data to be removed", || {
+        route.bob.cmd(&["partial", "remove", "--all"]).output().unwrap().status.success().then_some(())
+    });
+
+    let evil = sample_of(2, content.len());
+    fs::create_dir_all(theirs.join("files")).unwrap();
+    fs::write(theirs.join("files/large.bin"), &evil).unwrap();
+    for path in ["", "files", "files/large.bin"] {
+        if chown(theirs.join(path), Some(12_345), Some(12_345)).is_err() {
+            return skip("nobody but root can give files away");
+        }
+    }
+    // It goes on in the folder that it got instead.
+    route.send_in_part(SOME, SOME_CHUNKS, &args, Blow::Sender);
+    assert_eq!(staged_in(&route.landing).len(), 2);
+    assert!(json_number(&route.bob.run(&["--json", "partial"]), "held") > 0);
+    // All of it is there, they say.
+    fs::write(theirs.join("map"), vec![1; content.len().div_ceil(CHUNK)]).unwrap();
+    chown(theirs.join("map"), Some(12_345), Some(12_345)).unwrap();
+    let sent = route.send(&args);
+    assert!(sent.held > 0 && sent.held < sent.bytes, "{sent:?}");
+    assert!(fs::read(route.landing.join("large.bin")).unwrap() == content);
+    assert_eq!(staged_in(&route.landing), [theirs.as_path()]);
+    assert_eq!(names_in(&theirs), ["files", "map"]);
+    assert!(fs::read(theirs.join("files/large.bin")).unwrap() == evil);
+    assert!(names_in(&route.bob.path("partial")).is_empty());
+
+    // Whatever else they put there.
+    for what in ["a file", "a link"] {
+        fs::remove_file(route.landing.join("large.bin")).unwrap();
+        let _ = fs::remove_dir_all(&theirs).or_else(|_| fs::remove_file(&theirs));
+        match what {
+            "a file" => fs::write(&theirs, "").unwrap(),
+            _ => symlink(route.bob.path("partial"), &theirs).unwrap(),
+        }
+        route.send(&args);
+        assert!(fs::read(route.landing.join("large.bin")).unwrap() == content, "{what}");
+        assert!(names_in(&route.bob.path("partial")).is_empty(), "{what}");
+    }
+}
+
+#[test]
+fn what_others_could_write_to_is_not_gone_on_with() {
+    let mut route = Route::new();
+    let content = sample(6 * MIB);
+    let file = route.alice.file("large.bin", &content);
+    route.send_in_part(SOME, SOME_CHUNKS, &["--streams", "1", &file], Blow::Sender);
+    let staging = route.staging();
+    fs::set_permissions(&staging, fs::Permissions::from_mode(0o722)).unwrap();
+    assert_eq!(json_number(&route.bob.run(&["--json", "partial"]), "held"), 0);
+    assert_eq!(route.send(&["--streams", "1", &file]).held, 0);
+    assert!(fs::read(route.landing.join("large.bin")).unwrap() == content);
+    assert!(staged_in(&route.landing).is_empty());
 }

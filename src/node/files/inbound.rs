@@ -96,6 +96,7 @@ fn take(context: &Arc<Context>, session: Session, peer: &Peer, turn: &Arc<Turn>)
     let id = offer.id.at(&dir);
     let Some(session) = announce(context, session, turn, &offer, &id)? else { return Ok(()) };
     let note = Partial {
+        folder: partial::folder_of(context.own().home(), &id),
         id,
         peer: peer.key,
         bytes: offer.bytes().unwrap_or(UNKNOWN),

@@ -1,0 +1,176 @@
+//! The folder in which a transfer waits for its rest, beside the place that it is for: `PLACE/.egoat-ID`, made, checked,
+//! locked, and held open. Others may write to the place, such as /tmp, and they know the ID if the peer has told it to them.
+//! So nothing in a folder counts that they may have made or can write to. It leaves out what is in it: see
+//! `transfer::staging`.
+
+use std::collections::HashMap;
+use std::fs::{self, File};
+use std::io::{self, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+
+use crate::crypto::{base32, random_array};
+use crate::store::file;
+use crate::store::folder::Folder;
+use crate::text::percent;
+
+/// The start of its name; the id follows. No peer may give a name that begins so.
+pub const STAGING: &str = ".egoat-";
+/// The file in it that is locked while a process works on it.
+const LOCK: &str = "lock";
+/// The file in it with a byte for each chunk, 1 for those that are there.
+pub const MAP: &str = "map";
+/// The file in it with the names that directories get: a line for each, the one that it has in there and the one it gets.
+pub const NAMES: &str = "names";
+/// More than the names of a transfer ever have: see `store::partial`.
+const MAX_NAMES: u64 = 128 << 20;
+
+/// The usual name of the folder for a transfer.
+pub fn name_for(id: &str) -> String {
+    format!("{STAGING}{id}")
+}
+
+/// A name that nobody can have guessed and taken.
+pub fn new_name() -> String {
+    name_for(&base32::encode(&random_array::<16>()))
+}
+
+/// The folder with the data of a transfer, locked and held open.
+pub struct StagingFolder {
+    /// Where the transfer is to land.
+    pub place: Folder,
+    /// What waits there.
+    pub folder: Folder,
+    /// It was not there before.
+    pub is_new: bool,
+    _lock: File,
+}
+
+/// What became of an attempt to lock a folder.
+pub enum Locked {
+    /// It is ours.
+    Ours(StagingFolder),
+    /// Another process or thread works on it.
+    Busy,
+    /// Somebody else has put something of this name there.
+    Foreign,
+}
+
+/// Locks the folder `name` in `dir`, making it if it is not there.
+pub fn lock(dir: &Path, name: &str) -> io::Result<Locked> {
+    let place = Folder::open(dir)?;
+    let is_new = match place.create_folder(name) {
+        Err(cause) if cause.kind() == io::ErrorKind::AlreadyExists => false,
+        made => made.and_then(|()| place.sync()).map(|()| true)?,
+    };
+    let Some(folder) = open_own(&place, name)? else { return Ok(Locked::Foreign) };
+    let lock = folder.open_or_create(LOCK)?;
+    match lock.try_lock() {
+        // It may have been removed just before it was locked.
+        Ok(()) if folder.has(&lock, LOCK)? => {}
+        Ok(()) | Err(fs::TryLockError::WouldBlock) => return Ok(Locked::Busy),
+        Err(fs::TryLockError::Error(cause)) => return Err(cause),
+    }
+    if !is_new && is_open_to_change(&folder)? {
+        // Others may have changed what is in it. A file system that knows no modes has it so each time.
+        fs::remove_dir_all(place.way_to(name))?;
+        return self::lock(dir, name);
+    }
+    Ok(Locked::Ours(StagingFolder { place, folder, is_new, _lock: lock }))
+}
+
+/// Opens the folder if its owner is whoever owns what this process makes; `None` for whatever else has the name.
+fn open_own(place: &Folder, name: &str) -> io::Result<Option<Folder>> {
+    use io::ErrorKind::{NotADirectory, PermissionDenied};
+    let opened = place.folder(name).and_then(|folder| {
+        let probe = base32::encode(&random_array::<16>());
+        let made = folder.create(&probe, &mut file::private())?;
+        let is_own = match folder.handle()? {
+            Some(handle) => file::have_one_owner(&handle.metadata()?, &made.metadata()?),
+            None => true,
+        };
+        folder.remove_file(&probe)?;
+        Ok(is_own.then_some(folder))
+    });
+    match opened {
+        Err(cause) if matches!(cause.kind(), NotADirectory | PermissionDenied) => Ok(None),
+        opened => opened,
+    }
+}
+
+fn is_open_to_change(folder: &Folder) -> io::Result<bool> {
+    Ok(folder
+        .handle()?
+        .is_some_and(|handle| handle.metadata().is_ok_and(|data| file::is_open_to_change(&data))))
+}
+
+/// Opens the map of a folder that nobody else can write to, for a look at how much is there.
+pub fn open_map(dir: &Path, name: &str) -> io::Result<File> {
+    let folder = Folder::open(dir)?.folder(name)?;
+    if is_open_to_change(&folder)? {
+        return Err(io::ErrorKind::PermissionDenied.into());
+    }
+    folder.open_file(MAP)
+}
+
+impl StagingFolder {
+    /// Its map of chunks.
+    pub fn open_map(&self) -> io::Result<File> {
+        self.folder.open_or_create(MAP)
+    }
+
+    /// Notes which name a directory is about to get: once it has it, nothing in here tells of it any more. With it goes the
+    /// seal of the transfer, see `transfer::seal`. On the disk when it returns, since the new name may be there any moment
+    /// after it is given.
+    pub fn note_name(&self, name: &str, wanted: &str, seal: &str) -> io::Result<()> {
+        let mut file = self.folder.open_or_create(NAMES)?;
+        file.seek(SeekFrom::End(0))?;
+        file.write_all(format!("{} {} {seal}\n", escape(name.as_ref()), escape(wanted.as_ref())).as_bytes())?;
+        file.sync_data()?;
+        self.folder.sync()
+    }
+
+    /// What was noted so, the last name of each, and the seal of the transfer; nothing if that is damaged.
+    pub fn names(&self) -> io::Result<(HashMap<PathBuf, PathBuf>, Option<String>)> {
+        let text = match file::read_text(&self.folder.way_to(NAMES), MAX_NAMES) {
+            Err(cause) if cause.kind() == io::ErrorKind::InvalidData => None,
+            read => read?,
+        };
+        let (mut names, mut seal) = (HashMap::new(), None);
+        for line in text.unwrap_or_default().lines() {
+            let mut words = line.split(' ');
+            let pair = (words.next().and_then(unescape), words.next().and_then(unescape));
+            if let (Some(name), Some(wanted)) = pair {
+                names.insert(name, wanted);
+                seal = words.next().map(str::to_owned);
+            }
+        }
+        Ok((names, seal))
+    }
+
+    /// What is in here is not all of it any more. On the disk when it returns: else what comes in next could be taken for
+    /// the whole.
+    pub fn forget_names(&self) -> io::Result<()> {
+        match self.folder.remove_file(NAMES) {
+            Err(cause) if cause.kind() == io::ErrorKind::NotFound => Ok(()),
+            removed => removed.and_then(|()| self.folder.sync()),
+        }
+    }
+}
+
+/// A path as it stands in a line: `%` and all bytes but the graphic ones of ASCII are written as `%` and two hexadecimal
+/// digits.
+pub fn escape(path: &Path) -> String {
+    let mut text = String::new();
+    for byte in path.as_os_str().as_encoded_bytes() {
+        match byte {
+            byte if byte.is_ascii_graphic() && *byte != b'%' => text.push(char::from(*byte)),
+            byte => percent::push(&mut text, *byte),
+        }
+    }
+    text
+}
+
+/// The path that is written so.
+pub fn unescape(text: &str) -> Option<PathBuf> {
+    file::path_of(&percent::decode(text)?)
+}
