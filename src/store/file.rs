@@ -189,6 +189,18 @@ pub fn inode(_found: &Metadata) -> u64 {
     0
 }
 
+/// Whether the file has other names.
+#[cfg(unix)]
+pub fn has_links(found: &Metadata) -> bool {
+    found.is_file() && std::os::unix::fs::MetadataExt::nlink(found) > 1
+}
+
+/// Whether it has cannot be told.
+#[cfg(not(unix))]
+pub fn has_links(_found: &Metadata) -> bool {
+    false
+}
+
 /// Whether the same user owns both, where files have owners.
 #[cfg(unix)]
 pub fn have_one_owner(one: &Metadata, two: &Metadata) -> bool {

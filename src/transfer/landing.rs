@@ -23,6 +23,11 @@ use crate::wire::message::TRANSFER_LEN;
 /// In the folder, where the files are under the names that they were offered with.
 const FILES: &str = "files";
 
+/// Numbers that are tried one after the other.
+const MANY: u32 = 16;
+/// How often somebody else may take a free name before we do.
+const MAX_RACES: usize = 1000;
+
 /// Where files go.
 #[derive(Clone, Debug)]
 pub struct Place {
@@ -188,20 +193,35 @@ impl Landing {
             return Ok(wanted);
         }
         let staged = self.files.way_to(name);
-        for number in 0..10_000 {
-            let wanted = if number == 0 { name.to_owned() } else { numbered(name, number) };
+        if let Some(path) = self.earlier_link(&staged).map_err(Error::disk(Verb::Read, &self.place.dir))? {
+            return Ok(path);
+        }
+        let named = |number| if number == 0 { name.to_owned() } else { numbered(name, number) };
+        let is_taken = |number| fs::symlink_metadata(place.way_to(named(number))).is_ok();
+        for _ in 0..MAX_RACES {
+            let wanted = named(free_number(is_taken));
             let (path, way) = (self.place.dir.join(&wanted), place.way_to(&wanted));
             let moved =
                 if is_dir { self.move_dir(name, &wanted, &way, seal) } else { move_file(&staged, &way) };
             match moved {
                 Ok(()) => return Ok(path),
-                // An earlier try came as far as this, and ended before it could note so.
-                Err(_) if file::is_linked(&staged, &way) => return Ok(path),
+                // Somebody else was faster.
                 Err(_) if fs::symlink_metadata(&way).is_ok() => {}
                 Err(cause) => return Err(Error::disk(Verb::Rename, &path)(cause)),
             }
         }
-        Err(Error::failed(format!("{} has 10,000 files called {name}", self.place.dir.display())))
+        Err(Error::failed(format!("others take every name for {name} in {}", self.place.dir.display())))
+    }
+
+    /// Where an earlier try has put the file that is staged here, if it ended before it could note so.
+    fn earlier_link(&self, staged: &Path) -> io::Result<Option<PathBuf>> {
+        if !file::has_links(&fs::symlink_metadata(staged)?) {
+            return Ok(None);
+        }
+        let place = &self.staged.place;
+        let mut names = place.names()?.into_iter();
+        let link = names.find(|name| file::is_linked(staged, &place.way_to(name)));
+        Ok(link.map(|name| self.place.dir.join(name)))
     }
 
     /// Renaming fails when there is a directory with something in it.
@@ -242,6 +262,23 @@ impl Landing {
     }
 }
 
+/// The first number that is free, where many of the first ones are; else one that is found in a few looks, however many
+/// are taken: the one after a taken one.
+fn free_number(is_taken: impl Fn(u32) -> bool) -> u32 {
+    if let Some(number) = (0..MANY).find(|number| !is_taken(*number)) {
+        return number;
+    }
+    let (mut taken, mut free) = (MANY - 1, 2 * MANY);
+    while free < u32::MAX && is_taken(free) {
+        (taken, free) = (free, free.saturating_mul(2));
+    }
+    while free - taken > 1 {
+        let middle = taken + (free - taken) / 2;
+        if is_taken(middle) { taken = middle } else { free = middle }
+    }
+    free
+}
+
 /// The folder for files in one that may be there from an earlier try.
 fn open_files(staged: &StagingFolder) -> io::Result<Folder> {
     match staged.folder.create_folder(FILES) {
@@ -280,6 +317,35 @@ fn replace(from: &Folder, to: &Folder, name: &Path) -> io::Result<()> {
         }
         (false, true) => {
             Err(io::Error::new(io::ErrorKind::IsADirectory, "a directory is in the place of a file"))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::cell::Cell;
+
+    #[test]
+    fn a_free_number_is_found_in_a_few_looks() {
+        for count in (0..100).chain([10_000, 1 << 20, u32::MAX - 1]) {
+            let looks = Cell::new(0);
+            let is_taken = |number| {
+                looks.set(looks.get() + 1);
+                number < count
+            };
+            assert_eq!(free_number(is_taken), count);
+            assert!(looks.get() <= MANY + 64, "{count}: {} looks", looks.get());
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn it_is_free(taken in proptest::collection::hash_set(0_u32..100, 0..100)) {
+            let number = free_number(|number| taken.contains(&number));
+            prop_assert!(!taken.contains(&number));
+            prop_assert!(number == 0 || taken.contains(&(number - 1)));
         }
     }
 }

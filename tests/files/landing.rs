@@ -155,3 +155,20 @@ fn what_others_could_write_to_is_not_gone_on_with() {
     assert!(fs::read(route.landing.join("large.bin")).unwrap() == content);
     assert!(staged_in(&route.landing).is_empty());
 }
+
+#[test]
+fn however_many_files_have_the_name_one_more_gets_a_number() {
+    let route = Route::new();
+    fs::create_dir_all(&route.landing).unwrap();
+    let named = |number: usize| route.landing.join(format!("a ({number}).txt"));
+    fs::write(route.landing.join("a.txt"), "").unwrap();
+    (1..10_002).for_each(|number| fs::write(named(number), "").unwrap());
+    let file = route.alice.file("a.txt", "new");
+    for number in [10_002, 10_003] {
+        route.send(&[&file]);
+        assert_eq!(fs::read_to_string(named(number)).unwrap(), "new");
+    }
+    fs::remove_file(named(3)).unwrap();
+    route.send(&[&file]);
+    assert_eq!(fs::read_to_string(named(3)).unwrap(), "new");
+}
