@@ -189,6 +189,13 @@ pub fn inode(_found: &Metadata) -> u64 {
     0
 }
 
+/// Whether the system lets this process, or all together, open no more files: EMFILE and ENFILE, which have these numbers on
+/// all systems with such limits, and ERROR_TOO_MANY_OPEN_FILES.
+pub fn are_too_many_open(cause: &io::Error) -> bool {
+    let numbers: &[i32] = if cfg!(unix) { &[24, 23] } else { &[4] };
+    cause.raw_os_error().is_some_and(|number| numbers.contains(&number))
+}
+
 /// Whether the file has other names.
 #[cfg(unix)]
 pub fn has_links(found: &Metadata) -> bool {

@@ -2,18 +2,19 @@
 //! file is replaced unless the receiver's user wants that, and no link is followed. It leaves out what arrives: see
 //! `staging` and `stream`.
 
+use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::crypto::keys::PublicKey;
 use crate::crypto::{Hasher, base32};
-use crate::error::{Error, Result, Verb};
+use crate::error::{Error, Result, Verb, reason};
 use crate::store::file;
 use crate::store::folder::Folder;
 use crate::store::home::Home;
 use crate::store::partial::Partial;
-use crate::store::staged::{Locked, StagingFolder};
+use crate::store::staged::{self, Locked, StagingFolder};
 use crate::transfer::manifest::Manifest;
 use crate::transfer::names;
 use crate::transfer::path::{NameList, numbered};
@@ -23,6 +24,8 @@ use crate::wire::message::TRANSFER_LEN;
 /// In the folder, where the files are under the names that they were offered with.
 const FILES: &str = "files";
 
+/// The way out of a place that is none.
+const ELSEWHERE: &str = "choose another directory with --into DIR";
 /// Numbers that are tried one after the other.
 const MANY: u32 = 16;
 /// How often somebody else may take a free name before we do.
@@ -35,6 +38,66 @@ pub struct Place {
     pub dir: PathBuf,
     /// Files that are there already are replaced.
     pub overwrite: bool,
+}
+
+/// A name in a place that what is there cannot give up.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Taken {
+    /// What is there.
+    pub path: PathBuf,
+    /// It is a directory, in the way of a file; else it is in the way of a directory.
+    pub by_directory: bool,
+}
+
+impl Place {
+    /// The first name that a directory has where a file would replace it, or the other way round. Whoever changes something
+    /// there later is noticed when the files get their names.
+    pub fn taken_by_another_kind(&self, manifest: &Manifest) -> Option<Taken> {
+        if !self.overwrite {
+            return None;
+        }
+        let mut seen: HashMap<&str, Option<bool>> = HashMap::new();
+        for entry in manifest.entries() {
+            let path = entry.path.as_str();
+            let above = path.match_indices('/').map(|(end, _)| (&path[..end], true));
+            for (name, is_dir) in above.chain([(path, entry.is_dir)]) {
+                let is_dir_there = *seen.entry(name).or_insert_with(|| is_dir_at(&self.dir.join(name)));
+                match is_dir_there {
+                    // Nothing is below it either.
+                    None => break,
+                    Some(found) if found == is_dir => {}
+                    Some(by_directory) => return Some(Taken { path: self.dir.join(name), by_directory }),
+                }
+            }
+        }
+        None
+    }
+}
+
+/// Whether a directory has the name, or something else; `None` when the name is free.
+fn is_dir_at(path: &Path) -> Option<bool> {
+    fs::symlink_metadata(path).ok().map(|found| found.is_dir())
+}
+
+/// Whether files can land in `dir`, which need not exist yet, as far as that shows now.
+pub fn check_place(dir: &Path) -> Result<()> {
+    let existing = dir.ancestors().find(|above| fs::symlink_metadata(above).is_ok());
+    let existing = existing.unwrap_or(Path::new("."));
+    let probe = existing.join(staged::new_name());
+    let found = fs::metadata(existing);
+    if found.is_ok_and(|found| !found.is_dir()) {
+        let what = format!("cannot receive into {}: {} is no directory", dir.display(), existing.display());
+        return Err(Error::Failed { what, hint: Some(ELSEWHERE.into()) });
+    }
+    file::create_dir(&probe).and_then(|()| fs::remove_dir(&probe)).map_err(|cause| {
+        let what = format!(
+            "cannot receive into {}: nothing can be made in {}: {}",
+            dir.display(),
+            existing.display(),
+            reason(&cause)
+        );
+        Error::Failed { what, hint: Some(ELSEWHERE.into()) }
+    })
 }
 
 /// A file or directory that is in place.

@@ -8,6 +8,7 @@ use crate::crypto::lane::TICKET_LEN;
 use crate::error::{Error, Result};
 use crate::net::session::{PING_AFTER, Session};
 use crate::net::transport::Closer;
+use crate::store::file;
 use crate::store::source::MAX_ENTRIES;
 use crate::transfer::landing::{Received, TransferId};
 use crate::transfer::manifest::Manifest;
@@ -431,6 +432,7 @@ fn stopped(session: &Session) -> Error {
 pub fn failure(error: &Error) -> Option<Failure> {
     match error {
         Error::Disk { .. } if error.is_disk_full() => Some(Failure::Full),
+        Error::Disk { cause, .. } if file::are_too_many_open(cause) => Some(Failure::OpenFiles),
         Error::Disk { .. } | Error::Failed { .. } => Some(Failure::Disk),
         Error::Stopped => Some(Failure::Stopped),
         _ => None,

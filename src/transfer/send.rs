@@ -16,7 +16,6 @@ use crate::text;
 use crate::transfer::manifest::Manifest;
 use crate::transfer::source::{SourceReader, Sources};
 use crate::transfer::tally::Tally;
-use crate::wire::features::Features;
 use crate::wire::message::{CHUNK, Declined, Failure, Message, PIECE, TRANSFER_LEN, UNKNOWN};
 
 /// When a lane is lost, the session says why within this, or has nothing to say.
@@ -41,6 +40,11 @@ const MORE: &str = "they can allow more: `egoat serve --max-file SIZE`, or `max-
 /// What breaks the rules of this version was refused before the receiver was dialled, so it follows older ones.
 const OLDER: &str = "an older egoat takes no names with : or \\ or joiners, none that end in a dot or a space, and none that \
      differ in case alone; update it, or pack the files: `tar c DIR | egoat send PEER --name DIR.tar -`";
+/// The way out of a name that is taken.
+const AWAY: &str = "they can move it away, or receive without --overwrite";
+/// What the receiver needs.
+const OPEN_FILES: &str =
+    "its system lets it open too few files: 64 are needed, `ulimit -n` there tells how many it may";
 
 /// How the receiver takes what was offered.
 pub enum Answer {
@@ -148,7 +152,7 @@ fn read_answer(
                 return Ok(Answer::Stream(from));
             }
             Message::Stored => return Ok(Answer::Stored),
-            Message::Decline(Declined::DotNames) if !features.has(Features::REASONS) => {
+            Message::Decline(reason) if reason.told_to(features) != reason => {
                 return Err(session.broken("a reason that it may not give"));
             }
             Message::Decline(reason) => return Err(declined(session.label(), reason, bytes)),
@@ -189,6 +193,9 @@ fn declined(peer: &str, reason: Declined, bytes: u64) -> Error {
         Declined::Asked => {
             refused("its user did not take it", Some("they are asked in `egoat chat` and by `egoat receive`"))
         }
+        Declined::IsDirectory => refused("a directory there has the name of a file", Some(AWAY)),
+        Declined::IsFile => refused("a file there has the name of a directory", Some(AWAY)),
+        Declined::OpenFiles => Error::Remote { peer, why: OPEN_FILES, disk: true },
         Declined::OneFile => refused(
             "it writes one file to a pipe",
             Some("send one file, or pack them: `tar c ... | egoat send`"),
@@ -586,6 +593,7 @@ pub fn failed(peer: &str, failure: Failure) -> Error {
         Failure::Full => ("its disk is full", true),
         Failure::Disk => ("its disk failed", true),
         Failure::Source => ("it lost track of the files", false),
+        Failure::OpenFiles => (OPEN_FILES, true),
         Failure::Closed => ("what it writes to was closed", false),
         Failure::TooLarge => {
             let why = "the stream is longer than it takes".into();

@@ -79,6 +79,9 @@ codes! {
         8  Asked    "Its user would have to be asked, and said no or is not there.";
         9  OneFile  "It writes a transfer to a pipe, which takes one file.";
         10 Gone     "Its pipe already has the beginning of another transfer.";
+        11 IsDirectory "A directory would have to make room for a file.";
+        12 IsFile      "A file would have to make room for a directory.";
+        13 OpenFiles   "Its system lets it open too few files.";
     }
 }
 
@@ -91,6 +94,27 @@ codes! {
         4 Closed   "What the receiver writes to was closed.";
         5 TooLarge "A stream is longer than what is taken.";
         6 Stopped  "A user stopped it.";
+        7 OpenFiles "The receiver's system lets it open too few files.";
+    }
+}
+
+impl Declined {
+    /// The reason as an end says it to one with these feature bits.
+    pub fn told_to(self, features: Features) -> Declined {
+        match self {
+            _ if features.has(Features::REASONS) => self,
+            Declined::DotNames => Declined::Manifest,
+            Declined::IsDirectory | Declined::IsFile | Declined::OpenFiles => Declined::Disk,
+            _ => self,
+        }
+    }
+}
+
+impl Failure {
+    /// The reason as an end says it to one with these feature bits.
+    pub fn told_to(self, features: Features) -> Failure {
+        let is_recent = matches!(self, Failure::OpenFiles);
+        if is_recent && !features.has(Features::REASONS) { Failure::Disk } else { self }
     }
 }
 

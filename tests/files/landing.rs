@@ -8,7 +8,8 @@ use common::proxy::{How, Plan, Way};
 use common::rogue::{Rogue, dir, file};
 use common::route::{Blow, Route};
 use common::{Home, json_number, poll_until, skip};
-use egoat::wire::message::{CHUNK, Kind};
+use egoat::wire::features::Features;
+use egoat::wire::message::{CHUNK, Declined, Kind, Message};
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown, symlink};
 use std::path::Path;
@@ -171,4 +172,94 @@ fn however_many_files_have_the_name_one_more_gets_a_number() {
     fs::remove_file(named(3)).unwrap();
     route.send(&[&file]);
     assert_eq!(fs::read_to_string(named(3)).unwrap(), "new");
+}
+
+/// What the connection of an offer says that is not taken.
+const OFFER: u64 = 16 << 10;
+
+#[test]
+fn what_cannot_be_replaced_is_told_before_a_byte_is_sent() {
+    let route = Route::with(&["--overwrite"]);
+    let large = sample(2 * MIB);
+    let at = |name: &str| route.landing.join(name);
+    for dir in ["x", "tree/sub/file", "is"] {
+        fs::create_dir_all(at(dir)).unwrap();
+    }
+    fs::write(at("dir"), "old").unwrap();
+    symlink(at("is"), at("link")).unwrap();
+    let path = |name: &str| route.alice.path(name).to_str().unwrap().to_owned();
+    for dir in ["dir", "tree/sub", "tree/below", "link"] {
+        fs::create_dir_all(path(dir)).unwrap();
+    }
+    for file in ["x", "dir/a", "tree/sub/file", "link/a"] {
+        route.alice.file(file, &large);
+    }
+    let (is_directory, is_file) = (
+        "bob refused: a directory there has the name of a file",
+        "bob refused: a file there has the name of a directory",
+    );
+    for (sent, words, taken) in [
+        ("x", is_directory, "x is a directory, and would be replaced by a file"),
+        ("dir", is_file, "dir is no directory, and would be replaced by one"),
+        ("tree", is_directory, "tree/sub/file is a directory, and would be replaced by a file"),
+        ("link", is_file, "link is no directory, and would be replaced by one"),
+    ] {
+        let before = route.proxy.connections().len();
+        let said = route.alice.fails(&["send", "bob", &path(sent)], 77);
+        assert!(said.contains(words) && said.contains("receive without --overwrite"), "{sent}: {said}");
+        let wire: u64 = route.proxy.connections()[before..].iter().map(|one| one.passed()[0]).sum();
+        assert!(wire < OFFER, "{sent}: {wire} bytes were sent for nothing");
+        let why = format!("which was refused: {}", at(taken).display());
+        assert!(route.node.wait_to_say(&why).contains(&format!("alice offered {sent}")), "{sent}");
+    }
+    // The other way round, one level deeper.
+    fs::remove_dir(at("tree/sub/file")).unwrap();
+    fs::write(at("tree/below"), "old").unwrap();
+    let said = route.alice.fails(&["send", "bob", &path("tree")], 77);
+    assert!(said.contains(is_file), "{said}");
+    assert!(names_in(&route.bob.path("partial")).is_empty() && staged_in(&route.landing).is_empty());
+    fs::remove_file(at("tree/below")).unwrap();
+    route.send(&[&path("tree")]);
+    assert!(fs::read(at("tree/sub/file")).unwrap() == large);
+}
+
+#[test]
+fn an_older_sender_hears_of_it_in_the_words_that_it_knows() {
+    let bob = Home::new("bob");
+    let node = bob.serve_with(&["--overwrite", "--listen", "127.0.0.1:0"]);
+    fs::create_dir_all(bob.path("downloads/mallory/x")).unwrap();
+    let mallory = Rogue::new(13);
+    bob.run(&["peers", "add", "mallory", &mallory.key()]);
+    for (features, reason) in [(Features::NONE, Declined::Disk), (Features::REASONS, Declined::IsDirectory)] {
+        let mut line = Rogue::new(13).with_features(features).session(&node.addr, &bob.key(), Kind::Files);
+        line.offer(&[file("x", 5)]);
+        line.expect(&Message::Decline(reason));
+    }
+}
+
+#[test]
+fn a_place_that_can_be_no_directory_is_told_before_there_is_a_link() {
+    let bob = Home::new("bob");
+    let file = bob.file("file", "mine");
+    symlink("nowhere", bob.path("dangling")).unwrap();
+    let below = format!("{file}/below/it");
+    let dangling = bob.path("dangling").to_str().unwrap().to_owned();
+    for (into, why) in [
+        (file.as_str(), format!("{file} is no directory")),
+        (&below, format!("{file} is no directory")),
+        (&dangling, format!("nothing can be made in {dangling}: no such file or directory")),
+        ("/proc/egoat", "nothing can be made in /proc: ".to_owned()),
+    ] {
+        let (out, said) = bob.ends_with(&["receive", "--listen", "127.0.0.1:0", "--into", into], b"", 1);
+        assert!(said.contains(&format!("egoat: error: cannot receive into {into}: {why}")), "{said}");
+        assert!(said.contains("hint: choose another directory with --into DIR"), "{said}");
+        assert_eq!(out, "", "a link for nobody");
+        assert!(!bob.path("invites").exists(), "no invite is used up");
+    }
+    assert_eq!(fs::read_to_string(file).unwrap(), "mine");
+    // What can be made is not made before it is needed.
+    let new = bob.path("new/one");
+    let args = ["receive", "--listen", "127.0.0.1:0", "--timeout", "1s", "--into", new.to_str().unwrap()];
+    bob.fails(&args, 69);
+    assert!(!bob.path("new").exists());
 }

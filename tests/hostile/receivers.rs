@@ -266,6 +266,9 @@ fn every_reason_has_its_words_and_its_code() {
         (8, 77, "its user did not take it"),
         (9, 77, "it writes one file to a pipe"),
         (10, 77, "its pipe already has the beginning of another transfer"),
+        (11, 77, "a directory there has the name of a file"),
+        (12, 77, "a file there has the name of a directory"),
+        (13, 74, "its system lets it open too few files: 64 are needed"),
     ];
     for (reason, expected, words) in declines {
         let (code, said) = field.answer(|line| line.frame(19, &[reason]));
@@ -278,6 +281,7 @@ fn every_reason_has_its_words_and_its_code() {
         (4, 1, "what it writes to was closed"),
         (5, 77, "the stream is longer than it takes"),
         (6, 1, "its user stopped it"),
+        (7, 74, "its system lets it open too few files: 64 are needed"),
     ];
     for (reason, expected, words) in failures {
         for is_early in [true, false] {

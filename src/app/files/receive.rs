@@ -15,6 +15,7 @@ use crate::node::files::pipe::StdoutPipe;
 use crate::store::invites::Invite;
 use crate::store::peers::Peer;
 use crate::store::space::KeepFree;
+use crate::transfer::landing;
 use crate::wire::address::Address;
 use crate::wire::link::Link;
 
@@ -63,6 +64,14 @@ pub struct Reception {
 impl Reception {
     /// Starts to wait.
     pub fn start(own: &Endpoint, options: &ReceiveOptions) -> Result<Reception> {
+        let downloads = own.home().downloads(None);
+        // Before there is a link, which works for one sender.
+        match (&options.into, &downloads) {
+            (Destination::Directory(dir), _) | (Destination::Downloads, Ok(dir)) => {
+                landing::check_place(dir)?
+            }
+            _ => {}
+        }
         options.keep.as_ref().map_or(Ok(()), |name| contacts::ensure_unused(own, name))?;
         // In memory alone: nobody can use it when this process has ended.
         let invite = options.from.is_none().then(|| Invite::new(options.timeout.unwrap_or(INVITE_TTL), None));
@@ -74,7 +83,6 @@ impl Reception {
             options.allow_dot,
             options.keep.is_some(),
         ));
-        let downloads = own.home().downloads(None);
         let files_to = match &options.into {
             Destination::Stdout => FilesTo::Pipe(StdoutPipe::start()?),
             Destination::Directory(dir) => FilesTo::Flat(dir.clone()),

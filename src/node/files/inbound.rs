@@ -27,7 +27,7 @@ use crate::store::peers::{FilesPolicy, Peer};
 use crate::store::space::{self, KeepFree, Usage};
 use crate::text;
 use crate::time;
-use crate::transfer::landing::{Landing, Place, Received};
+use crate::transfer::landing::{Landing, Place, Received, Taken};
 use crate::transfer::path::count_of_names;
 use crate::transfer::policy::{DeclineReason, Rules, Verdict};
 use crate::transfer::receive::{self, Inbound, Offer};
@@ -36,7 +36,6 @@ use crate::transfer::staging::{MAX_CHUNKS, Staging};
 use crate::transfer::stream::{self, FileSink, Sink};
 use crate::transfer::tally::Tally;
 use crate::wire::control;
-use crate::wire::features::Features;
 use crate::wire::message::{CHUNK, Declined, Failure, Message, Refusal, UNKNOWN};
 
 /// How often the connection is checked while the user decides: the sender may hang up.
@@ -119,9 +118,7 @@ fn rule_once(
     let Some(once) = &context.options().once else { return Ok(session) };
     let dots = once::dot_names(&offer.manifest);
     if !is_pipe && !once.allow_dot && !dots.is_empty() {
-        // A sender that does not know this reason has words for the other.
-        let knows = session.features().has(Features::REASONS);
-        let reason = if knows { Declined::DotNames } else { Declined::Manifest };
+        let reason = Declined::DotNames.told_to(session.features());
         let why = format!("names at the top begin with a dot, which --allow-dot takes:{dots}");
         return Err(refuse(session, offer, reason, &why));
     }
@@ -191,6 +188,9 @@ fn land(
         return Err(Error::failed(what));
     }
     let place = Place { dir: note.dir.clone(), overwrite: context.options().overwrite };
+    if let Some(taken) = place.taken_by_another_kind(&offer.manifest) {
+        return declined_by_name(session, &note.title, &taken);
+    }
     let place_shown = note.dir.display().to_string();
     let landing = match Landing::open(home, place, note) {
         Ok(Some(landing)) => landing,
@@ -215,8 +215,25 @@ fn land(
     }
 }
 
+/// What is there of another kind is not replaced, and it is early enough to say so.
+fn declined_by_name(session: Session, title: &str, taken: &Taken) -> Result<()> {
+    let path = taken.path.display();
+    let (reason, why) = match taken.by_directory {
+        true => (Declined::IsDirectory, format!("{path} is a directory, and would be replaced by a file")),
+        false => (Declined::IsFile, format!("{path} is no directory, and would be replaced by one")),
+    };
+    let error = Error::failed(format!("{} offered {title}, which was refused: {why}", session.label()));
+    let reason = reason.told_to(session.features());
+    session.finish(&Message::Decline(reason)).and(Err(error))
+}
+
 fn declined_by_disk(session: Session, error: Error) -> Error {
-    let reason = if error.is_disk_full() { Declined::Full } else { Declined::Disk };
+    let reason = match receive::failure(&error) {
+        Some(Failure::Full) => Declined::Full,
+        Some(Failure::OpenFiles) => Declined::OpenFiles,
+        _ => Declined::Disk,
+    };
+    let reason = reason.told_to(session.features());
     match session.finish(&Message::Decline(reason)) {
         Ok(()) => error,
         Err(lost) => lost,
@@ -449,6 +466,7 @@ fn take_files(
 /// Tells the sender what happened here, unless it is the connection that failed.
 fn failed(session: Session, error: Error) -> Error {
     if let Some(failure) = receive::failure(&error) {
+        let failure = failure.told_to(session.features());
         // If it cannot be told, it knows that the connection is lost.
         let _ = session.finish(&Message::Failed(failure));
     }
