@@ -58,6 +58,11 @@ pub enum Error {
         /// What was tried, and how each try ended.
         why: String,
     },
+    /// The peer has no connection left for us.
+    Busy {
+        /// The peer as the user knows it.
+        peer: String,
+    },
     /// The proxy is not there, or cannot be used.
     Proxy {
         /// The peer as the user knows it.
@@ -246,7 +251,7 @@ impl Error {
             Error::Source { .. } | Error::NodeRunning { .. } | Error::Listen { .. } => 1,
             Error::Identity { .. } | Error::Failed { .. } | Error::Stopped => 1,
             Error::Usage { .. } | Error::UnknownPeer { .. } => 2,
-            Error::Unreachable { .. } | Error::Proxy { .. } | Error::Onion { .. } => 69,
+            Error::Unreachable { .. } | Error::Proxy { .. } | Error::Onion { .. } | Error::Busy { .. } => 69,
             Error::TimedOut { .. }
             | Error::Lost { .. }
             | Error::LargePackets { .. }
@@ -272,6 +277,7 @@ impl Error {
         matches!(
             self,
             Error::Unreachable { .. }
+                | Error::Busy { .. }
                 | Error::Proxy { .. }
                 | Error::Lost { .. }
                 | Error::LargePackets { .. }
@@ -308,6 +314,11 @@ impl Error {
             Error::LargePackets { .. } => Some(
                 "give the interface, or the VPN, a smaller MTU on either side, such as 1280; firewalls on the path must \
                  let ICMP \"fragmentation needed\" and \"packet too big\" pass"
+                    .into(),
+            ),
+            Error::Busy { .. } => Some(
+                "it may be free in a moment; else `ulimit -n` or --max-peers there allows too few connections, or its disk \
+                 has no room"
                     .into(),
             ),
             Error::NoRoom { .. } => {
@@ -412,6 +423,9 @@ impl fmt::Display for Error {
             }
             Error::Queued { peer, why } => write!(f, "not delivered to {peer} in time: {why}"),
             Error::Remote { peer, why, .. } => write!(f, "{peer} could not finish the transfer: {why}"),
+            Error::Busy { peer } => {
+                write!(f, "cannot reach {peer}: it has another connection for this, or too many")
+            }
             Error::NoRoom { peer } => write!(f, "{peer} cannot take the files now: its disk is full"),
             Error::Unwell { layer, .. } => write!(f, "the first layer that fails is {layer}"),
             Error::Stopped => f.write_str("it was stopped here"),

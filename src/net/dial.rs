@@ -284,12 +284,7 @@ fn refused(peer: &str, refusal: Refusal) -> Error {
             Some("a link works once; ask for a new one: `egoat invite`"),
         ),
         Refusal::InviteExpired => ("the invite has expired", Some("ask for a new link: `egoat invite`")),
-        Refusal::Busy => {
-            let why =
-                "it cannot take this now: it has another connection for it, too many, or no room on its disk"
-                    .into();
-            return Error::Unreachable { peer: peer.to_owned(), why };
-        }
+        Refusal::Busy => return Error::Busy { peer: peer.to_owned() },
         Refusal::Unsupported => {
             ("it does not do this now", Some("it may be receiving files only; ask them to run `egoat serve`"))
         }

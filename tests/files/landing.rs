@@ -6,8 +6,8 @@ use crate::common;
 use common::files::{MIB, landed_in, names_in, sample, sample_of, staged_in};
 use common::proxy::{How, Plan, Way};
 use common::rogue::{Rogue, dir, file};
-use common::route::{Blow, Route};
-use common::{Home, json_number, poll_until, skip};
+use common::route::{Blow, Route, fast_dir};
+use common::{Home, Node, Process, by, json_number, pair, poll_until, skip};
 use egoat::wire::features::Features;
 use egoat::wire::message::{CHUNK, Declined, Kind, Message};
 use std::fs;
@@ -262,4 +262,42 @@ fn a_place_that_can_be_no_directory_is_told_before_there_is_a_link() {
     let args = ["receive", "--listen", "127.0.0.1:0", "--timeout", "1s", "--into", new.to_str().unwrap()];
     bob.fails(&args, 69);
     assert!(!bob.path("new").exists());
+}
+
+/// A node that the system lets open so few files.
+fn with_open_files(bob: &Home, most: usize) -> Node {
+    let script = format!("ulimit -n {most}; exec \"$0\" \"$@\"");
+    let command = bob.cmd(&["serve", "--listen", "127.0.0.1:0"]);
+    let mut process = Process::start(by(&["sh", "-c", &script], &command));
+    let addr = process.wait_for("listening on ")["listening on ".len()..].to_owned();
+    Node::from(process, addr)
+}
+
+/// Over several connections, and many at once, while both nodes talk.
+#[test]
+fn forty_eight_open_files_are_enough() {
+    let (alice, bob) = (Home::new_in(&fast_dir(), "alice"), Home::new_in(&fast_dir(), "bob"));
+    let (_node, bob_node) = (alice.serve(), with_open_files(&bob, 48));
+    pair(&alice, &bob);
+    alice.run(&["say", "--wait", "30s", "bob", "one"]);
+    bob.run(&["say", "--wait", "30s", "alice", "two"]);
+    let content = sample(20 * MIB);
+    let file = alice.file("large.bin", &content);
+    fs::create_dir(alice.path("tree")).unwrap();
+    (0..200).for_each(|number| drop(alice.file(&format!("tree/{number}"), "x")));
+    alice.run(&["send", "--streams", "8", "bob", &file, alice.path("tree").to_str().unwrap()]);
+    assert!(fs::read(bob.path("downloads/alice/large.bin")).unwrap() == content);
+    assert_eq!(names_in(&bob.path("downloads/alice/tree")).len(), 200);
+    drop(bob_node);
+}
+
+#[test]
+fn too_few_open_files_are_named_with_the_number_on_both_sides() {
+    let (alice, bob) = (Home::new("alice"), Home::new("bob"));
+    let node = with_open_files(&bob, 14);
+    alice.run(&["peers", "add", "bob", &bob.key(), &node.addr]);
+    bob.run(&["peers", "add", "alice", &alice.key()]);
+    let said = alice.fails(&["send", "bob", &alice.file("file", "x")], 74);
+    assert!(said.contains("its system lets it open too few files: 64 are needed, `ulimit -n`"), "{said}");
+    node.wait_to_say("too many open files: this process may open 14, and 64 are needed (`ulimit -n 64`)");
 }

@@ -6,10 +6,16 @@ const MAX_SEATS: usize = 1024;
 const MAX_PENDING: usize = 64;
 /// Connections of a peer that says something now and then: one each way.
 const SEATS_PER_PEER: usize = 2;
+/// The fewest seats, if there is memory for them: a peer has a connection each way for messages, and one for files.
+const FEWEST_SEATS: usize = 3;
+/// Open files with which a node has room for all that it does. With fewer it takes fewer connections.
+pub const ENOUGH_FILES: usize = 64;
 /// Files for a seat: the connection, the one that we have dialled to the same peer, and the logs of both.
 const FILES_PER_SEAT: usize = 7;
 /// Unknowns hold no more than one file in so many, and those who were turned away as many.
 const PENDING_PART: usize = 8;
+/// The same where there are fewer than [`ENOUGH_FILES`].
+const SCARCE_PART: usize = 16;
 /// Standard streams, listeners, locks, and what is open for a moment.
 const OTHER_FILES: usize = 24;
 /// Assumed where the system does not tell its limit: the default of macOS.
@@ -45,10 +51,11 @@ impl Limits {
     fn within(System { files, memory }: System, peers: Option<usize>, pending: Option<usize>) -> Limits {
         // Without memory a program ends, whatever it wants it for, so there must be some left.
         let threads = memory.saturating_sub(OTHER_MEMORY) / MEMORY_EACH;
-        let pending = pending.unwrap_or(MAX_PENDING).min(files / PENDING_PART).min(threads / 2).max(1);
+        let part = if files < ENOUGH_FILES { SCARCE_PART } else { PENDING_PART };
+        let pending = pending.unwrap_or(MAX_PENDING).min(files / part).min(threads / 2).max(1);
         let seats = peers.map_or(MAX_SEATS, |peers| peers.saturating_mul(SEATS_PER_PEER));
         let files = files.saturating_sub(OTHER_FILES + 2 * pending);
-        let most = (files / FILES_PER_SEAT).min(threads.saturating_sub(pending));
+        let most = (files / FILES_PER_SEAT).max(FEWEST_SEATS).min(threads.saturating_sub(pending));
         Limits { seats: seats.min(most).max(1), pending }
     }
 
@@ -109,7 +116,8 @@ mod tests {
         assert_eq!(within(20_000, 20 << 20, None), (8, 8));
         assert_eq!(Limits { seats: 5, pending: 1 }.peers(), 3);
         // Too little for anything, but not for nothing.
-        assert_eq!(within(5, PLENTY, None), (1, 1));
+        assert_eq!(within(48, PLENTY, None), (3, 3));
+        assert_eq!(within(5, PLENTY, None), (3, 1));
         assert_eq!(within(PLENTY, 5, None), (1, 1));
     }
 }

@@ -1,5 +1,6 @@
 //! Accepting: a thread per connection, its handshake, and what each connection is for.
 
+use std::cell::Cell;
 use std::io;
 use std::sync::mpsc::Receiver;
 use std::sync::{Arc, Mutex};
@@ -109,22 +110,34 @@ fn serve_proven(context: &Arc<Context>, proven: &Mutex<Option<(AcceptedSession, 
     }
 }
 
-/// A lane goes on in this thread: its handshake is small, and it will not be idle.
+/// A lane goes on in this thread: its handshake is small, and it will not be idle. Without a seat for it there is no answer,
+/// so that its dialler does without; what it sent over a lane that ends would be missing, and end the transfer.
 fn start_lane(context: &Arc<Context>, stream: Stream, opening: &Opening, slot: PendingSlot) {
     let transfers = context.transfers();
+    let slot = Cell::new(Some(slot));
+    let begin = || {
+        let unseated = slot.take();
+        unseated.iter().for_each(PendingSlot::begin);
+        slot.set(unseated);
+    };
+    let seat = |peer| match slot.take()?.seat(peer) {
+        Ok(seat) => Some(seat),
+        Err(unseated) => {
+            slot.set(Some(unseated));
+            None
+        }
+    };
     let accepted = lane::respond(stream, opening, |name, index| {
         let name = *name;
         let found = transfers.find(&name, index)?;
-        slot.begin();
-        Some((found, move || transfers.take_lane(&name, index)))
+        begin();
+        let peer = found.peer;
+        Some((found, move || Some((seat(peer)?, transfers.take_lane(&name, index)?))))
     });
-    let (mut session, lane) = match accepted {
-        Ok(Some(accepted)) => accepted,
-        Ok(None) => return,
-        Err(error) => return slot.fail(&error),
-    };
-    if let Ok(_seat) = slot.seat(session.peer()) {
-        inbound::serve_lane(&lane, &mut session);
+    match (accepted, slot.take()) {
+        (Ok(Some((mut session, (_seat, lane)))), _) => inbound::serve_lane(&lane, &mut session),
+        (Err(error), Some(slot)) => slot.fail(&error),
+        _ => {}
     }
 }
 

@@ -13,6 +13,7 @@ use crate::error::{Error, Result};
 use crate::net::deadline::Deadline;
 use crate::net::session::{PING_AFTER, Session};
 use crate::node::context::Context;
+use crate::node::door::limits;
 use crate::node::event::{Decision, NodeEvent, Offered};
 use crate::node::files::once;
 use crate::node::files::pipe::StdoutPipe;
@@ -228,16 +229,28 @@ fn declined_by_name(session: Session, title: &str, taken: &Taken) -> Result<()> 
 }
 
 fn declined_by_disk(session: Session, error: Error) -> Error {
-    let reason = match receive::failure(&error) {
+    let failure = receive::failure(&error);
+    let reason = match failure {
         Some(Failure::Full) => Declined::Full,
         Some(Failure::OpenFiles) => Declined::OpenFiles,
         _ => Declined::Disk,
     };
     let reason = reason.told_to(session.features());
     match session.finish(&Message::Decline(reason)) {
-        Ok(()) => error,
+        Ok(()) => with_limit(error, failure),
         Err(lost) => lost,
     }
+}
+
+/// The system says that there are too many open files, but not how many there may be.
+fn with_limit(error: Error, failure: Option<Failure>) -> Error {
+    if failure != Some(Failure::OpenFiles) {
+        return error;
+    }
+    let (most, enough) = (limits::open_files(), limits::ENOUGH_FILES);
+    Error::failed(format!(
+        "{error}: this process may open {most}, and {enough} are needed (`ulimit -n {enough}`)"
+    ))
 }
 
 /// Judges an offer by the rules for its sender; the user is asked where they say so and there is one to ask.
@@ -465,12 +478,11 @@ fn take_files(
 
 /// Tells the sender what happened here, unless it is the connection that failed.
 fn failed(session: Session, error: Error) -> Error {
-    if let Some(failure) = receive::failure(&error) {
-        let failure = failure.told_to(session.features());
-        // If it cannot be told, it knows that the connection is lost.
-        let _ = session.finish(&Message::Failed(failure));
-    }
-    error
+    let Some(failure) = receive::failure(&error) else { return error };
+    let told = failure.told_to(session.features());
+    // If it cannot be told, it knows that the connection is lost.
+    let _ = session.finish(&Message::Failed(told));
+    with_limit(error, Some(failure))
 }
 
 fn take_stream(
