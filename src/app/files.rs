@@ -3,7 +3,7 @@
 pub mod partial;
 pub mod receive;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -18,14 +18,16 @@ use crate::store::home::Own;
 use crate::store::own_files::OwnFiles;
 use crate::store::peers::{Peer, Peers};
 use crate::store::queued_files::Stop;
+use crate::store::sent::{self, SentNote};
 use crate::text;
 use crate::time::now_micros;
+use crate::transfer::landing::TransferId;
 use crate::transfer::manifest::{Entry, Manifest};
 use crate::transfer::path::SafePath;
 use crate::transfer::source::Wanted;
 use crate::transfer::stream::Spool;
 use crate::wire::address::Address;
-use crate::wire::message::UNKNOWN;
+use crate::wire::message::{TRANSFER_LEN, UNKNOWN};
 
 pub use crate::node::files::outbound::{MAX_STREAMS, default_streams};
 pub use crate::store::queued_files::Job;
@@ -65,8 +67,18 @@ pub fn tally(sources: &Sources) -> Arc<Tally> {
     Arc::new(Tally::new(sources.manifest(), false))
 }
 
+/// Files that the peer has stored.
+pub struct Sent {
+    /// The peer's address, if it was dialled.
+    pub address: Option<Address>,
+    /// An earlier command sent them, and was killed before it could say so.
+    pub by_earlier: bool,
+    /// For whoever repeats the command, should it be killed: to be dropped when the user has heard that all is done.
+    pub note: Option<SentNote>,
+}
+
 /// Sends files over at most `streams` connections, and retries for as long as `wait` while the peer cannot be reached;
-/// `again` learns why. Returns the peer's address.
+/// `again` learns why.
 pub fn send(
     own: &Endpoint,
     peer: &Peer,
@@ -75,16 +87,35 @@ pub fn send(
     tally: &Tally,
     wait: Duration,
     again: impl FnMut(&Error),
-) -> Result<Option<Address>> {
+) -> Result<Sent> {
+    let id = TransferId::new(&peer.key, &[0; TRANSFER_LEN], sources.manifest()).at(Path::new("sent"));
+    if sent::take_left(own.home(), &id) {
+        tally.hold(sources.manifest().bytes());
+        return Ok(Sent { address: None, by_earlier: true, note: None });
+    }
     let deadline = Instant::now() + wait;
-    let note = || note_sent(own, peer, &sources.manifest().listing());
+    let mut left = None;
     let attempt = || {
         let session = outbound::dial(own, peer)?;
-        let at = session.route().map(Route::address);
-        outbound::send_unless(|| false, session, sources, streams, tally, note).map(|()| at)
+        let address = session.route().map(Route::address);
+        outbound::send_unless(
+            || false,
+            session,
+            sources,
+            streams,
+            tally,
+            || {
+                note_sent(own, peer, &sources.manifest().listing())?;
+                // Without it, a repeated command would send once more.
+                left = SentNote::write(own.home(), &id).ok();
+                Ok(())
+            },
+        )?;
+        Ok(address)
     };
-    let sent = retry(tally, |error| may_pass(error).then_some(deadline), attempt, again);
-    sent.map_err(|error| after(wait, error))
+    let address = retry(tally, |error| may_pass(error).then_some(deadline), attempt, again)
+        .map_err(|error| after(wait, error))?;
+    Ok(Sent { address, by_earlier: false, note: left })
 }
 
 /// Whether the peer may be reached later. Another node may have one of its old addresses, and it another one.

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::app::contacts::reach::PeerChange;
-use crate::app::files::{self, Queued, Sources, StdinFile, Tally};
+use crate::app::files::{self, Queued, Sent, Sources, StdinFile, Tally};
 use crate::app::{Address, Endpoint, Peer};
 use crate::cli::args;
 use crate::cli::{DASH, values, who};
@@ -38,7 +38,11 @@ pub fn run(own: &Endpoint, out: Output, args: &args::Send) -> Result<()> {
         let _shown = Progress::show(out, &peer.name, &tally);
         files::send(own, &peer, &sources, streams, &tally, wait, |error| again(out, error))
     };
-    report(out, &peer, &tally, sent)
+    if let Ok(Sent { by_earlier: true, .. }) = &sent {
+        out.note(&format!("{} has it: the command that sent it ended before it could say so", peer.name));
+    }
+    let (at, _note) = sent.map_or_else(|error| (Err(error), None), |sent| (Ok(sent.address), sent.note));
+    report(out, &peer, &tally, at)
 }
 
 fn find(own: &Endpoint, out: Output, args: &args::Send) -> Result<Peer> {

@@ -25,6 +25,7 @@ pub mod peers;
 pub mod presence;
 pub mod queued_files;
 pub mod requests;
+pub mod sent;
 pub mod source;
 pub mod space;
 pub mod staged;

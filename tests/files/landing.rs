@@ -7,6 +7,7 @@ use common::files::{MIB, landed_in, names_in, sample, sample_of, staged_in};
 use common::proxy::{How, Plan, Way};
 use common::rogue::{Rogue, dir, file};
 use common::route::{Blow, Route, fast_dir};
+use common::strace::{self, Fault, Faulty, KILL};
 use common::{Home, Node, Process, by, json_number, pair, poll_until, skip};
 use egoat::wire::features::Features;
 use egoat::wire::message::{CHUNK, Declined, Kind, Message};
@@ -300,4 +301,40 @@ fn too_few_open_files_are_named_with_the_number_on_both_sides() {
     let said = alice.fails(&["send", "bob", &alice.file("file", "x")], 74);
     assert!(said.contains("its system lets it open too few files: 64 are needed, `ulimit -n`"), "{said}");
     node.wait_to_say("too many open files: this process may open 14, and 64 are needed (`ulimit -n 64`)");
+}
+
+/// It has said goodbye, so that Bob has forgotten the transfer.
+#[test]
+fn a_command_that_is_killed_as_it_ends_and_repeated_leaves_no_second_copy() {
+    if !strace::works() {
+        return;
+    }
+    // The first write is for a core dump that has no secret.
+    for (call, nth) in [("shutdown", 1), ("write", 2), ("unlink", 1)] {
+        let (alice, bob) = (Home::new("alice"), Home::new("bob"));
+        let node = bob.serve();
+        alice.run(&["peers", "add", "bob", &bob.key(), &node.addr]);
+        bob.run(&["peers", "add", "alice", &alice.key()]);
+        let file = alice.file("a.txt", "x");
+        let send = ["send", "bob", &file];
+        let fault = Fault { call, how: KILL, nth, on: Vec::new() };
+        let killed = Faulty::start(&alice, &send, &fault);
+        poll_until("it to be killed", || killed.was_hit().then_some(()));
+        drop(killed);
+        poll_until("Bob to have heard the goodbye", || {
+            names_in(&bob.path("partial")).is_empty().then_some(())
+        });
+        assert_eq!(names_in(&bob.path("downloads/alice")), ["a.txt"]);
+        let (_, said) = alice.ends_with(&send, b"", 0);
+        assert!(said.contains("bob has it: the command that sent it ended before it could say so"), "{said}");
+        assert!(said.contains("sent a.txt (1 B) to bob"), "{said}");
+        assert_eq!(names_in(&bob.path("downloads/alice")), ["a.txt"], "{call}");
+        assert!(names_in(&alice.path("partial")).is_empty());
+        // Who sends it again wants it again.
+        alice.run(&send);
+        assert_eq!(names_in(&bob.path("downloads/alice")), ["a (1).txt", "a.txt"]);
+        for home in [&alice, &bob] {
+            assert_eq!(home.run(&["log"]).lines().count(), 2);
+        }
+    }
 }
