@@ -78,22 +78,21 @@ fn existing(dir: &Path) -> &Path {
 }
 
 fn disk_of(dir: &Path) -> Option<Disk> {
-    let (size, free) = ask_df(&["-P", "-k"], dir)?;
+    let (size, free) = figures(&ask_df(&["-P", "-k"], dir)?)?;
     Some(Disk { size: size.checked_mul(1024)?, free: free.checked_mul(1024)? })
 }
 
 /// How many files and directories the file system of `dir` can have in all, and how many it can still take. `None` where
 /// that cannot be found out, or where it makes room for as many as are needed.
 pub fn entry_limits(dir: &Path) -> Option<(u64, u64)> {
-    // Of the df(1) of other systems, -i adds columns to those of -k.
-    if cfg!(not(target_os = "linux")) {
-        return None;
-    }
-    ask_df(&["-P", "-i"], dir)
+    let answer = ask_df(&["-P", "-i"], dir)?;
+    // GNU and BusyBox count inodes in the place of blocks. Elsewhere -i adds columns behind those of the blocks.
+    let header = answer.lines().next()?;
+    (header.split_whitespace().nth(1) == Some("Inodes")).then(|| figures(&answer)).flatten()
 }
 
-/// What the file system of `dir` has in all, and what is available of it, in the unit that the options choose.
-fn ask_df(options: &[&str], dir: &Path) -> Option<(u64, u64)> {
+/// What df(1) says of the file system of `dir`.
+fn ask_df(options: &[&str], dir: &Path) -> Option<String> {
     if cfg!(not(unix)) {
         return None;
     }
@@ -101,7 +100,7 @@ fn ask_df(options: &[&str], dir: &Path) -> Option<(u64, u64)> {
     let mut df = Command::new("df");
     df.args(options).arg("--").arg(existing(dir)).env("LC_ALL", "C").stderr(Stdio::null());
     let ended = external::run_within(DF_TIMEOUT, &mut df, "").ok()?;
-    ended.status.success().then(|| figures(&ended.printed)).flatten()
+    ended.status.success().then_some(ended.printed)
 }
 
 /// The total and the available units in an answer of `df -P`:

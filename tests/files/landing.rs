@@ -21,14 +21,13 @@ fn an_offer_whose_sender_has_gone_leaves_nothing() {
     let (bob, mallory) = (Home::new("bob"), Rogue::new(13));
     bob.run(&["peers", "add", "mallory", &mallory.key()]);
     let node = bob.serve();
-    let offers: [(&str, &dyn Fn(&mut common::rogue::Line)); 3] = [
-        ("one", &|line| line.offer(&[file("one", 1000)])),
-        ("tree", &|line| line.offer(&[dir("tree"), file("tree/empty", 0)])),
-        ("stream", &|line| line.offer_stream("stream")),
-    ];
-    for (count, (what, offer)) in offers.iter().enumerate() {
+    for (count, what) in ["one", "tree", "stream"].into_iter().enumerate() {
         let mut line = mallory.session(&node.addr, &bob.key(), Kind::Files);
-        offer(&mut line);
+        match what {
+            "one" => line.offer(&[file("one", 1000)]),
+            "tree" => line.offer(&[dir("tree"), file("tree/empty", 0)]),
+            _ => line.offer_stream("stream"),
+        }
         line.hang_up();
         poll_until(what, || {
             (node.said().matches("connection to mallory lost").count() > count).then_some(())
