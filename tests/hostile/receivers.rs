@@ -152,7 +152,7 @@ fn what_cannot_follow_on_an_answer_does_not() {
         ("declined after all", |line| line.frame(19, &[1])),
         ("goes on without a word", |line| line.say(&Message::Pong)),
         ("a failure that there is not", |line| line.frame(23, &[0])),
-        ("another one", |line| line.frame(23, &[7])),
+        ("another one", |line| line.frame(23, &[8])),
         ("a failure with a word", |line| line.frame(23, b"\x01evil")),
     ];
     let mut field = Field::new();

@@ -505,7 +505,6 @@ fn what_files_are_called_that_come_in() {
         // One that stays unfinished.
         let mut session = mallory.offer(&home, at, &["half/日本 \u{e0b0}"], 1000);
         read(&mut session, |message| matches!(message, Message::Take { .. }));
-        drop(session);
 
         node.until_error("against the rules");
         let told = node.until(&format!("/{}-", paths.len() - 1), false);
@@ -521,6 +520,7 @@ fn what_files_are_called_that_come_in() {
             Some(output_of(&home, &[form, &["partial"]].concat(), false)).filter(|list| !list.is_empty())
         });
         assert!(partial.contains("half"), "{partial}");
+        drop(session);
     };
     thread::scope(|scope| {
         scope.spawn(|| attack(false));
