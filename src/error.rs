@@ -121,6 +121,15 @@ pub enum Error {
         /// Why its other addresses do not answer; `None` if each has a node with another key.
         elsewhere: Option<String>,
     },
+    /// A node with another key answers at an address of a node that is not saved: nothing was pinned there.
+    OtherNode {
+        /// The address.
+        address: String,
+        /// Fingerprint of the key that was wanted, as a link has it.
+        wanted: String,
+        /// Fingerprint of the key that answered.
+        found: String,
+    },
     /// First contact, and nobody to ask.
     UnknownKey {
         /// The address that was typed.
@@ -268,7 +277,10 @@ impl Error {
             Error::Unwell { code, .. } => *code,
             Error::Queued { .. } => 75,
             Error::Protocol { .. } => 76,
-            Error::Refused { .. } | Error::ChangedKey { .. } | Error::UnknownKey { .. } => 77,
+            Error::Refused { .. }
+            | Error::ChangedKey { .. }
+            | Error::OtherNode { .. }
+            | Error::UnknownKey { .. } => 77,
         }
     }
 
@@ -300,7 +312,7 @@ impl Error {
             Error::Identity { hint, .. } | Error::Exposed { hint, .. } => Some(hint.clone()),
             Error::Source { hint, .. } => hint.map(str::to_owned),
             Error::Proxy { .. } => {
-                Some("see that it runs, and what --proxy or $EGOAT_PROXY says of it".into())
+                Some("see that it runs, and what --proxy, $EGOAT_PROXY or the file proxy says of it".into())
             }
             Error::Onion { .. } => Some(
                 "start Tor, and give --proxy socks5://127.0.0.1:9050, or set $EGOAT_PROXY to that".into(),
@@ -331,6 +343,9 @@ impl Error {
             Error::ChangedKey { peer, .. } => Some(format!(
                 "if they reinstalled, compare fingerprints by phone, then `egoat peers remove {peer}` and pair again"
             )),
+            Error::OtherNode { .. } => Some(
+                "the link may be from another network or altered; ask for a new one: `egoat invite`".into(),
+            ),
             Error::UnknownKey { .. } => Some(
                 "pair by a link from `egoat invite`, or compare the fingerprint and repeat with --accept-new"
                     .into(),
@@ -415,6 +430,9 @@ impl fmt::Display for Error {
             ),
             Error::Protocol { peer, what } => write!(f, "{peer} does not speak this protocol: {what}"),
             Error::Refused { peer, why, .. } => write!(f, "{peer} refused: {why}"),
+            Error::OtherNode { address, wanted, found } => {
+                write!(f, "another node answers at {address}: {found}, not {wanted}")
+            }
             Error::ChangedKey { peer, old, new, .. } => {
                 write!(f, "the key of {peer} has changed: {old} was pinned, {new} answers now")
             }

@@ -13,6 +13,7 @@ use crate::net::handshake::{self, DialFailure, HANDSHAKE_TIMEOUT};
 use crate::net::session::Session;
 use crate::net::transport::Stream;
 use crate::net::transport::route::{self, Obstacle, patience};
+use crate::store::home::Own;
 use crate::store::peers::Peer;
 use crate::wire::address::Address;
 use crate::wire::message::{Kind, Message, Refusal};
@@ -38,7 +39,8 @@ pub struct Target<'a> {
     pub addresses: &'a [Address],
     /// What to call it in errors.
     pub label: &'a str,
-    /// It has answered before: when it closes without an answer, the line was cut.
+    /// It is a saved peer: another key at one of `addresses` is news, and one that closes without an answer was cut off. A
+    /// node that is not saved has no key to change, and may be no egoat.
     pub is_saved: bool,
     /// When to give up, if that is before the usual time for each step.
     pub by: Option<Deadline>,
@@ -100,10 +102,13 @@ pub fn dial(own: &Endpoint, target: &Target, kind: Kind, opening: &[Message]) ->
             Error::ChangedKey { peer, old, new, elsewhere }
         }
         Some(error) => error,
-        None if count == 0 => Error::Unreachable { peer: label, why: "no address of it is known".into() },
+        None if count == 0 => Error::Unreachable { peer: label, why: NO_ADDRESS.into() },
         None => Error::Unreachable { peer: label, why: [moved, failed].concat().join("; ") },
     })
 }
+
+const NO_ADDRESS: &str =
+    "no address of it is known: it is served when it connects, or give HOST:PORT in place of its name once";
 
 /// How a try at one address ended without a session.
 enum AddressFailure {
@@ -115,6 +120,26 @@ enum AddressFailure {
     Telling(Error),
     /// No address works.
     Final(Error),
+}
+
+impl AddressFailure {
+    /// Another key than the target's answers at this address.
+    fn of_key(own: &Own, target: &Target, address: &Address, key: PublicKey) -> AddressFailure {
+        let (peer, old, new) = (target.label.to_owned(), target.key.fingerprint(), key.fingerprint());
+        if key == own.key() {
+            AddressFailure::Network("this node itself answers there".into())
+        } else if target.seen.as_ref() == Some(address) {
+            AddressFailure::Moved
+        } else if target.is_saved {
+            AddressFailure::Telling(Error::ChangedKey { peer, old, new, elsewhere: None })
+        } else {
+            AddressFailure::Telling(Error::OtherNode {
+                address: address.to_string(),
+                wanted: old,
+                found: new,
+            })
+        }
+    }
 }
 
 fn try_address(
@@ -146,16 +171,16 @@ fn try_address(
                 return Err(AddressFailure::Telling(Error::Protocol { peer, what: what.into() }));
             }
             Err(DialFailure::Unanswered) => return Err(explain_silence(own, target, address)),
-            Err(DialFailure::Cut) => cut_short(target, address),
+            Err(DialFailure::Cut) => Closed::Other(cut_short(target, address)),
             Err(DialFailure::Closed) => explain_closed(own, target, address, true),
             Err(DialFailure::Unread) => explain_closed(own, target, address, false),
         };
+        let closed = match closed {
+            Closed::Other(error) => error,
+            Closed::Key(key) => return Err(AddressFailure::of_key(own, target, address, key)),
+        };
         // A handshake that fails is held against us, so it is only done again where that may help.
         let pauses = match closed {
-            Error::ChangedKey { .. } if target.seen.as_ref() == Some(address) => {
-                return Err(AddressFailure::Moved);
-            }
-            Error::ChangedKey { .. } => 0,
             Error::Refused { .. } => 1,
             _ => BUSY_PAUSES.len(),
         };
@@ -178,15 +203,20 @@ fn pause(again: usize, by: Option<Deadline>) -> bool {
     is_time
 }
 
+/// Why a node closed without a word.
+enum Closed {
+    /// It has this key, and not the one that was dialled.
+    Key(PublicKey),
+    /// For another reason, most likely this one.
+    Other(Error),
+}
+
 /// A node that closes without a word has another key, does not know the invite, is at its limits, or is no node. Its
 /// key, and whether what we sent was read, tell them apart.
-fn explain_closed(own: &Endpoint, target: &Target, address: &Address, was_read: bool) -> Error {
+fn explain_closed(own: &Endpoint, target: &Target, address: &Address, was_read: bool) -> Closed {
     let peer = target.label.to_owned();
-    match key_at(own, address, target.within(patience(own))) {
-        Ok(key) if key != target.key => {
-            let (old, new) = (target.key.fingerprint(), key.fingerprint());
-            Error::ChangedKey { peer, old, new, elsewhere: None }
-        }
+    Closed::Other(match key_at(own, address, target.within(patience(own))) {
+        Ok(key) if key != target.key => return Closed::Key(key),
         Ok(_) if was_read && target.token.is_some() => Error::Refused {
             peer,
             why: "it does not know this invite: it was withdrawn, is long expired, or the link was altered"
@@ -201,7 +231,7 @@ fn explain_closed(own: &Endpoint, target: &Target, address: &Address, was_read: 
             Error::Protocol { peer: format!("{peer} at {address}"), what: what.into() }
         }
         Err(_) => unread(peer, address),
-    }
+    })
 }
 
 /// A node that takes the connection and never answers message 1. If it answers a question that fits in small packets, the

@@ -28,7 +28,9 @@ const SLOW_ROUND_TRIP: Duration = Duration::from_secs(2);
 /// Looks at all addresses of whoever is meant.
 pub fn check(report: &mut Reporter, own: &Endpoint, given: &str) -> Result<()> {
     let peers = Peers::load(own.home())?;
-    let (label, pinned, seen, addresses) = match reach::resolve(own, &peers, given)? {
+    let reference = reach::resolve(own, &peers, given)?;
+    let is_saved = matches!(reference, PeerReference::Saved(_));
+    let (label, pinned, seen, addresses) = match reference {
         PeerReference::Saved(peer) => (peer.name.clone(), Some(peer.key), peer.seen(), peer.addresses),
         PeerReference::Link(Link { key, addresses, .. }) => ("the link".into(), Some(key), None, addresses),
         PeerReference::At(at) => (at.to_string(), None, None, vec![at]),
@@ -43,7 +45,7 @@ pub fn check(report: &mut Reporter, own: &Endpoint, given: &str) -> Result<()> {
         report.warning("session", &format!("no address of {label} is known"), Some(hint));
         return Ok(());
     }
-    let look = ContactCheck { own, peers: &peers, label: &label, pinned, seen: seen.as_ref() };
+    let look = ContactCheck { own, peers: &peers, label: &label, pinned, is_saved, seen: seen.as_ref() };
     report.each(seen.iter().chain(&addresses), |report, address| look.at(report, address));
     Ok(())
 }
@@ -53,6 +55,7 @@ struct ContactCheck<'a> {
     peers: &'a Peers,
     label: &'a str,
     pinned: Option<PublicKey>,
+    is_saved: bool,
     /// Where it was seen last: another node may be there by now.
     seen: Option<&'a Address>,
 }
@@ -120,13 +123,23 @@ impl ContactCheck<'_> {
         let known = self.peers.by_key(&key);
         match (self.pinned, known) {
             (Some(pinned), _) if pinned == key => report.ok("key", &format!("the pinned one, {fingerprint}")),
+            (Some(_), _) if key == self.own.key() => {
+                let hint = Some("an address of the peer leads back here; give the one that it has now");
+                report.failed("key", 69, "this node itself answers there", hint);
+                return false;
+            }
             (Some(_), _) if self.seen == Some(address) => {
                 report.failed("key", 69, &format!("another node has this address now, {fingerprint}"), None);
                 return false;
             }
             (Some(pinned), _) => {
                 let (peer, old) = (self.label.to_owned(), pinned.fingerprint());
-                failed(report, "key", &Error::ChangedKey { peer, old, new: fingerprint, elsewhere: None });
+                let error = if self.is_saved {
+                    Error::ChangedKey { peer, old, new: fingerprint, elsewhere: None }
+                } else {
+                    Error::OtherNode { address: address.to_string(), wanted: old, found: fingerprint }
+                };
+                failed(report, "key", &error);
                 return false;
             }
             (None, Some(peer)) => report.ok("key", &format!("that of {}, {fingerprint}", peer.name)),
