@@ -10,17 +10,21 @@
 mod common;
 
 use common::clock::Clock;
+use common::rogue::Rogue;
 use common::strangers::{Manner, OTHER, SHARED, Seen, Strangers, connect, many};
 use common::{EGOAT, Home, Node, by, count, is_torture, pair, poll_until};
-use egoat::crypto::handshake::Initiator;
+use egoat::crypto::handshake::{Initiator, MESSAGE_2_LEN};
 use egoat::crypto::keys::{PublicKey, Seed};
+use egoat::wire::message::{Kind, Message, Refusal};
 use std::fs;
 use std::io::{Read, Write};
 use std::net::Ipv4Addr;
 use std::os::unix::fs::chown;
 use std::path::Path;
 use std::process::Command;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard};
+use std::thread;
 use std::time::{Duration, Instant};
 
 /// A message gets through within this.
@@ -121,6 +125,14 @@ impl Siege {
         assert!(!stderr.contains("panicked"), "{stderr}");
     }
 
+    /// What the node has used of processors, to a hundredth of a second.
+    fn processor_time(&self) -> Duration {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.node.child.id())).unwrap();
+        let fields: Vec<&str> = stat.rsplit_once(')').unwrap().1.split_whitespace().collect();
+        let ticks = |index: usize| fields[index].parse::<u64>().unwrap();
+        Duration::from_millis((ticks(11) + ticks(12)) * 10)
+    }
+
     /// Whether the node tells its key to somebody there.
     fn answers(&self, there: Ipv4Addr) -> bool {
         let mut stream = connect(there, &self.node.addr).unwrap();
@@ -193,6 +205,85 @@ fn floods_of_first_messages() {
             siege.was_withstood();
         }
     }
+}
+
+/// A recording is answered once, wherever it comes from, and costs little after that.
+#[test]
+fn recorded_first_messages_that_are_sent_again() {
+    let mut siege = Siege::new();
+    let recorded: Vec<Vec<u8>> = siege.openings(true).take(2).collect();
+    let (began, before) = (Instant::now(), siege.processor_time());
+    let flood = Strangers::flood(&siege.node.addr, &[SHARED], &recorded);
+    siege.talk(attack_time(5));
+    let seen = flood.leave();
+    let (took, used) = (began.elapsed(), siege.processor_time() - before);
+    eprintln!("{} connections in {took:?} cost {used:?}", seen.connected);
+    assert!(seen.connected > 500 && seen.heard <= recorded.len() * MESSAGE_2_LEN, "{seen:?}");
+    siege.was_withstood();
+}
+
+/// Ends threads also when the test fails.
+struct StopOnDrop<'a>(&'a AtomicBool);
+
+impl Drop for StopOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Relaxed);
+    }
+}
+
+/// A blocked peer at the friends' address proves its key again and again, and is refused.
+#[test]
+fn a_blocked_neighbour_who_does_whole_handshakes() {
+    let mut siege = Siege::new();
+    let mallory = Rogue::new(66);
+    siege.alice.run(&["peers", "add", "mallory", &mallory.key()]);
+    siege.alice.run(&["peers", "set", "mallory", "blocked"]);
+    let (key, addr, stop) = (siege.alice.key(), siege.node.addr.clone(), AtomicBool::new(false));
+    let refused = AtomicUsize::new(0);
+    let come = || {
+        let Some(mut line) = mallory.try_dial(&addr, &key, Kind::Push, None) else { return };
+        line.say(&Message::Profile { name: "mallory", port: 0, time: 0 });
+        let kinds = line.expect_end();
+        refused.fetch_add(usize::from(kinds == [Message::Refused(Refusal::Blocked).kind()]), Relaxed);
+    };
+    thread::scope(|scope| {
+        for _ in 0..12 {
+            scope.spawn(|| {
+                while !stop.load(Relaxed) {
+                    come();
+                }
+            });
+        }
+        let _end = StopOnDrop(&stop);
+        for _ in 0..12 {
+            // It dials for each, and has the same address.
+            siege.carol.run(&["say", "--wait", "10s", "alice", &siege.said.to_string()]);
+            siege.said += 1;
+        }
+    });
+    assert!(refused.load(Relaxed) > 50, "{refused:?}");
+    eprintln!("{refused:?} refused");
+    siege.was_withstood();
+}
+
+#[test]
+fn a_newcomer_among_many_who_say_nothing() {
+    let siege = Siege::new();
+    let crowd = Strangers::crowd(&siege.node.addr, &many(ADDRESSES), sockets(1), Manner::Silent);
+    let open_files = || fs::read_dir(format!("/proc/{}/fd", siege.node.child.id())).unwrap().count();
+    poll_until("the 48 places to be taken", || (open_files() > 48).then_some(()));
+    // As often as egoat dials a node that is busy, each from an address of its own.
+    let is_answered = |host: u8| {
+        [0, 100, 200, 400, 800].into_iter().any(|pause| {
+            thread::sleep(Duration::from_millis(pause));
+            siege.answers(Ipv4Addr::new(127, 9, 9, host))
+        })
+    };
+    let answered = (1..=20).filter(|host| is_answered(*host)).count();
+    eprintln!("{answered} of 20 newcomers were answered");
+    assert!(answered >= 8, "{answered} of 20 newcomers were answered");
+    crowd.leave();
+    siege.was_withstood();
 }
 
 /// Strangers take all that the system gives the node, and go.

@@ -14,6 +14,7 @@ use crate::crypto::keys::{self, PublicKey};
 use crate::error::{Error, Result};
 use crate::net::dial::Target;
 use crate::net::endpoint::Endpoint;
+use crate::net::local;
 use crate::node::pairing::dial_to_pair;
 use crate::store::cancel::cancel;
 use crate::store::home::{Home, Own};
@@ -103,7 +104,8 @@ pub fn invite(
     if addresses.len() > MAX_ADDRESSES {
         return Err(Error::usage(format!("a link has at most {MAX_ADDRESSES} addresses")));
     }
-    let invite = invites::issue(own.home(), ttl, name)?;
+    let own_ips = addresses.iter().filter_map(Address::ip).filter(|ip| local::is_own(*ip)).collect();
+    let invite = invites::issue(own.home(), ttl, name, own_ips)?;
     Ok(Invitation { link: link_of(own, &invite, addresses), node_runs: link::node(own)?.is_some() })
 }
 
@@ -266,7 +268,11 @@ pub fn accept(own: &Own, who: Option<&str>, name: Option<String>) -> Result<Peer
     let name = name.or_else(|| text::suggest_name(&request.name)).unwrap_or_else(|| NAMELESS.into());
     let peer = edit(own, |peers| {
         if peers.by_key(&request.key).is_none() {
-            peers.add(Peer::new(name, request.key, request.address.iter().cloned().collect()));
+            let mut peer = Peer::new(name, request.key, Vec::new());
+            // The address is the stranger's word: not relied on, and never this machine.
+            let is_elsewhere = |at: &&Address| at.ip().is_some_and(|ip| !local::is_own(ip));
+            request.address.as_ref().filter(is_elsewhere).into_iter().for_each(|at| peer.see_at(at));
+            peers.add(peer);
         }
         peers.by_key(&request.key).cloned().ok_or_else(unsaved)
     })?;

@@ -228,14 +228,17 @@ pub struct AcceptedSession {
     pub invite: Option<[u8; INVITE_ID_LEN]>,
 }
 
-/// The acceptor's side. `find_token` gives the token of an invite, `None` for one that this node never issued; `own` gives
-/// the feature bits for a dialler with that invite; `begun` is called when message 1 is good. Every failure closes the connection without a byte, so an error is only worth a count.
+/// The acceptor's side. `may_answer` is asked with the ephemeral key of message 1, before that costs anything; `find_token`
+/// gives the token of an invite, `None` for one that this node never issued; `own` gives the feature bits for a dialler with
+/// that invite; `begun` is called when message 1 is good. Every failure closes the connection without a byte, so an error is
+/// only worth a count.
 pub fn respond(
     stream: Stream,
     opening: &Opening,
     keys: &StaticKeys,
     find_token: impl Fn(&[u8; INVITE_ID_LEN]) -> Option<InviteToken>,
     own: impl FnOnce(Option<&[u8; INVITE_ID_LEN]>) -> Features,
+    may_answer: impl FnOnce(&[u8; DH_LEN]) -> bool,
     begun: impl FnOnce(),
 ) -> Result<AcceptedSession, Error> {
     let Opening { preamble: given, deadline, first_deadline } = opening;
@@ -244,6 +247,9 @@ pub fn respond(
     }
     let mut first = [0; MESSAGE_1_LEN];
     first_deadline.read_exact(stream.socket(), &mut first).map_err(cut_short)?;
+    if !first.first_chunk().is_some_and(may_answer) {
+        return Err(closed("a first message that came before, or one too many"));
+    }
     let state = Responder::read_message_1(keys, given, &first)
         .map_err(|_| closed("message 1 does not authenticate"))?;
     let invite = state.invite_id();

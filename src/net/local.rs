@@ -27,6 +27,12 @@ pub fn is_gone(mut address: SocketAddr) -> bool {
     UdpSocket::bind(address).is_err_and(|cause| cause.kind() == io::ErrorKind::AddrNotAvailable)
 }
 
+/// Whether an address is one of this machine's: loopback, or one that the system would use now.
+pub fn is_own(ip: IpAddr) -> bool {
+    let ip = ip.to_canonical();
+    ip.is_loopback() || outward_ips().contains(&ip)
+}
+
 /// Who can dial an address, by the range that it is from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reach {

@@ -172,6 +172,11 @@ impl Session {
         self.stream.address()
     }
 
+    /// Whether the other end is this machine, see [`Stream::is_from_here`].
+    pub fn is_from_here(&self) -> bool {
+        self.stream.is_from_here()
+    }
+
     /// A handle with which another thread ends the connection.
     pub fn closer(&self) -> Closer {
         self.stream.closer()

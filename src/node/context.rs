@@ -21,7 +21,7 @@ use crate::node::room::{News, Room};
 use crate::node::roster::{Connection, Contact, Roster};
 use crate::store::attempts;
 use crate::store::node_lock::{NodeInfo, NodeLock};
-use crate::store::peers::{self, Peer, Peers};
+use crate::store::peers::{self, Peers};
 use crate::wire::address::Address;
 
 /// How long a user who was told that a disk is full is not told again: each peer that tries meets it.
@@ -249,7 +249,8 @@ impl Context {
                 loaded?
             }
         };
-        self.admission.expect(peers.iter().filter(|peer| !peer.is_blocked()).flat_map(Peer::ips));
+        let welcome = peers.iter().filter(|peer| !peer.is_blocked());
+        self.admission.expect(welcome.flat_map(|peer| peer.ips().map(|ip| (ip, peer.key))));
         let new = self.roster.update(peers.iter());
         if self.options.has_messages() && !new.is_empty() {
             self.new_contacts().extend(new);
@@ -278,8 +279,14 @@ impl Context {
         Ok(())
     }
 
+    /// Tells that a peer has come or gone, if that is still to be told and is due.
+    pub fn tell_presence(&self, contact: &Contact) {
+        let Some(peer) = contact.peer() else { return };
+        presence_event(contact, &peer.name).into_iter().for_each(|event| self.tell(event));
+    }
+
     /// Counts a connection of a peer until the result is dropped; `None` if the peer has too many. Sends an event with
-    /// the first connection and with the end of the last.
+    /// the first connection and with the end of the last, as often as [`Contact::take_announcement`] lets it.
     pub fn connect(
         &self,
         contact: &Arc<Contact>,
@@ -289,15 +296,17 @@ impl Context {
         let (events, named) = (self.channels.events.clone(), Arc::clone(contact));
         let (live, name) = (Arc::clone(&self.live), session.label().to_owned());
         let way = session.remote_address().map_or_else(String::new, |at| Address::from(at).to_string());
-        let report = move |is_here| {
+        let report = move || {
             live.note_peer(named.key(), &way, || named.is_here());
-            let peer = named.name(&name);
-            let _ = events.send(if is_here {
-                NodeEvent::Connected { peer }
-            } else {
-                NodeEvent::Disconnected { peer }
-            });
+            let _ = presence_event(&named, &name).is_none_or(|event| events.send(event).is_ok());
         };
         contact.connect(session.closer(), peer_dialled, Box::new(report))
     }
+}
+
+/// What is to be told of whether a peer is here; `called` is its name, if it has been removed since.
+fn presence_event(contact: &Contact, called: &str) -> Option<NodeEvent> {
+    let is_here = contact.take_announcement(Instant::now())?;
+    let peer = contact.name(called);
+    Some(if is_here { NodeEvent::Connected { peer } } else { NodeEvent::Disconnected { peer } })
 }

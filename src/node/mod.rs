@@ -26,8 +26,10 @@
 //! | [`retry`] | how long a thread pauses after a failure |
 //! | [`roster`] | the peers, and what the threads of one peer know of each other |
 //! | [`pairing`] | how nodes get to know each other |
+//! | [`allowance`] | so many at once, and then one after each interval |
 //! | [`threads`] | stack size; how a thread starts |
 
+pub mod allowance;
 pub mod context;
 pub mod control;
 pub mod door;

@@ -26,6 +26,8 @@ pub struct Profile {
     pub name: Option<String>,
     /// Where it can be dialled, as far as can be told from where it dialled from.
     pub address: Option<Address>,
+    /// That is this machine, whose ports no peer may have us dial on its word alone.
+    pub is_from_here: bool,
     /// The time on its clock, if it told: microseconds since 1970.
     pub time: Option<u64>,
     /// It takes one transfer, and then both forget each other.
@@ -35,7 +37,7 @@ pub struct Profile {
 impl Profile {
     /// Reads the other end's PROFILE.
     pub fn read(session: &mut Session) -> Result<Profile> {
-        let seen_at = session.remote_address();
+        let (seen_at, is_from_here) = (session.remote_address(), session.is_from_here());
         let is_one_off = session.features().has(Features::ONE_OFF);
         session.read_as("waiting to be told who it is", |message| {
             let Message::Profile { name, port, time } = message else { return None };
@@ -45,8 +47,22 @@ impl Profile {
             });
             // Without dots, so that no peer can call itself an address.
             let name = text::suggest_name(&name.replace('.', "-"));
-            Some(Profile { name, address, time: Some(time).filter(|time| *time != 0), is_one_off })
+            let time = Some(time).filter(|time| *time != 0);
+            Some(Profile { name, address, is_from_here, time, is_one_off })
         })
+    }
+
+    /// The address, if it is on another machine, or if the user knows the peer there: by an address, or by an invite that led
+    /// there.
+    fn address_of(&self, home: &Home, peer: &Peer) -> Result<Option<&Address>> {
+        let Some((address, ip)) = self.address.as_ref().and_then(|address| Some((address, address.ip()?)))
+        else {
+            return Ok(None);
+        };
+        let is_believed = !self.is_from_here
+            || peer.ips().any(|known| known == ip)
+            || invites::are_at(home, peer.invites(), ip)?;
+        Ok(Some(address).filter(|_| is_believed))
     }
 }
 
@@ -115,14 +131,21 @@ fn is_withdrawn(home: &Home, invite: Option<&Invite>) -> Result<bool> {
     invite.map_or(Ok(false), |invite| Ok(invites::find(home, &invite.token.invite_id())?.is_none()))
 }
 
+/// What a node does for those it does not know, and how often. Each closure is asked only when its answer matters.
+pub struct Rules<'a> {
+    /// A stranger becomes a peer, see [`Peer::on_trust`].
+    pub accepts_new: bool,
+    /// Whether one more of them may.
+    pub may_add: &'a dyn Fn() -> bool,
+    /// Whether one more request may be noted on disk.
+    pub may_note: &'a dyn Fn() -> bool,
+    /// Whether another address of this peer may be noted on disk.
+    pub may_move: &'a dyn Fn(&PublicKey) -> bool,
+}
+
 /// Decides about a proven dialler. A peer is let in; the bearer of a good invite becomes a peer in the same write that
-/// consumes the invite; a stranger becomes one if `accept_new`, else it is noted, if one more `may_note`.
-pub fn judge(
-    home: &Home,
-    visitor: &Visitor,
-    accept_new: bool,
-    may_note: impl FnOnce() -> bool,
-) -> Result<Admittance> {
+/// consumes the invite; a stranger becomes one or is noted, as the rules say.
+pub fn judge(home: &Home, visitor: &Visitor, rules: &Rules) -> Result<Admittance> {
     let &Visitor { key, profile, invite } = visitor;
     let verdict = Peers::edit(home, |peers| {
         let invite_id = invite.map(|invite| invites::id_text(&invite.token.invite_id()));
@@ -138,26 +161,31 @@ pub fn judge(
             Some(peer) if peer.is_blocked() => return Ok(Some(refused(Refusal::Blocked))),
             Some(_) => false,
             None if is_withdrawn(home, invite)? => return Ok(None),
-            None if invite.is_none() && !accept_new => return Ok(None),
-            None if invite.is_none() && peers.iter().count() >= MAX_ON_TRUST => {
+            None if invite.is_none() && !rules.accepts_new => return Ok(None),
+            None if invite.is_none() && (peers.iter().count() >= MAX_ON_TRUST || !(rules.may_add)()) => {
                 return Ok(Some(refused(Refusal::Busy)));
             }
             None => {
                 let given = invite.and_then(|invite| invite.name.clone());
                 let name = given.or_else(|| profile.name.clone()).unwrap_or_else(|| "peer".into());
-                peers.add(Peer::new(name, key, Vec::new()));
+                let is_invited = invite.is_some();
+                peers.add(if is_invited {
+                    Peer::new(name, key, Vec::new())
+                } else {
+                    Peer::on_trust(name, key)
+                });
                 true
             }
         };
-        Ok(peers.by_key_mut(&key).map(|peer| {
-            if let Some(id) = &invite_id {
-                peer.set_invite(id);
-            }
-            if let Some(address) = &profile.address {
-                peer.see_at(address);
-            }
-            if added { Admittance::Added(peer.clone()) } else { Admittance::Peer(peer.clone()) }
-        }))
+        let Some(peer) = peers.by_key_mut(&key) else { return Ok(None) };
+        if let Some(id) = &invite_id {
+            peer.set_invite(id);
+        }
+        let seen_at = profile.address_of(home, peer)?.filter(|at| !peer.is_noted_at(at));
+        if let Some(address) = seen_at.filter(|_| added || (rules.may_move)(&key)) {
+            peer.see_at(address);
+        }
+        Ok(Some(if added { Admittance::Added(peer.clone()) } else { Admittance::Peer(peer.clone()) }))
     })?;
     if let Some(verdict) = verdict {
         if matches!(verdict, Admittance::Added(_)) {
@@ -166,7 +194,8 @@ pub fn judge(
         return Ok(verdict);
     }
     let name = profile.name.clone().unwrap_or_else(|| "stranger".into());
-    Ok(match requests::note(home, key, name, profile.address.clone(), may_note)? {
+    let address = profile.address.clone().filter(|_| !profile.is_from_here);
+    Ok(match requests::note(home, key, name, address, rules.may_note)? {
         Some(noted) => Admittance::Refused { refusal: Refusal::Unknown, noted },
         None => refused(Refusal::Busy),
     })

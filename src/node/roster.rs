@@ -7,12 +7,17 @@ use std::time::{Duration, Instant};
 
 use crate::crypto::keys::PublicKey;
 use crate::net::transport::Closer;
+use crate::node::allowance::{Allowance, Rate};
 use crate::store::peers::Peer;
 use crate::store::presence::Presence;
 use crate::time::now_micros;
 
 /// Connections of one peer, however many it opens.
 const MAX_CONNECTIONS: usize = 4;
+/// How often it is told that one peer comes or goes: each time of a peer that does so now and then.
+const ANNOUNCEMENTS: Rate = Rate { at_once: 20, interval: Duration::from_secs(60) };
+/// How often another address of one peer is noted on disk, which costs a sync of the peers file and of the home.
+const MOVES: Rate = Rate { at_once: 3, interval: Duration::from_secs(300) };
 
 /// Which way the sending thread came to its socket.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -43,10 +48,14 @@ struct State {
     seen: Option<u64>,
     /// A thread sends queued files.
     files: bool,
+    /// It was told that the peer is connected, and not since that it is not.
+    is_announced: bool,
+    announcements: Allowance,
+    moves: Allowance,
 }
 
-/// Called with `true` when a peer connects and with `false` when it disconnects.
-pub type PresenceListener = Box<dyn Fn(bool) + Send>;
+/// Called when a peer has connected or disconnected.
+pub type PresenceListener = Box<dyn Fn() + Send>;
 
 /// A peer as its threads share it.
 pub struct Contact {
@@ -93,6 +102,23 @@ impl Contact {
     pub fn presence(&self) -> Option<Presence> {
         let state = self.state();
         state.seen.map(|seconds| Presence { is_here: !state.connections.is_empty(), seconds })
+    }
+
+    /// Whether it is to be told now that the peer has come (`true`) or gone; `None` when that was told, or is to wait. A peer
+    /// that does nothing but come and go is told of once an [`ANNOUNCEMENTS`] interval, and then as it is.
+    pub fn take_announcement(&self, now: Instant) -> Option<bool> {
+        let mut state = self.state();
+        let is_here = !state.connections.is_empty();
+        let is_due = state.is_announced != is_here && state.announcements.take(ANNOUNCEMENTS, now);
+        if is_due {
+            state.is_announced = is_here;
+        }
+        is_due.then_some(is_here)
+    }
+
+    /// Whether another address of the peer may be noted on disk now.
+    pub fn may_move(&self) -> bool {
+        self.state().moves.take(MOVES, Instant::now())
     }
 
     fn set_peer(&self, peer: Option<Peer>) {
@@ -247,7 +273,7 @@ impl Contact {
         };
         // Not under the lock: telling may have to wait for somebody who reads slowly.
         if is_first {
-            listener(true);
+            listener();
         }
         Some(Connection { contact: Arc::clone(self), number, listener })
     }
@@ -312,7 +338,7 @@ impl Drop for Connection {
             state.connections.is_empty()
         };
         if is_last {
-            (self.listener)(false);
+            (self.listener)();
         }
     }
 }
@@ -361,5 +387,33 @@ impl Roster {
             contact.set_peer(None);
         }
         new
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::crypto::keys::Seed;
+
+    #[test]
+    fn a_peer_that_comes_and_goes_is_told_of_at_a_rate_and_then_as_it_is() {
+        let key = Seed::generate().static_keys().public();
+        let contact = Arc::new(Contact::new(Peer::new("bob".into(), key, Vec::new())));
+        let start = Instant::now();
+        let told = || contact.take_announcement(start);
+        let mut count = 0;
+        for _ in 0..100 {
+            let connection = contact.connect(true, Box::new(|| {})).unwrap();
+            count += usize::from(told() == Some(true));
+            drop(connection);
+            count += usize::from(told() == Some(false));
+        }
+        assert_eq!(count, ANNOUNCEMENTS.at_once as usize);
+        let _connection = contact.connect(true, Box::new(|| {})).unwrap();
+        assert_eq!(told(), None);
+        let later = start + ANNOUNCEMENTS.interval;
+        assert_eq!(contact.take_announcement(later), Some(true));
+        assert_eq!(contact.take_announcement(later + ANNOUNCEMENTS.interval), None, "it was told");
     }
 }

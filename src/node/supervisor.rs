@@ -201,6 +201,7 @@ impl Supervisor {
         for contact in context.roster().all() {
             self.followed.look_at(&context, &contact);
             contact.close_cut_off();
+            context.tell_presence(&contact);
         }
         self.note_presence();
         self.look_at_network();

@@ -1,13 +1,15 @@
 //! The invites file: the one-time tokens that this node has issued (egoat-files(5), INVITES).
 //!
 //! ```text
-//! TOKEN EXPIRES [NAME]
+//! TOKEN EXPIRES [NAME] [at=IP[,IP]...]
 //! ```
 //!
-//! TOKEN is base32, EXPIRES in seconds of Unix time, NAME what the joiner will be called here. An invite is consumed by
+//! TOKEN is base32, EXPIRES in seconds of Unix time, NAME what the joiner will be called here, and each IP an address of
+//! this machine that the link names. An invite is consumed by
 //! the line in the peers file that names it, not here: that is one durable write. The token stays for a while, so that a
 //! joiner who was interrupted can try again, and others are told that it is used or expired.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use crate::crypto::base32;
@@ -23,6 +25,8 @@ const EXPIRED_KEPT: u64 = 30 * 24 * 3600;
 const MAX_EXPIRED: usize = 5000;
 /// Thousands of invites; a larger file is not one that this program wrote.
 const MAX_LEN: u64 = 1 << 20;
+/// What the addresses stand behind. No name has a `=`.
+const AT: &str = "at=";
 
 /// An issued invite.
 #[derive(Clone)]
@@ -33,15 +37,17 @@ pub struct Invite {
     expires: u64,
     /// What the joiner will be called.
     pub name: Option<String>,
+    /// Addresses of this machine that the link names: whoever comes from one of them is on this machine.
+    own_ips: Vec<IpAddr>,
 }
 
 impl Invite {
     /// An invite that is good for `ttl`, and known to nobody yet.
-    pub fn new(ttl: Duration, name: Option<String>) -> Invite {
+    pub fn new(ttl: Duration, name: Option<String>, own_ips: Vec<IpAddr>) -> Invite {
         // Rounded up: good for no less than was asked for.
         let ttl = u64::try_from(ttl.as_micros()).unwrap_or(u64::MAX);
         let expires = now_micros().saturating_add(ttl).div_ceil(1_000_000);
-        Invite { token: InviteToken::generate(), expires, name }
+        Invite { token: InviteToken::generate(), expires, name, own_ips }
     }
 
     /// Whether its time is over.
@@ -53,12 +59,21 @@ impl Invite {
         let mut fields = line.split_ascii_whitespace();
         let token = InviteToken::from_base32(fields.next()?)?;
         let expires = fields.next()?.parse().ok()?;
-        Some(Invite { token, expires, name: fields.next().map(str::to_owned) })
+        let mut rest = fields.peekable();
+        let name = rest.next_if(|word| !word.starts_with(AT)).map(str::to_owned);
+        let own_ips = rest.next().and_then(|word| word.strip_prefix(AT)).unwrap_or_default();
+        let own_ips = own_ips.split(',').filter_map(|ip| ip.parse().ok()).collect();
+        Some(Invite { token, expires, name, own_ips })
     }
 
     fn line(&self) -> String {
-        let (token, name) = (self.token.to_base32(), self.name.as_deref().unwrap_or_default());
-        format!("{token} {} {name}", self.expires).trim_end().to_owned()
+        let mut line = format!("{} {}", self.token.to_base32(), self.expires);
+        self.name.iter().for_each(|name| line.push_str(&format!(" {name}")));
+        let ips: Vec<String> = self.own_ips.iter().map(IpAddr::to_string).collect();
+        if !ips.is_empty() {
+            line.push_str(&format!(" {AT}{}", ips.join(",")));
+        }
+        line
     }
 }
 
@@ -71,9 +86,9 @@ pub fn id_text(id: &[u8; INVITE_ID_LEN]) -> String {
     base32::encode(id)
 }
 
-/// Issues an invite that is good for `ttl`; durable when it returns.
-pub fn issue(home: &Home, ttl: Duration, name: Option<String>) -> Result<Invite> {
-    let invite = Invite::new(ttl, name);
+/// Issues an invite that is good for `ttl`, for a link that names these addresses of this machine; durable when it returns.
+pub fn issue(home: &Home, ttl: Duration, name: Option<String>, own_ips: Vec<IpAddr>) -> Result<Invite> {
+    let invite = Invite::new(ttl, name, own_ips);
     edit(home, |invites| invites.push(invite.clone()))?;
     Ok(invite)
 }
@@ -81,6 +96,14 @@ pub fn issue(home: &Home, ttl: Duration, name: Option<String>) -> Result<Invite>
 /// The invite with this id, also an expired one.
 pub fn find(home: &Home, id: &[u8; INVITE_ID_LEN]) -> Result<Option<Invite>> {
     Ok(load(home)?.into_iter().find(|invite| invite.token.invite_id() == *id))
+}
+
+/// Whether the link of one of these invites, by their ids in base32, names this address of this machine.
+pub fn are_at<'a>(home: &Home, mut ids: impl Iterator<Item = &'a str>, ip: IpAddr) -> Result<bool> {
+    let invites = load(home)?;
+    let is_at =
+        |id: &str, invite: &Invite| invite.own_ips.contains(&ip) && id_text(&invite.token.invite_id()) == id;
+    Ok(ids.any(|id| invites.iter().any(|invite| is_at(id, invite))))
 }
 
 /// Forgets the invite with this id in base32, so that whoever used it cannot come back by it.

@@ -54,6 +54,14 @@ impl Peer {
         Peer { name, key, addresses, options: Vec::new() }
     }
 
+    /// A peer whom no user knows: its files are asked about.
+    pub fn on_trust(name: String, key: PublicKey) -> Peer {
+        Peer {
+            options: vec![format!("{FILES}{}", FilesPolicy::Ask.as_str())],
+            ..Peer::new(name, key, Vec::new())
+        }
+    }
+
     /// The conversation with the peer alone.
     pub fn conversation(&self) -> ConversationId {
         self.key.into()
@@ -149,9 +157,17 @@ impl Peer {
         self.options.iter().find_map(|option| option.strip_prefix(SEEN)?.parse().ok())
     }
 
+    /// Whether [`Peer::see_at`] would change nothing.
+    pub fn is_noted_at(&self, address: &Address) -> bool {
+        match self.seen() {
+            Some(seen) => seen == *address,
+            None => self.addresses.contains(address),
+        }
+    }
+
     /// Notes where the peer was just seen, in the place of where it was seen before.
     pub fn see_at(&mut self, address: &Address) {
-        if self.seen().as_ref() != Some(address) {
+        if !self.is_noted_at(address) {
             self.options.retain(|option| !option.starts_with(SEEN));
             if !self.addresses.contains(address) {
                 self.options.push(format!("{SEEN}{address}"));

@@ -281,7 +281,11 @@ fn files_to_an_address_need_the_key_taken_on_trust() {
     let node = alice.serve_with(&["--listen", "127.0.0.1:0", "--accept-new"]);
     let file = bob.file("a.txt", "a");
     assert!(bob.fails(&["send", &node.addr, &file], 77).contains("--accept-new"));
-    bob.run(&["send", "--accept-new", &node.addr, &file]);
+    // Nobody knows Bob there, so his files are asked about, and nobody is there to answer.
+    bob.fails(&["send", "--accept-new", &node.addr, &file], 77);
+    assert!(!alice.path("downloads/bob/a.txt").exists());
+    alice.run(&["peers", "set", "bob", "files=accept"]);
+    bob.run(&["send", &node.addr, &file]);
     bob.run(&["send", &node.addr, &bob.file("b.txt", "b")]);
     assert_eq!(names_in(&alice.path("downloads/bob")), ["a.txt", "b.txt"]);
 }

@@ -222,6 +222,27 @@ fn requests_of_strangers_are_few_and_harmless_and_one_is_accepted() {
 }
 
 #[test]
+fn strangers_who_are_made_peers_unasked_are_few_and_are_asked_about() {
+    let alice = Home::new("alice");
+    let node = alice.serve_with(&["--listen", "127.0.0.1:0", "--accept-new"]);
+    let key = alice.key();
+    let come = |from: Ipv4Addr| {
+        let answers: Vec<_> = (0..10)
+            .map(|number| {
+                answer(&mut dial(&node, &key, from, &new_keys(), Kind::Pair, &format!("new-{number}")))
+            })
+            .collect();
+        assert!(answers.iter().all(|answer| matches!(answer, None | Some(Refusal::Busy))), "{answers:?}");
+        answers.iter().filter(|answer| answer.is_none()).count()
+    };
+    // Of one address 4, of all 8.
+    assert_eq!([OTHER, Ipv4Addr::LOCALHOST, Ipv4Addr::new(127, 0, 0, 9)].map(come), [4, 4, 0]);
+    let peers = std::fs::read_to_string(alice.path("peers")).unwrap();
+    assert_eq!(peers.lines().filter(|line| line.ends_with(" - files=ask")).count(), 8, "{peers}");
+    assert_eq!((peers.lines().count(), alice.run(&["peers", "requests"]).as_str()), (8, ""));
+}
+
+#[test]
 fn who_is_blocked_is_refused_before_anything_else() {
     let (alice, mut alice_node, bob, mut bob_node) = paired();
     alice_node.wait_for("connected with bob");

@@ -7,6 +7,7 @@
 mod common;
 
 mod foreign;
+mod guessed;
 #[cfg(target_os = "linux")]
 mod netns;
 mod pairing;

@@ -997,8 +997,11 @@ fn invites_are_issued_found_and_withdrawn() {
     let home = home(&dir);
     let day = Duration::from_secs(86_400);
     let issued: Vec<_> = thread::scope(|scope| {
-        let issue =
-            || (0..10).map(|_| invites::issue(&home, day, Some("bob".into())).unwrap()).collect::<Vec<_>>();
+        let issue = || {
+            (0..10)
+                .map(|_| invites::issue(&home, day, Some("bob".into()), Vec::new()).unwrap())
+                .collect::<Vec<_>>()
+        };
         let threads: Vec<_> = (0..3).map(|_| scope.spawn(issue)).collect();
         threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
     });
@@ -1011,13 +1014,13 @@ fn invites_are_issued_found_and_withdrawn() {
     assert!(invites::find(&home, &gone).unwrap().is_none());
     assert!(invites::find(&home, &issued[1].token.invite_id()).unwrap().is_some());
 
-    let brief = invites::issue(&home, Duration::ZERO, None).unwrap();
+    let brief = invites::issue(&home, Duration::ZERO, None, Vec::new()).unwrap();
     let found = invites::find(&home, &brief.token.invite_id()).unwrap().unwrap();
     assert!(found.name.is_none());
     // Times are in seconds, and rounded up.
     thread::sleep(Duration::from_millis(1100));
     assert!(found.is_expired());
-    let lasting = invites::issue(&home, Duration::MAX, None).unwrap();
+    let lasting = invites::issue(&home, Duration::MAX, None, Vec::new()).unwrap();
     assert!(!lasting.is_expired());
     assert!(invites::find(&home, &gone).unwrap().is_none(), "the file is still read");
 }

@@ -74,7 +74,10 @@ impl Reception {
         }
         options.keep.as_ref().map_or(Ok(()), |name| contacts::ensure_unused(own, name))?;
         // In memory alone: nobody can use it when this process has ended.
-        let invite = options.from.is_none().then(|| Invite::new(options.timeout.unwrap_or(INVITE_TTL), None));
+        let invite = options
+            .from
+            .is_none()
+            .then(|| Invite::new(options.timeout.unwrap_or(INVITE_TTL), None, Vec::new()));
         let link = |addresses| invite.as_ref().map(|invite| link_of(own, invite, addresses));
         let once = Arc::new(OneOff::new(
             invite.clone(),

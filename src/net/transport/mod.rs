@@ -60,6 +60,16 @@ impl Stream {
         self.socket.peer_addr().ok()
     }
 
+    /// Whether the other end is this machine, as far as addresses tell. That is a program here, or one that passes on what
+    /// comes from elsewhere: Tor, `ssh -R`, a forwarded port.
+    pub fn is_from_here(&self) -> bool {
+        let own = self.socket.local_addr().map(|own| own.ip().to_canonical());
+        self.address().is_some_and(|remote| {
+            let remote = remote.ip().to_canonical();
+            own.is_ok_and(|own| own == remote) || local::is_own(remote)
+        })
+    }
+
     /// A handle with which another thread ends the connection.
     pub fn closer(&self) -> Closer {
         Closer(Arc::clone(&self.socket))

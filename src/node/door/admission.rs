@@ -1,10 +1,11 @@
-//! Who may take up a thread: caps on the connections whose handshake is not done, in all and per address, with early drops
-//! at random in between; a rate for each address, with penalties for handshakes that fail; and caps on the connections of
-//! peers. So a flood cannot keep friends out.
+//! Who may take up a thread, and processor time: caps on the connections whose handshake is not done, in all and per
+//! address; a rate for each address, with penalties for handshakes that fail; a rate of first messages that are answered;
+//! and caps on the connections of peers. So a flood cannot keep friends out, nor the processor busy.
 //!
-//! Strangers can have as many addresses as they like, so caps and drops alone would hit friends as well. A quarter of the
-//! places is therefore kept for addresses from which a peer has come before. These are held to no rate, since strangers
-//! may share them; when their places are taken, those give way who wait longest without a good first message.
+//! When all places are taken, a newcomer gets that of the connection that has waited longest without a good first message:
+//! those of a flood that says nothing are worth nothing so. Strangers can have as many addresses as they like, and can say
+//! something as well, so a quarter of the places is kept for addresses from which a peer has come before. These have no
+//! penalties, since strangers may share them.
 //!
 //! It leaves out who is a friend.
 
@@ -19,11 +20,13 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use crate::crypto::keys::PublicKey;
-use crate::crypto::random_array;
+use crate::crypto::noise::DH_LEN;
 use crate::error::Error;
 use crate::net::transport::{Closer, Stream};
+use crate::node::allowance::{Allowance, Rate};
 use crate::node::door::admission::source::{Source, SourceTable};
 use crate::node::door::limits::Limits;
+use crate::node::door::recent::RecentKeys;
 
 /// Connections of one IPv4 address or IPv6 /64 that are not yet authenticated, if no peer has come from there.
 const MAX_PER_SOURCE: usize = 4;
@@ -31,18 +34,21 @@ const MAX_PER_SOURCE: usize = 4;
 const RESERVED_PART: usize = 4;
 /// But that may be too few for anybody, if there are not many.
 const FEWEST_RESERVED: usize = 4;
-/// One stranger in so many is let in before any is dropped: above a third of the most strangers, a newcomer is dropped
-/// with a chance that rises to one at all of them.
-const EARLY_PART: usize = 3;
 /// Connections of one peer: 4 for messages, 4 transfers and 8 lanes.
 const MAX_PER_PEER: usize = 16;
-/// A friend's first message comes right behind its connection, and the last a round trip later. Who takes longer gives
-/// way to others from the same places, first those without a first message.
+/// A dialler's first message arrives right after its connection. One that takes longer gives way to newcomers, and so does
+/// one that waits to hear that it is not welcome.
 const FIRST_GRACE_DELAY: Duration = Duration::from_millis(20);
+/// Its last message arrives a round trip later. One that takes longer gives way if all others have begun as well.
 const GRACE_DELAY: Duration = Duration::from_millis(100);
-/// Strangers who can be noted at once, and then another one after each of these.
-const NOTES: u32 = 16;
-const NOTE_INTERVAL: Duration = Duration::from_secs(4);
+/// Requests of strangers that are noted on disk.
+const NOTES: Rate = Rate { at_once: 16, interval: Duration::from_secs(4) };
+/// Strangers who are made peers unasked.
+const ADDITIONS: Rate = Rate { at_once: 8, interval: Duration::from_secs(20) };
+/// First messages of strangers that are answered. Each costs 0.4 ms of a processor, measured in 2026; one that is known 0.06.
+const STRANGE_ANSWERS: Rate = Rate { at_once: 128, interval: Duration::from_millis(10) };
+/// First messages from addresses of peers that are answered, if no peer proves itself after them.
+const FRIENDLY_ANSWERS: Rate = Rate { at_once: 256, interval: Duration::from_millis(2) };
 
 /// Why a connection was turned away, or came to nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,6 +86,27 @@ impl Refusals {
     }
 }
 
+/// How far a connection is: the first to go stand first.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Stage {
+    /// It is not welcome, and is being told.
+    Refused,
+    /// It has sent no good first message yet.
+    Silent,
+    /// Its first message was good: it knows our key, at least.
+    Begun,
+}
+
+impl Stage {
+    /// How long a connection may be there before it gives way to a newcomer.
+    fn grace(self) -> Duration {
+        match self {
+            Stage::Refused | Stage::Silent => FIRST_GRACE_DELAY,
+            Stage::Begun => GRACE_DELAY,
+        }
+    }
+}
+
 /// A connection that is not yet authenticated.
 struct Guest {
     number: u64,
@@ -87,8 +114,9 @@ struct Guest {
     /// It has one of the places for addresses of peers.
     is_friendly: bool,
     since: Instant,
-    /// Its first message was good: it knows our key, at least.
-    has_begun: bool,
+    stage: Stage,
+    /// Its first message took one of the answers.
+    is_answered: bool,
     /// To end it.
     closer: Option<Closer>,
 }
@@ -106,14 +134,17 @@ struct State {
     /// Oldest first.
     guests: Vec<Guest>,
     last_number: u64,
-    /// Guests that were put out, and whose threads have not ended yet.
-    leaving: usize,
+    /// Guests that were put out, and whose threads have not ended yet: strangers, and those from addresses of peers.
+    leaving: [usize; 2],
     sources: SourceTable,
+    answered: RecentKeys,
+    /// Answers to first messages: to strangers, and to addresses of peers.
+    answers: [Allowance; 2],
     shortage: Option<Shortage>,
     seats: usize,
     by_peer: HashMap<PublicKey, usize>,
-    /// When all notes of strangers can be made again.
-    noted: Option<Instant>,
+    notes: Allowance,
+    additions: Allowance,
 }
 
 /// The doorman.
@@ -146,7 +177,9 @@ impl Admission {
         now: Instant,
     ) -> Option<PendingSlot> {
         match self.enter(source, closer, now) {
-            Ok(number) => Some(PendingSlot { admission: Arc::clone(self), number, source }),
+            Ok((number, is_friendly)) => {
+                Some(PendingSlot { admission: Arc::clone(self), number, source, is_friendly })
+            }
             Err(cause) => {
                 self.count(cause);
                 None
@@ -154,21 +187,30 @@ impl Admission {
         }
     }
 
-    /// Counts a newcomer among the guests; gives its number.
-    fn enter(&self, source: Source, closer: Option<Closer>, now: Instant) -> Result<u64, Cause> {
+    /// Counts a newcomer among the guests; gives its number, and whether it has a place for addresses of peers.
+    fn enter(&self, source: Source, closer: Option<Closer>, now: Instant) -> Result<(u64, bool), Cause> {
         let mut state = self.state();
         let reserved = reserved(self.limits.pending);
         let is_friendly = reserved > 0 && state.sources.is_friendly(&source);
-        if is_friendly {
-            let gone = state.make_room(reserved, now)?;
-            self.refused[Cause::Crowd as usize].fetch_add(gone, Ordering::Relaxed);
-        } else {
-            state.check_stranger(source, self.limits.pending - reserved, now)?;
+        if !is_friendly {
+            state.check_stranger(source, now)?;
         }
+        let limit = if is_friendly { reserved } else { self.limits.pending - reserved };
+        let gone = state.make_room(is_friendly, limit, now)?;
+        self.refused[Cause::Crowd as usize].fetch_add(gone, Ordering::Relaxed);
         state.last_number += 1;
         let number = state.last_number;
-        state.guests.push(Guest { number, source, is_friendly, since: now, has_begun: false, closer });
-        Ok(number)
+        let stage = Stage::Silent;
+        state.guests.push(Guest {
+            number,
+            source,
+            is_friendly,
+            since: now,
+            stage,
+            is_answered: false,
+            closer,
+        });
+        Ok((number, is_friendly))
     }
 
     /// The system gives no more threads or files, or no more memory: fewer have to do, for as many seconds as they are
@@ -187,26 +229,19 @@ impl Admission {
             let longest = state.longest(|guest| !guest.is_friendly);
             longest.into_iter().for_each(|index| state.put_out(index));
         }
-        state.shed_friendly(friendly, now);
+        state.shed(true, friendly, now);
     }
 
     /// Whether one more stranger may be noted on disk.
     pub fn may_note(&self) -> bool {
-        let now = Instant::now();
-        let mut state = self.state();
-        let noted = state.noted.map_or(now, |end| end.max(now)) + NOTE_INTERVAL;
-        let may = noted <= now + NOTE_INTERVAL * NOTES;
-        if may {
-            state.noted = Some(noted);
-        }
-        may
+        self.state().notes.take(NOTES, Instant::now())
     }
 
     /// Peers are expected to come from these addresses.
-    pub fn expect(&self, addresses: impl Iterator<Item = IpAddr>) {
+    pub fn expect(&self, addresses: impl Iterator<Item = (IpAddr, PublicKey)>) {
         let now = Instant::now();
         let mut state = self.state();
-        addresses.for_each(|address| state.sources.expect(Source::of(address), now));
+        addresses.for_each(|(address, peer)| state.sources.expect(Source::of(address), peer, now));
     }
 
     /// Counts one that was turned away, or came to nothing.
@@ -247,42 +282,42 @@ impl State {
         limit.min(fewer.saturating_add(now.saturating_duration_since(since).as_secs() as usize))
     }
 
-    /// Whether a stranger may come in, of whom there may be so many.
-    fn check_stranger(&mut self, source: Source, limit: usize, now: Instant) -> Result<(), Cause> {
-        let (strangers, most) = (self.here(false), self.places(limit, false, now));
+    /// Whether a stranger may come from there, if there is a place.
+    fn check_stranger(&mut self, source: Source, now: Instant) -> Result<(), Cause> {
         let of_source = self.guests.iter().filter(|guest| guest.source == source).count();
         let standing = self.sources.standing(source, now);
         if standing.is_barred() {
             Err(Cause::Penalty)
-        } else if of_source >= MAX_PER_SOURCE || is_early_drop(strangers, most, || random_array::<1>()[0]) {
+        } else if of_source >= MAX_PER_SOURCE {
             Err(Cause::Crowd)
-        } else if !standing.take_token() {
+        } else if !standing.take_handshake(now) {
             Err(Cause::Rate)
         } else {
             Ok(())
         }
     }
 
-    /// Makes room in the places for addresses of peers, of which there are so many; says how many had to go.
-    fn make_room(&mut self, limit: usize, now: Instant) -> Result<u64, Cause> {
-        let places = self.places(limit, true, now);
-        let gone = if self.leaving < limit { self.shed_friendly(places - 1, now) } else { 0 };
-        if self.here(true) < places { Ok(gone) } else { Err(Cause::Crowd) }
+    /// Makes room in the places for strangers or for addresses of peers, of which there are so many; says how many had to go.
+    fn make_room(&mut self, is_friendly: bool, limit: usize, now: Instant) -> Result<u64, Cause> {
+        let places = self.places(limit, is_friendly, now);
+        // Threads that were told to end take up files and memory until they have.
+        let is_slow = self.leaving[usize::from(is_friendly)] >= limit;
+        let gone = if is_slow { 0 } else { self.shed(is_friendly, places - 1, now) };
+        if self.here(is_friendly) < places { Ok(gone) } else { Err(Cause::Crowd) }
     }
 
-    /// Puts those out who keep friends waiting, while there are more than so many; says how many there were.
-    fn shed_friendly(&mut self, most: usize, now: Instant) -> u64 {
+    /// Puts those out who keep newcomers waiting, while there are more than so many; says how many there were.
+    fn shed(&mut self, is_friendly: bool, most: usize, now: Instant) -> u64 {
         let mut gone = 0;
-        while self.here(true) > most {
+        while self.here(is_friendly) > most {
             // Where strangers share the address of one friend, the others are to notice nothing.
-            let friendly = || self.guests.iter().filter(|guest| guest.is_friendly);
-            let share = |of: &&Guest| friendly().filter(|guest| guest.source == of.source).count();
-            let crowded = friendly().max_by_key(share).map(|guest| guest.source);
+            let guests = || self.guests.iter().filter(|guest| guest.is_friendly == is_friendly);
+            let share = |of: &Guest| guests().filter(|guest| guest.source == of.source).count();
+            let largest = guests().map(share).max();
             let longest = self.longest(|guest| {
-                let grace = if guest.has_begun { GRACE_DELAY } else { FIRST_GRACE_DELAY };
-                guest.is_friendly
-                    && crowded == Some(guest.source)
-                    && now.saturating_duration_since(guest.since) > grace
+                guest.is_friendly == is_friendly
+                    && now.saturating_duration_since(guest.since) > guest.stage.grace()
+                    && Some(share(guest)) == largest
             });
             let Some(longest) = longest else { break };
             self.put_out(longest);
@@ -291,29 +326,43 @@ impl State {
         gone
     }
 
-    /// Of some guests the one that has waited longest, first without a good first message.
+    /// Of some guests the one that has waited longest, of those that are the first to go.
     fn longest(&self, of: impl Fn(&Guest) -> bool) -> Option<usize> {
         let guests = self.guests.iter().enumerate().filter(|(_, guest)| of(guest));
-        guests.min_by_key(|(_, guest)| guest.has_begun).map(|(index, _)| index)
+        guests.min_by_key(|(_, guest)| guest.stage).map(|(index, _)| index)
     }
 
     /// Its thread sees the end of the stream, and ends.
     fn put_out(&mut self, index: usize) {
         let guest = self.guests.remove(index);
-        self.leaving += 1;
+        self.leaving[usize::from(guest.is_friendly)] += 1;
         guest.closer.iter().for_each(Closer::close);
+    }
+
+    /// Takes one of the answers that its source gets, and one of those for all such sources.
+    fn take_answer(&mut self, source: &Source, is_friendly: bool, now: Instant) -> bool {
+        let all = &mut self.answers[usize::from(is_friendly)];
+        if is_friendly {
+            self.sources.take_answer(source, now) && all.take(FRIENDLY_ANSWERS, now)
+        } else {
+            all.take(STRANGE_ANSWERS, now)
+        }
+    }
+
+    /// Gives it back.
+    fn give_back_answer(&mut self, source: &Source, is_friendly: bool) {
+        let all = &mut self.answers[usize::from(is_friendly)];
+        if is_friendly {
+            self.sources.give_back_answer(source);
+            all.give_back(FRIENDLY_ANSWERS);
+        } else {
+            all.give_back(STRANGE_ANSWERS);
+        }
     }
 
     fn guest(&mut self, number: u64) -> Option<&mut Guest> {
         self.guests.iter_mut().find(|guest| guest.number == number)
     }
-}
-
-/// Whether the next connection is dropped while `all` of at most `most` are there; `dice` is uniform.
-fn is_early_drop(all: usize, most: usize, dice: impl FnOnce() -> u8) -> bool {
-    let early = most / EARLY_PART;
-    let over = all.saturating_sub(early) * 256;
-    all >= most || over > 0 && usize::from(dice()) < over / (most - early).max(1)
 }
 
 /// A place among all connections of peers, until it is dropped.
@@ -340,13 +389,55 @@ pub struct PendingSlot {
     admission: Arc<Admission>,
     number: u64,
     source: Source,
+    is_friendly: bool,
 }
 
 impl PendingSlot {
+    /// Whether its first message, with this ephemeral key, is to be looked at, which costs a key agreement, and answered,
+    /// which costs two more and those of ML-KEM. One that came before is a recording; and answers have a rate.
+    pub fn may_answer(&self, ephemeral: &[u8; DH_LEN]) -> bool {
+        self.may_answer_at(ephemeral, Instant::now())
+    }
+
+    fn may_answer_at(&self, ephemeral: &[u8; DH_LEN], now: Instant) -> bool {
+        let mut state = self.admission.state();
+        let Some(index) = state.guests.iter().position(|guest| guest.number == self.number) else {
+            return false;
+        };
+        if state.answered.contains(ephemeral) {
+            return false;
+        }
+        let may_answer = state.take_answer(&self.source, self.is_friendly, now);
+        if may_answer {
+            state.answered.note(ephemeral);
+            state.guests[index].is_answered = true;
+        } else {
+            state.put_out(index);
+            self.admission.count(Cause::Rate);
+        }
+        may_answer
+    }
+
+    /// Whether one more stranger, who comes from there, may be made a peer unasked.
+    pub fn may_add(&self) -> bool {
+        let (mut state, now) = (self.admission.state(), Instant::now());
+        // What one address has too many is not taken from those of the others, nor the other way round.
+        let mut additions = state.additions;
+        let may_add = additions.take(ADDITIONS, now) && state.sources.take_addition(self.source, now);
+        if may_add {
+            state.additions = additions;
+        }
+        may_add
+    }
+
     /// Its first message was good.
     pub fn begin(&self) {
+        self.set_stage(Stage::Begun);
+    }
+
+    fn set_stage(&self, stage: Stage) {
         if let Some(guest) = self.admission.state().guest(self.number) {
-            guest.has_begun = true;
+            guest.stage = stage;
         }
     }
 
@@ -354,7 +445,10 @@ impl PendingSlot {
     pub fn seat(self, peer: PublicKey) -> std::result::Result<Seat, PendingSlot> {
         let admission = Arc::clone(&self.admission);
         let mut state = admission.state();
-        state.sources.remember_peer(self.source, Instant::now());
+        if state.guest(self.number).is_some_and(|guest| guest.is_answered) {
+            state.give_back_answer(&self.source, self.is_friendly);
+        }
+        state.sources.remember_peer(self.source, peer, Instant::now());
         let of_peer = state.by_peer.get(&peer).copied().unwrap_or(0);
         if state.seats >= admission.limits.seats || of_peer >= MAX_PER_PEER {
             admission.count(Cause::Full);
@@ -370,24 +464,23 @@ impl PendingSlot {
     /// from where a peer has come before, since it may be that one's neighbour who fails.
     pub fn fail(self, error: &Error) {
         let mut state = self.admission.state();
-        let Some(guest) = state.guest(self.number) else {
+        if state.guest(self.number).is_none() {
             // It was put out, and counted then.
             return;
-        };
-        let is_friendly = guest.is_friendly;
+        }
         self.admission.count(Cause::Handshake);
-        if !is_friendly && !matches!(error, Error::Lost { .. }) {
+        if !self.is_friendly && !matches!(error, Error::Lost { .. }) {
             let now = Instant::now();
             state.sources.standing(self.source, now).penalize(now);
         }
     }
 
-    /// It proved a key that is no peer's, or of one who is blocked. It keeps its place while it is told.
-    pub fn turn_away(&self, is_blocked: bool) {
+    /// It proved a key that is no peer's, or of one who is blocked. It keeps its place while it is told, unless a newcomer
+    /// needs it.
+    pub fn turn_away(&self, blocked: Option<&PublicKey>) {
         self.admission.count(Cause::Stranger);
-        if is_blocked {
-            self.admission.state().sources.forget_peer(&self.source);
-        }
+        self.set_stage(Stage::Refused);
+        blocked.into_iter().for_each(|peer| self.admission.state().sources.forget_peer(&self.source, peer));
     }
 }
 
@@ -396,7 +489,7 @@ impl Drop for PendingSlot {
         let mut state = self.admission.state();
         match state.guests.iter().position(|guest| guest.number == self.number) {
             Some(index) => drop(state.guests.remove(index)),
-            None => state.leaving -= 1,
+            None => state.leaving[usize::from(self.is_friendly)] -= 1,
         }
     }
 }

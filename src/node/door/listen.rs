@@ -1,6 +1,6 @@
 //! The addresses to listen on, and the sockets that are bound to them. This file accepts no connection: see `listener`.
 
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use crate::error::{Error, Result};
 use crate::net::transport::Listener;
@@ -25,6 +25,11 @@ impl Listen {
         }
         let address: Address = text.strip_suffix(":0")?.parse().ok()?;
         Some(Listen { host: address.host().to_owned(), port: 0 })
+    }
+
+    /// The IP address, if no name has to be resolved for it.
+    pub fn ip(&self) -> Option<IpAddr> {
+        self.host.parse().ok()
     }
 
     fn bind(&self) -> Result<Listener> {

@@ -8,6 +8,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::crypto::keys::INVITE_ID_LEN;
+use crate::crypto::noise::DH_LEN;
 use crate::error::{Error, Result};
 use crate::net::deadline::Deadline;
 use crate::net::handshake::{self, AcceptedSession, HANDSHAKE_TIMEOUT, Opening};
@@ -20,7 +21,7 @@ use crate::node::event::NodeEvent;
 use crate::node::files::inbound;
 use crate::node::messages::dialler::{receive_messages, send_messages};
 use crate::node::messages::flow;
-use crate::node::pairing::{self, Admittance, Profile, Visitor};
+use crate::node::pairing::{self, Admittance, Profile, Rules, Visitor};
 use crate::node::roster::{Contact, Via};
 use crate::node::threads;
 use crate::store::invites;
@@ -85,14 +86,15 @@ fn shake_hands(context: &Arc<Context>, stream: Stream, slot: PendingSlot) {
         token => token,
     };
     let features = |invite: Option<&_>| once.map_or(Features::ACCEPTOR, |once| once.features(invite));
+    let may_answer = |ephemeral: &[u8; DH_LEN]| slot.may_answer(ephemeral);
     let begun = || slot.begin();
-    let accepted =
-        match handshake::respond(stream, &opening, context.own().keys(), find_token, features, begun) {
-            Ok(accepted) => accepted,
-            // Who only wanted to know the key has it.
-            Err(Error::Lost { .. }) if opening.asks_key() => return,
-            Err(error) => return slot.fail(&error),
-        };
+    let keys = context.own().keys();
+    let accepted = match handshake::respond(stream, &opening, keys, find_token, features, may_answer, begun) {
+        Ok(accepted) => accepted,
+        // Who only wanted to know the key has it.
+        Err(Error::Lost { .. }) if opening.asks_key() => return,
+        Err(error) => return slot.fail(&error),
+    };
     // In a thread of its own, if there is one: the handshake has touched a hundred KiB of this one's stack, which an idle
     // connection must not keep.
     let proven = Arc::new(Mutex::new(Some((accepted, slot))));
@@ -155,7 +157,7 @@ fn receive(context: &Arc<Context>, accepted: AcceptedSession, slot: PendingSlot)
     };
     session.set_deadline(None);
     if invite.is_some() && kind != Kind::Pair {
-        slot.turn_away(false);
+        slot.turn_away(None);
         return refuse(session, slot, Refusal::Unsupported);
     }
     let home = context.own().home();
@@ -166,9 +168,14 @@ fn receive(context: &Arc<Context>, accepted: AcceptedSession, slot: PendingSlot)
         (None, None) => None,
     };
     let visitor = Visitor { key: session.peer(), profile: &profile, invite: invite.as_ref() };
-    let may_note = || context.admission().may_note();
     let judged = once.map_or(Ok(None), |once| once.judge(home, &visitor))?;
-    let judge = || pairing::judge(home, &visitor, context.options().accept_new, may_note);
+    let rules = Rules {
+        accepts_new: context.options().accept_new,
+        may_add: &|| slot.may_add(),
+        may_note: &|| context.admission().may_note(),
+        may_move: &|peer| context.roster().get(peer).is_none_or(|contact| contact.may_move()),
+    };
+    let judge = || pairing::judge(home, &visitor, &rules);
     let peer = match judged.map_or_else(judge, Ok)? {
         Admittance::Peer(peer) => peer,
         Admittance::Added(peer) => {
@@ -180,7 +187,7 @@ fn receive(context: &Arc<Context>, accepted: AcceptedSession, slot: PendingSlot)
                 let name = profile.name.unwrap_or_else(|| "stranger".into());
                 context.tell(NodeEvent::Request { name, fingerprint: session.peer().fingerprint() });
             }
-            slot.turn_away(refusal == Refusal::Blocked);
+            slot.turn_away((refusal == Refusal::Blocked).then(|| session.peer()).as_ref());
             return refuse(session, slot, refusal);
         }
     };

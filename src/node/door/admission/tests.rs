@@ -27,9 +27,13 @@ impl Admission {
         self.try_at(address, Instant::now())
     }
 
+    fn expect_at(&self, addresses: &[&str]) {
+        self.expect(addresses.iter().map(|address| (ip(address), key())));
+    }
+
     fn guests_and_leaving(&self) -> (usize, usize) {
         let state = self.state();
-        (state.guests.len(), state.leaving)
+        (state.guests.len(), state.leaving.iter().sum())
     }
 
     /// As many as come in at one moment, each from an address of its own.
@@ -91,6 +95,90 @@ fn one_ipv6_customer_is_one_source() {
     assert!(admission.try_now("2001:db8:0:1::1").is_some());
 }
 
+/// The beginning of a first message that was never sent before.
+fn first_message() -> [u8; DH_LEN] {
+    crate::crypto::random_array()
+}
+
+#[test]
+fn a_first_message_is_answered_once() {
+    let admission = admission();
+    admission.expect_at(&["10.0.0.1"]);
+    let (recorded, new) = (first_message(), first_message());
+    let is_answered =
+        |from: &str, message| admission.try_now(from).is_some_and(|slot| slot.may_answer(message));
+    assert!(is_answered("10.0.0.2", &recorded));
+    assert!(!is_answered("10.0.0.2", &recorded) && !is_answered("10.0.0.1", &recorded));
+    assert!(is_answered("10.0.0.1", &new));
+}
+
+#[test]
+fn answers_have_a_rate_and_strangers_take_none_of_the_friends() {
+    let (admission, start) = (admission(), Instant::now());
+    let friends: Vec<String> = (1..=4).map(|host| format!("10.0.0.{host}")).collect();
+    admission.expect_at(&friends.iter().map(String::as_str).collect::<Vec<_>>());
+    let answers = |from: &dyn Fn(u32) -> String, at: Instant| {
+        let slots = (0..1000).filter_map(|number| admission.try_at(&from(number), at));
+        slots.filter(|slot| slot.may_answer_at(&first_message(), at)).count()
+    };
+    let strangers = |number: u32| IpAddr::from((number + (99 << 24)).to_be_bytes()).to_string();
+    assert_eq!(answers(&strangers, start), STRANGE_ANSWERS.at_once as usize);
+    // One friend's address has its share of those for all of them.
+    assert_eq!(answers(&|_| friends[0].clone(), start), 128);
+    assert_eq!(answers(&|_| friends[1].clone(), start), 128);
+    assert_eq!(answers(&|_| friends[2].clone(), start), 0);
+    let later = start + Duration::from_millis(100);
+    assert_eq!((answers(&strangers, later), answers(&|_| friends[0].clone(), later)), (10, 33));
+    assert_eq!(answers(&|_| friends[3].clone(), later), 50 - 33);
+    assert_eq!(admission.guests_and_leaving(), (0, 0));
+}
+
+#[test]
+fn peers_that_prove_themselves_use_up_no_answers() {
+    let admission = admission();
+    for _ in 0..1000 {
+        let slot = admission.try_now("10.0.0.1").expect("a place");
+        assert!(slot.may_answer(&first_message()));
+        drop(slot.seat(key()));
+    }
+}
+
+#[test]
+fn who_waits_to_be_told_no_gives_way_first() {
+    let (admission, start) = (admission(), Instant::now());
+    admission.expect_at(&["10.0.0.1"]);
+    let slots: Vec<_> = (0..RESERVED).filter_map(|_| admission.try_at("10.0.0.1", start)).collect();
+    slots[1..].iter().for_each(PendingSlot::begin);
+    slots[5].turn_away(None);
+    let later = start + Duration::from_millis(50);
+    let _friend = admission.try_at("10.0.0.1", later).expect("a place");
+    assert!(admission.state().guest(slots[5].number).is_none());
+    assert!(admission.state().guest(slots[0].number).is_some());
+}
+
+#[test]
+fn strangers_who_say_nothing_keep_no_newcomer_out() {
+    let (admission, start) = (admission(), Instant::now());
+    let silent = admission.fill_with_strangers(start);
+    silent[1..].iter().for_each(PendingSlot::begin);
+    let later = start + Duration::from_millis(50);
+    assert!(admission.try_at("99.0.0.1", start).is_none(), "nobody has waited long enough to go");
+    let newcomer = admission.try_at("99.0.0.1", later).expect("a place");
+    assert!(admission.state().guest(silent[0].number).is_none());
+    newcomer.begin();
+    assert!(admission.try_at("99.0.0.2", later).is_none(), "all of them have begun");
+}
+
+#[test]
+fn strangers_are_made_peers_at_a_rate() {
+    let admission = admission();
+    let added = |from: &str| {
+        let slot = admission.try_now(from).expect("a place");
+        (0..1000).filter(|_| slot.may_add()).count()
+    };
+    assert_eq!((added("10.0.0.1"), added("10.0.0.1"), added("10.0.0.2"), added("10.0.0.3")), (4, 0, 4, 0));
+}
+
 #[test]
 fn an_address_has_a_burst_and_then_a_rate() {
     let (admission, start) = (admission(), Instant::now());
@@ -143,18 +231,20 @@ fn a_friend_comes_in_whatever_its_neighbours_did() {
     for _ in 0..100 {
         admission.try_now("10.0.0.1").expect("never kept out").fail(&bad());
     }
-    admission.expect([ip("10.0.0.2")].into_iter());
+    admission.expect_at(&["10.0.0.2"]);
     for _ in 0..100 {
         admission.try_now("10.0.0.2").expect("never too often").fail(&bad());
     }
-    admission.try_now("10.0.0.2").expect("a place").turn_away(true);
-    assert!((0..100).filter_map(|_| admission.try_now("10.0.0.2")).count() < 100, "it is blocked now");
+    let blocked = key();
+    admission.expect([(ip("10.0.0.3"), blocked)].into_iter());
+    admission.try_now("10.0.0.3").expect("a place").turn_away(Some(&blocked));
+    assert!((0..100).filter_map(|_| admission.try_now("10.0.0.3")).count() < 100, "it is blocked now");
 }
 
 #[test]
 fn strangers_leave_places_for_friends() {
     let admission = admission();
-    admission.expect([ip("10.0.0.1")].into_iter());
+    admission.expect_at(&["10.0.0.1"]);
     let strangers = admission.fill_with_strangers(Instant::now());
     assert_eq!(strangers.len(), PENDING - RESERVED);
     let friends: Vec<_> = (0..RESERVED).filter_map(|_| admission.try_now("10.0.0.1")).collect();
@@ -166,7 +256,7 @@ fn strangers_leave_places_for_friends() {
 fn who_keeps_friends_waiting_gives_way() {
     let (admission, start) = (admission(), Instant::now());
     let later = |millis: u64| start + Duration::from_millis(millis);
-    admission.expect([ip("10.0.0.1"), ip("10.0.0.2")].into_iter());
+    admission.expect_at(&["10.0.0.1", "10.0.0.2"]);
     let friend = admission.try_at("10.0.0.2", start).expect("a place");
     let mut slots: Vec<_> =
         (1..RESERVED as u64).filter_map(|at| admission.try_at("10.0.0.1", later(at))).collect();
@@ -189,7 +279,7 @@ fn who_keeps_friends_waiting_gives_way() {
 #[test]
 fn those_who_were_put_out_are_counted_once() {
     let (admission, start) = (admission(), Instant::now());
-    admission.expect([ip("10.0.0.1")].into_iter());
+    admission.expect_at(&["10.0.0.1"]);
     let old: Vec<_> = (0..RESERVED).filter_map(|_| admission.try_at("10.0.0.1", start)).collect();
     let _new: Vec<_> =
         (0..RESERVED).filter_map(|_| admission.try_at("10.0.0.1", start + Duration::from_secs(1))).collect();
@@ -220,7 +310,7 @@ fn strangers_get_fewer_places_when_the_system_runs_short() {
 fn friends_get_in_when_the_system_runs_short() {
     let (admission, start) = (admission(), Instant::now());
     let later = |millis: u64| start + Duration::from_millis(millis);
-    admission.expect([ip("10.0.0.1")].into_iter());
+    admission.expect_at(&["10.0.0.1"]);
     let silent: Vec<_> = (0..6).filter_map(|_| admission.try_at("10.0.0.1", start)).collect();
     admission.run_short_at(later(1));
     assert_eq!(admission.guests_and_leaving(), (6, 0), "none has waited long yet");
@@ -239,17 +329,5 @@ fn places_for_friends_are_not_too_few() {
 #[test]
 fn notes_of_strangers_have_a_rate() {
     let admission = admission();
-    assert_eq!((0..1000).filter(|_| admission.may_note()).count(), NOTES as usize);
-}
-
-#[test]
-fn drops_begin_above_the_early_mark_and_are_certain_at_the_cap() {
-    let most = PENDING - RESERVED;
-    let early = most / EARLY_PART;
-    assert_eq!((early, most), (16, 48));
-    assert!((0..=255).all(|dice| !is_early_drop(early, most, || dice)));
-    assert!((0..=255).all(|dice| is_early_drop(most, most, || dice)));
-    let half = |dice: &u8| is_early_drop((early + most) / 2, most, || *dice);
-    assert_eq!((0..=255).filter(half).count(), 128);
-    assert!(is_early_drop(1, 1, || 255) && !is_early_drop(0, 1, || 0));
+    assert_eq!((0..1000).filter(|_| admission.may_note()).count(), NOTES.at_once as usize);
 }
