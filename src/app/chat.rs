@@ -604,8 +604,9 @@ impl Chat {
     /// Tells this node's name, fingerprint and addresses.
     pub fn id(&self, view: &mut dyn View) -> Result<()> {
         let card = identity::card(&self.own)?;
-        view.note(&format!("{}, fingerprint {}", card.name, card.link.key.fingerprint()));
-        card.link.addresses.iter().for_each(|address| view.note(&format!("at {address}")));
+        view.note(&format!("{}, fingerprint {}", card.name, card.key.fingerprint()));
+        let addresses = card.link.iter().flat_map(|link| &link.addresses);
+        addresses.for_each(|address| view.note(&format!("at {address}")));
         Ok(())
     }
 }

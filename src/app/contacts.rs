@@ -91,9 +91,9 @@ pub struct Invitation {
 }
 
 /// Issues a one-time invite that is good for `ttl`; the guest will be called `name` here, or what it calls itself. Without
-/// `addresses`, the link has those that this node finds by itself.
+/// `addresses`, the link has those that this node finds by itself, which is an error if it is hidden.
 pub fn invite(
-    own: &Own,
+    own: &Endpoint,
     ttl: Duration,
     name: Option<String>,
     mut addresses: Vec<Address>,

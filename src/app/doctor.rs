@@ -37,11 +37,12 @@ const LOOPBACK_TIMEOUT: Duration = Duration::from_secs(5);
 
 pub use crate::app::doctor::report::{CheckVerdict, Finding};
 
-/// Checks this machine, and the way to `peer` if one is named. Each finding goes to `tell`. The error at the end names the
-/// first layer that failed.
+/// Checks this machine, whose node `is_hidden` if there is a proxy, and the way to `peer` if one is named. Each finding goes
+/// to `tell`. The error at the end names the first layer that failed.
 pub fn run(
     home: Result<Home>,
     unlock: impl FnOnce(Home) -> Result<Endpoint>,
+    is_hidden: bool,
     peer: Option<&str>,
     mut tell: impl FnMut(&Finding) -> Result<()>,
 ) -> Result<()> {
@@ -66,7 +67,7 @@ pub fn run(
         );
     }
     peers_and_files(&mut report, &home);
-    node(&mut report, &home);
+    node(&mut report, &home, is_hidden);
     addresses(&mut report);
     match peer {
         None => {}
@@ -147,18 +148,25 @@ fn peers_and_files(report: &mut Reporter, home: &Home) {
 }
 
 /// Whether a node runs, and can be dialled at least from here.
-fn node(report: &mut Reporter, home: &Home) {
+fn node(report: &mut Reporter, home: &Home, is_hidden: bool) {
     match node_lock::running(home) {
         Err(error) => report.warning("node", &error.to_string(), error.hint().as_deref()),
         Ok(Some(NodeInfo { listening, .. })) => {
             let at: Vec<String> = listening.iter().map(|at| format!(" {at}")).collect();
             report.ok("node", &format!("one runs here, and listens on{}", at.concat()));
-            listening.into_iter().for_each(|at| listens(report, at));
+            for at in listening {
+                listens(report, at);
+                if is_hidden && !at.ip().to_canonical().is_loopback() {
+                    let hint =
+                        Some("start it with --listen 127.0.0.1:4628, or put that into the file listen");
+                    report.warning("listen", &format!("{at} can be found without the proxy"), hint);
+                }
+            }
         }
         Ok(None) => {
             let hint = "`egoat serve` or `egoat chat` is one; or run `egoat fetch` now and then";
             report.warning("node", "none runs here, so nobody can dial it", Some(hint));
-            let bound = settings::listen_of(home, &[]).and_then(|wanted| listen::bind(&wanted));
+            let bound = settings::listen_of(home, &[]).and_then(|wanted| listen::bind(&wanted, is_hidden));
             match bound {
                 Ok(_) => report.ok("listen", "where a node would listen, nobody else does"),
                 Err(error) => report.warning("listen", &error.to_string(), error.hint().as_deref()),

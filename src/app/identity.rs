@@ -1,7 +1,8 @@
 //! The identity of this node: its home, name, key, passphrase, and where it can be dialled.
 
 use crate::app::link;
-use crate::error::Result;
+use crate::crypto::keys::PublicKey;
+use crate::error::{Error, Result};
 use crate::net::local;
 use crate::store::log::Report;
 use crate::wire::address::Address;
@@ -22,21 +23,59 @@ pub fn unlock(
     Ok(Endpoint::new(home.unlock(link::unsealed, ask, report)?, proxy))
 }
 
+/// The proxy that was `given` on the command line, else that of the environment, else that of the home. An empty one is none,
+/// wherever it stands. An error tells what is wrong with a proxy without naming it: it may have a password in it.
+pub fn proxy(given: Option<String>, home: Option<&Home>) -> Result<Option<Proxy>> {
+    let named = given.map(Into::into).or_else(|| std::env::var_os("EGOAT_PROXY"));
+    let (named, hint) = match (named, home) {
+        (Some(named), _) => (
+            named.to_string_lossy().into_owned(),
+            "--proxy and $EGOAT_PROXY are socks5://[USER:PASSWORD@]HOST:PORT".to_owned(),
+        ),
+        (None, Some(home)) => (
+            home.proxy()?.unwrap_or_default(),
+            format!(
+                "{} is to hold one line, socks5://[USER:PASSWORD@]HOST:PORT",
+                home.proxy_path().display()
+            ),
+        ),
+        (None, None) => return Ok(None),
+    };
+    if named.is_empty() {
+        return Ok(None);
+    }
+    let bad =
+        |BadProxy(why)| Error::Usage { what: format!("the proxy cannot be used: {why}"), hint: Some(hint) };
+    named.parse().map(Some).map_err(bad)
+}
+
 /// Who this node is.
 pub struct Card {
     /// What it calls itself.
     pub name: String,
-    /// Its key and addresses, as others dial it.
-    pub link: Link,
+    /// Its key.
+    pub key: PublicKey,
+    /// Its key and addresses, as others dial it; `None` if it is hidden.
+    pub link: Option<Link>,
 }
 
 /// This node's name, key and addresses.
-pub fn card(own: &Own) -> Result<Card> {
-    let link = Link { key: own.key(), token: None, addresses: addresses(own)? };
-    Ok(Card { name: own.home().name()?, link })
+pub fn card(own: &Endpoint) -> Result<Card> {
+    let link = match own.is_hidden() {
+        true => None,
+        false => Some(Link { key: own.key(), token: None, addresses: addresses(own)? }),
+    };
+    Ok(Card { name: own.name()?, key: own.key(), link })
 }
 
 /// Where others can dial this node, as far as it can tell: the addresses of the node that runs, else those of one that would.
-pub fn addresses(own: &Own) -> Result<Vec<Address>> {
+/// An error if it is hidden: these are what it hides.
+pub fn addresses(own: &Endpoint) -> Result<Vec<Address>> {
+    if own.is_hidden() {
+        return Err(Error::Usage {
+            what: "with a proxy, a link does not get this machine's addresses by itself".into(),
+            hint: Some("name where others reach this node: `egoat invite --addr HOST:PORT`".into()),
+        });
+    }
     Ok(local::reachable_at(&link::node(own)?.unwrap_or_default().listening))
 }

@@ -52,13 +52,14 @@ fn welcome(own: &Endpoint, out: Output) -> Result<bool> {
         return Ok(false);
     }
     output::warn("welcome; three questions, and Enter takes what stands in brackets");
-    let name = ask(&format!("what are you called? [{}]", home.name()?), |given| match given {
-        "" => home.name(),
+    let name = ask(&format!("what are you called? [{}]", own.name()?), |given| match given {
+        "" => own.name(),
         given => contacts::parse_name(given),
     })?;
     home.set_name(&name)?;
     if link::node(own)?.is_none() {
-        ask("where do you listen? HOST:PORT [port 4628 on all addresses]", |given| match given {
+        let default = if own.is_hidden() { "127.0.0.1:4628" } else { "port 4628 on all addresses" };
+        ask(&format!("where do you listen? HOST:PORT [{default}]"), |given| match given {
             "" => Ok(()),
             given => settings::choose_listen(home, given),
         })?;

@@ -10,9 +10,10 @@ pub fn run(
     out: Output,
     home: Result<Home>,
     unlock: impl FnOnce(Home) -> Result<Endpoint>,
+    has_proxy: bool,
     peer: Option<&str>,
 ) -> Result<()> {
-    doctor::run(home, unlock, peer, |finding| print(out, finding))
+    doctor::run(home, unlock, has_proxy, peer, |finding| print(out, finding))
 }
 
 fn print(out: Output, finding: &Finding) -> Result<()> {

@@ -1,13 +1,13 @@
 //! `egoat id`: who this node is.
 
-use crate::app::{Address, Own, contacts, identity};
+use crate::app::{Address, Endpoint, Link, contacts, identity};
 use crate::cli::args;
 use crate::cli::passphrase::PassphraseSource;
 use crate::error::Result;
 use crate::text::json::Object;
 use crate::ui::output::Output;
 
-pub fn run(own: &Own, out: Output, passphrases: &PassphraseSource, args: &args::Id) -> Result<()> {
+pub fn run(own: &Endpoint, out: Output, passphrases: &PassphraseSource, args: &args::Id) -> Result<()> {
     if let Some(name) = &args.name {
         own.home().set_name(&contacts::parse_name(name)?)?;
     }
@@ -20,19 +20,21 @@ pub fn run(own: &Own, out: Output, passphrases: &PassphraseSource, args: &args::
             "the identity has a new passphrase"
         });
     }
-    let identity::Card { name, link } = identity::card(own)?;
-    let (key, fingerprint) = (link.key, link.key.fingerprint());
-    let mut human = format!("name         {name}\nkey          {key}\nfingerprint  {fingerprint}\n");
-    for address in &link.addresses {
-        human.push_str(&format!("address      {address}\n"));
+    let identity::Card { name, key, link } = identity::card(own)?;
+    let fingerprint = key.fingerprint();
+    let mut human = format!("name         {name}\nkey          {key}\nfingerprint  {fingerprint}");
+    let addresses = link.as_ref().map_or(&[][..], |link| &link.addresses);
+    for address in addresses {
+        human.push_str(&format!("\naddress      {address}"));
     }
-    human.push_str(&format!("link         {link}"));
+    let link = link.as_ref().map(Link::to_string);
+    link.iter().for_each(|link| human.push_str(&format!("\nlink         {link}")));
     out.data(&human, || {
         Object::event("id")
             .text("name", &name)
             .text("key", &key.to_string())
             .text("fingerprint", &fingerprint)
-            .list("addresses", link.addresses.iter().map(Address::to_string))
-            .text("link", &link.to_string())
+            .list("addresses", addresses.iter().map(Address::to_string))
+            .optional("link", link.as_deref())
     })
 }

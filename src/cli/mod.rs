@@ -25,7 +25,7 @@ mod who;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use crate::app::identity::{self, BadProxy, Proxy};
+use crate::app::identity;
 use crate::app::{Endpoint, Home};
 use crate::cli::args::{Command, Egoat};
 use crate::cli::grammar::ParsedWords;
@@ -86,12 +86,13 @@ fn run(line: Egoat) -> Result<()> {
         command => command,
     };
     let home = Home::locate(line.home.as_deref());
-    let proxy = proxy(line.proxy)?;
+    let proxy = identity::proxy(line.proxy, home.as_ref().ok())?;
+    let has_proxy = proxy.is_some();
     let passphrases = passphrase::PassphraseSource::from_environment()?;
     let unlock = |home| identity::unlock(home, proxy, || passphrases.current(), Arc::new(output::warn));
     match command {
         Command::Doctor(args) => {
-            doctor::run(out.ignoring_closed_stdout(), home, unlock, args.peer.as_deref())
+            doctor::run(out.ignoring_closed_stdout(), home, unlock, has_proxy, args.peer.as_deref())
         }
         command => {
             let home = home?;
@@ -99,17 +100,6 @@ fn run(line: Egoat) -> Result<()> {
             dispatch(&unlock(home)?, out, &passphrases, command)
         }
     }
-}
-
-/// The proxy of `--proxy`, else of the environment. What is wrong with it is told without it: it may have a password in it.
-fn proxy(flag: Option<String>) -> Result<Option<Proxy>> {
-    let given =
-        flag.map(Into::into).or_else(|| std::env::var_os("EGOAT_PROXY")).filter(|given| !given.is_empty());
-    let Some(given) = given else { return Ok(None) };
-    given.to_string_lossy().parse().map(Some).map_err(|BadProxy(why)| Error::Usage {
-        what: format!("the proxy cannot be used: {why}"),
-        hint: Some("--proxy and $EGOAT_PROXY are socks5://[USER:PASSWORD@]HOST:PORT".into()),
-    })
 }
 
 /// Those commands that work on a home in order.

@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 use crate::text::{self, json::Object};
 use crate::ui::output::{self, Output};
 
-pub fn invite(own: &Own, out: Output, args: &args::Invite) -> Result<()> {
+pub fn invite(own: &Endpoint, out: Output, args: &args::Invite) -> Result<()> {
     let ttl = args.ttl.as_deref().map_or(Ok(contacts::INVITE_TTL), values::duration)?;
     if ttl.is_zero() {
         return Err(Error::usage("--ttl must be greater than zero"));

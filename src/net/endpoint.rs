@@ -4,6 +4,7 @@
 use std::ops::Deref;
 use std::sync::Arc;
 
+use crate::error::Result;
 use crate::store::home::Own;
 use crate::store::log::Report;
 use crate::wire::proxy::Proxy;
@@ -25,6 +26,16 @@ impl Endpoint {
     /// The proxy that every connection to a peer goes through.
     pub fn proxy(&self) -> Option<&Proxy> {
         self.proxy.as_deref()
+    }
+
+    /// Whether others are not to learn by themselves where this node is: it dials through a proxy.
+    pub fn is_hidden(&self) -> bool {
+        self.proxy.is_some()
+    }
+
+    /// What this node calls itself. One that is hidden does not tell the names of its user and machine.
+    pub fn name(&self) -> Result<String> {
+        self.own.home().name(self.is_hidden())
     }
 
     /// The same endpoint, whose logs report to somebody else. See [`Own::reporting_to`].

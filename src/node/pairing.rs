@@ -20,6 +20,9 @@ use crate::wire::message::{Kind, Message, Refusal};
 /// With `--accept-new`, strangers become peers until there are this many.
 const MAX_ON_TRUST: usize = 1000;
 
+/// A minute in microseconds.
+const MINUTE: u64 = 60_000_000;
+
 /// What a node says of itself: the PROFILE message, cleaned.
 pub struct Profile {
     /// A name that can be used here, if it gave one.
@@ -70,6 +73,7 @@ impl Profile {
 pub struct OwnProfile {
     name: String,
     port: u16,
+    is_hidden: bool,
 }
 
 impl OwnProfile {
@@ -80,9 +84,10 @@ impl OwnProfile {
         OwnProfile::at_port(own, port)
     }
 
-    /// The name from the home, and a port; none behind a proxy, whose address is not ours to be dialled at.
+    /// This node's name, and a port; none behind a proxy, whose address is not ours to be dialled at.
     pub fn at_port(own: &Endpoint, port: u16) -> Result<OwnProfile> {
-        Ok(OwnProfile { name: own.home().name()?, port: if own.proxy().is_some() { 0 } else { port } })
+        let is_hidden = own.is_hidden();
+        Ok(OwnProfile { name: own.name()?, port: if is_hidden { 0 } else { port }, is_hidden })
     }
 
     /// The message of a dialler. It does not know yet whether it is welcome, so it tells no time.
@@ -90,9 +95,11 @@ impl OwnProfile {
         Message::Profile { name: &self.name, port: self.port, time: 0 }
     }
 
-    /// The message that answers it.
+    /// The message that answers it. By how far and how fast a clock is wrong, a machine could be known.
     pub fn answer(&self) -> Message<'_> {
-        Message::Profile { name: &self.name, port: self.port, time: now_micros() }
+        let now = now_micros();
+        let time = if self.is_hidden { (now + MINUTE / 2) / MINUTE * MINUTE } else { now };
+        Message::Profile { name: &self.name, port: self.port, time }
     }
 }
 

@@ -49,9 +49,11 @@ const HOME_TIMEOUT: Duration = Duration::from_secs(30);
 pub fn start(own: Endpoint, mut options: Options) -> Result<Receiver<NodeEvent>> {
     let lock = if options.has_messages() { Some(take_home(&own)?) } else { None };
     let hooks = Hooks::open(&own, std::mem::take(&mut options.programs))?;
-    let listeners = match listen::bind(&options.listen) {
+    let listeners = match listen::bind(&options.listen, own.is_hidden()) {
         // A one-off receiver beside a running node takes any port.
-        Err(_) if !options.has_messages() && options.listen.is_empty() => listen::bind_everywhere(0)?,
+        Err(_) if !options.has_messages() && options.listen.is_empty() => {
+            listen::bind_default(0, own.is_hidden())?
+        }
         bound => bound?,
     };
     let addresses = listen::local_addresses(&listeners);

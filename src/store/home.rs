@@ -20,6 +20,9 @@ use crate::store::ownership;
 use crate::store::queued_files::{Listed, QueuedFiles};
 use crate::text;
 
+/// What a node calls itself when nothing else may be told.
+const NEUTRAL_NAME: &str = "egoat";
+
 /// A home directory.
 #[derive(Clone, Debug)]
 pub struct Home {
@@ -110,6 +113,10 @@ impl Home {
     pub fn notes_path(&self) -> PathBuf {
         self.dir.join("chat.log")
     }
+    /// The proxy to dial through.
+    pub fn proxy_path(&self) -> PathBuf {
+        self.dir.join("proxy")
+    }
     /// Who is connected.
     pub fn presence_path(&self) -> PathBuf {
         self.dir.join("presence")
@@ -182,17 +189,25 @@ impl Home {
         file::replace(&path, format!("{address}\n").as_bytes()).map_err(Error::disk(Verb::Write, &path))
     }
 
+    /// The proxy to dial through unless a command says otherwise: the line of the `proxy` file.
+    pub fn proxy(&self) -> Result<Option<String>> {
+        let path = self.proxy_path();
+        let stored = file::read_text(&path, 4096).map_err(Error::disk(Verb::Read, &path))?;
+        Ok(stored.map(|text| text.trim().to_owned()))
+    }
+
     /// Whether the user has given this node a name.
     pub fn has_name(&self) -> bool {
         self.dir.join("name").exists()
     }
 
-    /// This node's name: the first line of the `name` file, else USER@HOST.
-    pub fn name(&self) -> Result<String> {
+    /// This node's name: the first line of the `name` file, else USER@HOST, or [`NEUTRAL_NAME`] if it `is_hidden` who that is.
+    pub fn name(&self, is_hidden: bool) -> Result<String> {
         let path = self.dir.join("name");
         let stored = file::read_text(&path, 1024).map_err(Error::disk(Verb::Read, &path))?;
         let first = stored.as_deref().and_then(|text| text.lines().next());
-        Ok(first.and_then(text::suggest_name).or_else(default_name).unwrap_or_else(|| "egoat".into()))
+        let default = || if is_hidden { None } else { default_name() };
+        Ok(first.and_then(text::suggest_name).or_else(default).unwrap_or_else(|| NEUTRAL_NAME.into()))
     }
 
     /// Gives this node a name.

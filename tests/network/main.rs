@@ -8,6 +8,7 @@ mod common;
 
 mod foreign;
 mod guessed;
+mod hidden;
 #[cfg(target_os = "linux")]
 mod netns;
 mod pairing;

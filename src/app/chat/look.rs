@@ -43,7 +43,7 @@ impl Chat {
     /// Shows the records that were appended to the histories.
     fn show_news(&mut self, view: &mut dyn View) -> Result<()> {
         let Chat { own, histories, reading, open, is_all, .. } = self;
-        let own_name = own.home().name().unwrap_or_default().to_lowercase();
+        let own_name = own.name().unwrap_or_default().to_lowercase();
         histories.look()?;
         while histories.next(|peer, entry| {
             let id = peer.conversation();

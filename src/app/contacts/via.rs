@@ -9,7 +9,6 @@ use crate::app::link;
 use crate::error::{Error, Result, reason};
 use crate::net::endpoint::Endpoint;
 use crate::store::external::{self, ProgramOutput, Starter};
-use crate::store::home::Own;
 use crate::store::peers::{Peer, Peers};
 use crate::text;
 use crate::wire::link::Link;
@@ -52,7 +51,7 @@ impl Remote<'_> {
 
     /// Has it join with a link of this node; returns the peer that it has become. The link goes to its standard input,
     /// where no list of processes shows it.
-    fn join(&self, own: &Own, remote: &Link, name: Option<String>) -> Result<Peer> {
+    fn join(&self, own: &Endpoint, remote: &Link, name: Option<String>) -> Result<Peer> {
         let invitation = invite(own, VIA_TTL, name, Vec::new())?;
         self.run(&["-q", "join", "-"], &format!("{}\n", invitation.link))?;
         let joined = Peers::load(own.home())?.by_key(&remote.key).cloned();

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use crate::app::contacts::{self, INVITE_TTL, link_of};
 use crate::app::link::{self, FilesTo, Listen, NodeEvent, Options};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::net::endpoint::Endpoint;
 use crate::net::local;
 use crate::node::files::once::OneOff;
@@ -64,6 +64,12 @@ pub struct Reception {
 impl Reception {
     /// Starts to wait.
     pub fn start(own: &Endpoint, options: &ReceiveOptions) -> Result<Reception> {
+        if own.is_hidden() && options.from.is_none() && options.listen.is_empty() {
+            return Err(Error::Usage {
+                what: "with a proxy, a link does not get this machine's addresses by itself".into(),
+                hint: Some("name the sender with --from, or the addresses with --listen".into()),
+            });
+        }
         let downloads = own.home().downloads(None);
         // Before there is a link, which works for one sender.
         match (&options.into, &downloads) {

@@ -39,17 +39,26 @@ impl Listen {
     }
 }
 
-/// Binds the addresses that the user names, or the default port on all addresses of both families.
-pub fn bind(addresses: &[Listen]) -> Result<Vec<Listener>> {
+/// Binds the addresses that the user names, or the default port as [`bind_default`] does.
+pub fn bind(addresses: &[Listen], is_hidden: bool) -> Result<Vec<Listener>> {
     if addresses.is_empty() {
-        bind_everywhere(DEFAULT_PORT)
+        bind_default(DEFAULT_PORT, is_hidden)
     } else {
         addresses.iter().map(Listen::bind).collect()
     }
 }
 
+/// Binds a port of all addresses; of loopback alone for a node that others are to find through an onion service at most.
+pub fn bind_default(port: u16, is_hidden: bool) -> Result<Vec<Listener>> {
+    if is_hidden {
+        Ok(vec![Listen { host: Ipv4Addr::LOCALHOST.to_string(), port }.bind()?])
+    } else {
+        bind_everywhere(port)
+    }
+}
+
 /// Binds one dual-stack socket where the system has these, else a socket of each family.
-pub fn bind_everywhere(port: u16) -> Result<Vec<Listener>> {
+fn bind_everywhere(port: u16) -> Result<Vec<Listener>> {
     let v6 = Listener::bind((Ipv6Addr::UNSPECIFIED, port));
     let port =
         v6.as_ref().ok().and_then(|listener| listener.local_addr().ok()).map_or(port, |bound| bound.port());
@@ -65,4 +74,20 @@ pub fn bind_everywhere(port: u16) -> Result<Vec<Listener>> {
 /// The addresses of the sockets, with the ports that the system has chosen.
 pub fn local_addresses(listeners: &[Listener]) -> Vec<SocketAddr> {
     listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect()
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hidden_node_is_on_loopback_unless_told_otherwise() {
+        let is_on_loopback =
+            |listeners: &[Listener]| local_addresses(listeners).iter().all(|at| at.ip().is_loopback());
+        assert!(is_on_loopback(&bind_default(0, true).unwrap()));
+        assert!(!is_on_loopback(&bind_default(0, false).unwrap()));
+        let named = [Listen::parse("0.0.0.0:0").unwrap()];
+        assert!(!is_on_loopback(&bind(&named, true).unwrap()));
+    }
 }
