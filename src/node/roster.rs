@@ -394,23 +394,29 @@ impl Roster {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+    use std::net::{TcpListener, TcpStream};
+
     use crate::crypto::keys::Seed;
+    use crate::net::transport::{Origin, Stream};
 
     #[test]
     fn a_peer_that_comes_and_goes_is_told_of_at_a_rate_and_then_as_it_is() {
         let key = Seed::generate().static_keys().public();
         let contact = Arc::new(Contact::new(Peer::new("bob".into(), key, Vec::new())));
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let closer = Stream::new(stream, Origin::Direct([127, 0, 0, 1].into())).closer();
         let start = Instant::now();
         let told = || contact.take_announcement(start);
         let mut count = 0;
         for _ in 0..100 {
-            let connection = contact.connect(true, Box::new(|| {})).unwrap();
+            let connection = contact.connect(closer.clone(), true, Box::new(|| {})).unwrap();
             count += usize::from(told() == Some(true));
             drop(connection);
             count += usize::from(told() == Some(false));
         }
         assert_eq!(count, ANNOUNCEMENTS.at_once as usize);
-        let _connection = contact.connect(true, Box::new(|| {})).unwrap();
+        let _connection = contact.connect(closer.clone(), true, Box::new(|| {})).unwrap();
         assert_eq!(told(), None);
         let later = start + ANNOUNCEMENTS.interval;
         assert_eq!(contact.take_announcement(later), Some(true));
