@@ -83,7 +83,7 @@ fn print_files(out: Output, zone: &Zone, queue: &Queue, job: &Job) -> Result<()>
     let peer = &queue.peer.name;
     let (state, reason) = (files::state_of(job), files::why_stopped(job));
     let note = if job.stopped.is_some() { format!(" ({state})") } else { String::new() };
-    let (time, size) = (zone.format(job.number), text::size(job.size()));
+    let (time, size) = (zone.format_known(time::believed(job.queued)), text::size(job.size()));
     let mut line = format!("{}{note} {time} -> {peer} file {} ({size})", job.number, files::title_of(job));
     if let Some(reason) = &reason {
         line = format!("{line}: {reason}");
@@ -92,7 +92,7 @@ fn print_files(out: Output, zone: &Zone, queue: &Queue, job: &Job) -> Result<()>
         let object = Object::event("file-queued").text("peer", peer).number("number", job.number);
         let object = object.list("paths", job.items.iter().map(files::path_of)).number("size", job.size());
         let object = object.text("state", state).optional("reason", reason.as_deref());
-        with_attempt(object.number("age", now_micros().saturating_sub(job.number) / 1_000_000), queue)
+        with_attempt(object.optional_number("age", age(job.queued)), queue)
     })
 }
 

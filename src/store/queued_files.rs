@@ -5,8 +5,8 @@
 //!         1 queued:  items without a place, as the first release wrote them
 //!         2 settled: outcome u8 (1 sent, 2 cancelled, 3 changed, 4 refused) ‖ path length u16 ‖ path ‖ why
 //!         3 afresh:  the first record of a log that was started again; number is 0
-//!         4 queued:  items; number is 0, and the record's seq is that of the entry; or it is the number of an entry that
-//!                    was stopped and waits again, with these items in the place of its old ones
+//!         4 queued:  queued u64, µs ‖ items; number is 0, and the record's seq is that of the entry; or it is the number of
+//!                    an entry that was stopped and waits again, with these items in the place of its old ones
 //! item    is_dir u8 ‖ modified i64, ns ‖ size u64 ‖ path length u16 ‖ path ‖ name length u16 ‖ name ‖ place
 //! place   inode u64 ‖ real path length u16 ‖ real path, empty when it is the path and there is an inode; neither
 //!         stands for no place
@@ -29,6 +29,7 @@ use crate::store::log::{COMPACT_ABOVE, Log, LogId, MAX_BODY, Reader, Report};
 use crate::store::own_files::OwnFiles;
 use crate::store::source::{Item, snapshot};
 use crate::text;
+use crate::time::now_micros;
 use crate::wire::codec::{FieldReader, FieldWriter, Malformed};
 
 const QUEUED_WITHOUT_PLACE: u8 = 1;
@@ -47,8 +48,10 @@ const MAX_WHY: usize = 1000;
 /// Files and directories that are queued together and sent together.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Job {
-    /// Its number: when it was queued, in µs of Unix time unless the clock went back.
+    /// Its number.
     pub number: u64,
+    /// When it was queued first, in µs of Unix time by the clock as it was then.
+    pub queued: u64,
     /// What it holds; at least one.
     pub items: Vec<Item>,
     /// Why it does not wait any more.
@@ -151,7 +154,7 @@ impl QueuedFiles {
 
     /// Queues a job; on disk when it returns. Gives its number.
     pub fn queue(&mut self, items: &[Item]) -> Result<u64> {
-        let body = queued_body(0, items)?;
+        let body = queued_body(0, now_micros(), items)?;
         let mut log = self.log.lock()?;
         let number = log.next_seq();
         log.push(number, &body)?;
@@ -162,7 +165,7 @@ impl QueuedFiles {
     /// Has a job that was stopped wait again, with `items` in the place of its old ones; on disk when it returns. Says
     /// whether it was stopped.
     pub fn queue_again(&mut self, number: u64, items: &[Item]) -> Result<bool> {
-        let body = queued_body(number, items)?;
+        let body = queued_body(number, now_micros(), items)?;
         let mut log = self.log.lock()?;
         self.listed.catch_up()?;
         if self.listed.jobs.get(&number).is_none_or(|job| job.stopped.is_none()) {
@@ -247,9 +250,12 @@ impl Listed {
         while let Some(record) = self.reader.read()? {
             let seq = record.seq;
             match decode(record.body) {
-                Ok(QueueRecord::Queued(number, items)) => {
+                Ok(QueueRecord::Queued { number, queued, items }) => {
                     let number = if number == 0 { seq } else { number };
-                    self.jobs.insert(number, Job { number, items, stopped: None });
+                    // Of earlier versions there is no time but the number.
+                    let queued =
+                        self.jobs.get(&number).map_or(queued.unwrap_or(number), |before| before.queued);
+                    self.jobs.insert(number, Job { number, queued, items, stopped: None });
                 }
                 Ok(QueueRecord::Settled(number, Outcome::Stopped(stop))) => {
                     if let Some(job) = self.jobs.get_mut(&number) {
@@ -271,7 +277,7 @@ impl Listed {
 /// What a record says.
 #[derive(Debug, PartialEq, Eq)]
 enum QueueRecord {
-    Queued(u64, Vec<Item>),
+    Queued { number: u64, queued: Option<u64>, items: Vec<Item> },
     Settled(u64, Outcome),
     Afresh,
 }
@@ -282,11 +288,12 @@ fn decode(body: &[u8]) -> std::result::Result<QueueRecord, Malformed> {
     match kind {
         QUEUED | QUEUED_WITHOUT_PLACE => {
             let has_place = kind == QUEUED;
+            let queued = if kind == QUEUED { Some(fields.u64("queued")?) } else { None };
             let mut items = vec![decode_item(&mut fields, has_place)?];
             while !fields.is_empty() {
                 items.push(decode_item(&mut fields, has_place)?);
             }
-            Ok(QueueRecord::Queued(number, items))
+            Ok(QueueRecord::Queued { number, queued, items })
         }
         SETTLED => decode_outcome(&mut fields).map(|outcome| QueueRecord::Settled(number, outcome)),
         AFRESH => Ok(QueueRecord::Afresh),
@@ -335,8 +342,9 @@ fn new_body(kind: u8, number: u64) -> Vec<u8> {
     body
 }
 
-fn queued_body(number: u64, items: &[Item]) -> Result<Vec<u8>> {
+fn queued_body(number: u64, queued: u64, items: &[Item]) -> Result<Vec<u8>> {
     let mut body = new_body(QUEUED, number);
+    body.put_u64(queued);
     for item in items {
         body.put_u8(item.is_dir.into());
         body.put(&item.modified.to_be_bytes());
@@ -426,7 +434,8 @@ mod tests {
             itself,
             numberless,
         ];
-        assert_eq!(decode(&queued_body(9, &items).unwrap()), Ok(QueueRecord::Queued(9, items)));
+        let queued = QueueRecord::Queued { number: 9, queued: Some(4), items: items.clone() };
+        assert_eq!(decode(&queued_body(9, 4, &items).unwrap()), Ok(queued));
         for outcome in outcomes() {
             assert_eq!(decode(&settled_body(7, &outcome).unwrap()), Ok(QueueRecord::Settled(7, outcome)));
         }
@@ -436,8 +445,8 @@ mod tests {
     #[test]
     fn a_cut_body_is_refused_or_says_less() {
         let items = [item("/a/d", None), item("/b", Some("c"))];
-        let body = queued_body(0, &items).unwrap();
-        let first = queued_body(0, &items[..1]).unwrap().len();
+        let body = queued_body(0, 4, &items).unwrap();
+        let first = queued_body(0, 4, &items[..1]).unwrap().len();
         for end in (0..body.len()).filter(|end| *end != first) {
             assert!(decode(&body[..end]).is_err(), "cut at {end}");
         }
@@ -466,7 +475,7 @@ mod tests {
         }
         let old = |path, name| Item { place: None, ..item(path, name) };
         let items = vec![old("/a", None), old("/b", Some("c"))];
-        assert_eq!(decode(&body), Ok(QueueRecord::Queued(3, items)));
+        assert_eq!(decode(&body), Ok(QueueRecord::Queued { number: 3, queued: None, items }));
     }
 
     #[cfg(unix)]
@@ -475,15 +484,15 @@ mod tests {
         use std::os::unix::ffi::OsStrExt;
         let path: PathBuf = std::ffi::OsStr::from_bytes(b"/a\xff").into();
         let item = Item { path, ..item("", None) };
-        let body = queued_body(0, std::slice::from_ref(&item)).unwrap();
-        assert_eq!(decode(&body), Ok(QueueRecord::Queued(0, vec![item])));
+        let body = queued_body(0, 4, std::slice::from_ref(&item)).unwrap();
+        assert_eq!(decode(&body), Ok(QueueRecord::Queued { number: 0, queued: Some(4), items: vec![item] }));
     }
 
     #[test]
     fn what_does_not_fit_is_refused() {
-        assert!(queued_body(0, &[]).is_err());
-        assert!(queued_body(0, &[item(&"x".repeat(65_536), None)]).is_err());
-        assert!(queued_body(0, &vec![item(&"x".repeat(4000), None); 300]).is_err());
+        assert!(queued_body(0, 4, &[]).is_err());
+        assert!(queued_body(0, 4, &[item(&"x".repeat(65_536), None)]).is_err());
+        assert!(queued_body(0, 4, &vec![item(&"x".repeat(4000), None); 300]).is_err());
         let long = Outcome::Stopped(Stop::Refused("ü".repeat(5000)));
         assert!(settled_body(1, &long).unwrap().len() < 3 * MAX_WHY);
     }

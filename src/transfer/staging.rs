@@ -67,7 +67,7 @@ pub struct Staging {
     spoiled: AtomicBool,
     /// A chunk came twice, at least in part, so its files may be there.
     has_repeated: AtomicBool,
-    /// Files of several chunks that were created; whoever creates one holds the lock.
+    /// Files that were created, of several chunks or in a transfer that goes on; whoever creates one holds the lock.
     created: Mutex<HashSet<usize>>,
 }
 
@@ -287,32 +287,35 @@ impl Staging {
         let start = self.manifest.start(index);
         let is_in_one_chunk =
             entry.size == 0 || start / CHUNK as u64 == (start + entry.size - 1) / CHUNK as u64;
-        if is_in_one_chunk {
+        let is_there = |cause: &io::Error| cause.kind() == io::ErrorKind::AlreadyExists;
+        if is_in_one_chunk && !self.landing.is_resumed() {
             return match create(folder, entry) {
-                // Its chunk was under way when the earlier try ended, or the connection that brought it.
-                Err(cause)
-                    if cause.kind() == io::ErrorKind::AlreadyExists
-                        && (self.landing.is_resumed() || self.has_repeated.load(Ordering::Relaxed)) =>
-                {
-                    folder.remove_file(entry.path.file_name())?;
-                    create(folder, entry)
+                // Another connection brings the same bytes, and may be writing them still: the file stays the one it is.
+                Err(cause) if is_there(&cause) && self.has_repeated.load(Ordering::Relaxed) => {
+                    folder.open_file(entry.path.file_name())
                 }
                 created => created,
             };
         }
+        // Held until the file is made: nobody removes what another connection has just made.
         let mut created = self.created.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-        match create(folder, entry) {
-            Err(cause)
-                if cause.kind() == io::ErrorKind::AlreadyExists
-                    && (self.landing.is_resumed() || created.contains(&index)) =>
-            {
-                folder.open_file(entry.path.file_name())
-            }
-            result => {
-                created.insert(index);
-                result
-            }
+        if created.contains(&index) {
+            return folder.open_file(entry.path.file_name());
         }
+        let file = match create(folder, entry) {
+            Err(cause) if is_there(&cause) && self.landing.is_resumed() => {
+                if is_in_one_chunk {
+                    // Its chunk was under way when the earlier try ended.
+                    folder.remove_file(entry.path.file_name())?;
+                    create(folder, entry)?
+                } else {
+                    folder.open_file(entry.path.file_name())?
+                }
+            }
+            made => made?,
+        };
+        created.insert(index);
+        Ok(file)
     }
 
     /// Syncs every file and gives all their names. `meanwhile` is called now and then.
@@ -326,11 +329,13 @@ impl Staging {
         Ok(received)
     }
 
-    /// The files that came in parts, and those of no bytes.
+    /// The files that came in parts, and those of no bytes. Where a chunk came twice, all of them: the slower connection may
+    /// have written to a file that was finished.
     fn finish_files(&self, mut meanwhile: impl FnMut() -> Result<()>) -> Result<()> {
         let mut walk = self.walk();
         for (index, entry) in self.manifest.entries().iter().enumerate() {
-            if !entry.is_dir && !self.finished[index].load(Ordering::Relaxed) {
+            let is_finished = self.finished[index].load(Ordering::Relaxed);
+            if !entry.is_dir && (!is_finished || self.has_repeated.load(Ordering::Relaxed)) {
                 let opened = self.open_whole(&mut walk, index, entry);
                 self.finish_file(index, opened.map_err(Error::disk(Verb::Complete, &self.staged(index)))?)?;
                 meanwhile()?;

@@ -123,7 +123,7 @@ pub struct Home {
 }
 
 /// What egoat-files(5) has in a home, and its folders for files.
-const OF_HOME: [&str; 14] = [
+const OF_HOME: [&str; 15] = [
     "",
     "identity",
     "name",
@@ -131,6 +131,7 @@ const OF_HOME: [&str; 14] = [
     "invites",
     "requests",
     "listen",
+    "proxy",
     "presence",
     "chat.log",
     "history",

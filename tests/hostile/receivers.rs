@@ -8,6 +8,7 @@ use common::files::{CHUNK, names_in, sample};
 use common::rogue::{Line, Rogue};
 use common::{Home, Node, Process, json_number, poll_until};
 use egoat::crypto::Hasher;
+use egoat::wire::features::Features;
 use egoat::wire::message::{Kind, MAX_NUMBER, Message};
 use std::fs;
 use std::net::TcpListener;
@@ -29,7 +30,8 @@ struct Field {
 
 impl Field {
     fn new() -> Field {
-        let (alice, bob, mallory) = (Home::new("alice"), Home::new("bob"), Rogue::new(13));
+        let (alice, bob, mallory) =
+            (Home::new("alice"), Home::new("bob"), Rogue::new(13).with_features(Features::REASONS));
         let (listener, node) = (TcpListener::bind("127.0.0.1:0").unwrap(), bob.serve());
         let addr = listener.local_addr().unwrap().to_string();
         alice.run(&["peers", "add", "mallory", &mallory.key(), &addr]);

@@ -267,7 +267,8 @@ pub fn receive(
     allowed: impl Fn(usize) -> bool,
     mut stored: impl FnMut(Vec<ReceivedMessage>),
 ) -> Result<()> {
-    session.take_bodies(MAX_TEXT_BODY);
+    let has_said = session.features().has(Features::SAID);
+    session.take_bodies(if has_said { MAX_TEXT_BODY } else { MAX_TEXT_BODY - 8 });
     // Closed while nothing happens.
     let mut history = None;
     let mut last = 0;

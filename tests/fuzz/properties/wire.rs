@@ -69,7 +69,9 @@ fn good_messages(stream: &[u8]) -> (usize, bool) {
     let mut at = 0;
     while let Some((&[kind, a, b, c, d], rest)) = stream[at..].split_first_chunk::<HEADER>() {
         let length = u32::from_be_bytes([a, b, c, d]) as usize;
-        if max_body(kind).is_ok_and(|most| length <= most) {
+        // A session without features has no GOT.
+        let is_known = kind != Message::Got(0).kind();
+        if is_known && max_body(kind).is_ok_and(|most| length <= most) {
             let Some(body) = rest.get(..length) else { break };
             if Message::decode(kind, body).is_ok() {
                 at += HEADER + length;
