@@ -1,4 +1,5 @@
-//! Files: send them now or when the peer can be reached, send what comes out of a pipe, receive a transfer, and deal with transfers that arrived in part.
+//! Files: send them now or when the peer can be reached, send what comes out of a pipe, receive a transfer, and deal with
+//! transfers that arrived in part.
 
 pub mod partial;
 pub mod receive;

@@ -23,8 +23,8 @@ pub fn unlock(
     Ok(Endpoint::new(home.unlock(link::unsealed, ask, report)?, proxy))
 }
 
-/// The proxy that was `given` on the command line, else that of the environment, else that of the home. An empty one is none,
-/// wherever it stands. An error tells what is wrong with a proxy without naming it: it may have a password in it.
+/// The proxy that was `given` on the command line, else that of the environment, else that of the home. An empty one is
+/// none, wherever it stands. An error tells what is wrong with a proxy without naming it: it may have a password in it.
 pub fn proxy(given: Option<String>, home: Option<&Home>) -> Result<Option<Proxy>> {
     let named = given.map(Into::into).or_else(|| std::env::var_os("EGOAT_PROXY"));
     let (named, hint) = match (named, home) {
@@ -68,8 +68,8 @@ pub fn card(own: &Endpoint) -> Result<Card> {
     Ok(Card { name: own.name()?, key: own.key(), link })
 }
 
-/// Where others can dial this node, as far as it can tell: the addresses of the node that runs, else those of one that would.
-/// An error if it is hidden: these are what it hides.
+/// Where others can dial this node, as far as it can tell: the addresses of the node that runs, else those of one that
+/// would. An error if it is hidden: these are what it hides.
 pub fn addresses(own: &Endpoint) -> Result<Vec<Address>> {
     if own.is_hidden() {
         return Err(Error::Usage {

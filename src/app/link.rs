@@ -272,8 +272,8 @@ impl NodeLink {
         is_written
     }
 
-    /// Connects and sends a message, if a node runs. One that is just starting has no port yet, and one that cannot be reached
-    /// now is dialled again with the next message or wait.
+    /// Connects and sends a message, if a node runs. One that is just starting has no port yet, and one that cannot be
+    /// reached now is dialled again with the next message or wait.
     fn connect(&self, message: &[u8]) -> Result<()> {
         let _dialling = self.shared.dialling.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         // Another thread may have been faster.
@@ -297,8 +297,8 @@ impl NodeLink {
         Ok(())
     }
 
-    /// Waits until there is something to look at, at most `wait` and at most a second. Connects if a node has started, but not
-    /// more than once a second: a node of another version, or one that is short of threads, closes each connection.
+    /// Waits until there is something to look at, at most `wait` and at most a second. Connects if a node has started, but
+    /// not more than once a second: a node of another version, or one that is short of threads, closes each connection.
     pub fn wait(&self, wait: Duration) -> Result<()> {
         let is_due = {
             let state = self.shared.state();

@@ -1,5 +1,5 @@
-//! The status of the node that serves a home: where it listens, who is connected, what waits and why, what moves, and how much
-//! room the disks have.
+//! The status of the node that serves a home: where it listens, who is connected, what waits and why, what moves, and how
+//! much room the disks have.
 
 use std::path::PathBuf;
 

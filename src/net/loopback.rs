@@ -14,8 +14,8 @@ use crate::wire::control::MAX_BODY;
 
 /// How long the proofs may take.
 const PROOF_TIMEOUT: Duration = Duration::from_secs(1);
-/// Connections that have not proven themselves. A newcomer takes the place of the oldest. A front-end is done after two looks,
-/// between which there are half as many newcomers at most.
+/// Connections that have not proven themselves. A newcomer takes the place of the oldest. A front-end is done after two
+/// looks, between which there are half as many newcomers at most.
 const MAX_GUESTS: usize = 64;
 /// Connections that are accepted between two looks.
 const MAX_NEWCOMERS: usize = 32;

@@ -260,8 +260,8 @@ impl Supervisor {
         }
     }
 
-    /// Reports how many connections were refused, at most once in each [`REFUSAL_REPORT_INTERVAL`], and frees what admission no longer
-    /// needs.
+    /// Reports how many connections were refused, at most once in each [`REFUSAL_REPORT_INTERVAL`], and frees what admission
+    /// no longer needs.
     fn report_refusals(&mut self) {
         if self.counted.is_some_and(|counted| counted.elapsed() <= REFUSAL_REPORT_INTERVAL) {
             return;

@@ -6,8 +6,9 @@
 //! KEY FIRST SEQ
 //! ```
 //!
-//! A line for each conversation, KEY being that of its peer: the number of the first record of its history, by which one that was started anew is known, and
-//! that of the last record that is dealt with. A history without a line is new from its first record on.
+//! A line for each conversation, KEY being that of its peer: the number of the first record of its history, by which one
+//! that was started anew is known, and that of the last record that is dealt with. A history without a line is new from its
+//! first record on.
 
 use std::collections::HashMap;
 use std::fs;

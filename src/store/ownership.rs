@@ -13,12 +13,13 @@ use crate::store::home::Home;
 const FOLDERS: [&str; 3] = ["history", "outbox", "partial"];
 /// Files in a home that are taken for true. The logs are sealed, and the identity is looked at when it is opened, more
 /// strictly.
-const FILES: [&str; 9] = [
+const FILES: [&str; 10] = [
     "peers",
     "invites",
     "requests",
     "name",
     "listen",
+    "proxy",
     "presence",
     "node.lock",
     "on-message.cursor",

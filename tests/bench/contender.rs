@@ -1,5 +1,5 @@
-//! Who takes part: the cipher alone, plain TCP, what goes over ssh, and egoat, each as something that carries a load to a place and tells
-//! what that took.
+//! Who takes part: the cipher alone, plain TCP, what goes over ssh, and egoat, each as something that carries a load to a
+//! place and tells what that took.
 
 use std::fs::{self, File};
 use std::io::{Read, Write};

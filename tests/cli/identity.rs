@@ -190,7 +190,7 @@ fn a_home_that_cannot_be_made_is_a_disk_error() {
 }
 
 /// Paths in the home that are taken for what egoat has put there.
-const TRUTHS: [&str; 13] = [
+const TRUTHS: [&str; 14] = [
     "",
     "history",
     "outbox",
@@ -200,6 +200,7 @@ const TRUTHS: [&str; 13] = [
     "requests",
     "name",
     "listen",
+    "proxy",
     "presence",
     "node.lock",
     "on-message.cursor",

@@ -216,7 +216,8 @@ impl Chat {
     }
 
     /// Shows the last records of one history or of all. Given how far one was `read`, it begins before the first unread
-    /// record, which a line marks, but shows only so much. Returns the number of the first record that is shown of each history.
+    /// record, which a line marks, but shows only so much. Returns the number of the first record that is shown of each
+    /// history.
     pub(super) fn show_last(
         &mut self,
         peer: Option<&Peer>,

@@ -1,5 +1,5 @@
-//! What the model of a chat asks of a view: to show things, and what stands in the line that is being typed. A terminal, lines
-//! of text and later a window are views.
+//! What the model of a chat asks of a view: to show things, and what stands in the line that is being typed. A terminal,
+//! lines of text and later a window are views.
 
 use crate::app::inbox::entry::HistoryEntry;
 use crate::error::Error;

@@ -63,8 +63,8 @@ impl HistoryEntry<'_> {
         time::believed(self.times.noted)
     }
 
-    /// When the message was queued by its sender, in µs of Unix time, if that is known. For one that was received it is what the
-    /// peer says.
+    /// When the message was queued by its sender, in µs of Unix time, if that is known. For one that was received it is what
+    /// the peer says.
     fn said(&self) -> Option<u64> {
         time::believed(self.times.said)
     }

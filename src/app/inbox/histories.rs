@@ -120,8 +120,8 @@ impl Histories {
         Ok(())
     }
 
-    /// Shows the oldest record, by when it was noted, that was not given yet; `false` when there is none for now. Records that cannot be understood
-    /// are left out.
+    /// Shows the oldest record, by when it was noted, that was not given yet; `false` when there is none for now. Records
+    /// that cannot be understood are left out.
     pub fn next(&mut self, mut show: impl FnMut(&Peer, &HistoryEntry) -> Result<()>) -> Result<bool> {
         for stream in &mut self.streams {
             stream.fill()?;

@@ -19,9 +19,9 @@ use crate::net::local;
 
 /// Where a connection comes from. Admission counts connections, rates and penalties by it.
 ///
-/// Another way to connect adds a variant. A connection that a relay passes on, for example, is from the relay's key on behalf
-/// of a caller: if it counted by the relay's address, one caller's penalty would keep out everybody who uses the relay.
-/// `node::admission` turns an origin into its source in one `match`.
+/// Another way to connect adds a variant. A connection that a relay passes on, for example, is from the relay's key on
+/// behalf of a caller: if it counted by the relay's address, one caller's penalty would keep out everybody who uses the
+/// relay. `node::admission` turns an origin into its source in one `match`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Origin {
     /// The address at the other end of the TCP connection. For a stream that was dialled, this is the peer or the proxy.

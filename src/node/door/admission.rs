@@ -45,7 +45,8 @@ const GRACE_DELAY: Duration = Duration::from_millis(100);
 const NOTES: Rate = Rate { at_once: 16, interval: Duration::from_secs(4) };
 /// Strangers who are made peers unasked.
 const ADDITIONS: Rate = Rate { at_once: 8, interval: Duration::from_secs(20) };
-/// First messages of strangers that are answered. Each costs 0.4 ms of a processor, measured in 2026; one that is known 0.06.
+/// First messages of strangers that are answered. Each costs 0.4 ms of a processor, measured in 2026; one that is known
+/// 0.06.
 const STRANGE_ANSWERS: Rate = Rate { at_once: 128, interval: Duration::from_millis(10) };
 /// First messages from addresses of peers that are answered, if no peer proves itself after them.
 const FRIENDLY_ANSWERS: Rate = Rate { at_once: 256, interval: Duration::from_millis(2) };

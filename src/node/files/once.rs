@@ -1,5 +1,6 @@
-//! A one-off receiver, the node of `egoat receive`: whom it takes files from, and which. Its senders are guests. They are known for as long as the process runs, so that one whose connection was lost may come
-//! again; nothing of them is written to the home, so nothing is left when the process is killed.
+//! A one-off receiver, the node of `egoat receive`: whom it takes files from, and which. Its senders are guests. They are
+//! known for as long as the process runs, so that one whose connection was lost may come again; nothing of them is written
+//! to the home, so nothing is left when the process is killed.
 
 use std::sync::{Mutex, MutexGuard};
 
