@@ -687,14 +687,17 @@ impl Incoming {
 
     /// Opens what has arrived by now; says whether that is anything. Never waits.
     fn has_news(&mut self, stream: &TcpStream) -> io::Result<bool> {
+        // Nobody reads it as yet, so there is an end to what is kept, however slowly the write moves on meanwhile.
+        if self.unread().len() >= LARGE_BUFFER {
+            return Ok(false);
+        }
         let before = self.records;
         self.fill_now(stream)?;
         let against_protocol = |what| io::Error::new(io::ErrorKind::InvalidData, what);
         // What it has got is to be known at once; messages that nobody reads as yet are kept.
         self.has_message().map_err(against_protocol)?;
         while self.open_record().map_err(against_protocol)? {}
-        // Nobody reads it as yet, so there is an end to what is kept.
-        Ok(self.records > before && self.unread().len() < LARGE_BUFFER)
+        Ok(self.records > before)
     }
 
     /// The opened bytes that were not read yet.
@@ -916,6 +919,29 @@ mod tests {
         flood(&mut sender);
         assert!(begun.elapsed() > Duration::from_millis(1200), "{:?}", begun.elapsed());
         drop(alive.join());
+    }
+
+    /// It takes a little now and then, and never stops talking.
+    #[test]
+    fn what_a_slow_receiver_says_meanwhile_is_not_kept_without_end() {
+        let (mut sender, mut receiver) = pair();
+        sender.stream.socket().set_write_timeout(Some(Duration::from_millis(5))).unwrap();
+        sender.take_bodies(8 + PIECE);
+        let socket = receiver.stream.socket().try_clone().unwrap();
+        std::thread::spawn(move || while receiver.write_piece(0, PIECE, |_| Ok(())).is_ok() {});
+        let reading = std::thread::spawn(move || {
+            let mut scrap = vec![0; 256 << 10];
+            for _ in 0..40 {
+                std::thread::sleep(Duration::from_millis(50));
+                if (&socket).read(&mut scrap).is_err() {
+                    break;
+                }
+            }
+            socket.shutdown(Shutdown::Both)
+        });
+        flood(&mut sender);
+        assert!(sender.incoming.unread().len() < 3 * LARGE_BUFFER, "{}", sender.incoming.unread().len());
+        reading.join().unwrap().unwrap();
     }
 
     const NEWS: (u8, &[u8]) = (200, b"news");
