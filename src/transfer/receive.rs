@@ -262,6 +262,7 @@ impl Inbound {
     /// How many chunks will come.
     fn read_start(&self, session: &mut Session) -> Result<u64> {
         loop {
+            self.tally.check_stop()?;
             let start = session.read_as("waiting for the first chunk", |message| match message {
                 Message::Start(chunks) => Some(Some(Ok(chunks))),
                 Message::Failed(_) => Some(Some(Err(()))),
@@ -379,17 +380,17 @@ impl Inbound {
 
     /// A chunk was written; says whether to go on.
     fn count_chunk(&self) -> bool {
-        let mut state = self.state();
-        state.got += 1;
-        if let Err(stop) = self.tally.check_stop() {
-            state.failed.get_or_insert(stop);
-        }
+        self.state().got += 1;
         self.changed.notify_all();
-        !state.over && state.failed.is_none()
+        self.goes_on()
     }
 
     fn goes_on(&self) -> bool {
-        let state = self.state();
+        let mut state = self.state();
+        if let Err(stop) = self.tally.check_stop() {
+            state.failed.get_or_insert(stop);
+            self.changed.notify_all();
+        }
         !state.over && state.failed.is_none()
     }
 

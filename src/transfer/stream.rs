@@ -414,6 +414,7 @@ fn receive_pieces(
     const DURING: &str = "receiving a stream";
     let (mut stored, mut last_sent) = (*end, Instant::now());
     loop {
+        tally.check_stop()?;
         let is_asked = match session.read(DURING)? {
             Message::Piece { at, data } if at == *end && !data.is_empty() => {
                 let length = data.len() as u64;
@@ -424,7 +425,6 @@ fn receive_pieces(
                 wait_for(session, sink)?;
                 *end += length;
                 tally.add(length);
-                tally.check_stop()?;
                 false
             }
             Message::Piece { .. } => return Err(session.broken("a part of the stream that is not the next")),

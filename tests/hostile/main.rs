@@ -17,5 +17,6 @@ mod growth;
 mod receivers;
 #[cfg(target_os = "linux")]
 mod sinks;
+mod stops;
 #[cfg(target_os = "linux")]
 mod strangers;
