@@ -30,20 +30,26 @@ const ROOT: u32 = 0;
 /// Refuses a home that somebody else owns or can change, or a file or folder in it of which that is true.
 pub fn check(home: &Home) -> Result<()> {
     let dir = home.dir();
-    check_path(dir, dir)?;
+    let Some(found) = check_path(dir, dir)? else { return Ok(()) };
     check_owner(&home.identity_path(), dir)?;
-    FOLDERS.iter().chain(&FILES).try_for_each(|name| check_path(&dir.join(name), dir))
+    let can_be_entered = file::is_exposed(&found);
+    for path in FOLDERS.iter().chain(&FILES).map(|name| dir.join(name)) {
+        // In a home that nobody else can enter, a file that an editor or a shell has made with a umask of 002 is out of
+        // reach. A link leads elsewhere.
+        if can_be_entered || path.is_symlink() { check_path(&path, dir) } else { check_owner(&path, dir) }?;
+    }
+    Ok(())
 }
 
-fn check_path(path: &Path, dir: &Path) -> Result<()> {
-    let Some(found) = check_owner(path, dir)? else { return Ok(()) };
+fn check_path(path: &Path, dir: &Path) -> Result<Option<fs::Metadata>> {
+    let Some(found) = check_owner(path, dir)? else { return Ok(None) };
     match file::permissions(&found) {
         Some(mode) if file::is_open_to_change(&found) => Err(Error::Exposed {
             path: path.to_owned(),
             why: format!("its mode is {mode:03o}, so that others can change it"),
             hint: format!("look at what is in it, then `chmod go-w {}`", path.display()),
         }),
-        _ => Ok(()),
+        _ => Ok(Some(found)),
     }
 }
 

@@ -231,6 +231,7 @@ fn private(path: &std::path::Path) -> fs::File {
 #[test]
 fn what_others_can_change_is_refused() {
     let alice = with_all();
+    fs::set_permissions(alice.path(""), PermissionsExt::from_mode(0o711)).unwrap();
     for name in TRUTHS {
         let path = alice.path(name);
         let before = fs::metadata(&path).unwrap().permissions();
@@ -251,6 +252,25 @@ fn what_others_can_change_is_refused() {
         fs::set_permissions(&path, before).unwrap();
     }
     alice.run(&["peers"]);
+}
+
+/// As with a umask of 002, where each user has a group of their own.
+#[test]
+fn what_nobody_else_gets_to_may_be_writable_by_the_group() {
+    let alice = with_all();
+    for name in &TRUTHS[1..] {
+        let path = alice.path(name);
+        let mode = fs::metadata(&path).unwrap().mode() & 0o777 | 0o060;
+        fs::set_permissions(&path, PermissionsExt::from_mode(mode)).unwrap();
+    }
+    alice.run(&["peers"]);
+    // What a link leads to may be where others get to.
+    let elsewhere = alice.file("peers-elsewhere", fs::read(alice.path("peers")).unwrap());
+    fs::remove_file(alice.path("peers")).unwrap();
+    std::os::unix::fs::symlink(&elsewhere, alice.path("peers")).unwrap();
+    alice.run(&["peers"]);
+    fs::set_permissions(&elsewhere, PermissionsExt::from_mode(0o664)).unwrap();
+    assert!(alice.fails(&["peers"], 74).contains("its mode is 664"));
 }
 
 #[test]
