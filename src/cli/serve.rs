@@ -1,4 +1,12 @@
 //! `egoat serve`: the node without a terminal, a line an event on stdout.
+//!
+//! A thread of its own prints, so that a terminal that was stopped by Ctrl-S, or a pipe that nobody reads, holds up no node.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, channel, sync_channel};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use crate::app::link::{self, Limits, NodeEvent, Options, Programs};
 use crate::app::{Endpoint, news, settings};
@@ -36,11 +44,79 @@ pub fn run(own: &Endpoint, out: Output, args: &args::Serve) -> Result<()> {
         programs: Programs::new(args.on_message.as_deref(), args.on_file.as_deref())?,
         ..link::default_options(listen, own.home().downloads(args.downloads.as_deref())?)
     };
-    let mut journal = Journal { out, shows_text: args.show_text, left_out: 0 };
-    for event in link::start(own, options)? {
-        journal.note(event)?;
+    let events = link::start(own, options)?;
+    let (journal, told) = sync_channel(QUEUE);
+    let (is_done, done) = channel::<()>();
+    let missed = Arc::<AtomicUsize>::default();
+    let mut printing = Journal { out, shows_text: args.show_text, left_out: 0, missed: Arc::clone(&missed) };
+    let print = move || {
+        told.into_iter().for_each(|event| printing.note(event));
+        drop(is_done);
+    };
+    thread::Builder::new()
+        .name("journal".into())
+        .spawn(print)
+        .map_err(|cause| Error::failed(format!("cannot start a thread: {cause}")))?;
+    let shows_text = args.show_text;
+    let ended = pass_on(&events, &journal, |event| {
+        missed.fetch_add(lines_of(event, shows_text), Ordering::Relaxed);
+    });
+    // What was told before the end is printed, if anybody reads it.
+    drop(journal);
+    let _ = done.recv_timeout(LAST_LINES);
+    ended
+}
+
+/// Events that wait to be printed.
+const QUEUE: usize = 64;
+/// An output that takes nothing for this long is read by nobody.
+const STALLED_AFTER: Duration = Duration::from_secs(2);
+/// How often a full queue is tried.
+const RETRY: Duration = Duration::from_millis(10);
+/// How long a node that cannot go on has for what it has told before.
+const LAST_LINES: Duration = Duration::from_secs(1);
+
+/// Gives the journal what the node tells, until that cannot go on. Waits for the journal, but not when it stands still:
+/// then `leave_out` gets the events.
+fn pass_on(
+    events: &Receiver<NodeEvent>,
+    journal: &SyncSender<NodeEvent>,
+    leave_out: impl Fn(&NodeEvent),
+) -> Result<()> {
+    let mut patience = STALLED_AFTER;
+    for mut event in events {
+        if let NodeEvent::Fatal(error) = event {
+            return Err(error);
+        }
+        let begun = Instant::now();
+        loop {
+            match journal.try_send(event) {
+                Ok(()) => {
+                    patience = STALLED_AFTER;
+                    break;
+                }
+                Err(TrySendError::Full(same)) if begun.elapsed() < patience => {
+                    event = same;
+                    thread::sleep(RETRY);
+                }
+                Err(TrySendError::Full(same) | TrySendError::Disconnected(same)) => {
+                    patience = Duration::ZERO;
+                    leave_out(&same);
+                    break;
+                }
+            }
+        }
     }
     Ok(())
+}
+
+/// How many lines are left out with the event.
+fn lines_of(event: &NodeEvent, shows_text: bool) -> usize {
+    match event {
+        NodeEvent::Received { messages, .. } if shows_text => messages.len(),
+        NodeEvent::TransferDone { .. } | NodeEvent::Offered(_) => 0,
+        _ => 1,
+    }
 }
 
 /// What the node tells on stdout and stderr.
@@ -49,10 +125,12 @@ struct Journal {
     shows_text: bool,
     /// Lines that stdout did not take since it took one.
     left_out: usize,
+    /// Lines that were left out while an output stood still.
+    missed: Arc<AtomicUsize>,
 }
 
 impl Journal {
-    fn note(&mut self, event: NodeEvent) -> Result<()> {
+    fn note(&mut self, event: NodeEvent) {
         match event {
             NodeEvent::Received { peer, messages } if self.shows_text => {
                 for message in &messages {
@@ -60,10 +138,9 @@ impl Journal {
                     self.print(&line, || news::message_object(&peer, message));
                 }
             }
-            NodeEvent::TransferFailed { error, .. } | NodeEvent::Trouble(error) => {
+            NodeEvent::TransferFailed { error, .. } | NodeEvent::Trouble(error) | NodeEvent::Fatal(error) => {
                 output::warn(&error.to_string())
             }
-            NodeEvent::Fatal(error) => return Err(error),
             event => {
                 // Nobody is asked here, and each file was told by itself.
                 if let (Some(line), Some(object)) = (news::line(&event), news::object(&event)) {
@@ -71,16 +148,16 @@ impl Journal {
                 }
             }
         }
-        Ok(())
     }
 
     /// Prints a line. The node is worth more than its output: where that is a file on a full disk, the line is left out.
     fn print(&mut self, line: &str, object: impl FnOnce() -> Object) {
         match self.out.data(line, object) {
-            Ok(()) if self.left_out == 0 => {}
             Ok(()) => {
-                let count = std::mem::take(&mut self.left_out);
-                output::warn(&format!("stdout takes lines again; {count} were left out"));
+                let count = std::mem::take(&mut self.left_out) + self.missed.swap(0, Ordering::Relaxed);
+                if count > 0 {
+                    output::warn(&format!("stdout takes lines again; {count} were left out"));
+                }
             }
             Err(error) => {
                 if self.left_out == 0 {

@@ -2,15 +2,16 @@
 //! node whose disk is full all the same lives on.
 
 use std::fs::{self, File};
-use std::io::Write;
+use std::io::{Read, Write};
 use std::path::Path;
+use std::process::Stdio;
 
 use crate::common::disk::SmallDisk;
 use crate::common::files::sample;
-use crate::common::rogue::{Line, Rogue, file as rogue_file};
+use crate::common::rogue::{Entry, Line, Rogue, dir as rogue_dir, file as rogue_file};
 use crate::common::{Home, Node, Process, pair, poll_until};
 use egoat::store::space::free_bytes;
-use egoat::wire::message::{Kind, Message, Refusal};
+use egoat::wire::message::{Declined, Kind, Message, Refusal};
 
 const MIB: usize = 1 << 20;
 
@@ -276,4 +277,98 @@ fn what_the_output_left_out_is_counted() {
     });
     assert!(text.lines().any(|line| line == "message from alice (5 B)"), "{text}");
     assert!(!text.contains("hello"), "{text}");
+}
+
+/// Names cost room as well: directories and empty files on the disk where they land, and what the home notes of each.
+#[test]
+fn room_is_kept_free_of_names() {
+    let Some((disk, bob)) = bob_on(16) else { return };
+    let elsewhere = tempfile::tempdir().unwrap();
+    let mallory = Rogue::new(13);
+    bob.run(&["peers", "add", "mallory", &mallory.key()]);
+    let key = bob.key();
+    let declined = |node: &Node, entries: &[Entry]| {
+        let free = free_bytes(disk.path());
+        let mut line = mallory.session(&node.addr, &key, Kind::Files);
+        line.offer(entries);
+        loop {
+            let (kind, body) = line.read().unwrap();
+            if kind != Message::Ping.kind() {
+                assert_eq!(Message::decode(kind, &body), Ok(Message::Decline(Declined::Full)));
+                break;
+            }
+        }
+        assert!(free_bytes(disk.path()) >= free.map(|free| free - MIB as u64));
+    };
+    let directories: Vec<Entry> = (0..4000).map(|number| rogue_dir(number.to_string())).collect();
+    declined(&serve(&bob, "8M"), &directories);
+    let args = ["--listen", "127.0.0.1:0", "--keep-free", "8M", "--downloads"];
+    let node = bob.serve_with(&[&args[..], &[elsewhere.path().to_str().unwrap()]].concat());
+    let files: Vec<Entry> = (0..20000).map(|number| rogue_file(format!("{number:0>250}"), 0)).collect();
+    declined(&node, &files);
+    // Others are served.
+    let alice = Home::new("alice");
+    pair(&bob, &alice);
+    alice.run(&["send", "bob", &alice.file("small", b"x")]);
+}
+
+/// A pipe, or a terminal that was stopped by Ctrl-S, takes what fits in it and no more.
+#[test]
+fn a_node_whose_output_nobody_reads_goes_on() {
+    for (is_stdout, mut number) in [(true, 1), (false, 1)] {
+        let (alice, bob) = (Home::new("alice"), Home::new("bob"));
+        let mallory = Rogue::new(13);
+        bob.run(&["peers", "add", "alice", &alice.key()]);
+        bob.run(&["peers", "add", "mallory", &mallory.key()]);
+        bob.run(&["peers", "set", "mallory", "files=refuse"]);
+        let (mut unread, full) = std::io::pipe().unwrap();
+        let mut command = bob.cmd(&["serve", "--listen", "127.0.0.1:0"]);
+        command.stdin(Stdio::null());
+        if is_stdout {
+            command.stdout(full).stderr(Stdio::null())
+        } else {
+            command.stdout(Stdio::null()).stderr(full)
+        };
+        let mut node = command.spawn().unwrap();
+        drop(command);
+        let addr = poll_until("the node to listen", || {
+            let out = String::from_utf8(bob.cmd(&["status"]).output().unwrap().stdout).unwrap();
+            out.lines().find_map(|line| Some(line.strip_prefix("listening")?.trim().to_owned()))
+        });
+        let key = bob.key();
+        if is_stdout {
+            let mut line = mallory.session(&addr, &key, Kind::Push);
+            line.expect(&Message::Held(0));
+            // A line of 26 bytes for each.
+            while number < 3000 {
+                line.say(&Message::Text { number, said: None, text: b"x" });
+                line.expect(&Message::Ack(number));
+                number += 1;
+            }
+        } else {
+            // A line of some 170 bytes for each.
+            while number < 600 {
+                let mut line = mallory.session(&addr, &key, Kind::Files);
+                line.offer(&[rogue_file("x".repeat(100), 0)]);
+                line.expect_end();
+                number += 1;
+            }
+        }
+        alice.run(&["peers", "add", "bob", &key, &addr]);
+        for text in ["one", "two"] {
+            alice.run(&["say", "--wait", "20s", "bob", text]);
+        }
+        // What comes when somebody reads again is told.
+        let reading = std::thread::spawn(move || {
+            let mut text = String::new();
+            unread.read_to_string(&mut text).map(|_| text)
+        });
+        if is_stdout {
+            alice.run(&["say", "--wait", "20s", "bob", "three"]);
+        }
+        node.kill().unwrap();
+        node.wait().unwrap();
+        let text = reading.join().unwrap().unwrap();
+        assert!(text.lines().count() > 300, "{text}");
+    }
 }

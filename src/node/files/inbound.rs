@@ -390,14 +390,33 @@ fn has_no_entries(home: &Home, offer: &Offer, note: &Partial) -> Option<Declined
 }
 
 fn has_no_bytes(context: &Context, offer: &Offer, note: &Partial, turn: &Turn) -> Option<Declined> {
-    let room = context.options().keep_free.room(&note.dir)?;
+    let (home, keep_free) = (context.own().home(), context.options().keep_free);
     // By the map: a file with holes is longer than what it fills. Of a stream, nobody knows yet what else is to come.
     let held = note.held(CHUNK as u64).map_or(0, |(held, _)| held);
     let bytes = offer.bytes().map_or(0, |bytes| bytes.saturating_sub(held));
     if held > 0 && offer.bytes().is_some_and(|bytes| bytes <= held) {
         return None;
     }
-    (!turn.take_room(&note.dir, bytes, room)).then_some(Declined::Full)
+    let noted = noted_at_home(offer, &note.dir);
+    let is_at_home = space::disk_id(home.dir()) == space::disk_id(&note.dir);
+    if !is_at_home && keep_free.room(home.dir()).is_some_and(|room| noted > room) {
+        return Some(Declined::Full);
+    }
+    let room = keep_free.room(&note.dir)?;
+    let staged = partial::staged(home, &note.dir, &note.id).entries;
+    let entries = offer.manifest.usage().entries.saturating_sub(staged);
+    let names = Usage { bytes: 0, entries }.weight().saturating_add(if is_at_home { noted } else { 0 });
+    (!turn.take_room(&note.dir, bytes.saturating_add(names), room)).then_some(Declined::Full)
+}
+
+/// What each path at the top costs in the note of a transfer and in the history, beside its bytes.
+const PER_NOTED_PATH: u64 = 256;
+
+/// About what the home notes of a transfer: where all that is at the top has landed, in the note of the transfer and in the
+/// history.
+fn noted_at_home(offer: &Offer, dir: &Path) -> u64 {
+    let path = |name: &str| (dir.as_os_str().len() + name.len()) as u64;
+    offer.manifest.tops().iter().map(|(name, ..)| 2 * path(name) + PER_NOTED_PATH).sum()
 }
 
 /// A stream on its way to a disk of which some room is kept free: it says how long it is when it is there.
