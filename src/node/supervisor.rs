@@ -28,7 +28,7 @@ use crate::node::roster::{Contact, Roster, Via};
 use crate::node::threads::{self, LOG_POLL_INTERVAL};
 use crate::store::cancel::cancel;
 use crate::store::home::Own;
-use crate::store::node_lock::{self, NodeInfo, NodeLock};
+use crate::store::node_lock::{self, NodeInfo, NodeLock, StartingLock};
 use crate::store::presence::{self, Presence};
 use crate::store::queued_files::Listed;
 
@@ -39,7 +39,7 @@ const EVENT_CAPACITY: usize = 64;
 const NETWORK_INTERVAL: Duration = Duration::from_secs(5);
 /// The shortest time between two reports of refused connections.
 const REFUSAL_REPORT_INTERVAL: Duration = Duration::from_secs(60);
-/// How long to wait for an `egoat say` to release the home.
+/// How long to wait for an `egoat say` to release the home. Those of 0.1.0 take up to 20 s; later ones give way at once.
 const HOME_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Starts a node, which runs until the process ends. The channel gives its events; whoever holds the channel must read
@@ -113,7 +113,11 @@ fn open_control() -> Result<(LoopbackListener, u16)> {
 /// Takes the home for this node. Waits for an `egoat say` that is delivering from it, and fails if another node runs.
 fn take_home(own: &Own) -> Result<NodeLock> {
     let deadline = Instant::now() + HOME_TIMEOUT;
+    let mut starting = None;
     loop {
+        if starting.is_none() {
+            starting = StartingLock::take(own.home())?;
+        }
         if let Some(lock) = NodeLock::take(own.home())? {
             return Ok(lock);
         }

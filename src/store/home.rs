@@ -126,6 +126,11 @@ impl Home {
         self.dir.join("node.lock")
     }
 
+    /// The lock of a node that wants to start.
+    pub fn starting_lock_path(&self) -> PathBuf {
+        self.dir.join("starting.lock")
+    }
+
     /// How far the program is that is run for each `message` or `file`.
     pub fn hook_path(&self, what: &str) -> PathBuf {
         self.dir.join(format!("on-{what}.cursor"))

@@ -71,22 +71,59 @@ impl Drop for NodeLock {
     }
 }
 
-/// The right to deliver to one peer while no node runs: shared with deliveries to others, and in the way of a node only
-/// for as long as it is held.
+/// The word of a node that it wants to start: whoever delivers without a node gives way to it. Held until the node has
+/// [`NodeLock`].
+pub struct StartingLock {
+    _file: File,
+}
+
+impl StartingLock {
+    /// `None` while another node wants to start, or somebody looks whether one does.
+    pub fn take(home: &Home) -> Result<Option<StartingLock>> {
+        Ok(try_lock(&home.starting_lock_path())?.map(|file| StartingLock { _file: file }))
+    }
+}
+
+/// Whether a node wants to start.
+pub fn is_starting(home: &Home) -> Result<bool> {
+    let path = home.starting_lock_path();
+    match File::open(&path) {
+        Ok(file) => Ok(!taken(file.try_lock_shared(), &path)?),
+        Err(cause) if cause.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(cause) => Err(Error::disk(Verb::Open, &path)(cause)),
+    }
+}
+
+/// The right to deliver to one peer, while no node does. It is in the way of no node that starts.
 pub struct DeliveryLock {
-    _node: Lockable,
     _peer: File,
 }
 
 impl DeliveryLock {
-    /// `None` while a node runs, or another process delivers to this peer.
+    /// `None` while a node runs or wants to start, or another process delivers to this peer.
     pub fn take(home: &Home, peer: &PublicKey) -> Result<Option<DeliveryLock>> {
-        let node = open(home)?;
-        if !taken(node.try_lock_shared(), &home.node_lock_path())? {
+        if NoNodeLock::take(home)?.is_none() {
             return Ok(None);
         }
         let peer = try_lock(&home.outbox_path(peer).with_extension("lock"))?;
-        Ok(peer.map(|peer| DeliveryLock { _node: node, _peer: peer }))
+        Ok(peer.map(|peer| DeliveryLock { _peer: peer }))
+    }
+}
+
+/// Keeps a node from starting while messages flow without one. Whoever holds it lets go as soon as [`is_starting`].
+pub struct NoNodeLock {
+    _node: Lockable,
+}
+
+impl NoNodeLock {
+    /// `None` while a node runs or wants to start.
+    pub fn take(home: &Home) -> Result<Option<NoNodeLock>> {
+        if is_starting(home)? {
+            return Ok(None);
+        }
+        let node = open(home)?;
+        let is_taken = taken(node.try_lock_shared(), &home.node_lock_path())?;
+        Ok(is_taken.then_some(NoNodeLock { _node: node }))
     }
 }
 

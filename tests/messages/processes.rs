@@ -2,9 +2,13 @@
 
 use crate::common;
 
+use common::rogue::Rogue;
 use common::{Home, Node, Process, pair, paired, poll_until};
+use egoat::wire::message::{Kind, Message};
+use std::net::TcpListener;
 use std::path::Path;
 use std::thread;
+use std::time::{Duration, Instant};
 
 const TO_DELIVER: &str = "60s";
 /// Those who speak at once, and what each says.
@@ -114,6 +118,67 @@ fn ten_speakers_share_a_home_without_a_node() {
     assert_eq!(alice.delivered(), bob.received());
     check_no_damage(&alice, &told);
     check_no_damage(&bob, &bob_node.kill9());
+}
+
+/// A node that waits for a delivery to end waits 10 s for an address that says nothing.
+const AT_ONCE: Duration = Duration::from_secs(5);
+
+/// Starts a node, which must be there soon though others deliver.
+fn serve_at_once(home: &Home) -> Node {
+    let start = Instant::now();
+    let node = home.serve();
+    assert!(start.elapsed() < AT_ONCE, "it took {:?}", start.elapsed());
+    node
+}
+
+/// What was said to it meanwhile comes over the node, each message once.
+#[test]
+fn a_node_starts_while_others_dial_an_address_that_says_nothing() {
+    let (alice, bob) = (Home::new("alice"), Home::new("bob"));
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    alice.run(&["peers", "add", "bob", &bob.key(), &silent.local_addr().unwrap().to_string()]);
+    let texts: Vec<String> = (0..4).map(|number| format!("message {number}")).collect();
+    let mut speakers: Vec<Process> = texts
+        .iter()
+        .map(|text| Process::start(alice.cmd(&["say", "--wait", TO_DELIVER, "bob", text])))
+        .collect();
+    let _dialled = silent.accept().unwrap();
+    poll_until("all to be queued", || (alice.run(&["outbox"]).lines().count() == 4).then_some(()));
+    let node = serve_at_once(&alice);
+    bob.run(&["peers", "add", "alice", &alice.key(), &node.addr]);
+    bob.run(&["fetch"]);
+    for speaker in &mut speakers {
+        let (code, _, told) = speaker.end();
+        assert!(code == Some(0) && told.contains("delivered to bob"), "{told}");
+    }
+    let mut received = bob.received();
+    assert_eq!(alice.delivered(), received);
+    received.sort();
+    assert_eq!(received, texts);
+}
+
+/// The connection ends for the node, which sends the message again under its number.
+#[test]
+fn a_node_starts_while_a_peer_acknowledges_nothing() {
+    let (alice, rogue) = (Home::new("alice"), Rogue::new(1));
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    alice.run(&["peers", "add", "rogue", &rogue.key(), &listener.local_addr().unwrap().to_string()]);
+    let mut speaker = Process::start(alice.cmd(&["say", "--wait", TO_DELIVER, "rogue", "hello"]));
+    let take = || {
+        let mut line = rogue.accept(&listener, Kind::Push);
+        line.say(&Message::Held(0));
+        let (kind, body) = line.read().unwrap();
+        let Message::Text { number, .. } = Message::decode(kind, &body).unwrap() else { panic!("{kind}") };
+        (line, number)
+    };
+    let (_line, said) = take();
+    let _node = serve_at_once(&alice);
+    let (mut line, number) = take();
+    assert_eq!(number, said);
+    line.say(&Message::Ack(number));
+    let (code, _, told) = speaker.end();
+    assert!(code == Some(0) && told.contains("delivered to rogue"), "{told}");
+    assert_eq!(alice.delivered(), ["hello"]);
 }
 
 /// Alice, who has no node, and Bob, whose node is there.

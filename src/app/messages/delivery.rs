@@ -1,6 +1,8 @@
 //! Delivery by a front-end: through the node that runs, or by itself when none does.
 
 use std::cell::Cell;
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::app::link::LOG_POLL_INTERVAL;
@@ -10,15 +12,16 @@ use crate::net::deadline::Deadline;
 use crate::net::dial::{self, Target};
 use crate::net::endpoint::Endpoint;
 use crate::net::session::Session;
-
+use crate::net::transport::Closer;
 use crate::node::files::queued;
 use crate::node::messages::flow::{self, Idle, Sender};
 use crate::node::pairing::OwnProfile;
 use crate::node::room::Room;
+use crate::node::threads;
 use crate::store::attempts;
 use crate::store::history::History;
-use crate::store::home::Own;
-use crate::store::node_lock::DeliveryLock;
+use crate::store::home::{Home, Own};
+use crate::store::node_lock::{self, DeliveryLock, NoNodeLock};
 use crate::store::outbox::Outbox;
 use crate::store::peers::Peer;
 use crate::store::space::KeepFree;
@@ -30,12 +33,15 @@ const NODE_TIMEOUT: Duration = Duration::from_secs(1);
 const TRY_TIMEOUT: Duration = Duration::from_secs(10);
 /// The same through a proxy, which may need time to build a route.
 const PROXIED_TRY_TIMEOUT: Duration = Duration::from_secs(40);
-/// How long one connection may last. A node that starts meanwhile waits for its end; the rest goes over the next one.
+/// How long one connection may last, so that other commands which deliver to the peer get their turn. The rest goes over the
+/// next one.
 const MAX_CONNECTION: Duration = Duration::from_secs(20);
 /// How long `fetch` collects from one peer: a peer who goes on talking must not keep it from the others.
 const MAX_COLLECTING: Duration = Duration::from_secs(600);
 /// With `--wait`: the pause between two tries.
 const RETRY_PAUSE: Duration = Duration::from_secs(1);
+/// While messages flow: how often to look whether a node wants to start.
+const STARTING_POLL: Duration = Duration::from_millis(200);
 /// How often the outbox is read while another process delivers to the peer.
 const OUTBOX_POLL: Duration = Duration::from_millis(20);
 
@@ -103,10 +109,10 @@ pub fn deliver(
         let turn = Deadline::after(MAX_CONNECTION);
         let end = if wait.is_some() { turn.min(deadline) } else { turn };
         let result = deliver_once(own, peer, outbox, (deadline, end), &mut 0);
-        // Not through the pause: a node may want to start.
+        // Not through the pause: others may deliver meanwhile.
         drop(lock);
         match result {
-            Ok(()) => {}
+            Ok(Turn::Done | Turn::NodeStarts) => {}
             Err(error @ (Error::Disk { .. } | Error::Corrupt { .. })) => return Err(error),
             Err(error @ Error::ChangedKey { .. }) if wait.is_none() => return Err(error),
             Err(error) if wait.is_none() => return Ok(DeliveryOutcome::Queued(error.to_string())),
@@ -238,7 +244,10 @@ fn push_messages(own: &Endpoint, peer: &Peer) -> Result<usize> {
             (one_try(own), Deadline::after(MAX_CONNECTION)),
             &mut delivered,
         ) {
-            Ok(()) => return Ok(delivered),
+            Ok(Turn::Done) => return Ok(delivered),
+            Ok(Turn::NodeStarts) => {
+                return Err(Error::failed(format!("a node starts here, and delivers to {}", peer.name)));
+            }
             // Its time was over, and there is more.
             Err(Error::Lost { .. }) if delivered > before => {}
             Err(error) => return Err(error),
@@ -246,16 +255,33 @@ fn push_messages(own: &Endpoint, peer: &Peer) -> Result<usize> {
     }
 }
 
-/// Dials the peer before `by`, sends what waits until the `end`, and counts the messages that came there.
+/// How a connection ended that did not fail.
+enum Turn {
+    /// Everything is delivered.
+    Done,
+    /// A node wants to start here, and does the rest.
+    NodeStarts,
+}
+
+/// Dials the peer before `by`, sends what waits until the `end`, and counts the messages that came there. Gives way to a node
+/// that wants to start.
 fn deliver_once(
     own: &Endpoint,
     peer: &Peer,
     outbox: &mut Outbox,
     (by, end): (Deadline, Deadline),
     delivered: &mut usize,
-) -> Result<()> {
-    let result = dial_push(own, peer, by, end)
-        .and_then(|(mut session, held)| send_pending(own, &mut session, held, outbox, delivered));
+) -> Result<Turn> {
+    let dialled = dial_push(own, peer, by, end);
+    // Not while it dials: an address that says nothing takes long, and would keep a node from starting.
+    let Some(_lock) = NoNodeLock::take(own.home())? else { return Ok(Turn::NodeStarts) };
+    let result = dialled.and_then(|mut session| {
+        let closer = session.closer();
+        give_way(own.home(), &closer, || send_pending(own, &mut session, outbox, delivered))
+    });
+    if result.is_err() && node_lock::is_starting(own.home())? {
+        return Ok(Turn::NodeStarts);
+    }
     match &result {
         Ok(()) => attempts::clear(own.home(), &peer.key)?,
         // A connection that breaks when all is done is no failure to speak of.
@@ -264,27 +290,41 @@ fn deliver_once(
         }
         Err(_) => attempts::clear(own.home(), &peer.key)?,
     }
-    result
+    result.map(|()| Turn::Done)
 }
 
-/// A session for messages, and the number of the last one that the peer holds.
-fn dial_push(own: &Endpoint, peer: &Peer, by: Deadline, end: Deadline) -> Result<(Session, u64)> {
+/// Runs `send`, and ends the connection as soon as a node wants to start.
+fn give_way<T>(home: &Home, closer: &Closer, send: impl FnOnce() -> T) -> T {
+    let (over, is_over) = mpsc::channel::<()>();
+    let watch = move || {
+        while is_over.recv_timeout(STARTING_POLL) == Err(RecvTimeoutError::Timeout) {
+            // What cannot be read tells of no node.
+            if node_lock::is_starting(home).unwrap_or(false) {
+                return closer.close();
+            }
+        }
+    };
+    thread::scope(|scope| {
+        // Without a thread, the node waits for the end of this connection.
+        let _ = threads::spawn_scoped(scope, "watch", watch);
+        let sent = send();
+        drop(over);
+        sent
+    })
+}
+
+/// A session for messages.
+fn dial_push(own: &Endpoint, peer: &Peer, by: Deadline, end: Deadline) -> Result<Session> {
     // Port 0: whoever only says something is not reachable afterwards.
     let profile = OwnProfile::at_port(own, 0)?;
     let target = Target::peer(peer, Some(by.min(end)));
     let mut session = dial::dial(own, &target, Kind::Push, &[profile.message()])?;
     session.set_deadline(Some(end));
-    let held = flow::read_held(&mut session)?;
-    Ok((session, held))
+    Ok(session)
 }
 
-fn send_pending(
-    own: &Own,
-    session: &mut Session,
-    held: u64,
-    outbox: &mut Outbox,
-    delivered: &mut usize,
-) -> Result<()> {
+fn send_pending(own: &Own, session: &mut Session, outbox: &mut Outbox, delivered: &mut usize) -> Result<()> {
+    let held = flow::read_held(session)?;
     // Asked when nothing is left to send. What came in between is sent too; what cannot be read must not keep us here.
     let mut looked = false;
     let idle = |_| match outbox.has_pending() {
