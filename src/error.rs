@@ -30,6 +30,13 @@ pub enum Error {
         /// The system's reason.
         cause: io::Error,
     },
+    /// Another process keeps a file of ours locked: it was stopped, or hangs.
+    Locked {
+        /// The file.
+        path: PathBuf,
+        /// The process, where the system tells.
+        holder: Option<u32>,
+    },
     /// A stored file does not hold what it should.
     Corrupt {
         /// The file.
@@ -266,7 +273,7 @@ impl Error {
             | Error::LargePackets { .. }
             | Error::NoRoom { .. }
             | Error::NoNode { .. } => 69,
-            Error::Disk { .. } | Error::Corrupt { .. } | Error::Exposed { .. } => 74,
+            Error::Disk { .. } | Error::Locked { .. } | Error::Corrupt { .. } | Error::Exposed { .. } => 74,
             Error::Remote { disk, .. } => {
                 if *disk {
                     74
@@ -353,6 +360,15 @@ impl Error {
             Error::Corrupt { .. } => {
                 Some("nothing was deleted; restore this file from a backup or move it away".into())
             }
+            Error::Locked { holder: Some(process), .. } => Some(format!(
+                "if that process was stopped, as by Ctrl-Z, let it go on: `kill -CONT {process}`; else wait for its end, or \
+                 end it"
+            )),
+            Error::Locked { path, holder: None } => Some(format!(
+                "it is an egoat, most likely one that was stopped, as by Ctrl-Z; `fuser {}` may tell its number for \
+                 `kill -CONT`",
+                path.display()
+            )),
             Error::NoNode { .. } => Some("`egoat serve` or `egoat chat` is one".into()),
             Error::NodeRunning { .. } => Some("use another --home, or let the running node do it".into()),
             Error::Listen { cause, .. } if cause.kind() == io::ErrorKind::AddrInUse => {
@@ -408,6 +424,10 @@ impl fmt::Display for Error {
             }
             Error::Disk { verb, path, cause } => {
                 write!(f, "cannot {verb} {}: {}", path.display(), reason(cause))
+            }
+            Error::Locked { path, holder } => {
+                let process = holder.map_or("another process".into(), |process| format!("process {process}"));
+                write!(f, "cannot lock {}: {process} keeps it locked", path.display())
             }
             Error::Exposed { path, why, .. } => write!(f, "{} is not yours alone: {why}", path.display()),
             Error::Corrupt { path, what } => write!(f, "{} is damaged: {what}", path.display()),

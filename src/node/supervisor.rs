@@ -125,7 +125,7 @@ fn take_home(own: &Own) -> Result<NodeLock> {
             return Err(Error::NodeRunning { home: own.home().dir().to_owned() });
         }
         if Instant::now() >= deadline {
-            return Err(Error::failed("another egoat is still delivering from this home"));
+            return Err(node_lock::held(own.home())?);
         }
         thread::sleep(Duration::from_millis(20));
     }

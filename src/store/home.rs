@@ -13,6 +13,7 @@ use crate::store::file;
 use crate::store::folder::Folder;
 use crate::store::history::History;
 use crate::store::identity::{self, Identity};
+use crate::store::lock;
 use crate::store::log::{Kind, LogId, Reader, Report};
 use crate::store::notes::Notes;
 use crate::store::outbox::Outbox;
@@ -169,7 +170,12 @@ impl Home {
         self.dir.join("outbox").join(format!("{peer}.files.log"))
     }
 
-    /// Held by whoever sends them.
+    /// Held by whoever delivers messages to the peer without a node.
+    pub fn delivery_lock_path(&self, peer: &PublicKey) -> PathBuf {
+        self.outbox_path(peer).with_extension("lock")
+    }
+
+    /// Held by whoever sends queued files to the peer.
     pub fn files_lock_path(&self, peer: &PublicKey) -> PathBuf {
         self.dir.join("outbox").join(format!("{peer}.files.lock"))
     }
@@ -232,7 +238,7 @@ impl Home {
             .truncate(false)
             .open(&path)
             .map_err(Error::disk(Verb::Open, &path))?;
-        file.lock().map_err(Error::disk(Verb::Lock, &path))?;
+        lock::wait_for(&file, &path)?;
         Ok(file)
     }
 

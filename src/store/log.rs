@@ -85,7 +85,7 @@ impl Log {
             return Err(self.id.corrupt("an earlier write failed; restart to go on".into()));
         }
         loop {
-            self.file.lock().map_err(Error::disk(Verb::Lock, &self.id.path))?;
+            self.file.lock(&self.id.path)?;
             match file::is_at(&self.file, &self.id.path) {
                 Ok(true) => break,
                 // It was started afresh or moved away while we waited for the lock.
@@ -158,7 +158,7 @@ impl Log {
         let disk = |verb| Error::disk(verb, &temporary);
         let new = file::create_afresh(&temporary).map_err(disk(Verb::Create))?;
         // Held until the name is durable: what others append to the new file must not be lost with it.
-        appender.log.file.lock_successor(&new).map_err(disk(Verb::Lock))?;
+        appender.log.file.lock_successor(&new, &temporary)?;
         let mut bytes = id.header().to_vec();
         let (mut tag, mut written) = ([0; TAG], 0);
         for record in records {

@@ -18,7 +18,7 @@ use crate::crypto::keys::PublicKey;
 use crate::error::{Error, Result, Verb};
 use crate::store::file;
 use crate::store::home::Home;
-use crate::store::lock::Lockable;
+use crate::store::lock::{self, Lockable};
 
 /// Held while a node runs.
 pub struct NodeLock {
@@ -105,9 +105,14 @@ impl DeliveryLock {
         if NoNodeLock::take(home)?.is_none() {
             return Ok(None);
         }
-        let peer = try_lock(&home.outbox_path(peer).with_extension("lock"))?;
+        let peer = try_lock(&home.delivery_lock_path(peer))?;
         Ok(peer.map(|peer| DeliveryLock { _peer: peer }))
     }
+}
+
+/// The process that delivers to the peer, where the system tells.
+pub fn deliverer(home: &Home, peer: &PublicKey) -> Option<u32> {
+    lock::holder(&File::open(home.delivery_lock_path(peer)).ok()?)
 }
 
 /// Keeps a node from starting while messages flow without one. Whoever holds it lets go as soon as [`is_starting`].
@@ -153,6 +158,11 @@ fn taken(locked: std::result::Result<(), TryLockError>, path: &Path) -> Result<b
         Err(TryLockError::WouldBlock) => Ok(false),
         Err(TryLockError::Error(cause)) => Err(Error::disk(Verb::Lock, path)(cause)),
     }
+}
+
+/// The error of a node that cannot start because others do not give way.
+pub fn held(home: &Home) -> Result<Error> {
+    Ok(Error::Locked { path: home.node_lock_path(), holder: open(home)?.holder() })
 }
 
 /// The node that runs on this home now, if any. Nothing is written for that, as there may be no room, or no right to.

@@ -10,6 +10,8 @@ mod common;
 mod crash;
 #[cfg(target_os = "linux")]
 mod faults;
+#[cfg(target_os = "linux")]
+mod locks;
 #[cfg(unix)]
 mod logs;
 #[cfg(target_os = "linux")]

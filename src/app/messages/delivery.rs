@@ -83,7 +83,8 @@ pub fn deliver(
             break;
         }
         let Some(left) = deadline.remaining() else {
-            let ended = unless_dropped(own, peer, outbox, number, DeliveryOutcome::Queued(tries.why))?;
+            let why = tries.why.unwrap_or_else(|| why_untried(own, peer));
+            let ended = unless_dropped(own, peer, outbox, number, DeliveryOutcome::Queued(why))?;
             return match (ended, tries.changed_key) {
                 (DeliveryOutcome::Queued(_), Some(error)) => Err(error),
                 (ended, _) => Ok(ended),
@@ -94,7 +95,7 @@ pub fn deliver(
                 if wait.is_none() {
                     return Ok(DeliveryOutcome::Queued(attempt.reason));
                 }
-                tries.why = attempt.reason;
+                tries.why = Some(attempt.reason);
             }
             if wait.is_none() && started.elapsed() > NODE_TIMEOUT {
                 return Ok(DeliveryOutcome::Queued("the node here has not reached it yet".into()));
@@ -113,7 +114,9 @@ pub fn deliver(
         drop(lock);
         match result {
             Ok(Turn::Done | Turn::NodeStarts) => {}
-            Err(error @ (Error::Disk { .. } | Error::Corrupt { .. })) => return Err(error),
+            Err(error @ (Error::Disk { .. } | Error::Locked { .. } | Error::Corrupt { .. })) => {
+                return Err(error);
+            }
             Err(error @ Error::ChangedKey { .. }) if wait.is_none() => return Err(error),
             Err(error) if wait.is_none() => return Ok(DeliveryOutcome::Queued(error.to_string())),
             Err(error) => {
@@ -125,32 +128,37 @@ pub fn deliver(
     unless_dropped(own, peer, outbox, number, DeliveryOutcome::Delivered)
 }
 
+/// Why no try was made in the time there was.
+fn why_untried(own: &Own, peer: &Peer) -> String {
+    match node_lock::deliverer(own.home(), &peer.key) {
+        Some(process) => {
+            format!("process {process} here delivers to it; if that was stopped: `kill -CONT {process}`")
+        }
+        None => "it was not reached yet".into(),
+    }
+}
+
 /// How the tries so far ended.
+#[derive(Default)]
 struct Tries {
     /// The last one.
-    why: String,
+    why: Option<String>,
     /// One at which a node with another key answered at each address: later it may keep us out, as handshakes that fail
     /// are held against us.
     changed_key: Option<Error>,
     has_told_key: bool,
 }
 
-impl Default for Tries {
-    fn default() -> Tries {
-        Tries { why: "it was not reached yet".into(), changed_key: None, has_told_key: false }
-    }
-}
-
 impl Tries {
     /// Tells the user once that somebody else answers. The peer may be at another address, or come back to this one.
     fn failed(&mut self, own: &Own, error: Error) {
-        self.why = error.to_string();
+        self.why = Some(error.to_string());
         let Error::ChangedKey { elsewhere, .. } = &error else { return };
         if !std::mem::replace(&mut self.has_told_key, true) {
             own.report(&format!("{error}; trying its addresses again"));
         }
         match elsewhere {
-            Some(why) => self.why.clone_from(why),
+            Some(why) => self.why = Some(why.clone()),
             None => self.changed_key = Some(error),
         }
     }
