@@ -247,6 +247,36 @@ fn the_home_itself_and_what_is_in_it_is_refused() {
     assert!(alice.run(&["outbox"]).is_empty());
 }
 
+/// The identity may be on a stick, and the histories on a larger disk.
+#[test]
+fn what_links_in_the_home_lead_to_is_part_of_it() {
+    let route = home_among_files();
+    let alice = &route.alice;
+    let elsewhere = tempfile::tempdir().unwrap();
+    let away = |name: &str| elsewhere.path().join(name);
+    let names = ["identity", "peers", "history"];
+    for name in names {
+        // It may be on another file system.
+        assert!(Command::new("mv").args([alice.path(name), away(name)]).status().unwrap().success());
+        symlink(away(name), alice.path(name)).unwrap();
+    }
+    fs::write(away("file"), "file").unwrap();
+    alice.run(&["say", "--wait", "30s", "bob", "hello again"]);
+    let log = fs::read_dir(away("history")).unwrap().next().unwrap().unwrap().path();
+    for path in names.iter().flat_map(|name| [alice.path(name), away(name)]).chain([log]) {
+        for how in [&["send", "bob"][..], &["send", "--queue", "bob"]] {
+            let said = alice.fails(&[how, &[text(&path)]].concat(), 1);
+            assert!(said.contains("it is egoat's own home, or in it"), "{}: {said}", path.display());
+        }
+    }
+    let (_, said) = alice.ends_with(&["send", "--name", "all", "bob", text(elsewhere.path())], b"", 0);
+    for name in names {
+        let stays = format!("/{name} is egoat's own home, or part of it, and stays here");
+        assert!(said.contains(&stays), "{said}");
+    }
+    assert_eq!(names_in(&route.landing.join("all")), ["file"]);
+}
+
 /// A file whose size is 0, or a page, whatever is in it.
 #[cfg(target_os = "linux")]
 #[test]
