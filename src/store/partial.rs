@@ -75,6 +75,18 @@ impl Partial {
         self.dir.join(&self.folder)
     }
 
+    /// Chooses another folder if somebody else has put something where its data would be.
+    pub fn avoid_others(&mut self) {
+        if staged::is_foreign(&self.dir, &self.folder) {
+            self.folder = staged::new_name();
+        }
+    }
+
+    /// What its folder has taken up so far.
+    pub fn usage(&self) -> Usage {
+        usage_of(&self.staging())
+    }
+
     /// Whether an earlier try may have ended while it gave names to directories.
     pub fn has_names(&self) -> bool {
         fs::symlink_metadata(self.staging().join(NAMES)).is_ok()
@@ -222,9 +234,7 @@ impl Partial {
         if fs::symlink_metadata(&staging).is_ok() {
             match self.lock().map_err(Error::disk(Verb::Lock, &staging))? {
                 Locked::Busy => return Ok(false),
-                Locked::Ours(_) => {
-                    fs::remove_dir_all(&staging).map_err(Error::disk(Verb::Remove, &staging))?;
-                }
+                Locked::Ours(staged) => staged.remove().map_err(Error::disk(Verb::Remove, &staging))?,
                 // Its owner can remove it.
                 Locked::Foreign => {}
             }
@@ -265,11 +275,14 @@ fn noted(home: &Home, id: &str) -> Option<SystemTime> {
 
 /// What the transfer `id` to `dir` has taken up so far, with the folder in which it waits.
 pub fn staged(home: &Home, dir: &Path, id: &str) -> Usage {
-    let staging = dir.join(folder_of(home, id));
-    if fs::symlink_metadata(&staging).is_err() {
+    usage_of(&dir.join(folder_of(home, id)))
+}
+
+fn usage_of(staging: &Path) -> Usage {
+    if fs::symlink_metadata(staging).is_err() {
         return Usage::default();
     }
-    let held = space::used(&staging);
+    let held = space::used(staging);
     Usage { entries: held.entries + 1, ..held }
 }
 

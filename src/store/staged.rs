@@ -21,6 +21,12 @@ const LOCK: &str = "lock";
 pub const MAP: &str = "map";
 /// The file in it with the names that directories get: a line for each, the one that it has in there and the one it gets.
 pub const NAMES: &str = "names";
+/// The folder in it with the files, under the names that they were offered with.
+pub const FILES: &str = "files";
+/// The folder in it in which names are tried.
+pub const TRIAL: &str = "trial";
+/// The start of the name of a file that is made in it to see to whom that belongs.
+const PROBE: &str = "probe-";
 /// More than the names of a transfer ever have: see `store::partial`.
 const MAX_NAMES: u64 = 128 << 20;
 
@@ -42,6 +48,7 @@ pub struct StagingFolder {
     pub folder: Folder,
     /// It was not there before.
     pub is_new: bool,
+    name: String,
     _lock: File,
 }
 
@@ -70,31 +77,54 @@ pub fn lock(dir: &Path, name: &str) -> io::Result<Locked> {
         Ok(()) | Err(fs::TryLockError::WouldBlock) => return Ok(Locked::Busy),
         Err(fs::TryLockError::Error(cause)) => return Err(cause),
     }
-    if !is_new && is_open_to_change(&folder)? {
+    let is_open_to_change = is_open_to_change(&folder)?;
+    let staged = StagingFolder { place, folder, is_new, name: name.to_owned(), _lock: lock };
+    if !is_new && is_open_to_change {
         // Others may have changed what is in it. A file system that knows no modes has it so each time.
-        fs::remove_dir_all(place.way_to(name))?;
+        staged.remove()?;
         return self::lock(dir, name);
     }
-    Ok(Locked::Ours(StagingFolder { place, folder, is_new, _lock: lock }))
+    Ok(Locked::Ours(staged))
 }
 
-/// Opens the folder if its owner is whoever owns what this process makes; `None` for whatever else has the name.
+/// Whether somebody else has put something of this name there.
+pub fn is_foreign(dir: &Path, name: &str) -> bool {
+    Folder::open(dir).and_then(|place| open_own(&place, name)).is_ok_and(|own| own.is_none())
+}
+
+/// Opens the folder if its owner is whoever owns what this process makes, and it was made for a transfer; `None` for
+/// whatever else has the name. Somebody who may rename what is in the place can give the name to a folder of the user's.
 fn open_own(place: &Folder, name: &str) -> io::Result<Option<Folder>> {
     use io::ErrorKind::{NotADirectory, PermissionDenied};
     let opened = place.folder(name).and_then(|folder| {
-        let probe = base32::encode(&random_array::<16>());
+        let probe = format!("{PROBE}{}", base32::encode(&random_array::<16>()));
         let made = folder.create(&probe, &mut file::private())?;
         let is_own = match folder.handle()? {
             Some(handle) => file::have_one_owner(&handle.metadata()?, &made.metadata()?),
             None => true,
         };
         folder.remove_file(&probe)?;
-        Ok(is_own.then_some(folder))
+        let is_ours = is_own && has_parts_alone(&folder.names()?);
+        Ok(is_ours.then_some(folder))
     });
     match opened {
         Err(cause) if matches!(cause.kind(), NotADirectory | PermissionDenied) => Ok(None),
         opened => opened,
     }
+}
+
+/// Whether this is what may be in a folder for a transfer. All else is made once that has its lock.
+fn has_parts_alone(names: &[PathBuf]) -> bool {
+    let has_lock = names.iter().any(|name| name == Path::new(LOCK));
+    names.iter().all(|name| is_probe(name) || (has_lock && is_part(name)))
+}
+
+fn is_part(name: &Path) -> bool {
+    [LOCK, MAP, NAMES, FILES, TRIAL].iter().any(|part| name == Path::new(part))
+}
+
+fn is_probe(name: &Path) -> bool {
+    name.to_str().is_some_and(|name| name.starts_with(PROBE))
 }
 
 fn is_open_to_change(folder: &Folder) -> io::Result<bool> {
@@ -113,6 +143,19 @@ pub fn open_map(dir: &Path, name: &str) -> io::Result<File> {
 }
 
 impl StagingFolder {
+    /// Removes it with what is in it, and nothing else: somebody may have renamed it, and given its name to another folder.
+    pub fn remove(&self) -> io::Result<()> {
+        self.folder.ensure_here()?;
+        let (last, first): (Vec<_>, Vec<_>) =
+            self.folder.names()?.into_iter().partition(|name| name == Path::new(LOCK));
+        for part in first.iter().chain(&last).filter(|name| is_part(name) || is_probe(name)) {
+            let way = self.folder.way_to(part);
+            let is_dir = fs::symlink_metadata(&way)?.is_dir();
+            if is_dir { fs::remove_dir_all(way)? } else { fs::remove_file(way)? }
+        }
+        fs::remove_dir(self.place.way_to(&self.name))
+    }
+
     /// Its map of chunks.
     pub fn open_map(&self) -> io::Result<File> {
         self.folder.open_or_create(MAP)

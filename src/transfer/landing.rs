@@ -14,15 +14,12 @@ use crate::store::file;
 use crate::store::folder::Folder;
 use crate::store::home::Home;
 use crate::store::partial::Partial;
-use crate::store::staged::{self, Locked, StagingFolder};
+use crate::store::staged::{self, FILES, Locked, StagingFolder};
 use crate::transfer::manifest::Manifest;
 use crate::transfer::names;
 use crate::transfer::path::{NameList, numbered};
 use crate::transfer::seal;
 use crate::wire::message::TRANSFER_LEN;
-
-/// In the folder, where the files are under the names that they were offered with.
-const FILES: &str = "files";
 
 /// The way out of a place that is none.
 const ELSEWHERE: &str = "choose another directory with --into DIR";
@@ -302,7 +299,7 @@ impl Landing {
         self.staged.place.sync().map_err(Error::disk(Verb::Sync, &self.place.dir))?;
         self.note.save_done(&self.home, seal, received.iter().map(|one| one.path.as_path()))?;
         // What cannot be removed is in a hidden folder, and harms nobody.
-        let _ = fs::remove_dir_all(self.note.staging());
+        let _ = self.staged.remove();
         Ok(())
     }
 
@@ -320,7 +317,7 @@ impl Landing {
 
     /// Removes it with all that is in it.
     pub fn discard(&self) {
-        let _ = fs::remove_dir_all(self.note.staging());
+        let _ = self.staged.remove();
         let _ = self.note.forget(&self.home);
     }
 }

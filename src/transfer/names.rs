@@ -15,12 +15,11 @@ use std::io;
 
 use crate::store::file;
 use crate::store::folder::Folder;
+use crate::store::staged::TRIAL;
 use crate::text::percent;
 use crate::transfer::manifest::{Entry, Manifest};
 use crate::transfer::path::{MAX_COMPONENT, NameList, SafePath, numbered, shortened};
 
-/// The folder in which names are tried, beside the files of a transfer.
-const TRIAL: &str = "trial";
 /// Names up to this many bytes are held everywhere: eCryptfs has the least, 143.
 const SURE_LENGTH: usize = 143;
 

@@ -4,6 +4,7 @@
 use crate::common;
 
 use common::files::{MIB, landed_in, names_in, sample, sample_of, staged_in};
+use common::gate::Gate;
 use common::proxy::{How, Plan, Way};
 use common::rogue::{Rogue, dir, file};
 use common::route::{Blow, Route, fast_dir};
@@ -13,7 +14,7 @@ use egoat::wire::features::Features;
 use egoat::wire::message::{CHUNK, Declined, Kind, Message};
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown, symlink};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// The node had no time to read the offer while its sender waited.
 #[test]
@@ -141,6 +142,59 @@ fn what_somebody_else_has_put_where_files_wait_is_left_alone() {
         assert!(fs::read(route.landing.join("large.bin")).unwrap() == content, "{what}");
         assert!(names_in(&route.bob.path("partial")).is_empty(), "{what}");
     }
+}
+
+/// A directory of Bob's own in the place, which those may rename who may write to the place, and not empty.
+fn photos(route: &Route) -> PathBuf {
+    let photos = route.landing.join("photos");
+    fs::create_dir_all(photos.join("files")).unwrap();
+    fs::write(photos.join("files/large.bin"), "mine").unwrap();
+    photos
+}
+
+#[test]
+fn a_directory_that_gets_the_name_of_the_folder_where_files_wait_stays() {
+    let mut route = Route::new();
+    let content = sample(6 * MIB);
+    let file = route.alice.file("large.bin", &content);
+    let args = ["--streams", "1", &file];
+    for mode in [0o755, 0o777] {
+        route.send_in_part(SOME, SOME_CHUNKS, &args, Blow::Sender);
+        let theirs = route.staging();
+        fs::rename(&theirs, route.landing.join("aside")).unwrap();
+        fs::rename(photos(&route), &theirs).unwrap();
+        fs::set_permissions(&theirs, fs::Permissions::from_mode(mode)).unwrap();
+        route.send(&args);
+        assert!(fs::read(route.landing.join("large.bin")).unwrap() == content);
+        assert_eq!(
+            (staged_in(&route.landing), names_in(&theirs)),
+            (vec![theirs.clone()], vec!["files".into()])
+        );
+        assert_eq!(fs::read(theirs.join("files/large.bin")).unwrap(), b"mine");
+        for name in ["aside", &theirs.file_name().unwrap().to_string_lossy()] {
+            fs::remove_dir_all(route.landing.join(name)).unwrap();
+        }
+        fs::remove_file(route.landing.join("large.bin")).unwrap();
+    }
+}
+
+#[test]
+fn a_directory_that_takes_the_place_of_that_folder_while_files_arrive_stays() {
+    let mut route = Route::new();
+    let gate = Gate::before(&route.node.addr, SOME);
+    route.alice.run(&["peers", "remove", "bob"]);
+    route.alice.run(&["peers", "add", "bob", &route.bob.key(), &gate.addr]);
+    let file = route.alice.file("large.bin", sample(6 * MIB));
+    let mut send = route.start(&["--streams", "1", &file]);
+    poll_until("a chunk", || (route.chunks() > 0).then_some(()));
+    let staging = route.staging();
+    fs::rename(&staging, route.landing.join("aside")).unwrap();
+    fs::rename(photos(&route), &staging).unwrap();
+    gate.open();
+    assert_eq!(send.end().0, Some(0));
+    route.node.wait_for("file from alice");
+    assert_eq!(fs::read(staging.join("files/large.bin")).unwrap(), b"mine");
+    assert!(names_in(&route.landing.join("aside")).is_empty());
 }
 
 #[test]

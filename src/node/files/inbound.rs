@@ -176,13 +176,15 @@ fn land(
     session: Session,
     offer: Offer,
     turn: &Arc<Turn>,
-    note: Partial,
+    mut note: Partial,
     limit: u64,
 ) -> Result<()> {
     let home = context.own().home();
     if let Err(error) = partial::sweep(home, Some(&note)) {
         return Err(declined_by_disk(session, error));
     }
+    // What they have put there may look as if everything were here already.
+    note.avoid_others();
     if let Some(reason) = no_room(context, &offer, &note, turn) {
         let what = format!("{} offered {}, for which there is no room", session.label(), note.title);
         session.finish(&Message::Decline(reason))?;
@@ -377,14 +379,14 @@ fn no_room(context: &Context, offer: &Offer, note: &Partial, turn: &Turn) -> Opt
     if offer.manifest.chunks() > MAX_CHUNKS {
         return Some(Declined::TooLarge);
     }
-    has_no_entries(context.own().home(), offer, note).or_else(|| has_no_bytes(context, offer, note, turn))
+    has_no_entries(offer, note).or_else(|| has_no_bytes(context, offer, note, turn))
 }
 
 /// A file system without inodes takes no file of anybody, however much room it has. So some stay free, whatever the peer
 /// may send.
-fn has_no_entries(home: &Home, offer: &Offer, note: &Partial) -> Option<Declined> {
+fn has_no_entries(offer: &Offer, note: &Partial) -> Option<Declined> {
     let (total, free) = space::entry_limits(&note.dir)?;
-    let staged = partial::staged(home, &note.dir, &note.id).entries;
+    let staged = note.usage().entries;
     let wanted = offer.manifest.usage().entries.saturating_sub(staged);
     (wanted.saturating_add(total / KEPT_ENTRIES) > free).then_some(Declined::Full)
 }
