@@ -285,8 +285,9 @@ impl Staging {
         let entry = &self.manifest.entries()[index];
         let folder = walk.to(entry.path.parent())?;
         let start = self.manifest.start(index);
+        // One of no bytes is kept: an earlier try may have given it its name, by which it is known.
         let is_in_one_chunk =
-            entry.size == 0 || start / CHUNK as u64 == (start + entry.size - 1) / CHUNK as u64;
+            entry.size > 0 && start / CHUNK as u64 == (start + entry.size - 1) / CHUNK as u64;
         let is_there = |cause: &io::Error| cause.kind() == io::ErrorKind::AlreadyExists;
         if is_in_one_chunk && !self.landing.is_resumed() {
             return match create(folder, entry) {

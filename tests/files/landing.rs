@@ -391,3 +391,29 @@ fn a_command_that_is_killed_as_it_ends_and_repeated_leaves_no_second_copy() {
         }
     }
 }
+
+/// The file has its name by then, and nothing says so but the second name that it still has.
+#[test]
+fn a_node_that_is_killed_as_files_get_their_names_makes_no_second_copy() {
+    if !strace::works() {
+        return;
+    }
+    let (alice, bob) = (Home::new("alice"), Home::new("bob"));
+    bob.run(&["peers", "add", "alice", &alice.key()]);
+    let landing = bob.path("downloads/alice");
+    fs::create_dir_all(&landing).unwrap();
+    // The first sync of the place is for the folder where files wait.
+    let fault = Fault { call: "fsync", how: KILL, nth: 2, on: vec![landing.clone()] };
+    let mut killed = Faulty::start(&bob, &["serve", "--listen", "127.0.0.1:0"], &fault);
+    let addr = killed.wait_for("listening on ").replace("listening on ", "");
+    alice.run(&["peers", "add", "bob", &bob.key(), &addr]);
+    let files = [alice.file("empty", ""), alice.file("small", "x"), alice.file("large", sample(MIB))];
+    let send = [&["send", "bob"][..], &files.each_ref().map(String::as_str)].concat();
+    alice.fails(&send, 69);
+    poll_until("it to be killed", || killed.was_hit().then_some(()));
+    drop(killed);
+    assert_eq!(landed_in(&landing), ["empty", "large", "small"]);
+    let _node = bob.serve_again_at(&addr);
+    alice.run(&send);
+    assert_eq!(names_in(&landing), ["empty", "large", "small"]);
+}
