@@ -278,7 +278,8 @@ pub fn staged(home: &Home, dir: &Path, id: &str) -> Usage {
     usage_of(&dir.join(folder_of(home, id)))
 }
 
-fn usage_of(staging: &Path) -> Usage {
+/// What the folder of a transfer has taken up so far, itself among it.
+pub fn usage_of(staging: &Path) -> Usage {
     if fs::symlink_metadata(staging).is_err() {
         return Usage::default();
     }

@@ -224,6 +224,24 @@ fn a_tree_does_not_use_up_the_last_files_of_a_disk() {
 }
 
 #[test]
+fn trees_that_arrive_at_once_do_not_use_up_the_last_files_of_a_disk_either() {
+    let Some((disk, route)) = with_small_disk() else { return };
+    disk.limit_files(200);
+    let (first, second) = (empty_files(&route.alice, "first", 100), empty_files(&route.alice, "second", 100));
+    fs::write(Path::new(&first).join("large"), sample(MIB / 2)).unwrap();
+    // One chunk arrives, and not the next one.
+    let mut send = route.start_in_part(400 << 10, 1, &["--streams", "1", &first]);
+    let said = route.alice.fails(&["send", "bob", &second], 69);
+    assert!(said.contains("bob cannot take the files now: its disk is full\n"), "{said}");
+    route.mend();
+    assert_eq!(send.end().0, Some(69));
+    // It does not come any more.
+    poll_until("the turn of the first to end", || {
+        route.alice.cmd(&["send", "bob", &second]).output().unwrap().status.success().then_some(())
+    });
+}
+
+#[test]
 fn what_arrived_in_part_counts_once_against_the_quota() {
     let mut route = Route::new();
     set(&route, &["quota=8M"]);

@@ -379,16 +379,23 @@ fn no_room(context: &Context, offer: &Offer, note: &Partial, turn: &Turn) -> Opt
     if offer.manifest.chunks() > MAX_CHUNKS {
         return Some(Declined::TooLarge);
     }
-    has_no_entries(offer, note).or_else(|| has_no_bytes(context, offer, note, turn))
+    has_no_entries(offer, note, turn).or_else(|| has_no_bytes(context, offer, note, turn))
 }
 
 /// A file system without inodes takes no file of anybody, however much room it has. So some stay free, whatever the peer
 /// may send.
-fn has_no_entries(offer: &Offer, note: &Partial) -> Option<Declined> {
+fn has_no_entries(offer: &Offer, note: &Partial, turn: &Turn) -> Option<Declined> {
+    let _alone = turn.weigh();
+    // Ahead of what is free: what others make meanwhile counts twice then, rather than not at all.
+    let others = turn.entries_beside(&note.dir);
     let (total, free) = space::entry_limits(&note.dir)?;
-    let staged = note.usage().entries;
-    let wanted = offer.manifest.usage().entries.saturating_sub(staged);
-    (wanted.saturating_add(total / KEPT_ENTRIES) > free).then_some(Declined::Full)
+    let count = offer.manifest.usage().entries;
+    let wanted = count.saturating_sub(note.usage().entries).saturating_add(others);
+    if wanted.saturating_add(total / KEPT_ENTRIES) > free {
+        return Some(Declined::Full);
+    }
+    turn.take_entries(&note.dir, note.staging(), count);
+    None
 }
 
 fn has_no_bytes(context: &Context, offer: &Offer, note: &Partial, turn: &Turn) -> Option<Declined> {

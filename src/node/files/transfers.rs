@@ -12,6 +12,7 @@ use crate::crypto::random_array;
 use crate::net::lane::Parent;
 use crate::net::session::Session;
 use crate::net::transport::Closer;
+use crate::store::partial;
 use crate::store::space;
 use crate::transfer::receive::{Inbound, MAX_MANIFESTS};
 use crate::transfer::tally::Tally;
@@ -42,12 +43,23 @@ struct Running {
     promise: Option<Promise>,
     /// The room that it was given.
     room: Option<GivenRoom>,
+    /// The files and directories that it may make, until they are there.
+    entries: Option<GivenEntries>,
 }
 
 /// Room on a disk.
 struct GivenRoom {
     disk: Option<u64>,
     bytes: u64,
+}
+
+/// Files and directories on a disk.
+#[derive(Clone)]
+struct GivenEntries {
+    disk: Option<u64>,
+    count: u64,
+    /// Where those wait that are there.
+    staging: PathBuf,
 }
 
 impl Running {
@@ -149,6 +161,7 @@ impl Transfers {
             tally: None,
             promise: None,
             room: None,
+            entries: None,
         });
         Some(Turn { transfers: Arc::clone(self), number })
     }
@@ -279,6 +292,26 @@ impl Turn {
         true
     }
 
+    /// Files and directories that others may still make on the disk of `dir`.
+    pub fn entries_beside(&self, dir: &Path) -> u64 {
+        let disk = space::disk_id(dir);
+        let state = self.transfers.state();
+        let others = state.running.iter().filter(|one| one.number != self.number);
+        let given: Vec<GivenEntries> = others.filter_map(|one| one.entries.clone()).collect();
+        drop(state);
+        let to_come = |one: &GivenEntries| one.count.saturating_sub(partial::usage_of(&one.staging).entries);
+        given.iter().filter(|one| one.disk == disk).fold(0, |sum, one| sum.saturating_add(to_come(one)))
+    }
+
+    /// Notes that this one may make so many, which wait in `staging` until they are all there.
+    pub fn take_entries(&self, dir: &Path, staging: PathBuf, count: u64) {
+        let disk = space::disk_id(dir);
+        let mut state = self.transfers.state();
+        if let Some(own) = state.running.iter_mut().find(|one| one.number == self.number) {
+            own.entries = Some(GivenEntries { disk, count, staging });
+        }
+    }
+
     /// Bytes that others are still to bring to the disk of `dir`.
     pub fn expected_beside(&self, dir: &Path) -> u64 {
         self.expected_by_others(&self.transfers.state(), space::disk_id(dir))
@@ -289,7 +322,7 @@ impl Turn {
         others.fold(0, |sum, one| sum.saturating_add(one.expected(disk)))
     }
 
-    /// No other offer is weighed against a quota before this is dropped.
+    /// No other offer is weighed against a quota, or the files that a disk can have, before this is dropped.
     pub fn weigh(&self) -> MutexGuard<'_, ()> {
         self.transfers.weighing.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
@@ -313,6 +346,9 @@ impl Turn {
     /// All of it is there, or no more comes.
     pub fn end_promise(&self) {
         self.set_promise(None);
+        if let Some(own) = self.transfers.state().running.iter_mut().find(|one| one.number == self.number) {
+            own.entries = None;
+        }
     }
 
     fn set_promise(&self, promise: Option<Promise>) {
