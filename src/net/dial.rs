@@ -71,9 +71,14 @@ impl<'a> Target<'a> {
     }
 }
 
-/// Dials until an address leads to a node that proves `target.key` and accepts. `opening` is written right behind the
-/// handshake, before the answer is known.
-pub fn dial(own: &Endpoint, target: &Target, kind: Kind, opening: &[Message]) -> Result<Session> {
+/// Dials until an address leads to a node that proves `target.key` and accepts. `opening` is asked for right after
+/// the handshake, and written before the answer is known.
+pub fn dial<'a>(
+    own: &Endpoint,
+    target: &Target,
+    kind: Kind,
+    opening: impl FnOnce() -> Result<Vec<Message<'a>>>,
+) -> Result<Session> {
     let (mut moved, mut failed) = (Vec::new(), Vec::new());
     let mut telling = None;
     let addresses = target.seen.iter().chain(target.addresses);
@@ -83,7 +88,7 @@ pub fn dial(own: &Endpoint, target: &Target, kind: Kind, opening: &[Message]) ->
         let share =
             target.by.map(|by| Deadline::after(by.remaining().unwrap_or_default() / (count - number) as u32));
         match try_address(own, &Target { by: share, ..target.clone() }, address, kind) {
-            Ok(session) => return accepted(session, target, opening),
+            Ok(session) => return accepted(session, target, &opening()?),
             Err(AddressFailure::Network(why)) => failed.push(format!("{address}: {why}")),
             Err(AddressFailure::Moved) => moved.push(format!("{address}: another node has this address now")),
             Err(AddressFailure::Telling(error)) => {

@@ -226,6 +226,8 @@ pub struct AcceptedSession {
     pub kind: Kind,
     /// The invite that it used.
     pub invite: Option<[u8; INVITE_ID_LEN]>,
+    /// When message 2 was written: whatever the dialler says is about a later time.
+    pub answered: Instant,
 }
 
 /// The acceptor's side. `may_answer` is asked with the ephemeral key of message 1, before that costs anything; `find_token`
@@ -262,6 +264,7 @@ pub fn respond(
     let (state, second) = state
         .write_message_2(token.as_ref(), &acceptor_payload(own))
         .map_err(|_| closed("the key agreement failed"))?;
+    let answered = Instant::now();
     deadline.write_all(stream.socket(), &second).map_err(|_| closed("it does not read"))?;
     let mut third = [0; MESSAGE_3_LEN];
     deadline.read_exact(stream.socket(), &mut third).map_err(cut_short)?;
@@ -271,5 +274,5 @@ pub fn respond(
         .ok_or_else(|| closed("a kind of session that this version does not have"))?;
     let features = own.shared(dialler_features);
     let session = Session::new(stream, peer, peer.fingerprint(), features, established)?;
-    Ok(AcceptedSession { session, kind, invite })
+    Ok(AcceptedSession { session, kind, invite, answered })
 }

@@ -211,7 +211,7 @@ pub fn judge(home: &Home, visitor: &Visitor, rules: &Rules) -> Result<Admittance
 /// Dials a node for a session of kind PAIR and returns the profile that the node sends.
 pub fn dial_to_pair(own: &Endpoint, target: &Target) -> Result<Profile> {
     let profile = OwnProfile::new(own)?;
-    let mut session = dial::dial(own, target, Kind::Pair, &[profile.message()])?;
+    let mut session = dial::dial(own, target, Kind::Pair, || Ok(vec![profile.message()]))?;
     let peer_profile = Profile::read(&mut session)?;
     session.finish(&Message::Bye)?;
     Ok(peer_profile)

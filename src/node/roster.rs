@@ -38,6 +38,8 @@ struct State {
     failed: bool,
     /// The thread that sends, and a handle to end its connection.
     sending: Option<(u64, Via, Option<Closer>)>,
+    /// The highest number that the peer has acknowledged to this node, and when it did.
+    acknowledged: Option<(u64, Instant)>,
     /// Gives each sending thread a number.
     senders: u64,
     receiving: usize,
@@ -239,6 +241,16 @@ impl Contact {
         let closers: Vec<Closer> =
             self.state().connections.iter().map(|(_, closer)| closer.clone()).collect();
         closers.iter().filter(|closer| closer.is_cut_off()).for_each(Closer::close);
+    }
+
+    /// Notes that the peer has acknowledged the messages up to `number`.
+    pub fn note_acknowledged(&self, number: u64) {
+        self.state().acknowledged = Some((number, Instant::now()));
+    }
+
+    /// The highest number that the peer has acknowledged, if it did so after `since`; else 0.
+    pub fn acknowledged_since(&self, since: Instant) -> u64 {
+        self.state().acknowledged.map_or(0, |(number, when)| if when > since { number } else { 0 })
     }
 
     /// Notes that a thread receives from this peer.

@@ -97,7 +97,7 @@ impl Rogue {
     }
 
     /// The acceptor's part of a handshake; gives what the dialler wants, if it is still there.
-    fn answer(&self, mut stream: TcpStream) -> Option<(Kind, Line)> {
+    pub fn answer(&self, mut stream: TcpStream) -> Option<(Kind, Line)> {
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream.set_nodelay(true).unwrap();
         let (mut preamble, mut first, mut third) =

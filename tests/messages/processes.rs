@@ -2,8 +2,8 @@
 
 use crate::common;
 
-use common::rogue::Rogue;
-use common::{Home, Node, Process, pair, paired, poll_until};
+use common::rogue::{Line, Rogue};
+use common::{Home, Node, Process, logs, pair, paired, poll_until};
 use egoat::wire::message::{Kind, Message};
 use std::net::TcpListener;
 use std::path::Path;
@@ -287,4 +287,60 @@ fn a_home_that_was_restored_between_two_nodes_talks_both_ways() {
     let told = [alice_node.kill9(), bob_node.kill9()];
     assert!(told[0].contains(RECEIVER_RESTORED) && !told[0].contains(SENDER_RESTORED), "{told:?}");
     assert!(told[1].contains(SENDER_RESTORED) && !told[1].contains(RECEIVER_RESTORED), "{told:?}");
+}
+
+/// Collects what waits, by a connection on which nothing is said yet, and says that it holds nothing; gives the number of the
+/// message that is there.
+fn collect(line: &mut Line) -> u64 {
+    line.say(&Message::Profile { name: "mallory", port: 0, time: 0 });
+    line.say(&Message::Held(0));
+    line.expect(&Message::Accept);
+    let (_, body) = line.read().unwrap();
+    let number = u64::from_be_bytes(*body.first_chunk().unwrap());
+    line.say(&Message::Ack(number));
+    number
+}
+
+/// What a peer says that it holds may be on its way while it gets more over another connection.
+#[test]
+fn a_receiver_that_is_slow_to_collect_was_not_restored() {
+    let (alice, mallory) = (Home::new("alice"), Rogue::new(66));
+    let mut node = alice.serve();
+    alice.run(&["peers", "add", "mallory", &mallory.key()]);
+    let connect = || mallory.dial(&node.addr, &alice.key(), Kind::Pull);
+    let mut slow = connect();
+    alice.run(&["say", "mallory", "one"]);
+    let mut line = connect();
+    collect(&mut line);
+    node.wait_for("delivered 1 to mallory");
+    drop(line);
+    alice.run(&["say", "mallory", "two"]);
+    collect(&mut slow);
+    node.wait_for("delivered 1 to mallory");
+    assert!(!node.said().contains(RECEIVER_RESTORED), "{}", node.said());
+    drop(slow);
+    // One who has asked since, and still holds nothing, has lost both.
+    alice.run(&["say", "mallory", "three"]);
+    collect(&mut mallory.dial(&node.addr, &alice.key(), Kind::Pull));
+    node.wait_to_say(RECEIVER_RESTORED);
+}
+
+/// It must not say what it held before it dialled: by then it may have got more from a node that has begun to listen since.
+#[test]
+fn a_receiver_looks_at_what_it_holds_once_it_is_connected() {
+    let (bob, mallory) = (Home::new("bob"), Rogue::new(66));
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    bob.run(&["peers", "add", "mallory", &mallory.key(), &listener.local_addr().unwrap().to_string()]);
+    let mut fetch = Process::start(bob.cmd(&["fetch"]));
+    let stream = listener.accept().unwrap().0;
+    logs::receive(&logs::open(&bob), "mallory", &["meanwhile"]);
+    let (kind, mut line) = mallory.answer(stream).unwrap();
+    assert_eq!(kind, Kind::Pull);
+    line.read().unwrap();
+    let (_, held) = line.read().unwrap();
+    let log = bob.run(&["--json", "log"]);
+    assert_eq!(held, common::json_number(&log, "number").to_be_bytes());
+    line.say(&Message::Accept);
+    line.say(&Message::Ping);
+    assert_eq!(fetch.end().0, Some(0));
 }

@@ -206,10 +206,10 @@ pub struct Fetched {
 /// long.
 pub fn fetch(own: &Endpoint, peer: &Peer) -> Result<Fetched> {
     let mut fetched = Fetched { delivered: push_messages(own, peer)?, ..Fetched::default() };
-    let (profile, held) = (OwnProfile::at_port(own, 0)?, flow::held(own, &peer.key)?);
-    let opening = [profile.message(), Message::Held(held)];
+    let profile = OwnProfile::at_port(own, 0)?;
+    let opening = || Ok(vec![profile.message(), Message::Held(flow::held(own, &peer.key)?)]);
     let by = one_try(own);
-    let mut session = dial::dial(own, &Target::peer(peer, Some(by)), Kind::Pull, &opening)?;
+    let mut session = dial::dial(own, &Target::peer(peer, Some(by)), Kind::Pull, opening)?;
     let end = Deadline::after(MAX_COLLECTING);
     let room = Room::new(own.home().dir(), KeepFree::default());
     let shortage = Cell::new(None);
@@ -326,7 +326,7 @@ fn dial_push(own: &Endpoint, peer: &Peer, by: Deadline, end: Deadline) -> Result
     // Port 0: whoever only says something is not reachable afterwards.
     let profile = OwnProfile::at_port(own, 0)?;
     let target = Target::peer(peer, Some(by.min(end)));
-    let mut session = dial::dial(own, &target, Kind::Push, &[profile.message()])?;
+    let mut session = dial::dial(own, &target, Kind::Push, || Ok(vec![profile.message()]))?;
     session.set_deadline(Some(end));
     Ok(session)
 }

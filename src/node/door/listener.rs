@@ -146,7 +146,7 @@ fn start_lane(context: &Arc<Context>, stream: Stream, opening: &Opening, slot: P
 /// Receives a proven connection: who it is, and whether it is welcome. What goes wrong before that is known is a stranger's
 /// failure, and not worth a word either.
 fn receive(context: &Arc<Context>, accepted: AcceptedSession, slot: PendingSlot) -> Result<()> {
-    let AcceptedSession { mut session, kind, invite } = accepted;
+    let AcceptedSession { mut session, kind, invite, answered } = accepted;
     session.set_deadline(Some(Deadline::after(HANDSHAKE_TIMEOUT)));
     let profile = match Profile::read(&mut session) {
         Ok(profile) => profile,
@@ -194,7 +194,7 @@ fn receive(context: &Arc<Context>, accepted: AcceptedSession, slot: PendingSlot)
     session.set_label(&peer.name);
     context.refresh_roster()?;
     match slot.seat(peer.key) {
-        Ok(_seat) => serve(context, session, kind, &peer),
+        Ok(_seat) => serve(context, session, kind, &peer, answered),
         Err(slot) => refuse(session, slot, Refusal::Busy),
     }
 }
@@ -207,14 +207,14 @@ fn refuse(session: Session, slot: PendingSlot, why: Refusal) -> Result<()> {
 }
 
 /// Serves a peer's connection.
-fn serve(context: &Arc<Context>, session: Session, kind: Kind, peer: &Peer) -> Result<()> {
+fn serve(context: &Arc<Context>, session: Session, kind: Kind, peer: &Peer, answered: Instant) -> Result<()> {
     match kind {
         Kind::Pair => pair(context, session),
         Kind::Push | Kind::Pull if !context.options().has_messages() => {
             session.finish(&Message::Refused(Refusal::Unsupported))
         }
         Kind::Push => serve_push(context, session, peer),
-        Kind::Pull => serve_pull(context, session, peer),
+        Kind::Pull => serve_pull(context, session, peer, answered),
         Kind::Files => inbound::serve(context, session, peer),
     }
 }
@@ -255,7 +255,7 @@ fn serve_push(context: &Arc<Context>, mut session: Session, peer: &Peer) -> Resu
     receive_messages(context, &contact, &mut session)
 }
 
-fn serve_pull(context: &Arc<Context>, mut session: Session, peer: &Peer) -> Result<()> {
+fn serve_pull(context: &Arc<Context>, mut session: Session, peer: &Peer, answered: Instant) -> Result<()> {
     let contact = contact(context, peer)?;
     let Some(_connection) = context.connect(&contact, &session, true) else {
         return session.finish(&Message::Refused(Refusal::Busy));
@@ -267,5 +267,5 @@ fn serve_pull(context: &Arc<Context>, mut session: Session, peer: &Peer) -> Resu
     session.accept()?;
     session.flush()?;
     let held = flow::read_held(&mut session)?;
-    send_messages(context, &contact, &mut session, held, &mut 0)
+    send_messages(context, &contact, &mut session, (held, answered), &mut 0)
 }

@@ -45,7 +45,7 @@ pub fn default_streams() -> usize {
 /// Dials the peer, for one transfer.
 pub fn dial(own: &Endpoint, peer: &Peer) -> Result<Session> {
     let profile = OwnProfile::new(own)?;
-    dial::dial(own, &Target::peer(peer, None), Kind::Files, &[profile.message()])
+    dial::dial(own, &Target::peer(peer, None), Kind::Files, || Ok(vec![profile.message()]))
 }
 
 /// Sends the files over at most `streams` connections, the session among them. When they are in place on the peer's disk,

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::error::{Error, Result};
 use crate::net::dial::{self, Target};
@@ -45,7 +45,8 @@ pub fn push(context: &Arc<Context>, contact: &Arc<Contact>) {
 }
 
 fn push_once(context: &Arc<Context>, contact: &Arc<Contact>, peer: &Peer, retry: &mut Retry) -> Result<()> {
-    let mut session = dial_peer(context, peer, Kind::Push, None)?;
+    let dialled = Instant::now();
+    let mut session = dial_peer(context, peer, Kind::Push, || Ok(None))?;
     let Some(_connection) = context.connect(contact, &session, false) else {
         return session.finish(&Message::Bye);
     };
@@ -53,7 +54,7 @@ fn push_once(context: &Arc<Context>, contact: &Arc<Contact>, peer: &Peer, retry:
     let Some(_sending) = contact.begin_sending(Via::Push, None) else { return session.finish(&Message::Bye) };
     let held = flow::read_held(&mut session)?;
     context.reached(contact)?;
-    let sent = send_messages(context, contact, &mut session, held, &mut retry.seen);
+    let sent = send_messages(context, contact, &mut session, (held, dialled), &mut retry.seen);
     // It is there: if the connection is lost, it may be back in a moment. A disk that is full here is not.
     if !sent.as_ref().is_err_and(Error::is_disk_full) {
         retry.reset();
@@ -61,14 +62,16 @@ fn push_once(context: &Arc<Context>, contact: &Arc<Contact>, peer: &Peer, retry:
     sent
 }
 
-/// Sends to the contact until the connection ends; the same for a push that we dialled and a pull that came.
+/// Sends to the contact until the connection ends; the same for a push that we dialled and a pull that came. What the peer
+/// holds is as it was at some time after `since`: what it has acknowledged over another connection since then it holds too.
 pub fn send_messages(
     context: &Arc<Context>,
     contact: &Contact,
     session: &mut Session,
-    held: u64,
+    (held, since): (u64, Instant),
     seen: &mut u64,
 ) -> Result<()> {
+    let held = held.max(contact.acknowledged_since(since));
     let label = session.label().to_owned();
     let allowed = || contact.is_welcome();
     let idle = |wait| match contact.wait_for_news(seen, wait) {
@@ -77,6 +80,7 @@ pub fn send_messages(
         false => Idle::Ping,
     };
     let delivered = |count, number| {
+        contact.note_acknowledged(number);
         context.live().look();
         context.tell(NodeEvent::Delivered { peer: contact.name(&label), count, number });
     };
@@ -103,8 +107,8 @@ fn pull_once(
     if !context.may_send(contact) {
         return Ok(());
     }
-    let held = context.logged(flow::held(context.own(), &peer.key))?;
-    let mut session = dial_peer(context, peer, Kind::Pull, Some(Message::Held(held)))?;
+    let held = || Ok(Some(Message::Held(context.logged(flow::held(context.own(), &peer.key))?)));
+    let mut session = dial_peer(context, peer, Kind::Pull, held)?;
     let Some(_connection) = context.connect(contact, &session, false) else {
         return session.finish(&Message::Bye);
     };
@@ -126,10 +130,15 @@ pub fn receive_messages(context: &Arc<Context>, contact: &Contact, session: &mut
     context.logged(flow::receive(session, context.own(), false, allowed, stored))
 }
 
-fn dial_peer(context: &Arc<Context>, peer: &Peer, kind: Kind, then: Option<Message>) -> Result<Session> {
+fn dial_peer(
+    context: &Arc<Context>,
+    peer: &Peer,
+    kind: Kind,
+    then: impl Fn() -> Result<Option<Message<'static>>> + Sync,
+) -> Result<Session> {
     let profile = context.profile()?;
-    let opening: Vec<Message> = [profile.message()].into_iter().chain(then).collect();
+    let opening = || Ok([profile.message()].into_iter().chain(then()?).collect());
     let target = Target::peer(peer, None);
     // In a thread of its own, as when accepting: what the handshake has touched of the stack goes back to the system.
-    threads::run_apart("dial", || dial::dial(context.own(), &target, kind, &opening))
+    threads::run_apart("dial", || dial::dial(context.own(), &target, kind, opening))
 }
