@@ -19,7 +19,7 @@ use crate::store::home::Own;
 use crate::store::own_files::OwnFiles;
 use crate::store::peers::{Peer, Peers};
 use crate::store::queued_files::Stop;
-use crate::store::sent::{self, SentNote};
+use crate::store::sent::SentNote;
 use crate::text;
 use crate::time::now_micros;
 use crate::transfer::landing::TransferId;
@@ -90,12 +90,12 @@ pub fn send(
     again: impl FnMut(&Error),
 ) -> Result<Sent> {
     let id = TransferId::new(&peer.key, &[0; TRANSFER_LEN], sources.manifest()).at(Path::new("sent"));
-    if sent::take_left(own.home(), &id) {
+    let mut left = SentNote::left(own.home(), &id);
+    if left.as_ref().is_some_and(|note| note.is_complete) {
         tally.hold(sources.manifest().bytes());
-        return Ok(Sent { address: None, by_earlier: true, note: None });
+        return Ok(Sent { address: None, by_earlier: true, note: left });
     }
     let deadline = Instant::now() + wait;
-    let mut left = None;
     let attempt = || {
         let session = outbound::dial(own, peer)?;
         let address = session.route().map(Route::address);
@@ -106,10 +106,12 @@ pub fn send(
             streams,
             tally,
             || {
-                note_sent(own, peer, &sources.manifest().listing())?;
+                // An earlier command may have been killed right here.
+                let transfer = left.as_ref().map_or_else(now_micros, |note| note.transfer);
+                left = left.take().or_else(|| SentNote::write(own.home(), &id, transfer).ok());
+                note_sent(own, peer, transfer, &sources.manifest().listing())?;
                 // Without it, a repeated command would send once more.
-                left = SentNote::write(own.home(), &id).ok();
-                Ok(())
+                left.as_mut().map_or(Ok(()), SentNote::complete).or(Ok(()))
             },
         )?;
         Ok(address)
@@ -136,9 +138,9 @@ fn after(wait: Duration, error: Error) -> Error {
 }
 
 /// Notes files in the history with the peer. A one-off receiver that is no saved peer has none.
-fn note_sent(own: &Own, peer: &Peer, files: &[(u64, String)]) -> Result<()> {
+fn note_sent(own: &Own, peer: &Peer, transfer: u64, files: &[(u64, String)]) -> Result<()> {
     match Peers::load(own.home())?.by_key(&peer.key) {
-        Some(_) => own.history(peer.conversation())?.store_files(false, files),
+        Some(_) => own.history(peer.conversation())?.store_files_sent(transfer, files),
         None => Ok(()),
     }
 }
@@ -227,7 +229,7 @@ impl StdinFile {
         let at = retry(&self.tally, until, attempt, again).map_err(|error| after(wait, error))?;
         let sent =
             self.manifest.entries().iter().map(|entry| (self.tally.done().0, entry.path.as_str().to_owned()));
-        note_sent(own, peer, &sent.collect::<Vec<_>>())?;
+        note_sent(own, peer, now_micros(), &sent.collect::<Vec<_>>())?;
         Ok(at)
     }
 }

@@ -316,16 +316,44 @@ impl History {
         Ok((count, last))
     }
 
-    /// Notes that a file is in place, here (`received`) or with the peer.
-    pub fn store_files(&mut self, received: bool, files: &[(u64, String)]) -> Result<()> {
+    /// Notes that files from the peer are in place. On disk when it returns.
+    pub fn store_files_received(&mut self, files: &[(u64, String)]) -> Result<()> {
         let mut log = self.log.lock()?;
         let numbers = Numbers::of(log.log());
-        let kind = if received { FILE_RECEIVED } else { FILE_SENT };
         for (size, path) in files {
-            append(&mut log, kind, numbers, 0, 0, &[&size.to_be_bytes(), path.as_bytes()])?;
+            append(&mut log, FILE_RECEIVED, numbers, 0, 0, &[&size.to_be_bytes(), path.as_bytes()])?;
         }
         log.commit(true)
     }
+
+    /// Notes that the peer has the files of a transfer in place, but for those that were noted before: a sender that is
+    /// killed right after this hears it once more. `transfer` is a time before this, in µs of Unix time, which no
+    /// other transfer has. On disk when it returns.
+    pub fn store_files_sent(&mut self, transfer: u64, files: &[(u64, String)]) -> Result<()> {
+        let mut log = self.log.lock()?;
+        let numbers = Numbers::of(log.log());
+        let known = sent_in(log.log().reader(), transfer)?;
+        for (size, path) in files.iter().filter(|(_, path)| !known.contains(path)) {
+            let rest: [&[u8]; 2] = [&size.to_be_bytes(), path.as_bytes()];
+            append(&mut log, FILE_SENT, numbers, transfer, transfer, &rest)?;
+        }
+        log.commit(true)
+    }
+}
+
+/// The files of a transfer that were noted as sent.
+fn sent_in(mut reader: Reader, transfer: u64) -> Result<HashSet<String>> {
+    // Their records have higher numbers than the transfer.
+    reader.skip_to(transfer)?;
+    let mut paths = HashSet::new();
+    while let Some(record) = reader.read()? {
+        if times(record.seq, record.body).is_ok_and(|times| times.said == transfer)
+            && let Ok(Event::FileSent { path, .. }) = decode(record.body)
+        {
+            paths.insert(String::from_utf8_lossy(path).into_owned());
+        }
+    }
+    Ok(paths)
 }
 
 /// The numbers of the dropped messages from `oldest` on, and perhaps some others.

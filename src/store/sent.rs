@@ -3,13 +3,14 @@
 //! then, and would store a second copy. The note tells the repeated command that all is done. It is worth nothing after a
 //! power cut, so it is not synced.
 
-use std::fs::{self, File, TryLockError};
+use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::store::file;
 use crate::store::home::Home;
+use crate::time::micros;
 
 /// Whoever sends the same later wants it once more.
 const MAX_AGE: Duration = Duration::from_secs(3600);
@@ -17,55 +18,73 @@ const EXTENSION: &str = "sent";
 
 /// A note, until it is dropped: as the last thing that its command does.
 pub struct SentNote {
+    /// When the peer had stored the transfer, in µs of Unix time: the history knows it by that.
+    pub transfer: u64,
+    /// Whether the history has the transfer. Until then the file has a byte in it.
+    pub is_complete: bool,
     path: PathBuf,
     // Locked, so that others see that its command runs.
-    _file: File,
+    file: File,
 }
 
 impl SentNote {
-    /// Notes that the peer has stored the transfer `id`.
-    pub fn write(home: &Home, id: &str) -> io::Result<SentNote> {
+    /// Notes that the peer has stored the transfer `id`, at that time.
+    pub fn write(home: &Home, id: &str, transfer: u64) -> io::Result<SentNote> {
         file::create_private_dir(&home.partial_dir())?;
         let path = path(home, id);
         let file = file::private().write(true).create(true).truncate(false).open(&path)?;
         // Whoever else has it sends the same, and has sent it as well.
         let _ = file.try_lock();
-        file.set_modified(SystemTime::now())?;
-        Ok(SentNote { path, _file: file })
+        file.set_len(1)?;
+        file.set_modified(UNIX_EPOCH + Duration::from_micros(transfer))?;
+        Ok(SentNote { transfer, is_complete: false, path, file })
+    }
+
+    /// Notes that the history has it.
+    pub fn complete(&mut self) -> io::Result<()> {
+        self.file.set_len(0)?;
+        self.file.set_modified(UNIX_EPOCH + Duration::from_micros(self.transfer))?;
+        self.is_complete = true;
+        Ok(())
+    }
+
+    /// The note of a command that sent the transfer and was killed before it could say so. The notes of others that are too
+    /// old go.
+    pub fn left(home: &Home, id: &str) -> Option<SentNote> {
+        let own = path(home, id);
+        let entries = fs::read_dir(home.partial_dir()).into_iter().flatten().flatten();
+        let notes = entries
+            .map(|entry| entry.path())
+            .filter(|path| path.extension().is_some_and(|end| end == EXTENSION));
+        let mut left = None;
+        for note in notes {
+            let Some((file, stored)) = left_at(&note) else { continue };
+            if SystemTime::now().duration_since(stored).is_ok_and(|age| age > MAX_AGE) {
+                let _ = fs::remove_file(&note);
+            } else if note == own {
+                let is_complete = file.metadata().is_ok_and(|data| data.len() == 0);
+                left = Some(SentNote { transfer: micros(stored), is_complete, path: note, file });
+            }
+        }
+        left
     }
 }
 
 impl Drop for SentNote {
     fn drop(&mut self) {
-        let _ = fs::remove_file(&self.path);
-    }
-}
-
-/// Whether the command that sent the transfer was killed before it could say so. The note of it goes: the next command
-/// sends again. So do the notes of others that are too old.
-pub fn take_left(home: &Home, id: &str) -> bool {
-    let own = path(home, id);
-    let entries = fs::read_dir(home.partial_dir()).into_iter().flatten().flatten();
-    let notes =
-        entries.map(|entry| entry.path()).filter(|path| path.extension().is_some_and(|end| end == EXTENSION));
-    let mut is_left = false;
-    for note in notes {
-        let Some(age) = age_of_left(&note) else { continue };
-        if note == own || age > MAX_AGE {
-            is_left |= note == own && age <= MAX_AGE;
-            let _ = fs::remove_file(&note);
+        // A command that comes later goes on with one that is not complete.
+        if self.is_complete {
+            let _ = fs::remove_file(&self.path);
         }
     }
-    is_left
 }
 
-/// `None` while its command runs.
-fn age_of_left(note: &Path) -> Option<Duration> {
-    let file = File::open(note).ok()?;
-    match file.try_lock_shared() {
-        Ok(()) => SystemTime::now().duration_since(file.metadata().ok()?.modified().ok()?).ok(),
-        Err(TryLockError::WouldBlock | TryLockError::Error(_)) => None,
-    }
+/// A note whose command has ended, now locked, and its time; `None` while its command runs.
+fn left_at(note: &Path) -> Option<(File, SystemTime)> {
+    let file = File::options().read(true).write(true).open(note).ok()?;
+    file.try_lock().ok()?;
+    let stored = file.metadata().ok()?.modified().ok()?;
+    Some((file, stored))
 }
 
 fn path(home: &Home, id: &str) -> PathBuf {

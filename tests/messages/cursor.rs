@@ -416,8 +416,8 @@ fn what_was_not_read_in_chat_is_listed_and_stays_unread() {
     // What is said and sent from here is nothing to be read.
     let bob = reading.key("bob");
     let mut history = reading.own.history(bob.into()).unwrap();
-    history.store_files(false, &[(1, "ours".into())]).unwrap();
-    history.store_files(true, &[(1, "/theirs".into())]).unwrap();
+    history.store_files_sent(1, &[(1, "ours".into())]).unwrap();
+    history.store_files_received(&[(1, "/theirs".into())]).unwrap();
     let before = fs::read(reading.own.home().notes_path()).unwrap();
     for _ in 0..2 {
         assert_eq!(reading.home.run(&["peers", "--unread"]), "bob 3\ncarol 1\n");

@@ -943,6 +943,43 @@ fn what_is_in_place_is_in_the_history_once_whenever_the_node_was_killed() {
     }
 }
 
+/// The sender is killed when the peer has stored all: before that is in the history here, and when it just is.
+#[test]
+fn what_was_sent_is_in_the_history_once_whenever_the_sender_was_killed() {
+    if !strace::works() {
+        return;
+    }
+    for (call, is_queued) in
+        [("pwrite64", false), ("fdatasync", false), ("pwrite64", true), ("fdatasync", true)]
+    {
+        let mut couple = Couple::new();
+        let _node = couple.serve();
+        couple.say();
+        let files = ["a.txt", "b.txt"].map(|name| couple.alice.file(name, name));
+        let send = ["send", "bob", &files[0], &files[1]];
+        if is_queued {
+            couple.alice.run(&["send", "--queue", "bob", &files[0], &files[1]]);
+        }
+        let command = if is_queued { ["fetch"].as_slice() } else { &send };
+        let history = couple.alice.path(&format!("history/{}.log", couple.bob_key));
+        let killed =
+            Faulty::start(&couple.alice, command, &Fault { call, how: KILL, nth: 1, on: vec![history] });
+        poll_until("it to be killed", || killed.was_hit().then_some(()));
+        drop(killed);
+        couple.alice.run(command);
+        assert_eq!(logged_files(&couple.alice), ["a.txt", "b.txt"], "{call} {is_queued}");
+        assert_eq!(names_in(&couple.bob.path("downloads/alice")), ["a.txt", "b.txt"]);
+        assert_eq!(couple.alice.run(&["outbox"]), "");
+    }
+}
+
+/// The files that a history has as delivered.
+fn logged_files(home: &Home) -> Vec<String> {
+    let log = home.run(&["--json", "log"]);
+    let files = log.lines().filter(|line| line.contains("\"event\":\"file-delivered\""));
+    files.map(|line| json_text(line, "path")).collect()
+}
+
 /// The node is killed before each rename and each removal, and when all is renamed.
 #[test]
 fn directories_come_once_whenever_the_node_was_killed() {

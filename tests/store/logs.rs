@@ -533,7 +533,7 @@ fn a_history_stores_each_message_once() {
         let mut history = history(&path);
         assert_eq!(history.store_received(&[message(5, "a"), message(7, "b")]).unwrap(), [5, 7]);
         history.store_sent([sent(3, b"x"), sent(4, b"y")].iter()).unwrap();
-        history.store_files(true, &[(9, "f".into())]).unwrap();
+        history.store_files_received(&[(9, "f".into())]).unwrap();
     }
     let mut history = history(&path);
     assert_eq!(history.received().unwrap(), 7, "the record of a file says it too");

@@ -634,7 +634,7 @@ fn note(context: &Context, session: &Session, received: &[Received]) -> Result<(
     // Of a guest nothing stays.
     if !context.options().once.as_ref().is_some_and(|once| once.is_passing(&session.peer())) {
         let mut history = context.logged(context.own().history(session.peer().into()))?;
-        context.logged(history.store_files(true, &files))?;
+        context.logged(history.store_files_received(&files))?;
     }
     for Received { path, size } in received {
         context.tell(NodeEvent::File { peer: session.label().to_owned(), path: path.clone(), size: *size });

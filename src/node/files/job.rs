@@ -10,6 +10,7 @@ use crate::node::context::Context;
 use crate::node::files::outbound;
 use crate::node::threads;
 use crate::store::own_files::OwnFiles;
+use crate::time::now_micros;
 use crate::transfer::source::{Sources, Wanted};
 use crate::transfer::tally::Tally;
 use crate::wire::control::{JobOutcome, JobReport};
@@ -74,7 +75,10 @@ fn run(
         // The front-end went before its transfer could be found and stopped.
         return Err(Error::Stopped);
     }
-    let note = || own.history(peer.conversation())?.store_files(false, &sources.manifest().listing());
+    let note = || {
+        let mut history = own.history(peer.conversation())?;
+        history.store_files_sent(now_micros(), &sources.manifest().listing())
+    };
     let sent = outbound::dial(own, &peer).and_then(|session| {
         outbound::send_unless(
             || !contact.is_welcome(),

@@ -58,7 +58,7 @@ pub fn send_next<G>(
     let tally = Arc::new(Tally::new(sources.manifest(), false));
     let _shown = begun(&tally);
     let note = || {
-        own.history(peer.conversation())?.store_files(false, &sources.manifest().listing())?;
+        own.history(peer.conversation())?.store_files_sent(job.number, &sources.manifest().listing())?;
         queue.settle(job.number, &Outcome::Sent).map(drop)
     };
     let mut listed = own.read_queued_files(&peer.key);
