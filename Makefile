@@ -1,4 +1,4 @@
-# all, check, check-net, torture, fuzz, bench, deb, rpm, check-deb, check-reproducible, check-systems, install, uninstall, clean.
+# all, check, check-net, torture, soak, fuzz, bench, deb, rpm, check-deb, check-reproducible, check-systems, install, uninstall, clean.
 # Installing compiles nothing: run `make` first.
 
 PREFIX = /usr/local
@@ -35,6 +35,11 @@ check-net:
 torture:
 	EGOAT_TORTURE=20 $(CARGO) test --release --locked
 	tests/package/check-reproducible
+
+# Four nodes in a bad network, killed and stopped for this many seconds. It prints EGOAT_SEED, which repeats its decisions.
+SOAK_SECONDS = 1200
+soak:
+	EGOAT_SOAK=$(SOAK_SECONDS) $(CARGO) test --locked --test soak -- --nocapture
 
 # New inputs go to target/fuzz/corpus. What breaks a property goes to tests/fuzz/artifacts; mended, it is a seed. There is
 # no unsafe code for a sanitizer to watch, and without one any toolchain does. Needs a compiler of C++.
@@ -99,4 +104,4 @@ uninstall:
 clean:
 	$(CARGO) clean
 
-.PHONY: all check check-net torture fuzz bench deb rpm check-deb check-reproducible check-systems install uninstall clean
+.PHONY: all check check-net torture soak fuzz bench deb rpm check-deb check-reproducible check-systems install uninstall clean

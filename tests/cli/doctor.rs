@@ -385,14 +385,10 @@ fn a_node_that_does_not_answer() {
     let seen = look(&alice, &[], 0);
     seen.expect("listen", "ok", &node.addr);
     seen.expect("listen", "ok", "[::1]:");
-    let signal = |name: &str| {
-        let pid = node.child.id().to_string();
-        assert!(Command::new("kill").args([name, &pid]).status().unwrap().success());
-    };
-    signal("-STOP");
+    node.signal("STOP");
     let seen = look(&alice, &[], 69);
     assert!(seen.first_failure("listen").hint.as_ref().unwrap().contains("firewall"));
-    signal("-CONT");
+    node.signal("CONT");
     look(&alice, &[], 0).expect("listen", "ok", &node.addr);
 }
 

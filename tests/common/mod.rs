@@ -498,6 +498,12 @@ impl Process {
         self.child.try_wait().unwrap().is_none()
     }
 
+    /// Sends it a signal, such as STOP.
+    pub fn signal(&self, name: &str) {
+        let sent = Command::new("kill").args(["-s", name, &self.child.id().to_string()]).status();
+        assert!(sent.unwrap().success());
+    }
+
     /// Kills it at once; gives its stderr.
     pub fn kill9(&mut self) -> String {
         self.child.kill().unwrap();

@@ -70,6 +70,7 @@ pub struct Connection {
     ends: Mutex<Vec<TcpStream>>,
     passed: [AtomicU64; 2],
     is_over: AtomicBool,
+    was_cut: AtomicBool,
 }
 
 impl Connection {
@@ -84,6 +85,11 @@ impl Connection {
         self.is_over.load(Ordering::Acquire)
     }
 
+    /// Whether it came to where its plan cuts it.
+    pub fn was_cut(&self) -> bool {
+        self.was_cut.load(Ordering::Acquire)
+    }
+
     /// Bytes that went on to the node, and to the dialler.
     pub fn passed(&self) -> [u64; 2] {
         [0, 1].map(|way| self.passed[way].load(Ordering::Acquire))
@@ -93,7 +99,12 @@ impl Connection {
 impl Proxy {
     /// Lets everything through until there is another plan.
     pub fn before(node: &str) -> Proxy {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        Proxy::at("127.0.0.1:0", node)
+    }
+
+    /// The same at an address of the test's choice.
+    pub fn at(listen: &str, node: &str) -> Proxy {
+        let listener = TcpListener::bind(listen).unwrap();
         let addr = listener.local_addr().unwrap().to_string();
         let state = Arc::new(State {
             node: node.to_owned(),
@@ -167,6 +178,7 @@ impl State {
             ends: Mutex::new(ends),
             passed: Default::default(),
             is_over: AtomicBool::new(false),
+            was_cut: AtomicBool::new(false),
         });
         connections.push(Arc::clone(&connection));
         for (way, from, to) in [
@@ -186,6 +198,7 @@ impl State {
         loop {
             let left = cut.map_or(u64::MAX, |(at, _)| at - passed.load(Ordering::Acquire));
             if left == 0 {
+                connection.was_cut.store(true, Ordering::Release);
                 break;
             }
             let most = buffer.len().min(usize::try_from(left).unwrap_or(usize::MAX));

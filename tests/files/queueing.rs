@@ -505,15 +505,13 @@ fn what_is_cancelled_while_a_lane_hangs_is_in_nobodys_way() {
         last = if chunks == last.0 { (chunks, last.1 + 1) } else { (chunks, 0) };
         (chunks > 0 && last.1 == 100).then_some(())
     });
-    let bob = route.node.child.id().to_string();
-    let signal = |name: &str| Command::new("kill").args([name, &bob]).status().unwrap();
-    signal("-STOP");
+    route.node.signal("STOP");
     let (began, before) = (Instant::now(), connections());
     route.proxy.plan(Plan::default);
     route.alice.run(&["outbox", "cancel", &number.to_string()]);
     poll_until("the next to be tried", || (connections() > before).then_some(()));
     assert!(began.elapsed() < Duration::from_secs(15), "it was in its way for {:?}", began.elapsed());
-    signal("-CONT");
+    route.node.signal("CONT");
     assert_eq!(node.wait_for("sent "), "sent next (1 B) to bob");
 }
 

@@ -7,7 +7,6 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::process::Command;
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -98,11 +97,6 @@ fn one_way() -> (Home, Home, Node) {
     alice.run(&["peers", "add", "bob", &bob.key(), &bob_node.addr]);
     bob.run(&["peers", "add", "alice", &alice.key()]);
     (alice, bob, bob_node)
-}
-
-fn signal(process: &Process, signal: &str) {
-    let sent = Command::new("kill").args([signal, &process.child.id().to_string()]).status();
-    assert!(sent.unwrap().success());
 }
 
 #[test]
@@ -387,7 +381,7 @@ fn what_expires_on_its_way_is_delivered() {
     let _alice_node = alice.serve();
     // With the second, the first pause of the connection is over, in which the sender waits for a sign of life.
     ["connected", "and quiet"].iter().for_each(|text| say(&alice, "bob", text));
-    signal(&bob_node, "-STOP");
+    bob_node.signal("STOP");
     // The first two fill the window; the first is acknowledged alone, and then the third is looked at.
     let expires = micros() + 8_000_000;
     let draft = |length: usize| Draft { expires, ..Draft::new(&vec![b'x'; length]) };
@@ -395,7 +389,7 @@ fn what_expires_on_its_way_is_delivered() {
     queue.queue(&[500_000, 300_000, 10].map(draft)).unwrap();
     alice.run(&["outbox", "retry"]);
     until_expired(&alice);
-    signal(&bob_node, "-CONT");
+    bob_node.signal("CONT");
     until_empty(&alice);
     let lengths = |texts: Vec<String>| texts.iter().map(String::len).collect::<Vec<_>>();
     assert_eq!(lengths(received(&bob)), [9, 9, 500_000, 300_000]);
@@ -410,12 +404,12 @@ fn what_is_cancelled_behind_others_on_their_way_is_not_sent() {
     let _alice_node = alice.serve();
     // With the second, the first pause of the connection is over, in which the sender waits for a sign of life.
     ["connected", "and quiet"].iter().for_each(|text| say(&alice, "bob", text));
-    signal(&bob_node, "-STOP");
+    bob_node.signal("STOP");
     for letter in ["a", "b", "c", "d"] {
         alice.pipe(&["say", "bob"], letter.repeat(600_000).as_bytes());
     }
     alice.run(&["outbox", "cancel", &ids(&alice)[&"c".repeat(600_000)]]);
-    signal(&bob_node, "-CONT");
+    bob_node.signal("CONT");
     until_empty(&alice);
     let firsts: Vec<String> = received(&bob).iter().map(|text| text[..1].to_owned()).collect();
     assert_eq!(firsts, ["c", "a", "a", "b", "d"], "two came before");
