@@ -196,7 +196,7 @@ impl Partial {
             locked = self.try_lock()?;
         }
         match locked {
-            Locked::Ours(staged) => Ok(Some(staged)),
+            Locked::Ours(staged) => Ok(Some(*staged)),
             Locked::Busy => Ok(None),
             Locked::Foreign => {
                 let cause = io::Error::new(io::ErrorKind::PermissionDenied, "somebody else changes it");

@@ -55,7 +55,7 @@ pub struct StagingFolder {
 /// What became of an attempt to lock a folder.
 pub enum Locked {
     /// It is ours.
-    Ours(StagingFolder),
+    Ours(Box<StagingFolder>),
     /// Another process or thread works on it.
     Busy,
     /// Somebody else has put something of this name there.
@@ -84,7 +84,7 @@ pub fn lock(dir: &Path, name: &str) -> io::Result<Locked> {
         staged.remove()?;
         return self::lock(dir, name);
     }
-    Ok(Locked::Ours(staged))
+    Ok(Locked::Ours(Box::new(staged)))
 }
 
 /// Whether somebody else has put something of this name there.

@@ -175,7 +175,7 @@ impl Landing {
         let (named, seal) = staged.names().map_err(Error::disk(Verb::Read, &dir))?;
         let Some(seal) = seal else { return Ok(false) };
         let place = Place { dir: note.dir.clone(), overwrite: false };
-        let landing = Landing::of(home, place, note.clone(), staged)?;
+        let landing = Landing::of(home, place, note.clone(), *staged)?;
         let (manifest, _) = landing.fit(manifest.clone())?;
         let is_named = |name: &str| named.get(Path::new(name)).filter(|_| !landing.has(name));
         let tops = manifest.tops();

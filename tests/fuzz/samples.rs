@@ -188,12 +188,13 @@ fn queued_files() -> Vec<Vec<u8>> {
     };
     let body = |kind: u8, number: u64, rest: &[u8]| [[kind].as_slice(), &number.to_be_bytes(), rest].concat();
     let changed = [[3, 0, 2].as_slice(), b"/awhy"].concat();
+    let queued = (1u64 << 50).to_be_bytes().to_vec();
     vec![
         body(1, 0, &item("/a", "")),
         body(2, 1, &changed),
         body(1, 1, &item("/a", "")),
         body(1, 0, &[item("/a", ""), item("/b", "c")].concat()),
-        body(4, 0, &[item("/a", ""), place(5, ""), item("/b", "c"), place(6, "/real/b")].concat()),
+        body(4, 0, &[queued, item("/a", ""), place(5, ""), item("/b", "c"), place(6, "/real/b")].concat()),
     ]
 }
 

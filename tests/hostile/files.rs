@@ -20,7 +20,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 /// What a home may have.
-const HOME: [&str; 11] = [
+const HOME: [&str; 12] = [
     "history",
     "identity",
     "invites",
@@ -32,6 +32,7 @@ const HOME: [&str; 11] = [
     "presence",
     "records.lock",
     "requests",
+    "starting.lock",
 ];
 
 /// Bob's machine: his node, what lies around it, a peer who means harm and one who does not.

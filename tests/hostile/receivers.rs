@@ -125,7 +125,7 @@ fn what_cannot_be_an_answer_is_none() {
         ("far more of the file", |line| line.say(&Message::Stream(MAX_NUMBER))),
         ("a place that no stream has", |line| line.frame(26, &[0xff; 8])),
         ("a reason that there is not", |line| line.frame(19, &[0])),
-        ("another one", |line| line.frame(19, &[4])),
+        ("another one", |line| line.frame(19, &[14])),
         ("and another one", |line| line.frame(19, &[255])),
         ("two reasons", |line| line.frame(19, &[1, 1])),
         ("no reason", |line| line.frame(19, &[])),
