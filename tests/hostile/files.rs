@@ -258,6 +258,8 @@ fn every_bad_name_is_told_and_no_more_than_fit_on_a_screen() {
     field.refuses("a hundred thousand", &many);
     let long = format!("../{}", "\u{202e}".repeat(20_000));
     field.refuses("a long one", &[file(&long, 4)]);
+    // The node prints in a thread of its own.
+    field.node.wait_to_say("1 name against the rules:");
     let said = field.said();
     assert!(said.contains("3 names against the rules:\n    ../one: a part of the path is ..\n"), "{said}");
     for told in
