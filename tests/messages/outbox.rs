@@ -381,19 +381,33 @@ fn what_expires_on_its_way_is_delivered() {
     let _alice_node = alice.serve();
     // With the second, the first pause of the connection is over, in which the sender waits for a sign of life.
     ["connected", "and quiet"].iter().for_each(|text| say(&alice, "bob", text));
-    bob_node.signal("STOP");
-    // The first two fill the window; the first is acknowledged alone, and then the third is looked at.
-    let expires = micros() + 8_000_000;
-    let draft = |length: usize| Draft { expires, ..Draft::new(&vec![b'x'; length]) };
+    let path = own(&alice).home().outbox_path(&key_of(&bob));
+    let length = || std::fs::metadata(&path).unwrap().len();
     let mut queue = own(&alice).outbox(&key_of(&bob)).unwrap();
-    queue.queue(&[500_000, 300_000, 10].map(draft)).unwrap();
-    alice.run(&["outbox", "retry"]);
+    loop {
+        bob_node.signal("STOP");
+        // The first two fill the window; the first is acknowledged alone, and then the third is looked at.
+        let expires = micros() + 8_000_000;
+        let draft = |length: usize| Draft { expires, ..Draft::new(&vec![b'x'; length]) };
+        queue.queue(&[500_000, 300_000, 10].map(draft)).unwrap();
+        let before = length();
+        alice.run(&["outbox", "retry"]);
+        // It notes what it sends. One that waits for a sign of life sends nothing: then once more.
+        while length() == before && micros() < expires - 4_000_000 {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        if length() > before {
+            break;
+        }
+        bob_node.signal("CONT");
+        until_empty(&alice);
+    }
     until_expired(&alice);
     bob_node.signal("CONT");
     until_empty(&alice);
     let lengths = |texts: Vec<String>| texts.iter().map(String::len).collect::<Vec<_>>();
-    assert_eq!(lengths(received(&bob)), [9, 9, 500_000, 300_000]);
-    assert_eq!(lengths(texts(&alice, "delivered")), [9, 9, 500_000, 300_000]);
+    assert!(lengths(received(&bob)).ends_with(&[500_000, 300_000]));
+    assert!(lengths(texts(&alice, "delivered")).ends_with(&[500_000, 300_000]));
     assert_eq!(lengths(texts(&alice, "expired")), [10]);
 }
 
