@@ -205,7 +205,7 @@ impl Session {
         self.incoming.may_skip = may_come && self.features().has(Features::IGNORABLE);
     }
 
-    /// Reads end at the deadline, however many bytes trickle in; without one, when the peer has run out of [`Patience`].
+    /// Reads end at the deadline, however many bytes trickle in; without one, when the peer has run out of `Patience`.
     pub fn set_deadline(&mut self, deadline: Option<Deadline>) {
         self.deadline = deadline;
     }
@@ -338,7 +338,7 @@ impl Session {
         self.flush()
     }
 
-    /// The next message; waits for it while bytes keep coming, see [`Patience`]. `during` says for what, should it fail.
+    /// The next message; waits for it while bytes keep coming, see `Patience`. `during` says for what, should it fail.
     pub fn read(&mut self, during: &str) -> Result<Message<'_>> {
         let mut patience = Patience::new(self.incoming.records);
         while !self.has_message()? {

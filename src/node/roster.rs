@@ -107,7 +107,7 @@ impl Contact {
     }
 
     /// Whether it is to be told now that the peer has come (`true`) or gone; `None` when that was told, or is to wait. A peer
-    /// that does nothing but come and go is told of once an [`ANNOUNCEMENTS`] interval, and then as it is.
+    /// that does nothing but come and go is told of once an `ANNOUNCEMENTS` interval, and then as it is.
     pub fn take_announcement(&self, now: Instant) -> Option<bool> {
         let mut state = self.state();
         let is_here = !state.connections.is_empty();

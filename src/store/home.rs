@@ -212,7 +212,7 @@ impl Home {
         self.dir.join("name").exists()
     }
 
-    /// This node's name: the first line of the `name` file, else USER@HOST, or [`NEUTRAL_NAME`] if it `is_hidden` who that is.
+    /// This node's name: the first line of the `name` file, else USER@HOST, or `NEUTRAL_NAME` if it `is_hidden` who that is.
     pub fn name(&self, is_hidden: bool) -> Result<String> {
         let path = self.dir.join("name");
         let stored = file::read_text(&path, 1024).map_err(Error::disk(Verb::Read, &path))?;
