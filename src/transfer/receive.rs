@@ -13,7 +13,7 @@ use crate::store::source::MAX_ENTRIES;
 use crate::transfer::landing::{Received, TransferId};
 use crate::transfer::manifest::Manifest;
 use crate::transfer::path::{NameList, count_of_names};
-use crate::transfer::staging::{Claim, Staging};
+use crate::transfer::staging::Staging;
 use crate::transfer::tally::Tally;
 use crate::wire::features::Features;
 use crate::wire::message::{CHUNK, Declined, Failure, MAX_MANIFEST, Message, PIECE, UNKNOWN};
@@ -151,10 +151,9 @@ struct State {
     over: bool,
 }
 
-/// What one connection brings.
+/// The part of the chunks that one connection brings.
+#[derive(Default)]
 struct Share {
-    /// The number of the connection.
-    by: u8,
     has_begun: bool,
     /// The chunk under way.
     current: Option<Arriving>,
@@ -165,18 +164,8 @@ struct Share {
 struct Arriving {
     index: u64,
     done: usize,
-    /// Whether it is written.
-    is_wanted: bool,
-}
-
-impl Share {
-    fn of_session() -> Share {
-        Share { by: 0, has_begun: false, current: None }
-    }
-
-    fn of_lane(index: u8) -> Share {
-        Share { by: 1 + index, ..Share::of_session() }
-    }
+    /// How many of them count as moved: those that came before another connection had brought the chunk.
+    counted: usize,
 }
 
 impl Inbound {
@@ -236,7 +225,7 @@ impl Inbound {
         let expected = self.read_start(session)?;
         session.skip_ignorable(false);
         self.tally.add_lane();
-        self.receive_chunks(session, &mut Share::of_session())?;
+        self.receive_chunks(session, &mut Share::default())?;
         self.wait_for_lanes(session, expected)?;
         if self.staging.is_complete() {
             return Ok(());
@@ -306,15 +295,14 @@ impl Inbound {
             }
         }
         self.tally.add_lane();
-        let mut share = Share::of_lane(index);
+        let mut share = Share::default();
         let result = self.receive_chunks(session, &mut share);
         let is_made_up_for = session.features().has(Features::PROGRESS);
         if result.is_ok() {
             // The sender waits for this.
             session.report();
-        } else if let Some(Arriving { index, done, .. }) = share.current.filter(|current| current.is_wanted) {
-            self.staging.release_chunk(index, share.by);
-            self.tally.take_back(done as u64);
+        } else {
+            self.tally.take_back(share.current.map_or(0, |current| current.counted as u64));
         }
         let mut state = self.state();
         match result {
@@ -345,12 +333,9 @@ impl Inbound {
                     return Err(session.unexpected(kind, DURING));
                 }
             };
-            let current = share.current.or_else(|| {
-                let claim = self.staging.claim_chunk(at, share.by, may_repeat)?;
-                let (Claim::Write(index) | Claim::Skip(index)) = claim;
-                Some(Arriving { index, done: 0, is_wanted: matches!(claim, Claim::Write(_)) })
-            });
-            let Some(Arriving { index, done, is_wanted }) = current else {
+            let begin = |index| Arriving { index, done: 0, counted: 0 };
+            let current = share.current.or_else(|| self.staging.begin_chunk(at, may_repeat).map(begin));
+            let Some(Arriving { index, done, mut counted }) = current else {
                 return Err(session.broken("a chunk that there is not, or that came before"));
             };
             share.has_begun = true;
@@ -358,31 +343,29 @@ impl Inbound {
             if at != index * CHUNK as u64 + done as u64 || data.len() != PIECE.min(length - done) {
                 return Err(session.broken("a piece that does not fit its chunk"));
             }
-            let is_wanted = is_wanted && self.staging.is_taken_by(index, share.by);
-            share.current = Some(Arriving { index, done, is_wanted });
-            if is_wanted {
+            share.current = current;
+            if !self.staging.is_written(index) {
                 writer.write(at, data)?;
                 self.tally.add(data.len() as u64);
+                counted += data.len();
             }
             let done = done + data.len();
-            share.current = (done < length).then_some(Arriving { index, done, is_wanted });
-            if share.current.is_none() && !self.end_chunk(index, share.by, is_wanted)? {
+            share.current = (done < length).then_some(Arriving { index, done, counted });
+            if share.current.is_none() && !self.end_chunk(index, counted)? {
                 return Ok(());
             }
         }
     }
 
-    /// A chunk has arrived; says whether to go on.
-    fn end_chunk(&self, index: u64, by: u8, is_wanted: bool) -> Result<bool> {
-        let is_written = is_wanted && self.staging.finish_chunk(index, by)?;
-        Ok(if is_written { self.count_chunk() } else { self.goes_on() })
-    }
-
-    /// A chunk was written; says whether to go on.
-    fn count_chunk(&self) -> bool {
-        self.state().got += 1;
-        self.changed.notify_all();
-        self.goes_on()
+    /// A connection has brought a whole chunk, of which so many bytes count as moved; says whether to go on.
+    fn end_chunk(&self, index: u64, counted: usize) -> Result<bool> {
+        if self.staging.finish_chunk(index)? {
+            self.state().got += 1;
+            self.changed.notify_all();
+        } else {
+            self.tally.take_back(counted as u64);
+        }
+        Ok(self.goes_on())
     }
 
     fn goes_on(&self) -> bool {

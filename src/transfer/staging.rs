@@ -41,16 +41,8 @@ const MISSING: u8 = 0;
 const HELD: u8 = 1;
 /// Some connection has brought it.
 const WRITTEN: u8 = 2;
-/// A connection brings it: this and the number of the connection.
-const TAKEN: u8 = 3;
-
-/// What to do with a chunk that a connection is about to bring.
-pub enum Claim {
-    /// Write it.
-    Write(u64),
-    /// Read over it: another connection, which the sender took for dead, has brought it.
-    Skip(u64),
-}
+/// Some connection has begun to bring it.
+const BEGUN: u8 = 3;
 
 /// Files on their way to their place.
 pub struct Staging {
@@ -65,7 +57,7 @@ pub struct Staging {
     syncer: Syncer,
     /// A sync failed.
     spoiled: AtomicBool,
-    /// A chunk came twice, at least in part, so its files may be there.
+    /// A chunk comes twice, at least in part, so its files may be there.
     has_repeated: AtomicBool,
     /// Files that were created, of several chunks or in a transfer that goes on; whoever creates one holds the lock.
     created: Mutex<HashSet<usize>>,
@@ -218,44 +210,31 @@ impl Staging {
         (0..self.manifest.chunks()).all(|index| self.is(index, HELD) || self.is(index, WRITTEN))
     }
 
-    /// Takes the chunk that starts at `at` for the connection `by`. `None` if there is none, or if another connection has
-    /// it; where chunks `may_repeat`, it is taken from that one, which the sender takes for dead.
-    pub fn claim_chunk(&self, at: u64, by: u8, may_repeat: bool) -> Option<Claim> {
+    /// The chunk that starts at `at`, which a connection begins to bring. `None` if there is none, or if it was begun before,
+    /// unless chunks `may_repeat`: then two connections may write it at once, which are the same bytes.
+    pub fn begin_chunk(&self, at: u64, may_repeat: bool) -> Option<u64> {
         let index = at / CHUNK as u64;
         let chunk = self.chunks.get(usize::try_from(index).ok()?)?;
         if !at.is_multiple_of(CHUNK as u64) {
             return None;
         }
-        let is_free = |state: u8| state < WRITTEN || (may_repeat && state >= TAKEN);
-        let take = |state| is_free(state).then_some(TAKEN + by);
-        match chunk.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take) {
-            Ok(before) => {
-                self.has_repeated.fetch_or(before >= TAKEN, Ordering::Relaxed);
-                Some(Claim::Write(index))
-            }
-            Err(_) => may_repeat.then_some(Claim::Skip(index)),
+        let begin = |state| (state < WRITTEN).then_some(BEGUN);
+        if chunk.fetch_update(Ordering::SeqCst, Ordering::SeqCst, begin).is_err() {
+            // Before a file of it is opened.
+            self.has_repeated.fetch_or(may_repeat, Ordering::SeqCst);
+            return may_repeat.then_some(index);
         }
+        Some(index)
     }
 
-    /// Whether no other connection has taken the chunk since.
-    pub fn is_taken_by(&self, index: u64, by: u8) -> bool {
-        self.is(index, TAKEN + by)
+    /// Whether a connection has brought the whole chunk.
+    pub fn is_written(&self, index: u64) -> bool {
+        self.is(index, WRITTEN)
     }
 
-    /// The connection `by` is lost, and has brought only a part of the chunk.
-    pub fn release_chunk(&self, index: u64, by: u8) {
-        self.has_repeated.store(true, Ordering::Relaxed);
-        self.change(index, by, MISSING);
-    }
-
-    fn change(&self, index: u64, by: u8, to: u8) -> bool {
-        let chunk = &self.chunks[index as usize];
-        chunk.compare_exchange(TAKEN + by, to, Ordering::Relaxed, Ordering::Relaxed).is_ok()
-    }
-
-    /// The chunk is written; `false` if another connection has taken it, and is to write it.
-    pub fn finish_chunk(&self, index: u64, by: u8) -> Result<bool> {
-        if !self.change(index, by, WRITTEN) {
+    /// A connection has written the whole chunk; `false` if another one had done so before.
+    pub fn finish_chunk(&self, index: u64) -> Result<bool> {
+        if self.chunks[index as usize].swap(WRITTEN, Ordering::Relaxed) == WRITTEN {
             return Ok(false);
         }
         self.note_chunk(index).map(|()| true)
@@ -292,7 +271,7 @@ impl Staging {
         if is_in_one_chunk && !self.landing.is_resumed() {
             return match create(folder, entry) {
                 // Another connection brings the same bytes, and may be writing them still: the file stays the one it is.
-                Err(cause) if is_there(&cause) && self.has_repeated.load(Ordering::Relaxed) => {
+                Err(cause) if is_there(&cause) && self.has_repeated.load(Ordering::SeqCst) => {
                     folder.open_file(entry.path.file_name())
                 }
                 created => created,
@@ -336,7 +315,7 @@ impl Staging {
         let mut walk = self.walk();
         for (index, entry) in self.manifest.entries().iter().enumerate() {
             let is_finished = self.finished[index].load(Ordering::Relaxed);
-            if !entry.is_dir && (!is_finished || self.has_repeated.load(Ordering::Relaxed)) {
+            if !entry.is_dir && (!is_finished || self.has_repeated.load(Ordering::SeqCst)) {
                 let opened = self.open_whole(&mut walk, index, entry);
                 self.finish_file(index, opened.map_err(Error::disk(Verb::Complete, &self.staged(index)))?)?;
                 meanwhile()?;

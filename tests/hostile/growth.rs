@@ -6,11 +6,11 @@ use std::fs;
 use std::net::TcpListener;
 use std::time::Duration;
 
-use crate::common::files::{CHUNK, landed_in, sample};
+use crate::common::files::{CHUNK, PIECE, landed_in, sample, staged_in};
 use crate::common::rogue::{Line, Rogue, file};
 use crate::common::{Home, Node, Process, poll_until};
 use egoat::wire::features::Features;
-use egoat::wire::message::{Kind, MAX_IGNORABLE, Message};
+use egoat::wire::message::{GOT, Kind, MAX_IGNORABLE, Message};
 
 /// Bob's node, and a peer of his with these feature bits.
 struct Field {
@@ -416,5 +416,37 @@ fn a_chunk_that_comes_again_is_dropped() {
     line.expect(&Message::Stored);
     line.say(&Message::Bye);
     line.expect_end();
-    assert!(std::fs::read(field.bob.path("downloads/newer/a.bin")).unwrap() == content);
+    assert!(fs::read(field.bob.path("downloads/newer/a.bin")).unwrap() == content);
+}
+
+/// What was sent over a lane that is lost may arrive after the same chunk has begun on the session, and not go on.
+#[test]
+fn a_chunk_that_begins_late_on_a_lane_takes_nothing_from_the_session() {
+    let field = Field::new(Features::PROGRESS);
+    let content = sample(CHUNK);
+    let mut line = field.session(Kind::Files);
+    line.offer(&[file("a.bin", content.len() as u64)]);
+    let (_, ticket) = line.expect_take();
+    line.say(&Message::Start(1));
+    let mut lane = line.lane(&field.node.addr, &ticket, 0).unwrap();
+    let mut pieces = (0..).step_by(PIECE).zip(content.chunks(PIECE));
+    let (_, first) = pieces.next().unwrap();
+    line.say(&Message::Piece { at: 0, data: first });
+    poll_until("the first piece", || {
+        let staged = staged_in(&field.bob.path("downloads/newer"));
+        let staged = fs::read(staged.first()?.join("files/a.bin")).ok()?;
+        staged.starts_with(first).then_some(())
+    });
+    lane.say(&Message::Piece { at: 0, data: first });
+    assert_eq!(lane.read().unwrap().0, GOT, "it has read that");
+    drop(lane);
+    for (at, data) in pieces {
+        line.say(&Message::Piece { at, data });
+    }
+    line.say(&Message::End);
+    let answer = std::iter::from_fn(|| line.read()).map(|(kind, _)| kind).find(|kind| *kind != GOT);
+    assert_eq!(answer, Some(Message::Stored.kind()));
+    line.say(&Message::Bye);
+    line.expect_end();
+    assert!(fs::read(field.bob.path("downloads/newer/a.bin")).unwrap() == content);
 }
