@@ -221,7 +221,7 @@ impl Chat {
         self.presence.get(&peer.key).is_some_and(|one| one.is_here)
     }
 
-    /// The queued messages for the open peer, oldest first: number and first line.
+    /// The queued messages for the open peer, oldest first.
     pub fn waiting(&self) -> impl DoubleEndedIterator<Item = &WaitingMessage> + ExactSizeIterator {
         static NOTHING: VecDeque<WaitingMessage> = VecDeque::new();
         self.open.as_ref().map_or(NOTHING.iter(), |open| open.waiting.messages())
@@ -311,7 +311,7 @@ impl Chat {
         Ok(())
     }
 
-    /// Whether each message of this chat is delivered or cancelled.
+    /// Checks that each message of this chat is delivered or cancelled.
     pub fn is_all_settled(&self) -> Result<bool> {
         for (peer, number) in &self.queued {
             if !self.own.outbox(peer)?.is_settled(*number)? {

@@ -146,7 +146,7 @@ fn only_files() -> Error {
     }
 }
 
-/// Who answered when it was dialled to pair.
+/// The node that answered a dial for pairing.
 enum Paired {
     /// A node, which is a peer now.
     Saved(Peer),

@@ -121,13 +121,14 @@ pub fn send(
     Ok(Sent { address, by_earlier: false, note: left })
 }
 
-/// Whether the peer may be reached later. Another node may have one of its old addresses, and it another one.
+/// A later try may succeed, also after a changed key: another node may have an old address of the peer, and the peer a new
+/// one.
 fn may_pass(error: &Error) -> bool {
     error.is_passing() || matches!(error, Error::ChangedKey { .. })
 }
 
-/// What to tell at the end of a wait: by then the user knows of a changed key, and it is only the reason when each address
-/// had one.
+/// The error at the end of a wait. The user has heard of a changed key by then, so it is the reason only if each address had
+/// one.
 fn after(wait: Duration, error: Error) -> Error {
     match error {
         Error::ChangedKey { peer, elsewhere: Some(why), .. } if !wait.is_zero() => {

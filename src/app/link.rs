@@ -130,7 +130,7 @@ struct State {
     live: Snapshot,
     /// The jobs of this connection that have not ended.
     open_jobs: BTreeSet<u64>,
-    /// Those that have, until they are asked for.
+    /// Reports of jobs that have ended, until the front-end asks for them.
     jobs: VecDeque<JobReport>,
     /// When the node was dialled last.
     dialled: Option<Instant>,

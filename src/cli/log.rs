@@ -1,6 +1,5 @@
 //! `egoat log`: what was said.
 
-use std::cell::Cell;
 use std::collections::VecDeque;
 use std::path::Path;
 use std::time::Instant;
@@ -24,38 +23,17 @@ use crate::ui::reader;
 const FOLLOWED: usize = 10;
 
 pub fn log(own: &Own, out: Output, args: &args::Log) -> Result<()> {
-    let zone = Zone::local();
     let peer = args.peer.as_deref().map(|name| contacts::named(own, name)).transpose()?;
-    let since = args.since.as_deref().map(|given| time(&zone, given)).transpose()?;
     let mut place = PrintedMark::open(args)?;
-    // Where to begin is told by the cursor, once there is one.
-    let (since, limit) = match &place.cursor {
-        Some(cursor) if !cursor.is_new() => (None, None),
-        Some(_) => (since, args.limit),
-        None if args.unread || since.is_some() => (since, args.limit),
-        None => (since, args.limit.or(args.follow.then_some(FOLLOWED))),
-    };
-    let wanted = Pattern::new(args.grep.as_deref().unwrap_or_default());
-    let found = Cell::new(0_usize);
-    let is_wanted = |entry: &HistoryEntry| {
-        // One whose time is not known is shown: it may be wanted.
-        since.is_none_or(|since| entry.noted().is_none_or(|noted| noted >= since))
-            && (entry.event.is_arrival() || !args.unread)
-            && entry.contains(&wanted)
-    };
-    let begin = match (&place.cursor, since, limit) {
-        (Some(cursor), ..) if !cursor.is_new() => StartAt::Behind(cursor.positions().clone()),
-        _ if args.unread => StartAt::Behind(inbox::read_positions(own)?),
-        (_, Some(since), _) => StartAt::Since(since),
-        (.., Some(limit)) if wanted.is_empty() => StartAt::Last(limit),
-        _ => StartAt::Start,
-    };
+    let selection = Selection::new(args, place.cursor.as_ref())?;
+    let begin = selection.start(own, place.cursor.as_ref())?;
     let mut histories = Histories::new(own, peer.as_ref(), begin)?;
     let mut printer = EntryPrinter::new(out);
-    if let Some(limit) = limit {
+    let mut found = 0;
+    if let Some(limit) = selection.limit {
         let mut last = VecDeque::new();
         while histories.next(|peer, entry| {
-            if is_wanted(entry) {
+            if selection.has(entry) {
                 last.push_back(printer.line(&peer.name, entry));
             }
             if last.len() > limit {
@@ -63,13 +41,13 @@ pub fn log(own: &Own, out: Output, args: &args::Log) -> Result<()> {
             }
             Ok(())
         })? {}
-        found.set(last.len());
+        found = last.len();
         last.iter().try_for_each(|line| printer.print(line))?;
     }
     let mut print_new = |histories: &mut Histories, place: &mut PrintedMark| {
-        while histories.next(|peer, entry| match is_wanted(entry) {
+        while histories.next(|peer, entry| match selection.has(entry) {
             true => {
-                found.set(found.get() + 1);
+                found += 1;
                 printer.print(&printer.line(&peer.name, entry))
             }
             false => Ok(()),
@@ -81,7 +59,7 @@ pub fn log(own: &Own, out: Output, args: &args::Log) -> Result<()> {
     print_new(&mut histories, &mut place)?;
     if !args.follow {
         // With a cursor nothing new is the usual thing.
-        if let (Some(grep), 0, None) = (&args.grep, found.get(), &place.cursor) {
+        if let (Some(grep), 0, None) = (&args.grep, found, &place.cursor) {
             out.note(&format!("nothing there has {}", text::clean_line(grep)));
         }
         return Ok(());
@@ -94,6 +72,48 @@ pub fn log(own: &Own, out: Output, args: &args::Log) -> Result<()> {
         bell.wait(LOG_POLL_INTERVAL)?;
     }
     Ok(())
+}
+
+/// The entries that the options select.
+struct Selection {
+    /// Only arrivals after those that were read.
+    unread: bool,
+    /// Noted from this time on, in µs of Unix time.
+    since: Option<u64>,
+    /// Only the last so many.
+    limit: Option<usize>,
+    pattern: Pattern,
+}
+
+impl Selection {
+    fn new(args: &args::Log, cursor: Option<&Cursor>) -> Result<Selection> {
+        let since = args.since.as_deref().map(|given| time(&Zone::local(), given)).transpose()?;
+        let (since, limit) = match cursor {
+            // The cursor says where to begin, once there is one.
+            Some(cursor) if !cursor.is_new() => (None, None),
+            None if args.follow && !args.unread && since.is_none() => (None, args.limit.or(Some(FOLLOWED))),
+            _ => (since, args.limit),
+        };
+        let pattern = Pattern::new(args.grep.as_deref().unwrap_or_default());
+        Ok(Selection { unread: args.unread, since, limit, pattern })
+    }
+
+    fn start(&self, own: &Own, cursor: Option<&Cursor>) -> Result<StartAt> {
+        Ok(match (cursor, self.since, self.limit) {
+            (Some(cursor), ..) if !cursor.is_new() => StartAt::Behind(cursor.positions().clone()),
+            _ if self.unread => StartAt::Behind(inbox::read_positions(own)?),
+            (_, Some(since), _) => StartAt::Since(since),
+            (.., Some(limit)) if self.pattern.is_empty() => StartAt::Last(limit),
+            _ => StartAt::Start,
+        })
+    }
+
+    fn has(&self, entry: &HistoryEntry) -> bool {
+        // An entry whose time is not known is shown: the user may want it.
+        self.since.is_none_or(|since| entry.noted().is_none_or(|noted| noted >= since))
+            && (entry.event.is_arrival() || !self.unread)
+            && entry.contains(&self.pattern)
+    }
 }
 
 fn time(zone: &Zone, given: &str) -> Result<u64> {

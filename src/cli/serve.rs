@@ -61,7 +61,7 @@ pub fn run(own: &Endpoint, out: Output, args: &args::Serve) -> Result<()> {
     let ended = pass_on(&events, &journal, |event| {
         missed.fetch_add(lines_of(event, shows_text), Ordering::Relaxed);
     });
-    // What was told before the end is printed, if anybody reads it.
+    // The journal prints the events from before the end, if anybody reads it.
     drop(journal);
     let _ = done.recv_timeout(LAST_LINES);
     ended
@@ -119,7 +119,7 @@ fn lines_of(event: &NodeEvent, shows_text: bool) -> usize {
     }
 }
 
-/// What the node tells on stdout and stderr.
+/// Prints the events of the node on stdout and stderr.
 struct Journal {
     out: Output,
     shows_text: bool,

@@ -39,7 +39,7 @@ pub enum PeerChange {
     Paired,
     /// It was saved by the address at which it was met.
     Met(Address),
-    /// It is a one-off receiver, and was not saved.
+    /// Nothing was saved: the node is a one-off receiver.
     OneOff,
 }
 

@@ -113,7 +113,7 @@ impl HistoryEntry<'_> {
         }
     }
 
-    /// Whether the raw text or path contains what is `wanted`.
+    /// Searches the raw text or path for a pattern.
     pub fn contains(&self, wanted: &Pattern) -> bool {
         let raw = match self.event {
             Event::Received { text, .. } | Event::Sent { text, .. } | Event::Dropped { text, .. } => text,

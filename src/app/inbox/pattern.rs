@@ -1,4 +1,4 @@
-//! What is searched for in texts and paths.
+//! Searching texts and paths for what a user has typed.
 
 /// A text to find: in any case, unless it has a capital letter itself.
 pub struct Pattern {
@@ -7,27 +7,28 @@ pub struct Pattern {
 }
 
 impl Pattern {
-    /// What the user typed; if that is nothing, it is found everywhere.
+    /// A pattern of what the user has typed. An empty one is found everywhere.
     pub fn new(typed: &str) -> Pattern {
         Pattern { wanted: typed.to_owned(), has_capital: typed.chars().any(char::is_uppercase) }
     }
 
-    /// Whether everything has it.
+    /// Whether it is found everywhere.
     pub fn is_empty(&self) -> bool {
         self.wanted.is_empty()
     }
 
-    /// Whether these bytes, which need not be UTF-8, have it.
+    /// Whether these bytes, which need not be UTF-8, contain it.
     pub fn is_in(&self, raw: &[u8]) -> bool {
         let wanted = self.wanted.as_bytes();
-        let is_equal = |window: &[u8]| match self.has_capital {
-            true => window == wanted,
-            false => window.eq_ignore_ascii_case(wanted),
-        };
-        if self.is_empty() || self.has_capital || raw.is_ascii() {
-            return self.is_empty() || raw.windows(wanted.len()).any(is_equal);
+        if wanted.is_empty() {
+            true
+        } else if self.has_capital {
+            raw.windows(wanted.len()).any(|window| window == wanted)
+        } else if raw.is_ascii() {
+            raw.windows(wanted.len()).any(|window| window.eq_ignore_ascii_case(wanted))
+        } else {
+            String::from_utf8_lossy(raw).to_lowercase().contains(&self.wanted.to_lowercase())
         }
-        String::from_utf8_lossy(raw).to_lowercase().contains(&self.wanted.to_lowercase())
     }
 }
 

@@ -306,7 +306,7 @@ fn give_way<T>(home: &Home, closer: &Closer, send: impl FnOnce() -> T) -> T {
     let (over, is_over) = mpsc::channel::<()>();
     let watch = move || {
         while is_over.recv_timeout(STARTING_POLL) == Err(RecvTimeoutError::Timeout) {
-            // What cannot be read tells of no node.
+            // A lock that cannot be read tells of no node.
             if node_lock::is_starting(home).unwrap_or(false) {
                 return closer.close();
             }

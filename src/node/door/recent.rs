@@ -5,7 +5,8 @@ use std::collections::{HashSet, VecDeque};
 
 use crate::crypto::noise::DH_LEN;
 
-/// How many are known. Those who are let in at the highest rate need 20 s to fill it, so a flood of replays keeps itself known.
+/// How many are known. Replays get no answer, so they push none out; at the highest rate of answers, 600 a second, one is
+/// known for 13 s.
 const MOST: usize = 8192;
 
 /// The ephemeral keys of first messages, which an honest dialler uses once.

@@ -12,8 +12,7 @@ use crate::crypto::random_array;
 use crate::net::lane::Parent;
 use crate::net::session::Session;
 use crate::net::transport::Closer;
-use crate::store::partial;
-use crate::store::space;
+use crate::store::{partial, space};
 use crate::transfer::receive::{Inbound, MAX_MANIFESTS};
 use crate::transfer::tally::Tally;
 
