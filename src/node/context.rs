@@ -250,7 +250,7 @@ impl Context {
             }
         };
         let welcome = peers.iter().filter(|peer| !peer.is_blocked());
-        self.admission.expect(welcome.flat_map(|peer| peer.ips().map(|ip| (ip, peer.key))));
+        self.admission.await_peers(welcome.flat_map(|peer| peer.ips().map(|ip| (ip, peer.key))));
         let new = self.roster.update(peers.iter());
         if self.options.has_messages() && !new.is_empty() {
             self.new_contacts().extend(new);

@@ -8,7 +8,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use crate::crypto::{base32, random_array};
-use crate::store::open;
+use crate::store::open::{self, FileId};
 
 /// Options that create files which only their owner can read.
 pub fn private() -> OpenOptions {
@@ -130,10 +130,7 @@ fn mode(_data: &Metadata) -> Option<u32> {
 
 /// The number of the file system that it is on; `None` where std does not tell.
 pub fn device(data: &Metadata) -> Option<u64> {
-    #[cfg(unix)]
-    return Some(std::os::unix::fs::MetadataExt::dev(data));
-    #[cfg(not(unix))]
-    return Some(data).and(None);
+    FileId::of(data).map(|id| id.device())
 }
 
 /// Whether `path` still leads to the open file, rather than to one that replaced it.
@@ -156,37 +153,18 @@ pub fn is_at(file: &File, path: &Path) -> io::Result<bool> {
 /// Whether the open file is the one that `named` is of; where that cannot be told, it is.
 pub fn is_same(file: &File, named: &Metadata) -> io::Result<bool> {
     let open = file.metadata()?;
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::MetadataExt;
-        Ok((open.dev(), open.ino()) == (named.dev(), named.ino()))
-    }
-    #[cfg(not(unix))]
-    return Ok(open.is_dir() == named.is_dir());
+    Ok(FileId::of(&open) == FileId::of(named) && open.is_dir() == named.is_dir())
 }
 
 /// Whether two names are links to one file; where that cannot be told, they are not.
 pub fn is_linked(one: &Path, two: &Path) -> bool {
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::MetadataExt;
-        let id = |path| fs::symlink_metadata(path).ok().map(|data| (data.dev(), data.ino()));
-        id(one).is_some_and(|one| id(two) == Some(one))
-    }
-    #[cfg(not(unix))]
-    return one == two;
+    let id = |path| fs::symlink_metadata(path).ok().as_ref().and_then(FileId::of);
+    id(one).is_some_and(|one| id(two) == Some(one))
 }
 
-/// Tells a file apart from others that had its name, where files have such a number.
-#[cfg(unix)]
+/// Tells a file apart from others that had its name; 0 where std does not tell it.
 pub fn inode(found: &Metadata) -> u64 {
-    std::os::unix::fs::MetadataExt::ino(found)
-}
-
-/// Files have none that std shows.
-#[cfg(not(unix))]
-pub fn inode(_found: &Metadata) -> u64 {
-    0
+    FileId::of(found).map_or(0, |id| id.inode())
 }
 
 /// Whether the system lets this process, or all together, open no more files: EMFILE and ENFILE, which have these numbers on
@@ -208,17 +186,9 @@ pub fn has_links(_found: &Metadata) -> bool {
     false
 }
 
-/// Whether the same user owns both, where files have owners.
-#[cfg(unix)]
+/// Whether the same user owns both. Elsewhere than on Unix, a profile directory is its user's alone.
 pub fn have_one_owner(one: &Metadata, two: &Metadata) -> bool {
-    use std::os::unix::fs::MetadataExt;
-    one.uid() == two.uid()
-}
-
-/// A profile directory is its user's alone there.
-#[cfg(not(unix))]
-pub fn have_one_owner(_one: &Metadata, _two: &Metadata) -> bool {
-    true
+    owner(one) == owner(two)
 }
 
 /// A path as the bytes that the system knows it by; `None` where it has others, and the path is no text.

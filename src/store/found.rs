@@ -9,7 +9,7 @@ use std::time::UNIX_EPOCH;
 use crate::error::{Error, Result, reason};
 use crate::store::file;
 use crate::store::folder::Folder;
-use crate::store::open::{self, FileId};
+use crate::store::open;
 use crate::store::own_files::OwnFiles;
 use crate::text;
 
@@ -77,7 +77,7 @@ impl Found {
         if own.has(&real, &data) {
             return Err(own_home(path));
         }
-        let inode = FileId::of(&data).map_or(0, |id| id.inode());
+        let inode = file::inode(&data);
         Ok(Found { data, place: Place { real, inode }, held })
     }
 }

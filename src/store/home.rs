@@ -24,6 +24,12 @@ use crate::text;
 /// What a node calls itself when nothing else may be told.
 const NEUTRAL_NAME: &str = "egoat";
 
+const HISTORY: &str = "history";
+const OUTBOX: &str = "outbox";
+const PARTIAL: &str = "partial";
+/// The folders of a home with files of its own; in the others lie files of the user.
+pub const OWN_FOLDERS: [&str; 3] = [HISTORY, OUTBOX, PARTIAL];
+
 /// A home directory.
 #[derive(Clone, Debug)]
 pub struct Home {
@@ -40,7 +46,7 @@ impl Home {
     /// Finds the home directory, and makes it with its folders if it is not there yet.
     pub fn locate(flag: Option<&str>) -> Result<Home> {
         let home = Home::find(flag)?;
-        for folder in [home.dir.clone(), home.dir.join("history"), home.dir.join("outbox")] {
+        for folder in [home.dir.clone(), home.dir.join(HISTORY), home.dir.join(OUTBOX)] {
             file::create_private_dir(&folder).map_err(Error::disk(Verb::Create, &folder))?;
         }
         Ok(home)
@@ -139,12 +145,12 @@ impl Home {
 
     /// The history of a conversation.
     pub fn history_path(&self, conversation: ConversationId) -> PathBuf {
-        self.dir.join("history").join(conversation.history_name())
+        self.dir.join(HISTORY).join(conversation.history_name())
     }
 
     /// The conversations that have a history here, also those with former peers.
     pub fn conversations(&self) -> Result<Vec<ConversationId>> {
-        let dir = self.dir.join("history");
+        let dir = self.dir.join(HISTORY);
         let names = Folder::open(&dir).and_then(|folder| folder.names());
         let conversation = |name: &PathBuf| ConversationId::of_history(name.to_str()?);
         Ok(names.map_err(Error::disk(Verb::Read, &dir))?.iter().filter_map(conversation).collect())
@@ -152,7 +158,7 @@ impl Home {
 
     /// The outbox of a peer.
     pub fn outbox_path(&self, peer: &PublicKey) -> PathBuf {
-        self.dir.join("outbox").join(format!("{peer}.log"))
+        self.dir.join(OUTBOX).join(format!("{peer}.log"))
     }
 
     /// Whether messages were ever queued for the peer. An empty file does not count: the disk had no room for its header.
@@ -162,12 +168,12 @@ impl Home {
 
     /// Where transfers that came in part are noted.
     pub fn partial_dir(&self) -> PathBuf {
-        self.dir.join("partial")
+        self.dir.join(PARTIAL)
     }
 
     /// The files that are queued for a peer.
     pub fn queued_files_path(&self, peer: &PublicKey) -> PathBuf {
-        self.dir.join("outbox").join(format!("{peer}.files.log"))
+        self.dir.join(OUTBOX).join(format!("{peer}.files.log"))
     }
 
     /// Held by whoever delivers messages to the peer without a node.
@@ -177,12 +183,12 @@ impl Home {
 
     /// Held by whoever sends queued files to the peer.
     pub fn files_lock_path(&self, peer: &PublicKey) -> PathBuf {
-        self.dir.join("outbox").join(format!("{peer}.files.lock"))
+        self.dir.join(OUTBOX).join(format!("{peer}.files.lock"))
     }
 
     /// What came of the last attempt to reach a peer.
     pub fn attempts_path(&self, peer: &PublicKey) -> PathBuf {
-        self.dir.join("outbox").join(format!("{peer}.attempts"))
+        self.dir.join(OUTBOX).join(format!("{peer}.attempts"))
     }
 
     /// Where this node listens unless a command says otherwise: the lines of the `listen` file.

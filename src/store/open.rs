@@ -99,6 +99,11 @@ impl FileId {
         return Some(data).and(None);
     }
 
+    /// The number of its file system.
+    pub fn device(&self) -> u64 {
+        self.device
+    }
+
     /// Its number within its file system.
     pub fn inode(&self) -> u64 {
         self.inode

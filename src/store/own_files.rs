@@ -6,13 +6,11 @@ use std::fs::{self, Metadata};
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result, Verb};
-use crate::store::home::Home;
+use crate::store::home::{Home, OWN_FOLDERS};
 use crate::store::open::FileId;
 
 /// The folders of the home in which files of the user lie.
 const SHARED: [&str; 2] = ["downloads", "uploads"];
-/// The folders of the home with files of its own, also where a link of such a name leads to another disk.
-const OWN: [&str; 3] = ["history", "outbox", "partial"];
 /// How deep the home is looked at for its files: `history/KEY.log` is at 2.
 const DEPTH: usize = 2;
 
@@ -53,8 +51,8 @@ impl OwnFiles {
                 continue;
             }
             self.private.extend(FileId::of(&data));
-            let is_own_folder = depth == 1 && OWN.iter().any(|own| name == *own);
-            // Some keep the identity on another disk, or in a folder of settings, with a link to it here.
+            let is_own_folder = depth == 1 && OWN_FOLDERS.iter().any(|own| name == *own);
+            // Some keep the identity or a folder on another disk, or in a folder of settings, with a link to it here.
             let data = if data.is_symlink() {
                 fs::metadata(entry.path()).ok().filter(|found| !found.is_dir() || is_own_folder)
             } else {

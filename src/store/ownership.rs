@@ -7,10 +7,8 @@ use std::path::Path;
 
 use crate::error::{Error, Result, Verb};
 use crate::store::file;
-use crate::store::home::Home;
+use crate::store::home::{Home, OWN_FOLDERS};
 
-/// Folders in a home whose entries are taken for what egoat has put there.
-const FOLDERS: [&str; 3] = ["history", "outbox", "partial"];
 /// Files in a home that are taken for true. The logs are sealed, and the identity is looked at when it is opened, more
 /// strictly.
 const FILES: [&str; 10] = [
@@ -33,7 +31,7 @@ pub fn check(home: &Home) -> Result<()> {
     let Some(found) = check_path(dir, dir)? else { return Ok(()) };
     check_owner(&home.identity_path(), dir)?;
     let can_be_entered = file::is_exposed(&found);
-    for path in FOLDERS.iter().chain(&FILES).map(|name| dir.join(name)) {
+    for path in OWN_FOLDERS.iter().chain(&FILES).map(|name| dir.join(name)) {
         // In a home that nobody else can enter, a file that an editor or a shell has made with a umask of 002 is out of
         // reach. A link leads elsewhere.
         if can_be_entered || path.is_symlink() { check_path(&path, dir) } else { check_owner(&path, dir) }?;

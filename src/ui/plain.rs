@@ -229,10 +229,10 @@ impl Lines {
                 }
             }
             NodeEvent::TransferFailed { peer, .. } => drop(self.shown.remove(peer)),
-            NodeEvent::Request { .. } | NodeEvent::Connected { .. } | NodeEvent::Disconnected { .. } => {
-                self.note_event(event);
-            }
-            NodeEvent::FilesSent { .. } => self.note_event(event),
+            NodeEvent::Request { .. }
+            | NodeEvent::Connected { .. }
+            | NodeEvent::Disconnected { .. }
+            | NodeEvent::FilesSent { .. } => self.note_event(event),
             NodeEvent::Trouble(error) if error.is_passing() => self.out.note(&error.to_string()),
             // The model shows these, or the logs have them.
             _ => {}

@@ -239,10 +239,10 @@ impl Admission {
     }
 
     /// Peers are expected to come from these addresses.
-    pub fn expect(&self, addresses: impl Iterator<Item = (IpAddr, PublicKey)>) {
+    pub fn await_peers(&self, addresses: impl Iterator<Item = (IpAddr, PublicKey)>) {
         let now = Instant::now();
         let mut state = self.state();
-        addresses.for_each(|(address, peer)| state.sources.expect(Source::of(address), peer, now));
+        addresses.for_each(|(address, peer)| state.sources.await_peer(Source::of(address), peer, now));
     }
 
     /// Counts one that was turned away, or came to nothing.

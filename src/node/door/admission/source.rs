@@ -161,7 +161,7 @@ impl SourceTable {
     }
 
     /// A peer is expected to come from there. Where peers have come from is more certain, and stays.
-    pub fn expect(&mut self, source: Source, peer: PublicKey, now: Instant) {
+    pub fn await_peer(&mut self, source: Source, peer: PublicKey, now: Instant) {
         if self.peers.len() < MAX_PEER_SOURCES || self.peers.contains_key(&source) {
             self.note_peer(source, peer, now);
         }
@@ -227,7 +227,7 @@ mod tests {
         let (now, friend, blocked) = (Instant::now(), peer(), peer());
         sources.remember_peer(number(1), friend, now);
         sources.remember_peer(number(1), blocked, now);
-        sources.expect(number(2), blocked, now);
+        sources.await_peer(number(2), blocked, now);
         for source in [number(1), number(2)] {
             sources.forget_peer(&source, &blocked);
         }

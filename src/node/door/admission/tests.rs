@@ -27,8 +27,8 @@ impl Admission {
         self.try_at(address, Instant::now())
     }
 
-    fn expect_at(&self, addresses: &[&str]) {
-        self.expect(addresses.iter().map(|address| (ip(address), key())));
+    fn await_at(&self, addresses: &[&str]) {
+        self.await_peers(addresses.iter().map(|address| (ip(address), key())));
     }
 
     fn guests_and_leaving(&self) -> (usize, usize) {
@@ -103,7 +103,7 @@ fn first_message() -> [u8; DH_LEN] {
 #[test]
 fn a_first_message_is_answered_once() {
     let admission = admission();
-    admission.expect_at(&["10.0.0.1"]);
+    admission.await_at(&["10.0.0.1"]);
     let (recorded, new) = (first_message(), first_message());
     let is_answered =
         |from: &str, message| admission.try_now(from).is_some_and(|slot| slot.may_answer(message));
@@ -116,7 +116,7 @@ fn a_first_message_is_answered_once() {
 fn answers_have_a_rate_and_strangers_take_none_of_the_friends() {
     let (admission, start) = (admission(), Instant::now());
     let friends: Vec<String> = (1..=4).map(|host| format!("10.0.0.{host}")).collect();
-    admission.expect_at(&friends.iter().map(String::as_str).collect::<Vec<_>>());
+    admission.await_at(&friends.iter().map(String::as_str).collect::<Vec<_>>());
     let answers = |from: &dyn Fn(u32) -> String, at: Instant| {
         let slots = (0..1000).filter_map(|number| admission.try_at(&from(number), at));
         slots.filter(|slot| slot.may_answer_at(&first_message(), at)).count()
@@ -146,7 +146,7 @@ fn peers_that_prove_themselves_use_up_no_answers() {
 #[test]
 fn who_waits_to_be_told_no_gives_way_first() {
     let (admission, start) = (admission(), Instant::now());
-    admission.expect_at(&["10.0.0.1"]);
+    admission.await_at(&["10.0.0.1"]);
     let slots: Vec<_> = (0..RESERVED).filter_map(|_| admission.try_at("10.0.0.1", start)).collect();
     slots[1..].iter().for_each(PendingSlot::begin);
     slots[5].turn_away(None);
@@ -231,12 +231,12 @@ fn a_friend_comes_in_whatever_its_neighbours_did() {
     for _ in 0..100 {
         admission.try_now("10.0.0.1").expect("never kept out").fail(&bad());
     }
-    admission.expect_at(&["10.0.0.2"]);
+    admission.await_at(&["10.0.0.2"]);
     for _ in 0..100 {
         admission.try_now("10.0.0.2").expect("never too often").fail(&bad());
     }
     let blocked = key();
-    admission.expect([(ip("10.0.0.3"), blocked)].into_iter());
+    admission.await_peers([(ip("10.0.0.3"), blocked)].into_iter());
     admission.try_now("10.0.0.3").expect("a place").turn_away(Some(&blocked));
     assert!((0..100).filter_map(|_| admission.try_now("10.0.0.3")).count() < 100, "it is blocked now");
 }
@@ -244,7 +244,7 @@ fn a_friend_comes_in_whatever_its_neighbours_did() {
 #[test]
 fn strangers_leave_places_for_friends() {
     let admission = admission();
-    admission.expect_at(&["10.0.0.1"]);
+    admission.await_at(&["10.0.0.1"]);
     let strangers = admission.fill_with_strangers(Instant::now());
     assert_eq!(strangers.len(), PENDING - RESERVED);
     let friends: Vec<_> = (0..RESERVED).filter_map(|_| admission.try_now("10.0.0.1")).collect();
@@ -256,7 +256,7 @@ fn strangers_leave_places_for_friends() {
 fn who_keeps_friends_waiting_gives_way() {
     let (admission, start) = (admission(), Instant::now());
     let later = |millis: u64| start + Duration::from_millis(millis);
-    admission.expect_at(&["10.0.0.1", "10.0.0.2"]);
+    admission.await_at(&["10.0.0.1", "10.0.0.2"]);
     let friend = admission.try_at("10.0.0.2", start).expect("a place");
     let mut slots: Vec<_> =
         (1..RESERVED as u64).filter_map(|at| admission.try_at("10.0.0.1", later(at))).collect();
@@ -279,7 +279,7 @@ fn who_keeps_friends_waiting_gives_way() {
 #[test]
 fn those_who_were_put_out_are_counted_once() {
     let (admission, start) = (admission(), Instant::now());
-    admission.expect_at(&["10.0.0.1"]);
+    admission.await_at(&["10.0.0.1"]);
     let old: Vec<_> = (0..RESERVED).filter_map(|_| admission.try_at("10.0.0.1", start)).collect();
     let _new: Vec<_> =
         (0..RESERVED).filter_map(|_| admission.try_at("10.0.0.1", start + Duration::from_secs(1))).collect();
@@ -310,7 +310,7 @@ fn strangers_get_fewer_places_when_the_system_runs_short() {
 fn friends_get_in_when_the_system_runs_short() {
     let (admission, start) = (admission(), Instant::now());
     let later = |millis: u64| start + Duration::from_millis(millis);
-    admission.expect_at(&["10.0.0.1"]);
+    admission.await_at(&["10.0.0.1"]);
     let silent: Vec<_> = (0..6).filter_map(|_| admission.try_at("10.0.0.1", start)).collect();
     admission.run_short_at(later(1));
     assert_eq!(admission.guests_and_leaving(), (6, 0), "none has waited long yet");
