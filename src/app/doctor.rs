@@ -17,7 +17,7 @@ use crate::net::dial;
 use crate::net::endpoint::Endpoint;
 use crate::net::local::{self, Reach};
 use crate::net::transport::direct;
-use crate::node::door::limits::{self, Limits};
+use crate::node::door::limits::Limits;
 use crate::node::door::listen;
 use crate::store::home::Home;
 use crate::store::identity::{self, Identity};
@@ -138,7 +138,8 @@ fn peers_and_files(report: &mut Reporter, home: &Home) {
             saved
         }
     };
-    let (files, peers) = (limits::open_files(), Limits::default().peers());
+    let limits = Limits::default();
+    let (files, peers) = (limits.open_files, limits.peers());
     let detail = format!("{files} files may be open, enough for {peers} peers at once");
     if peers < saved.max(FEW) {
         let hint = "a node that is started behind `ulimit -n 4096` may have more";

@@ -32,6 +32,8 @@ pub struct Limits {
     pub seats: usize,
     /// Connections that are not yet authenticated.
     pub pending: usize,
+    /// Files that this process may have open. Asking the system takes one, so it is asked while there are any.
+    pub open_files: usize,
 }
 
 impl Default for Limits {
@@ -43,20 +45,23 @@ impl Default for Limits {
 impl Limits {
     /// For so many peers and unknowns, or the usual numbers; fewer if the system gives a process too little.
     pub fn new(peers: Option<usize>, pending: Option<usize>) -> Limits {
-        let system =
-            System { files: open_files(), memory: soft_limit("Max address space").unwrap_or(usize::MAX) };
+        let system = System {
+            files: soft_limit("Max open files").unwrap_or(DEFAULT_FILES),
+            memory: soft_limit("Max address space").unwrap_or(usize::MAX),
+        };
         Limits::within(system, peers, pending)
     }
 
-    fn within(System { files, memory }: System, peers: Option<usize>, pending: Option<usize>) -> Limits {
+    fn within(system: System, peers: Option<usize>, pending: Option<usize>) -> Limits {
+        let System { files, memory } = system;
         // Without memory a program ends, whatever it wants it for, so there must be some left.
         let threads = memory.saturating_sub(OTHER_MEMORY) / MEMORY_EACH;
         let part = if files < ENOUGH_FILES { SCARCE_PART } else { PENDING_PART };
         let pending = pending.unwrap_or(MAX_PENDING).min(files / part).min(threads / 2).max(1);
         let seats = peers.map_or(MAX_SEATS, |peers| peers.saturating_mul(SEATS_PER_PEER));
-        let files = files.saturating_sub(OTHER_FILES + 2 * pending);
-        let most = (files / FILES_PER_SEAT).max(FEWEST_SEATS).min(threads.saturating_sub(pending));
-        Limits { seats: seats.min(most).max(1), pending }
+        let left = files.saturating_sub(OTHER_FILES + 2 * pending);
+        let most = (left / FILES_PER_SEAT).max(FEWEST_SEATS).min(threads.saturating_sub(pending));
+        Limits { seats: seats.min(most).max(1), pending, open_files: files }
     }
 
     /// Peers that can be connected at once.
@@ -72,11 +77,6 @@ struct System {
     memory: usize,
 }
 
-/// How many files this process may have open.
-pub fn open_files() -> usize {
-    soft_limit("Max open files").unwrap_or(DEFAULT_FILES)
-}
-
 /// A soft limit, if there is one, where the system tells it in /proc.
 fn soft_limit(name: &str) -> Option<usize> {
     let limits = std::fs::read_to_string("/proc/self/limits").ok()?;
@@ -89,7 +89,7 @@ mod tests {
     use super::*;
 
     fn within(files: usize, memory: usize, given: Option<usize>) -> (usize, usize) {
-        let Limits { seats, pending } = Limits::within(System { files, memory }, given, given);
+        let Limits { seats, pending, .. } = Limits::within(System { files, memory }, given, given);
         (seats, pending)
     }
 
@@ -114,7 +114,7 @@ mod tests {
         assert_eq!(within(20_000, PLENTY, None), (MAX_SEATS, MAX_PENDING));
         assert_eq!(within(20_000, PLENTY, Some(3)), (6, 3));
         assert_eq!(within(20_000, 20 << 20, None), (8, 8));
-        assert_eq!(Limits { seats: 5, pending: 1 }.peers(), 3);
+        assert_eq!(Limits { seats: 5, pending: 1, open_files: 64 }.peers(), 3);
         // Too little for anything, but not for nothing.
         assert_eq!(within(48, PLENTY, None), (3, 3));
         assert_eq!(within(5, PLENTY, None), (3, 1));

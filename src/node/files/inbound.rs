@@ -13,7 +13,7 @@ use crate::error::{Error, Result};
 use crate::net::deadline::Deadline;
 use crate::net::session::{PING_AFTER, Session};
 use crate::node::context::Context;
-use crate::node::door::limits;
+use crate::node::door::limits::ENOUGH_FILES;
 use crate::node::event::{Decision, NodeEvent, Offered};
 use crate::node::files::once;
 use crate::node::files::pipe::StdoutPipe;
@@ -63,6 +63,7 @@ pub fn serve(context: &Arc<Context>, mut session: Session, peer: &Peer) -> Resul
     let turn = Arc::new(turn);
     if let Err(error) = take(context, session, peer, &turn) {
         // Told while the turn lasts: ahead of what the next try has to tell.
+        let error = with_limit(context, error);
         context.tell(NodeEvent::TransferFailed { peer: peer.name.clone(), error });
     }
     Ok(())
@@ -231,27 +232,23 @@ fn declined_by_name(session: Session, title: &str, taken: &Taken) -> Result<()> 
 }
 
 fn declined_by_disk(session: Session, error: Error) -> Error {
-    let failure = receive::failure(&error);
-    let reason = match failure {
+    let reason = match receive::failure(&error) {
         Some(Failure::Full) => Declined::Full,
         Some(Failure::OpenFiles) => Declined::OpenFiles,
         _ => Declined::Disk,
     };
     let reason = reason.told_to(session.features());
-    match session.finish(&Message::Decline(reason)) {
-        Ok(()) => with_limit(error, failure),
-        Err(lost) => lost,
-    }
+    session.finish(&Message::Decline(reason)).err().unwrap_or(error)
 }
 
 /// The system says that there are too many open files, but not how many there may be.
-fn with_limit(error: Error, failure: Option<Failure>) -> Error {
-    if failure != Some(Failure::OpenFiles) {
+fn with_limit(context: &Context, error: Error) -> Error {
+    if receive::failure(&error) != Some(Failure::OpenFiles) {
         return error;
     }
-    let (most, enough) = (limits::open_files(), limits::ENOUGH_FILES);
+    let most = context.options().limits.open_files;
     Error::failed(format!(
-        "{error}: this process may open {most}, and {enough} are needed (`ulimit -n {enough}`)"
+        "{error}: this process may open {most}, and {ENOUGH_FILES} are needed (`ulimit -n {ENOUGH_FILES}`)"
     ))
 }
 
@@ -510,7 +507,7 @@ fn failed(session: Session, error: Error) -> Error {
     let told = failure.told_to(session.features());
     // If it cannot be told, it knows that the connection is lost.
     let _ = session.finish(&Message::Failed(told));
-    with_limit(error, Some(failure))
+    error
 }
 
 fn take_stream(
