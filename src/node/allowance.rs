@@ -21,12 +21,20 @@ pub struct Allowance {
 impl Allowance {
     /// Takes one, if one is left now.
     pub fn take(&mut self, rate: Rate, now: Instant) -> bool {
+        self.reserve(rate, now, Duration::ZERO).is_some()
+    }
+
+    /// Takes one that is left now or will be soon, and says how long that is from now; `None` takes none, for it would be
+    /// longer than `patience`. Those who ask first get theirs first (the generic cell rate algorithm of ITU-T I.371, which
+    /// remembers one time and no queue).
+    pub fn reserve(&mut self, rate: Rate, now: Instant, patience: Duration) -> Option<Duration> {
         let whole_at = self.whole_at.map_or(now, |at| at.max(now)) + rate.interval;
-        let is_left = whole_at <= now + rate.interval * rate.at_once;
-        if is_left {
-            self.whole_at = Some(whole_at);
+        let wait = whole_at.saturating_duration_since(now + rate.interval * rate.at_once);
+        if wait > patience {
+            return None;
         }
-        is_left
+        self.whole_at = Some(whole_at);
+        Some(wait)
     }
 
     /// Gives one back that turned out not to count.
@@ -59,6 +67,18 @@ mod tests {
         assert_eq!(taken(&mut allowance, after(1000)), 2);
         assert!(!allowance.is_whole(after(5999)) && allowance.is_whole(after(6000)));
         assert_eq!(taken(&mut allowance, after(60_000)), 10);
+    }
+
+    #[test]
+    fn those_who_wait_come_one_after_the_other() {
+        let (mut allowance, now) = (Allowance::default(), Instant::now());
+        let patience = 2 * RATE.interval + Duration::from_millis(1);
+        assert_eq!(taken(&mut allowance, now), 10);
+        let waits = [(); 4].map(|()| allowance.reserve(RATE, now, patience));
+        assert_eq!(waits, [Some(RATE.interval), Some(2 * RATE.interval), None, None]);
+        // One that was refused has taken nothing from those after it.
+        assert!(!allowance.take(RATE, now + 2 * RATE.interval));
+        assert!(allowance.take(RATE, now + 3 * RATE.interval));
     }
 
     #[test]

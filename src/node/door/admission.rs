@@ -17,6 +17,7 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::crypto::keys::PublicKey;
@@ -50,6 +51,10 @@ const ADDITIONS: Rate = Rate { at_once: 8, interval: Duration::from_secs(20) };
 const STRANGE_ANSWERS: Rate = Rate { at_once: 128, interval: Duration::from_millis(10) };
 /// First messages from addresses of peers that are answered, if no peer proves itself after them.
 const FRIENDLY_ANSWERS: Rate = Rate { at_once: 256, interval: Duration::from_millis(2) };
+
+/// How long a first message waits for its answer where others have used up the rate: so friends get their turn among
+/// neighbours who come again as soon as they are refused. All 16 places for addresses of peers wait 48 ms at most.
+const PATIENCE: Duration = Duration::from_millis(50);
 
 /// Why a connection was turned away, or came to nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,6 +99,8 @@ enum Stage {
     Refused,
     /// It has sent no good first message yet.
     Silent,
+    /// Its first message is here, and waits for its turn.
+    Waiting,
     /// Its first message was good: it knows our key, at least.
     Begun,
 }
@@ -103,7 +110,7 @@ impl Stage {
     fn grace(self) -> Duration {
         match self {
             Stage::Refused | Stage::Silent => FIRST_GRACE_DELAY,
-            Stage::Begun => GRACE_DELAY,
+            Stage::Waiting | Stage::Begun => GRACE_DELAY,
         }
     }
 }
@@ -340,14 +347,18 @@ impl State {
         guest.closer.iter().for_each(Closer::close);
     }
 
-    /// Takes one of the answers that its source gets, and one of those for all such sources.
-    fn take_answer(&mut self, source: &Source, is_friendly: bool, now: Instant) -> bool {
+    /// Takes one of the answers that its source gets, and one of those for all such sources; says how long to wait for both.
+    fn reserve_answer(&mut self, source: &Source, is_friendly: bool, now: Instant) -> Option<Duration> {
         let all = &mut self.answers[usize::from(is_friendly)];
-        if is_friendly {
-            self.sources.take_answer(source, now) && all.take(FRIENDLY_ANSWERS, now)
-        } else {
-            all.take(STRANGE_ANSWERS, now)
+        if !is_friendly {
+            return all.reserve(STRANGE_ANSWERS, now, PATIENCE);
         }
+        let of_source = self.sources.reserve_answer(source, now, PATIENCE)?;
+        let of_all = all.reserve(FRIENDLY_ANSWERS, now, PATIENCE);
+        if of_all.is_none() {
+            self.sources.give_back_answer(source);
+        }
+        of_all.map(|wait| wait.max(of_source))
     }
 
     /// Gives it back.
@@ -395,28 +406,31 @@ pub struct PendingSlot {
 
 impl PendingSlot {
     /// Whether its first message, with this ephemeral key, is to be looked at, which costs a key agreement, and answered,
-    /// which costs two more and those of ML-KEM. One that came before is a recording; and answers have a rate.
+    /// which costs two more and those of ML-KEM. One that came before is a recording; and answers have a rate, for which it
+    /// waits here a little. Whoever is put out meanwhile gets none.
     pub fn may_answer(&self, ephemeral: &[u8; DH_LEN]) -> bool {
-        self.may_answer_at(ephemeral, Instant::now())
+        let Some(wait) = self.reserve_answer_at(ephemeral, Instant::now()) else { return false };
+        thread::sleep(wait);
+        wait.is_zero() || self.admission.state().guest(self.number).is_some()
     }
 
-    fn may_answer_at(&self, ephemeral: &[u8; DH_LEN], now: Instant) -> bool {
+    /// How long it has to wait for its answer.
+    fn reserve_answer_at(&self, ephemeral: &[u8; DH_LEN], now: Instant) -> Option<Duration> {
         let mut state = self.admission.state();
-        let Some(index) = state.guests.iter().position(|guest| guest.number == self.number) else {
-            return false;
-        };
+        let index = state.guests.iter().position(|guest| guest.number == self.number)?;
         if state.answered.contains(ephemeral) {
-            return false;
+            return None;
         }
-        let may_answer = state.take_answer(&self.source, self.is_friendly, now);
-        if may_answer {
+        let wait = state.reserve_answer(&self.source, self.is_friendly, now);
+        if wait.is_some() {
             state.answered.note(ephemeral);
             state.guests[index].is_answered = true;
+            state.guests[index].stage = Stage::Waiting;
         } else {
             state.put_out(index);
             self.admission.count(Cause::Rate);
         }
-        may_answer
+        wait
     }
 
     /// Whether one more stranger, who comes from there, may be made a peer unasked.

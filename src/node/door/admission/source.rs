@@ -186,9 +186,9 @@ impl SourceTable {
         }
     }
 
-    /// Takes one of the answers that a source of peers gets.
-    pub fn take_answer(&mut self, source: &Source, now: Instant) -> bool {
-        self.peers.get_mut(source).is_some_and(|known| known.answers.take(FRIENDLY_ANSWERS, now))
+    /// Takes one of the answers that a source of peers gets, now or after a wait that is no longer than `patience`.
+    pub fn reserve_answer(&mut self, source: &Source, now: Instant, patience: Duration) -> Option<Duration> {
+        self.peers.get_mut(source)?.answers.reserve(FRIENDLY_ANSWERS, now, patience)
     }
 
     /// Gives it back: a peer has proven itself after it.

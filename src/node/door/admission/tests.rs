@@ -11,7 +11,7 @@ fn ip(text: &str) -> IpAddr {
 }
 
 fn admission() -> Arc<Admission> {
-    Arc::new(Admission::new(Limits { seats: 100, pending: PENDING }))
+    Arc::new(Admission::new(Limits { seats: 100, pending: PENDING, open_files: 1024 }))
 }
 
 fn key() -> PublicKey {
@@ -61,7 +61,7 @@ fn an_address_has_its_share_and_gets_it_back() {
 
 #[test]
 fn peers_have_seats_until_they_leave() {
-    let admission = Arc::new(Admission::new(Limits { seats: 2, pending: PENDING }));
+    let admission = Arc::new(Admission::new(Limits { seats: 2, pending: PENDING, open_files: 1024 }));
     let sit = || admission.try_now("10.0.0.1").expect("a place").seat(key());
     let seats: Vec<Seat> = (0..2).filter_map(|_| sit().ok()).collect();
     assert_eq!(seats.len(), 2);
@@ -119,18 +119,33 @@ fn answers_have_a_rate_and_strangers_take_none_of_the_friends() {
     admission.await_at(&friends.iter().map(String::as_str).collect::<Vec<_>>());
     let answers = |from: &dyn Fn(u32) -> String, at: Instant| {
         let slots = (0..1000).filter_map(|number| admission.try_at(&from(number), at));
-        slots.filter(|slot| slot.may_answer_at(&first_message(), at)).count()
+        slots.filter(|slot| slot.reserve_answer_at(&first_message(), at).is_some()).count()
     };
     let strangers = |number: u32| IpAddr::from((number + (99 << 24)).to_be_bytes()).to_string();
-    assert_eq!(answers(&strangers, start), STRANGE_ANSWERS.at_once as usize);
+    // Those at once, and as many as come within the time that one may wait.
+    assert_eq!(answers(&strangers, start), 128 + 50 / 10);
     // One friend's address has its share of those for all of them.
-    assert_eq!(answers(&|_| friends[0].clone(), start), 128);
-    assert_eq!(answers(&|_| friends[1].clone(), start), 128);
+    assert_eq!(answers(&|_| friends[0].clone(), start), 128 + 50 / 3);
+    assert_eq!(answers(&|_| friends[1].clone(), start), 256 + 50 / 2 - (128 + 50 / 3));
     assert_eq!(answers(&|_| friends[2].clone(), start), 0);
     let later = start + Duration::from_millis(100);
-    assert_eq!((answers(&strangers, later), answers(&|_| friends[0].clone(), later)), (10, 33));
-    assert_eq!(answers(&|_| friends[3].clone(), later), 50 - 33);
+    assert_eq!((answers(&strangers, later), answers(&|_| friends[0].clone(), later)), (10, 34));
+    assert_eq!(answers(&|_| friends[3].clone(), later), 50 - 34);
     assert_eq!(admission.guests_and_leaving(), (0, 0));
+}
+
+#[test]
+fn when_the_answers_of_an_address_are_used_up_each_there_gets_its_turn() {
+    let (admission, start) = (admission(), Instant::now());
+    admission.await_at(&["10.0.0.1"]);
+    let come = |at| admission.try_at("10.0.0.1", at).expect("a place");
+    for _ in 0..128 {
+        assert_eq!(come(start).reserve_answer_at(&first_message(), start), Some(Duration::ZERO));
+    }
+    let guests: Vec<_> = (0..RESERVED).map(|_| come(start)).collect();
+    let waits = guests.iter().map(|guest| guest.reserve_answer_at(&first_message(), start));
+    let turns = (1..=RESERVED as u64).map(|turn| Some(Duration::from_millis(3 * turn)));
+    assert!(waits.eq(turns));
 }
 
 #[test]
