@@ -49,9 +49,9 @@ impl Outbox {
         Ok(numbers.queued)
     }
 
-    /// Queues a message unless one with its key is there already, waiting or done with; gives the number of either, and
-    /// whether it is new. One that was dropped does not count, nor one that will be because its time is over. `is_done`
-    /// tells of those that are no longer here: it is asked while nothing can move from here to the history.
+    /// Queues a message unless one with its key waits already, or `is_done` finds one among the delivered ones; returns the
+    /// number of either, and whether it is new. A message that was dropped does not count, nor one whose time is over. While
+    /// `is_done` runs, nothing can move from here to the history.
     pub fn queue_once(
         &mut self,
         draft: &Draft,
@@ -61,12 +61,11 @@ impl Outbox {
         let mut log = self.log.lock()?;
         let settled = Counters::of(log.log()).settled;
         let mut reader = log.log().reader();
+        reader.skip_behind(settled)?;
         let (mut known, mut dropped) = (Vec::new(), HashSet::new());
         while let Some(record) = reader.read()? {
             match Entry::decode(record.body) {
-                Ok(Entry::Queued { draft: other, .. })
-                    if other.key == draft.key && (record.seq <= settled || !other.is_expired()) =>
-                {
+                Ok(Entry::Queued { draft: other, .. }) if other.key == draft.key && !other.is_expired() => {
                     known.push(record.seq);
                 }
                 Ok(Entry::Dropped(number)) => {

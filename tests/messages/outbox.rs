@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use common::clock::Clock;
 use common::gate::Gate;
 use common::{Dead, Home, Node, Process, by, json_text, pair, paired, poll_until};
 use egoat::crypto::base32;
@@ -137,6 +138,20 @@ fn an_id_waits_once() {
     say(&alice, "bob", "and on");
     alice.run(&["say", "--id", "job 7", "bob", "three"]);
     assert_eq!(received(&bob), ["one", "and on"]);
+}
+
+#[test]
+fn an_id_is_new_again_after_ninety_days() {
+    let (alice, bob, _bob_node) = one_way();
+    let clock = Clock::new(alice.path("clock")).expect("faketime is here");
+    for (ago, key) in [("-91d", "old"), ("-89d", "young")] {
+        clock.jump(ago);
+        clock.run(&alice, &["say", "--wait", TO_DELIVER, "--id", key, "bob", &format!("{key}, then")]);
+    }
+    for key in ["old", "young"] {
+        alice.run(&["say", "--wait", TO_DELIVER, "--id", key, "bob", &format!("{key}, now")]);
+    }
+    assert_eq!(received(&bob), ["old, then", "young, then", "old, now"]);
 }
 
 #[test]
