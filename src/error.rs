@@ -209,6 +209,15 @@ pub enum Error {
         /// The next step.
         hint: String,
     },
+    /// The node that runs here did what a command wanted, and failed.
+    ByNode {
+        /// What and why, as the node says it.
+        what: String,
+        /// The next step, where there is one.
+        hint: Option<String>,
+        /// The exit status of a command that fails so.
+        status: u8,
+    },
     /// Anything else that ended a command.
     Failed {
         /// What and why.
@@ -281,7 +290,7 @@ impl Error {
                     1
                 }
             }
-            Error::Unwell { code, .. } => *code,
+            Error::Unwell { code: status, .. } | Error::ByNode { status, .. } => *status,
             Error::Queued { .. } => 75,
             Error::Protocol { .. } => 76,
             Error::Refused { .. }
@@ -293,15 +302,16 @@ impl Error {
 
     /// Another try later may succeed: the peer cannot be reached now, was lost, or has no room at the moment.
     pub fn is_passing(&self) -> bool {
-        matches!(
-            self,
-            Error::Unreachable { .. }
-                | Error::Busy { .. }
-                | Error::Proxy { .. }
-                | Error::Lost { .. }
-                | Error::LargePackets { .. }
-                | Error::NoRoom { .. }
-        )
+        matches!(self, Error::ByNode { status: 69, .. })
+            || matches!(
+                self,
+                Error::Unreachable { .. }
+                    | Error::Busy { .. }
+                    | Error::Proxy { .. }
+                    | Error::Lost { .. }
+                    | Error::LargePackets { .. }
+                    | Error::NoRoom { .. }
+            )
     }
 
     /// A disk, or the part of it that this user may fill, is full. What was there before is whole.
@@ -313,9 +323,10 @@ impl Error {
     /// What the user can do next.
     pub fn hint(&self) -> Option<String> {
         match self {
-            Error::Usage { hint, .. } | Error::Refused { hint, .. } | Error::Failed { hint, .. } => {
-                hint.clone()
-            }
+            Error::Usage { hint, .. }
+            | Error::Refused { hint, .. }
+            | Error::ByNode { hint, .. }
+            | Error::Failed { hint, .. } => hint.clone(),
             Error::Identity { hint, .. } | Error::Exposed { hint, .. } => Some(hint.clone()),
             Error::Source { hint, .. } => hint.map(str::to_owned),
             Error::Proxy { .. } => {
@@ -419,9 +430,10 @@ impl fmt::Display for Verb {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Error::Usage { what, .. } | Error::Failed { what, .. } | Error::TimedOut { what } => {
-                f.write_str(what)
-            }
+            Error::Usage { what, .. }
+            | Error::Failed { what, .. }
+            | Error::ByNode { what, .. }
+            | Error::TimedOut { what } => f.write_str(what),
             Error::Disk { verb, path, cause } => {
                 write!(f, "cannot {verb} {}: {}", path.display(), reason(cause))
             }

@@ -23,7 +23,7 @@ use crate::app::chat::view::View;
 use crate::app::chat::waiting::PendingMessages;
 use crate::app::inbox::histories::{Histories, StartAt};
 use crate::app::inbox::pattern::Pattern;
-use crate::app::link::{self, Decision, JobOutcome, JobReport, Snapshot, Transfer, TransferWay};
+use crate::app::link::{self, Decision, JobOutcome, JobReport, SendMode, Snapshot, Transfer, TransferWay};
 use crate::app::{contacts, files, identity, messages, settings};
 use crate::crypto::keys::PublicKey;
 use crate::error::{Error, Result};
@@ -556,7 +556,7 @@ impl Chat {
         let paths: Vec<PathBuf> = paths.into_iter().map(settings::absolute).collect();
         self.last_job += 1;
         self.jobs_of.insert(self.last_job, peer.name.clone());
-        if !self.link.send(self.last_job, peer.key, paths.clone())? {
+        if !self.link.send(self.last_job, peer.key, SendMode::Queue, None, paths.clone())? {
             let queued = files::queue(&self.own, &peer, &paths, None)?;
             let size = text::size(queued.bytes());
             view.note(&format!("no node runs here; queued {size} for {}", peer.name));
@@ -577,7 +577,7 @@ impl Chat {
             JobOutcome::Queued => {
                 view.note(&format!("{peer} cannot be reached now; {title} ({size}) goes out when it can"));
             }
-            JobOutcome::Failed(why) => view.note(&why),
+            JobOutcome::Failed { why, .. } => view.note(&why),
             JobOutcome::Stopped => view.error(&Error::Stopped),
         }
     }

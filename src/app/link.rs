@@ -31,7 +31,9 @@ pub use crate::node::options::{FilesTo, Options};
 pub use crate::node::threads::LOG_POLL_INTERVAL;
 pub use crate::store::node_lock::NodeInfo;
 pub use crate::store::space::KeepFree;
-pub use crate::wire::control::{JobOutcome, JobReport, PendingOffer, Transfer, TransferWay, UNKNOWN};
+pub use crate::wire::control::{
+    JobOutcome, JobReport, PendingOffer, SendMode, Transfer, TransferWay, UNKNOWN,
+};
 
 /// Longest path in bytes, as the system has it.
 const MAX_PATH: usize = 4096;
@@ -81,6 +83,8 @@ pub struct ConnectedPeer {
     pub since: u64,
     /// By which address.
     pub way: String,
+    /// It has dialled the node for its messages, and would collect files.
+    pub collects: bool,
 }
 
 /// What lives only while the node runs.
@@ -104,8 +108,8 @@ impl Snapshot {
     fn apply(&mut self, message: Down) {
         match message {
             Down::Ready => self.is_whole = true,
-            Down::Peer { key, is_here: true, since, way } => {
-                drop(self.here.insert(key, ConnectedPeer { since, way }))
+            Down::Peer { key, is_here: true, collects, since, way } => {
+                drop(self.here.insert(key, ConnectedPeer { since, way, collects }))
             }
             Down::Peer { key, .. } => drop(self.here.remove(&key)),
             Down::Transfer(transfer) => drop(self.transfers.insert(transfer.number, transfer)),
@@ -211,16 +215,10 @@ impl Shared {
             return;
         }
         state.live = Snapshot { connection: number, ..Snapshot::default() };
-        let why = "the node has ended, and was not done with what /send named: send it again";
         for number in std::mem::take(&mut state.open_jobs) {
-            let outcome = JobOutcome::Failed(why.into());
-            state.jobs.push_back(JobReport {
-                number,
-                outcome,
-                bytes: 0,
-                milliseconds: 0,
-                title: String::new(),
-            });
+            let why = "the node has ended before the files were sent".into();
+            let outcome = JobOutcome::Failed { why, hint: "send them again".into(), status: 69 };
+            state.jobs.push_back(JobReport::without_count(number, outcome));
         }
         state.news += 1;
         drop(state);
@@ -368,10 +366,19 @@ impl NodeLink {
         self.tell(&Up::Stop(number))
     }
 
-    /// Hands files to the node, which sends them now or queues them; returns whether the node hears it.
-    pub fn send(&self, job: u64, peer: PublicKey, paths: Vec<PathBuf>) -> Result<bool> {
+    /// Hands a job to the node; returns whether the node hears it. `name` is what the only file or directory is called on
+    /// the way, if not by its own name.
+    pub fn send(
+        &self,
+        job: u64,
+        peer: PublicKey,
+        mode: SendMode,
+        name: Option<&str>,
+        paths: Vec<PathBuf>,
+    ) -> Result<bool> {
         let longest = paths.iter().map(|path| path.as_os_str().len()).max().unwrap_or_default();
-        let message = Up::Send { job, peer, paths };
+        let name = name.unwrap_or_default().to_owned();
+        let message = Up::Send { job, peer, mode, name, paths };
         if longest > MAX_PATH || message.encode().len() > MAX_BODY {
             return Err(Error::usage("that is too long; send a directory instead of all that is in it"));
         }
@@ -384,6 +391,14 @@ impl NodeLink {
             state.open_jobs.insert(job);
         }
         Ok(is_heard)
+    }
+}
+
+impl NodeLink {
+    /// Hands the next bytes of a job's pipe to the node, none at its end; returns whether the node takes them. Waits while
+    /// the node has enough.
+    pub fn send_data(&self, job: u64, bytes: Vec<u8>) -> bool {
+        self.write(&Up::Data { job, bytes }.encode())
     }
 }
 
@@ -453,10 +468,15 @@ mod tests {
         let (_dir, home) = home();
         let link = NodeLink::open(&home, false).unwrap();
         let peer = Seed::from_bytes([1; 32]).static_keys().public();
-        assert!(!link.send(1, peer, vec!["/short".into()]).unwrap(), "no node runs");
+        assert!(!link.send(1, peer, SendMode::Queue, None, vec!["/short".into()]).unwrap(), "no node runs");
         let many = (0..5000).map(|number| PathBuf::from(format!("/a/file/{number}"))).collect();
         for paths in [many, vec![format!("/{}", "x".repeat(MAX_PATH)).into()]] {
-            assert!(link.send(1, peer, paths).unwrap_err().to_string().contains("too long"));
+            assert!(
+                link.send(1, peer, SendMode::Queue, None, paths)
+                    .unwrap_err()
+                    .to_string()
+                    .contains("too long")
+            );
         }
     }
 }

@@ -4,7 +4,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::app::contacts::reach::PeerChange;
-use crate::app::files::{self, Queued, Sent, Sources, StdinFile, Tally};
+use crate::app::files::send::{self, SPOOL, Sent, StdinFile};
+use crate::app::files::{self, Queued, Sources, Tally};
 use crate::app::{Address, Endpoint, Peer};
 use crate::cli::args;
 use crate::cli::{DASH, values, who};
@@ -27,16 +28,16 @@ pub fn run(own: &Endpoint, out: Output, args: &args::Send) -> Result<()> {
         return send_pipe(own, out, args, wait);
     }
     let paths: Vec<PathBuf> = args.files.iter().map(PathBuf::from).collect();
-    let sources = files::choose(own, &paths, args.name.as_deref())?;
-    warn_skipped(&sources);
+    let chosen = files::choose(own, &paths, args.name.as_deref())?;
+    warn_skipped(&chosen.sources);
     let peer = find(own, out, args)?;
     if args.queue {
         return report_queued(out, &peer, files::queue(own, &peer, &paths, args.name.as_deref())?);
     }
-    let tally = files::tally(&sources);
+    let tally = files::tally(&chosen.sources);
     let sent = {
         let _shown = Progress::show(out, &peer.name, &tally);
-        files::send(own, &peer, &sources, streams, &tally, wait, |error| again(out, error))
+        send::send(own, &peer, &chosen, streams, &tally, wait, |error| again(out, error))
     };
     if let Ok(Sent { by_earlier: true, .. }) = &sent {
         out.note(&format!("{} has it: the command that sent it ended before it could say so", peer.name));
@@ -80,7 +81,7 @@ fn send_pipe(own: &Endpoint, out: Output, args: &args::Send, wait: Duration) -> 
         return Err(Error::usage("stdin cannot be queued; write it to a file first"));
     }
     let limit = match args.spool.as_deref() {
-        None => files::SPOOL,
+        None => SPOOL,
         Some(given) => {
             text::parse_size(given).ok_or_else(|| Error::usage("--spool is a size, such as 4G"))?
         }
@@ -109,7 +110,7 @@ fn report(out: Output, peer: &Peer, tally: &Tally, sent: Result<Option<Address>>
     let at = match sent {
         Ok(at) => at,
         Err(error) => {
-            if files::is_kept(&error, tally) {
+            if send::is_kept(&error, tally) {
                 out.note("what arrived safely is kept there; the same command goes on from it");
             }
             return Err(error);

@@ -199,6 +199,11 @@ impl Session {
         self.incoming.may_skip = may_come && self.features().has(Features::IGNORABLE);
     }
 
+    /// Whether the other end has said, since this was asked last, that files wait for this end.
+    pub fn take_files_wait(&mut self) -> bool {
+        std::mem::take(&mut self.incoming.files_wait) && self.features().has(Features::COLLECT)
+    }
+
     /// Reads end at the deadline, however many bytes trickle in; without one, when the peer has run out of `Patience`.
     pub fn set_deadline(&mut self, deadline: Option<Deadline>) {
         self.deadline = deadline;

@@ -12,6 +12,7 @@ use crate::net::endpoint::Endpoint;
 use crate::net::session::Session;
 use crate::node::door::admission::{Admission, TurnedAway};
 use crate::node::event::NodeEvent;
+use crate::node::files::lanes::Lanes;
 use crate::node::files::transfers::Transfers;
 use crate::node::hooks::turns::Bell;
 use crate::node::live::Live;
@@ -55,6 +56,7 @@ pub struct Context {
     roster: Roster,
     admission: Arc<Admission>,
     transfers: Arc<Transfers>,
+    lanes: Arc<Lanes>,
     live: Arc<Live>,
     /// Where the messages of peers go.
     room: Room,
@@ -89,6 +91,7 @@ impl Context {
             options,
             roster: Roster::default(),
             transfers: Arc::default(),
+            lanes: Arc::default(),
             live: Arc::default(),
             rings: Mutex::default(),
             listening_port,
@@ -118,6 +121,10 @@ impl Context {
     /// The transfers that are being received.
     pub fn transfers(&self) -> &Arc<Transfers> {
         &self.transfers
+    }
+    /// The lanes that peers dial.
+    pub fn lanes(&self) -> &Arc<Lanes> {
+        &self.lanes
     }
     /// What front-ends see of the node.
     pub fn live(&self) -> &Arc<Live> {

@@ -1,8 +1,10 @@
 //! The node's end of the control connection (egoat-files(5), CONTROL CONNECTION): a thread lets front-ends in, and each
 //! front-end has one that reads and one that writes.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
+use std::io;
 use std::path::PathBuf;
+use std::sync::mpsc::{self, SyncSender};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -10,17 +12,21 @@ use crate::net::loopback::{Local, LoopbackListener};
 use crate::node::context::Context;
 use crate::node::event::Decision;
 use crate::node::files::job::{self, SendRequest};
+use crate::node::files::outbound::AHEAD;
 use crate::node::live::{PROGRESS_INTERVAL, Subscription};
 use crate::node::threads;
 use crate::store::attempts;
 use crate::store::file;
-use crate::wire::control::{Down, Up};
+use crate::wire::control::{Down, SendMode, Up};
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// Front-ends that are served at a time.
 const MAX_FRONT_ENDS: usize = 64;
 /// How long the thread that tells waits at most, should a wake-up be lost.
 const CHECK_INTERVAL: Duration = Duration::from_secs(60);
+
+/// The pipes of a front-end's jobs that have not ended, by the number of the job.
+type Pipes = HashMap<u64, SyncSender<io::Result<Vec<u8>>>>;
 
 /// A front-end that has proven itself, as its two threads and its jobs share it.
 struct FrontEnd {
@@ -76,8 +82,9 @@ pub fn run(context: &Arc<Context>, mut listener: LoopbackListener) {
 /// Serves a front-end until its connection ends. One of another version is told ours, and no more.
 fn serve(context: &Arc<Context>, front: &Arc<FrontEnd>) {
     let mut body = Vec::new();
+    let mut pipes = Pipes::new();
     if read(front, &mut body) == Some(Up::Version(VERSION.to_owned())) {
-        listen(context, front, &mut body);
+        listen(context, front, &mut body, &mut pipes);
     } else {
         // It may be gone.
         let _ = front.connection.write(&Down::Version(VERSION.to_owned()).encode());
@@ -86,6 +93,8 @@ fn serve(context: &Arc<Context>, front: &Arc<FrontEnd>) {
     front.connection.close();
     context.live().wake();
     context.live().stop_jobs(front.number);
+    // Not before the jobs are stopped: for those, a pipe that is dropped here has ended.
+    drop(pipes);
 }
 
 /// The next message; `None` when the connection ends or carries something else.
@@ -94,7 +103,7 @@ fn read(front: &FrontEnd, body: &mut Vec<u8>) -> Option<Up> {
     Up::decode(kind, body, file::path_of).ok()
 }
 
-fn listen(context: &Arc<Context>, front: &Arc<FrontEnd>, body: &mut Vec<u8>) {
+fn listen(context: &Arc<Context>, front: &Arc<FrontEnd>, body: &mut Vec<u8>, pipes: &mut Pipes) {
     let live = context.live();
     let (mut asking, mut is_told) = (None, false);
     while let Some(message) = read(front, body) {
@@ -120,11 +129,23 @@ fn listen(context: &Arc<Context>, front: &Arc<FrontEnd>, body: &mut Vec<u8>) {
                 let _ = attempts::clear(context.own().home(), &peer);
                 context.roster().get(&peer).into_iter().for_each(|contact| contact.ring());
             }
-            Up::Send { job: number, peer, paths } => {
-                let request = SendRequest { owner: front.number, number, peer, paths };
+            Up::Send { job: number, peer, mode, name, paths } => {
+                let pieces = matches!(mode, SendMode::Pipe(_)).then(|| {
+                    let (pipe, pieces) = mpsc::sync_channel(AHEAD);
+                    pipes.insert(number, pipe);
+                    pieces
+                });
+                let request = SendRequest { owner: front.number, number, peer, mode, name, paths, pieces };
                 let (wanted, answered, shared) = (Arc::clone(front), Arc::clone(front), Arc::clone(context));
                 let is_wanted = move || !wanted.state().is_over;
                 job::start(context, request, is_wanted, move |job| answered.answer(&shared, Down::Job(job)));
+            }
+            Up::Data { job, bytes } if bytes.is_empty() => drop(pipes.remove(&job)),
+            // Waits while the job has enough. A job that has ended takes no more.
+            Up::Data { job, bytes } => {
+                if pipes.get(&job).is_some_and(|pipe| pipe.send(Ok(bytes)).is_err()) {
+                    pipes.remove(&job);
+                }
             }
             Up::Unseal => front.answer(context, Down::Seed(*context.own().seed())),
         }

@@ -22,6 +22,8 @@ pub const PROGRESS_INTERVAL: Duration = Duration::from_millis(250);
 struct Connected {
     since: u64,
     way: String,
+    /// Connections by which it would learn that files wait for it.
+    collectors: usize,
 }
 
 /// A transfer that is under way.
@@ -92,11 +94,25 @@ impl Live {
         self.change(|state| {
             if is_here() {
                 let since = now_micros() / 1_000_000;
-                state.here.entry(peer).or_insert_with(|| Connected { since, way: way.to_owned() });
+                state.here.entry(peer).or_insert_with(|| Connected {
+                    since,
+                    way: way.to_owned(),
+                    collectors: 0,
+                });
             } else {
                 state.here.remove(&peer);
             }
         });
+    }
+
+    /// Shows that a connected peer would collect files, until the guard is dropped.
+    pub fn begin_collecting(self: &Arc<Self>, peer: PublicKey) -> CollectorGuard {
+        self.change(|state| {
+            if let Some(here) = state.here.get_mut(&peer) {
+                here.collectors += 1;
+            }
+        });
+        CollectorGuard { live: Arc::clone(self), peer }
     }
 
     /// Shows a transfer until the guard is dropped. `owner` is the front-end whose job it is.
@@ -178,6 +194,22 @@ impl Live {
     /// Whether something moves: then how far it is changes without a word.
     pub fn is_moving(&self) -> bool {
         !self.state().transfers.is_empty()
+    }
+}
+
+/// A peer would collect files, until it is dropped: before the connection is.
+pub struct CollectorGuard {
+    live: Arc<Live>,
+    peer: PublicKey,
+}
+
+impl Drop for CollectorGuard {
+    fn drop(&mut self) {
+        self.live.change(|state| {
+            if let Some(here) = state.here.get_mut(&self.peer) {
+                here.collectors = here.collectors.saturating_sub(1);
+            }
+        });
     }
 }
 
@@ -289,13 +321,13 @@ impl Subscription {
     fn tell_peers(&mut self, state: &State, news: &mut Vec<Down>) {
         for (key, here) in &state.here {
             if self.here.get(key) != Some(here) {
-                let Connected { since, way } = here.clone();
-                news.push(Down::Peer { key: *key, is_here: true, since, way });
+                let Connected { since, way, collectors } = here.clone();
+                news.push(Down::Peer { key: *key, is_here: true, collects: collectors > 0, since, way });
             }
         }
         for key in self.here.keys().filter(|key| !state.here.contains_key(key)) {
             let since = now_micros() / 1_000_000;
-            news.push(Down::Peer { key: *key, is_here: false, since, way: String::new() });
+            news.push(Down::Peer { key: *key, is_here: false, collects: false, since, way: String::new() });
         }
         self.here.clone_from(&state.here);
     }

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use crate::crypto::keys::PublicKey;
 use crate::net::transport::Closer;
 use crate::node::allowance::{Allowance, Rate};
+use crate::node::files::desk::Desk;
 use crate::store::peers::Peer;
 use crate::store::presence::Presence;
 use crate::time::now_micros;
@@ -18,6 +19,9 @@ const MAX_CONNECTIONS: usize = 4;
 const ANNOUNCEMENTS: Rate = Rate { at_once: 20, interval: Duration::from_secs(60) };
 /// How often another address of one peer is noted on disk, which costs a sync of the peers file and of the home.
 const MOVES: Rate = Rate { at_once: 3, interval: Duration::from_secs(300) };
+
+/// How often one peer may have us dial it for files that it does not have.
+const VAIN_CALLS: Rate = Rate { at_once: 8, interval: Duration::from_secs(10) };
 
 /// Which way the sending thread came to its socket.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -50,6 +54,11 @@ struct State {
     seen: Option<u64>,
     /// A thread sends queued files.
     files: bool,
+    /// The peer has said that files wait for us.
+    files_wait: bool,
+    /// A thread collects them.
+    collects: bool,
+    vain: Allowance,
     /// It was told that the peer is connected, and not since that it is not.
     is_announced: bool,
     announcements: Allowance,
@@ -62,6 +71,7 @@ pub type PresenceListener = Box<dyn Fn() + Send>;
 /// A peer as its threads share it.
 pub struct Contact {
     key: PublicKey,
+    desk: Arc<Desk>,
     state: Mutex<State>,
     changed: Condvar,
 }
@@ -71,6 +81,7 @@ impl Contact {
         let key = peer.key;
         Contact {
             key,
+            desk: Arc::default(),
             state: Mutex::new(State { peer: Some(peer), ..State::default() }),
             changed: Condvar::new(),
         }
@@ -88,6 +99,16 @@ impl Contact {
     /// The peer's key.
     pub fn key(&self) -> PublicKey {
         self.key
+    }
+
+    /// Where files wait until the peer collects them.
+    pub fn desk(&self) -> &Arc<Desk> {
+        &self.desk
+    }
+
+    /// Whether messages go to the peer over a connection that it has dialled: most likely we cannot dial it.
+    pub fn dials_in(&self) -> bool {
+        matches!(self.state().sending, Some((_, Via::Pull, _)))
     }
 
     /// Whether messages may pass: it is a peer, and not blocked.
@@ -172,6 +193,26 @@ impl Contact {
     pub fn begin_files(self: &Arc<Self>) -> Option<FilesTurn> {
         let before = std::mem::replace(&mut self.state().files, true);
         (!before).then(|| FilesTurn(Arc::clone(self)))
+    }
+
+    /// Notes that the peer has files for us.
+    pub fn note_files_wait(&self) {
+        self.state().files_wait = true;
+    }
+
+    /// Claims the collecting of files from this peer, if it has said that some wait and nobody collects.
+    pub fn begin_collecting(self: &Arc<Self>) -> Option<CollectTurn> {
+        let mut state = self.state();
+        if state.collects || !std::mem::take(&mut state.files_wait) {
+            return None;
+        }
+        state.collects = true;
+        Some(CollectTurn(Arc::clone(self)))
+    }
+
+    /// Whether it may call us to collect once more when there was nothing to collect.
+    pub fn may_call_in_vain(&self) -> bool {
+        self.state().vain.take(VAIN_CALLS, Instant::now())
     }
 
     /// Waits for news since `seen`, at most `wait`; says whether there was any.
@@ -317,6 +358,15 @@ pub struct FilesTurn(Arc<Contact>);
 impl Drop for FilesTurn {
     fn drop(&mut self) {
         self.0.state().files = false;
+    }
+}
+
+/// The claim to collect files, until it is dropped.
+pub struct CollectTurn(Arc<Contact>);
+
+impl Drop for CollectTurn {
+    fn drop(&mut self) {
+        self.0.state().collects = false;
     }
 }
 

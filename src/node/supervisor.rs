@@ -20,7 +20,7 @@ use crate::node::context::{Channels, Context, PendingRings};
 use crate::node::control;
 use crate::node::door::{listen, listener};
 use crate::node::event::NodeEvent;
-use crate::node::files::queued;
+use crate::node::files::{collect, queued};
 use crate::node::hooks::runner::Hooks;
 use crate::node::messages::dialler;
 use crate::node::options::Options;
@@ -318,6 +318,11 @@ impl FollowedLogs {
             if let Err(error) = cancel(context.own(), &key, |_| true) {
                 context.trouble(error);
             }
+        }
+        if let Some(turn) = contact.begin_collecting() {
+            let (context, contact) = (Arc::clone(context), Arc::clone(contact));
+            // If the system refuses the thread, the peer says once more that files wait.
+            let _ = threads::spawn("collect", move || collect::run(&context, &contact, &turn));
         }
         let listed = self.files.entry(key).or_insert_with(|| context.own().read_queued_files(&key));
         // Ignore damaged queues here; `egoat outbox` reports them.

@@ -48,6 +48,11 @@ impl SentNote {
         Ok(())
     }
 
+    /// Leaves the note to the command for which this process has sent the transfer.
+    pub fn leave(mut self) {
+        self.is_complete = false;
+    }
+
     /// The note of a command that sent the transfer and was killed before it could say so. The notes of others that are too
     /// old go.
     pub fn left(home: &Home, id: &str) -> Option<SentNote> {

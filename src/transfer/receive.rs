@@ -51,14 +51,18 @@ enum BadOffer {
 }
 
 /// Reads OFFER and MANIFEST, and checks them as a whole; what breaks the rules is declined here. `may_keep` is asked
-/// whether there is room for a manifest of so many bytes.
-pub fn read_offer(mut session: Session, may_keep: impl FnMut(usize) -> bool) -> Result<(Session, Offer)> {
+/// whether there is room for a manifest of so many bytes. `None` when the sender has nothing to offer.
+pub fn read_offer(
+    mut session: Session,
+    may_keep: impl FnMut(usize) -> bool,
+) -> Result<Option<(Session, Offer)>> {
     session.take_bodies(MAX_MANIFEST);
     match offered(&mut session, may_keep)? {
-        Ok(offer) => {
+        Ok(None) => Ok(None),
+        Ok(Some(offer)) => {
             // Until it is answered, the sender has nothing to say.
             session.skip_ignorable(false);
-            Ok((session, offer))
+            Ok(Some((session, offer)))
         }
         Err(BadOffer::Wrong(what)) => {
             let error = session.broken(what);
@@ -77,13 +81,15 @@ pub fn read_offer(mut session: Session, may_keep: impl FnMut(usize) -> bool) -> 
 fn offered(
     session: &mut Session,
     mut may_keep: impl FnMut(usize) -> bool,
-) -> Result<std::result::Result<Offer, BadOffer>> {
+) -> Result<std::result::Result<Option<Offer>, BadOffer>> {
     let wrong = |what: String| Ok(Err(BadOffer::Wrong(what)));
     const DURING: &str = "waiting for an offer";
-    let (transfer, count, bytes) = session.read_as(DURING, |message| match message {
-        Message::Offer { transfer, entries, bytes } => Some((transfer, entries, bytes)),
+    let offer = session.read_as(DURING, |message| match message {
+        Message::Offer { transfer, entries, bytes } => Some(Some((transfer, entries, bytes))),
+        Message::Bye => Some(None),
         _ => None,
     })?;
+    let Some((transfer, count, bytes)) = offer else { return Ok(Ok(None)) };
     if count == 0 || count > MAX_ENTRIES {
         return wrong(format!("{count} entries"));
     }
@@ -118,7 +124,7 @@ fn offered(
         Ok(manifest) if !is_stream && manifest.bytes() != bytes => wrong("the sizes do not add up".into()),
         Ok(manifest) => {
             let id = TransferId::new(&session.peer(), &transfer, &manifest);
-            Ok(Ok(Offer { manifest, is_stream, id }))
+            Ok(Ok(Some(Offer { manifest, is_stream, id })))
         }
         Err(what) => wrong(what),
     }
@@ -208,6 +214,7 @@ impl Inbound {
     fn end_lanes(&self) {
         let mut state = self.state();
         state.over = true;
+        self.changed.notify_all();
         for closer in state.lanes.drain(..).filter_map(|(_, closer)| closer) {
             closer.close();
         }
@@ -272,6 +279,15 @@ impl Inbound {
         }
     }
 
+    /// Waits until a whole chunk has arrived; `false` when no more of them are wanted.
+    pub fn wait_for_chunk(&self) -> bool {
+        let state = self.state();
+        let waited =
+            self.changed.wait_while(state, |state| state.got == 0 && !state.over && state.failed.is_none());
+        let state = waited.unwrap_or_else(|poisoned| poisoned.into_inner());
+        !state.over && state.failed.is_none()
+    }
+
     /// A lane is let in, before it is told so: what it brings is waited for.
     pub fn expect_lane(&self, index: u8) {
         self.state().lanes.push((index, None));
@@ -283,16 +299,23 @@ impl Inbound {
         self.changed.notify_all();
     }
 
+    /// Keeps a handle to end an expected lane with; `false` when it is too late for the lane, whose connection is closed.
+    pub fn keep_closer(&self, index: u8, closer: Closer) -> bool {
+        let mut state = self.state();
+        if state.over {
+            closer.close();
+            return false;
+        }
+        for (_, kept) in state.lanes.iter_mut().filter(|(lane, _)| *lane == index) {
+            *kept = Some(closer.clone());
+        }
+        true
+    }
+
     /// Runs a lane that is expected to its end.
     pub fn run_lane(&self, index: u8, session: &mut Session) {
-        {
-            let mut state = self.state();
-            if state.over {
-                return;
-            }
-            for (_, closer) in state.lanes.iter_mut().filter(|(lane, _)| *lane == index) {
-                *closer = Some(session.closer());
-            }
+        if !self.keep_closer(index, session.closer()) {
+            return;
         }
         self.tally.add_lane();
         let mut share = Share::default();

@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Condvar, Mutex, MutexGuard};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use crate::crypto::lane::TICKET_LEN;
@@ -208,9 +208,9 @@ fn declined(peer: &str, reason: Declined, bytes: u64) -> Error {
 }
 
 /// Files that go out over a session and its lanes.
-pub struct Outbound<'a> {
-    sources: &'a Sources,
-    tally: &'a Tally,
+pub struct Outbound {
+    sources: Arc<Sources>,
+    tally: Arc<Tally>,
     proven: Vec<Range<u64>>,
     /// The next chunk that nobody has taken.
     next: AtomicU64,
@@ -289,12 +289,12 @@ impl Carried {
     }
 }
 
-impl<'a> Outbound<'a> {
+impl Outbound {
     /// All chunks but those that are `proven`.
-    pub fn new(sources: &'a Sources, proven: Vec<Range<u64>>, tally: &'a Tally) -> Outbound<'a> {
+    pub fn new(sources: &Arc<Sources>, proven: Vec<Range<u64>>, tally: &Arc<Tally>) -> Outbound {
         let outbound = Outbound {
-            sources,
-            tally,
+            sources: Arc::clone(sources),
+            tally: Arc::clone(tally),
             proven,
             next: AtomicU64::new(0),
             sent: AtomicU64::new(0),

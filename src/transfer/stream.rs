@@ -109,6 +109,8 @@ pub fn send(mut session: Session, feed: &mut dyn Feed, from: u64, tally: &Tally)
                 read_ack(&mut session, feed)?;
                 last_heard = Instant::now();
             }
+            // A pipe whose writer is gone looks as if it had ended; then the transfer was stopped before.
+            Ok(FeedItem::End) if tally.check_stop().is_err() => {}
             Ok(FeedItem::End) => break,
             Err(error) => {
                 // If the connection is lost as well, this is still why it ends.

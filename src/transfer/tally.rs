@@ -93,6 +93,15 @@ impl Tally {
         }
     }
 
+    /// Takes the counts of the same transfer from whoever moves its bytes.
+    pub fn set(&self, checked: u64, held: u64, moved: u64, lanes: u64) {
+        let counts =
+            [(&self.checked, checked), (&self.held, held), (&self.moved, moved), (&self.lanes, lanes)];
+        for (count, value) in counts {
+            count.store(value, Relaxed);
+        }
+    }
+
     /// Has whoever moves bytes end it before it is done.
     pub fn stop(&self) {
         self.stopped.store(true, Relaxed);

@@ -42,11 +42,54 @@ pub enum Up {
         job: u64,
         /// The peer.
         peer: PublicKey,
+        /// What the job is.
+        mode: SendMode,
+        /// What the only file or directory is called on the way; empty for its own name.
+        name: String,
         /// What to send.
         paths: Vec<PathBuf>,
     },
     /// Asks for the seed of the identity.
     Unseal,
+    /// The next bytes of a job's pipe; none at its end.
+    Data {
+        /// The front-end's number of the job.
+        job: u64,
+        /// The bytes.
+        bytes: Vec<u8>,
+    },
+}
+
+/// What a job is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SendMode {
+    /// Files, which are queued if the peer cannot be reached.
+    Queue,
+    /// Files of a command, which fails if the peer cannot be reached.
+    Now,
+    /// What comes out of a pipe of a command, of which so many bytes are kept until the peer has them.
+    Pipe(u64),
+}
+
+impl SendMode {
+    fn encode(self, out: &mut Vec<u8>) {
+        let (mode, kept) = match self {
+            SendMode::Queue => (0, 0),
+            SendMode::Now => (1, 0),
+            SendMode::Pipe(kept) => (2, kept),
+        };
+        out.put_u8(mode);
+        out.put_u64(kept);
+    }
+
+    fn decode(fields: &mut FieldReader) -> Result<SendMode, Malformed> {
+        match (fields.u8("mode")?, fields.u64("kept bytes")?) {
+            (0, 0) => Ok(SendMode::Queue),
+            (1, 0) => Ok(SendMode::Now),
+            (2, kept) => Ok(SendMode::Pipe(kept)),
+            _ => Err(Malformed("mode")),
+        }
+    }
 }
 
 /// Which way a transfer goes.
@@ -107,10 +150,21 @@ pub struct JobReport {
     pub outcome: JobOutcome,
     /// Bytes that it has.
     pub bytes: u64,
+    /// Bytes that the peer had before.
+    pub held: u64,
+    /// Connections that brought it.
+    pub lanes: u64,
     /// How long it took.
     pub milliseconds: u64,
     /// What it is, in one line that is safe to show.
     pub title: String,
+}
+
+impl JobReport {
+    /// A report on a job of which nothing was counted.
+    pub fn without_count(number: u64, outcome: JobOutcome) -> JobReport {
+        JobReport { number, outcome, bytes: 0, held: 0, lanes: 0, milliseconds: 0, title: String::new() }
+    }
 }
 
 /// What became of files that the node was to send.
@@ -120,8 +174,15 @@ pub enum JobOutcome {
     Sent,
     /// The peer cannot be reached; they are queued.
     Queued,
-    /// They were not sent, for this reason.
-    Failed(String),
+    /// They were not sent.
+    Failed {
+        /// The reason.
+        why: String,
+        /// The next step; empty where there is none.
+        hint: String,
+        /// The exit status of a command that fails so.
+        status: u8,
+    },
     /// A user stopped them.
     Stopped,
 }
@@ -141,6 +202,8 @@ pub enum Down {
         key: PublicKey,
         /// It is connected.
         is_here: bool,
+        /// It has dialled the node for its messages, and would collect files.
+        collects: bool,
         /// Since when, in seconds of Unix time.
         since: u64,
         /// The address by which it is connected.
@@ -216,9 +279,11 @@ impl Up {
             Up::Refuse(offer) => frame(5, |out| out.put_u64(*offer)),
             Up::Stop(transfer) => frame(6, |out| out.put_u64(*transfer)),
             Up::Dial(peer) => frame(7, |out| out.put(peer.as_bytes())),
-            Up::Send { job, peer, paths } => frame(8, |out| {
+            Up::Send { job, peer, mode, name, paths } => frame(8, |out| {
                 out.put_u64(*job);
                 out.put(peer.as_bytes());
+                mode.encode(out);
+                put_short(out, name);
                 for path in paths {
                     let bytes = path.as_os_str().as_encoded_bytes();
                     out.put_u16(bytes.len() as u16);
@@ -226,6 +291,10 @@ impl Up {
                 }
             }),
             Up::Unseal => frame(9, |_| ()),
+            Up::Data { job, bytes } => frame(11, |out| {
+                out.put_u64(*job);
+                out.put(bytes);
+            }),
         }
     }
 
@@ -250,14 +319,17 @@ impl Up {
             7 => Up::Dial(key(&mut fields)?),
             8 => {
                 let (job, peer) = (fields.u64("job")?, key(&mut fields)?);
+                let mode = SendMode::decode(&mut fields)?;
+                let name = short(&mut fields, "name")?;
                 let mut paths = Vec::new();
                 while !fields.is_empty() {
                     let length = fields.u16("path length")?.into();
                     paths.push(path_of(fields.take(length, "path")?).ok_or(Malformed("path"))?);
                 }
-                Up::Send { job, peer, paths }
+                Up::Send { job, peer, mode, name, paths }
             }
             9 => Up::Unseal,
+            11 => Up::Data { job: fields.u64("job")?, bytes: fields.rest().to_vec() },
             _ => return Err(Malformed("message type")),
         };
         fields.expect_empty("bytes behind the message")?;
@@ -272,9 +344,10 @@ impl Down {
             Down::Version(version) => frame(1, |out| out.put(version.as_bytes())),
             Down::Look => frame(32, |_| ()),
             Down::Ready => frame(33, |_| ()),
-            Down::Peer { key, is_here, since, way } => frame(34, |out| {
+            Down::Peer { key, is_here, collects, since, way } => frame(34, |out| {
                 out.put(key.as_bytes());
                 out.put_u8(u8::from(*is_here));
+                out.put_u8(u8::from(*collects));
                 out.put_u64(*since);
                 out.put(way.as_bytes());
             }),
@@ -299,16 +372,18 @@ impl Down {
             Down::Address(address) => frame(39, |out| out.put(address.as_bytes())),
             Down::Job(job) => frame(40, |out| {
                 out.put_u64(job.number);
-                let (code, why) = match &job.outcome {
-                    JobOutcome::Sent => (0, ""),
-                    JobOutcome::Queued => (1, ""),
-                    JobOutcome::Failed(why) => (2, why.as_str()),
-                    JobOutcome::Stopped => (3, ""),
+                let (code, status, hint, why) = match &job.outcome {
+                    JobOutcome::Sent => (0, 0, "", ""),
+                    JobOutcome::Queued => (1, 0, "", ""),
+                    JobOutcome::Failed { why, hint, status } => (2, *status, hint.as_str(), why.as_str()),
+                    JobOutcome::Stopped => (3, 0, "", ""),
                 };
-                out.put_u8(code);
-                out.put_u64(job.bytes);
-                out.put_u64(job.milliseconds);
+                out.put(&[code, status]);
+                for number in [job.bytes, job.held, job.lanes, job.milliseconds] {
+                    out.put_u64(number);
+                }
                 put_short(out, &job.title);
+                put_short(out, hint);
                 out.put(why.as_bytes());
             }),
             Down::Seed(seed) => frame(41, |out| out.put(seed)),
@@ -325,6 +400,7 @@ impl Down {
             34 => Down::Peer {
                 key: key(&mut fields)?,
                 is_here: flag(&mut fields, "state")?,
+                collects: flag(&mut fields, "collects")?,
                 since: fields.u64("since")?,
                 way: rest(&mut fields, "way")?,
             },
@@ -351,17 +427,20 @@ impl Down {
             38 => Down::Decided(fields.u64("offer")?),
             39 => Down::Address(rest(&mut fields, "address")?),
             40 => {
-                let (number, code) = (fields.u64("job")?, fields.u8("outcome")?);
-                let (bytes, milliseconds) = (fields.u64("bytes")?, fields.u64("milliseconds")?);
-                let title = short(&mut fields, "title")?;
+                let (number, code, status) =
+                    (fields.u64("job")?, fields.u8("outcome")?, fields.u8("status")?);
+                let (bytes, held) = (fields.u64("bytes")?, fields.u64("held")?);
+                let (lanes, milliseconds) = (fields.u64("lanes")?, fields.u64("milliseconds")?);
+                let (title, hint) = (short(&mut fields, "title")?, short(&mut fields, "hint")?);
+                let why = rest(&mut fields, "reason")?;
                 let outcome = match code {
                     0 => JobOutcome::Sent,
                     1 => JobOutcome::Queued,
-                    2 => JobOutcome::Failed(rest(&mut fields, "reason")?),
+                    2 => JobOutcome::Failed { why, hint, status },
                     3 => JobOutcome::Stopped,
                     _ => return Err(Malformed("outcome")),
                 };
-                Down::Job(JobReport { number, outcome, bytes, milliseconds, title })
+                Down::Job(JobReport { number, outcome, bytes, held, lanes, milliseconds, title })
             }
             41 => Down::Seed(fields.array("seed")?),
             _ => return Err(Malformed("message type")),
@@ -397,8 +476,16 @@ mod tests {
             Up::Refuse(8),
             Up::Stop(9),
             Up::Dial(peer()),
-            Up::Send { job: 1, peer: peer(), paths: vec!["/a".into(), "/b c".into()] },
+            Up::Send {
+                job: 1,
+                peer: peer(),
+                mode: SendMode::Pipe(1 << 30),
+                name: "c".into(),
+                paths: vec!["/a".into(), "/b c".into()],
+            },
             Up::Unseal,
+            Up::Data { job: 1, bytes: vec![1, 2, 3] },
+            Up::Data { job: 1, bytes: Vec::new() },
         ] {
             let bytes = message.encode();
             assert_eq!(Up::decode(bytes[0], &bytes[5..], path_of).as_ref(), Ok(&message));
@@ -430,13 +517,21 @@ mod tests {
             until: 1 << 31,
         };
         let job = |outcome| {
-            Down::Job(JobReport { number: 1, outcome, bytes: 9, milliseconds: 8, title: "photos/".into() })
+            Down::Job(JobReport {
+                number: 1,
+                outcome,
+                bytes: 9,
+                held: 3,
+                lanes: 2,
+                milliseconds: 8,
+                title: "photos/".into(),
+            })
         };
         for message in [
             Down::Version("0.1.0".into()),
             Down::Look,
             Down::Ready,
-            Down::Peer { key: peer(), is_here: true, since: 9, way: "192.0.2.1:4628".into() },
+            Down::Peer { key: peer(), is_here: true, collects: true, since: 9, way: "192.0.2.1:4628".into() },
             Down::Transfer(transfer),
             Down::Ended(3),
             Down::Offer(offer),
@@ -444,7 +539,7 @@ mod tests {
             Down::Address("[::]:4628".into()),
             job(JobOutcome::Sent),
             job(JobOutcome::Queued),
-            job(JobOutcome::Failed("no".into())),
+            job(JobOutcome::Failed { why: "no".into(), hint: "so".into(), status: 69 }),
             job(JobOutcome::Stopped),
             Down::Seed([7; 32]),
         ] {

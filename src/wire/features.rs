@@ -14,6 +14,8 @@ impl Features {
     pub const NONE: Features = Features(0);
     /// Bit 0: this end skips messages of the types from 128 on that it does not know.
     pub const IGNORABLE: Features = Features(1 << 0);
+    /// Bit 3: a peer that is told of files that wait for it collects them.
+    pub const COLLECT: Features = Features(1 << 3);
     /// Bit 8: TEXT says when the message was queued.
     pub const SAID: Features = Features(1 << 8);
     /// Bit 11: this end says how much has arrived while it reads, and a lane that is lost costs no more than itself.
@@ -23,16 +25,24 @@ impl Features {
     /// Bit 13: DECLINE and FAILED may have the reasons that came after the first ones.
     pub const REASONS: Features = Features(1 << 13);
     /// What this program sets as a dialler.
-    pub const DIALLER: Features = Features(Features::ACCEPTOR.0 | Features::ONE_OFF.0);
+    pub const DIALLER: Features = Features::ACCEPTOR.with(Features::ONE_OFF);
     /// What a node sets as an acceptor.
-    pub const ACCEPTOR: Features =
-        Features(Features::IGNORABLE.0 | Features::SAID.0 | Features::PROGRESS.0 | Features::REASONS.0);
+    pub const ACCEPTOR: Features = Features::IGNORABLE
+        .with(Features::COLLECT)
+        .with(Features::SAID)
+        .with(Features::PROGRESS)
+        .with(Features::REASONS);
     /// What a one-off receiver sets.
-    pub const ONE_OFF_ACCEPTOR: Features = Features(Features::ACCEPTOR.0 | Features::ONE_OFF.0);
+    pub const ONE_OFF_ACCEPTOR: Features = Features::ACCEPTOR.with(Features::ONE_OFF);
 
     /// As they stand in a payload. Bits that this program does not know stay set, and mean nothing here.
     pub const fn from_bits(bits: u32) -> Features {
         Features(bits)
+    }
+
+    /// The bits of both sets.
+    pub const fn with(self, other: Features) -> Features {
+        Features(self.0 | other.0)
     }
 
     /// The bits that both ends set.
@@ -90,7 +100,7 @@ mod tests {
 
     #[test]
     fn an_unknown_kind_is_none() {
-        for kind in [0, 5, 10, 255] {
+        for kind in [0, 6, 10, 255] {
             let mut payload = dialler_payload(Kind::Pair, Features::NONE);
             payload[0] = kind;
             assert_eq!(read_dialler_payload(&payload), None);

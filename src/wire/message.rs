@@ -41,6 +41,8 @@ pub const IGNORABLE: u8 = 128;
 pub const MAX_IGNORABLE: usize = 8192;
 /// The type of GOT, which a session takes by itself: see `net::session`.
 pub const GOT: u8 = 10;
+/// The type of FILES-WAIT, the only ignorable one that this program knows.
+pub const FILES_WAIT: u8 = 128;
 /// Bytes of what names a transfer in OFFER.
 pub const TRANSFER_LEN: usize = 16;
 
@@ -51,6 +53,7 @@ codes! {
         2 Push  "The dialler sends messages.";
         3 Pull  "The dialler collects messages.";
         4 Files "The dialler sends files.";
+        5 Collect "The dialler collects files.";
     }
 }
 
@@ -287,6 +290,7 @@ messages! {
     24 Have     Receiver { first: u64, count: u32, hash: [u8; 32] } "Chunks that are here already, by their hash.";
     25 Start    Sender   (chunks: u64) "So many chunks will come.";
     26 Stream   Receiver (from: u64 as Number) "The offer is taken in order, from this byte on.";
+    128 FilesWait Sender "Files wait for the receiver, who may collect them.";
 }
 
 /// The bytes before a PIECE's data, so that the data can be read from its file to where it is sealed.

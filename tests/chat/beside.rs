@@ -19,7 +19,7 @@ use egoat::crypto::SharedSecret;
 use egoat::net::loopback::{self, LoopbackListener};
 use egoat::store::home::Home as StoredHome;
 use egoat::store::node_lock::{NodeInfo, NodeLock};
-use egoat::wire::control::{Down, Up};
+use egoat::wire::control::{Down, SendMode, Up};
 
 /// The port and the secret that node.lock names.
 fn control(home: &Home) -> (u16, SharedSecret) {
@@ -140,7 +140,8 @@ fn files_of_a_chat_are_sent_by_the_node_and_end_with_the_chat() {
     let (port, secret) = control(&alice);
     let send = |path: &Path| {
         let peer = bob.key().parse().unwrap();
-        let job = Up::Send { job: 7, peer, paths: vec![path.to_owned()] };
+        let (mode, name, paths) = (SendMode::Queue, String::new(), vec![path.to_owned()]);
+        let job = Up::Send { job: 7, peer, mode, name, paths };
         let version = Up::Version(env!("CARGO_PKG_VERSION").into());
         loopback::dial(port, &secret, &[version.encode(), job.encode()].concat()).unwrap()
     };

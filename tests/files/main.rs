@@ -9,6 +9,8 @@ mod common;
 #[cfg(target_os = "linux")]
 mod asking;
 #[cfg(unix)]
+mod collecting;
+#[cfg(unix)]
 mod guests;
 #[cfg(unix)]
 mod landing;

@@ -12,7 +12,7 @@ use crate::net::deadline::timed_out;
 use crate::net::session::{RECORD, SMALL};
 use crate::wire::features::Features;
 use crate::wire::message::{
-    GOT, HEADER, IGNORABLE, MAX_IGNORABLE, MAX_PROFILE, MAX_TEXT_BODY, Message, max_body,
+    FILES_WAIT, GOT, HEADER, IGNORABLE, MAX_IGNORABLE, MAX_PROFILE, MAX_TEXT_BODY, Message, max_body,
 };
 
 /// Bytes of read buffer of a connection with traffic.
@@ -42,6 +42,8 @@ pub struct Incoming {
     pub(super) may_skip: bool,
     /// How many came since the last other message.
     skipped: u8,
+    /// FILES-WAIT was among them.
+    pub(super) files_wait: bool,
     /// Sealed bytes are at `raw[start..end]`.
     raw: Vec<u8>,
     pub(super) start: usize,
@@ -66,6 +68,7 @@ impl Incoming {
             most: MAX_PROFILE,
             may_skip: false,
             skipped: 0,
+            files_wait: false,
             raw: vec![0; SMALL],
             start: 0,
             end: 0,
@@ -159,6 +162,7 @@ impl Incoming {
                         return Ok(true);
                     }
                     self.skipped += 1;
+                    self.files_wait |= kind == FILES_WAIT;
                     self.take(length);
                 }
                 _ if self.open_record()? => {}
@@ -194,7 +198,7 @@ impl Incoming {
         } else if self.skipped == MAX_IGNORABLE_RUN {
             return Err("too many ignorable messages in a row");
         } else {
-            MAX_IGNORABLE
+            max_body(kind).unwrap_or(MAX_IGNORABLE)
         };
         let length = u32::from_be_bytes([a, b, c, d]) as usize;
         if length > limit { Err("message too long") } else { Ok(Some((kind, HEADER + length))) }

@@ -18,9 +18,10 @@ use crate::net::transport::{Listener, Stream};
 use crate::node::context::Context;
 use crate::node::door::admission::{PendingSlot, TurnedAway};
 use crate::node::event::NodeEvent;
-use crate::node::files::inbound;
+use crate::node::files::lanes::Lane;
+use crate::node::files::{collect, inbound};
 use crate::node::messages::dialler::{receive_messages, send_messages};
-use crate::node::messages::flow;
+use crate::node::messages::flow::{self, FILES_WAIT};
 use crate::node::pairing::{self, Admittance, Profile, Rules, Visitor};
 use crate::node::roster::{Contact, Via};
 use crate::node::threads;
@@ -115,7 +116,7 @@ fn serve_proven(context: &Arc<Context>, proven: &Mutex<Option<(AcceptedSession, 
 /// A lane goes on in this thread: its handshake is small, and it will not be idle. Without a seat for it there is no answer,
 /// so that its dialler does without; what it sent over a lane that ends would be missing, and end the transfer.
 fn start_lane(context: &Arc<Context>, stream: Stream, opening: &Opening, slot: PendingSlot) {
-    let transfers = context.transfers();
+    let lanes = context.lanes();
     let slot = Cell::new(Some(slot));
     let begin = || {
         let unseated = slot.take();
@@ -131,13 +132,14 @@ fn start_lane(context: &Arc<Context>, stream: Stream, opening: &Opening, slot: P
     };
     let accepted = lane::respond(stream, opening, |name, index| {
         let name = *name;
-        let found = transfers.find(&name, index)?;
+        let found = lanes.find(&name, index)?;
         begin();
         let peer = found.peer;
-        Some((found, move || Some((seat(peer)?, transfers.take_lane(&name, index)?))))
+        Some((found, move || Some((seat(peer)?, lanes.take(&name, index)?))))
     });
     match (accepted, slot.take()) {
-        (Ok(Some((mut session, (_seat, lane)))), _) => inbound::serve_lane(&lane, &mut session),
+        (Ok(Some((mut session, (_seat, Lane::In(lane))))), _) => lane.run(&mut session),
+        (Ok(Some((session, (_seat, Lane::Out(lane))))), _) => collect::serve_lane(&lane, session),
         (Err(error), Some(slot)) => slot.fail(&error),
         _ => {}
     }
@@ -210,12 +212,15 @@ fn refuse(session: Session, slot: PendingSlot, why: Refusal) -> Result<()> {
 fn serve(context: &Arc<Context>, session: Session, kind: Kind, peer: &Peer, answered: Instant) -> Result<()> {
     match kind {
         Kind::Pair => pair(context, session),
-        Kind::Push | Kind::Pull if !context.options().has_messages() => {
+        Kind::Push | Kind::Pull | Kind::Collect if !context.options().has_messages() => {
             session.finish(&Message::Refused(Refusal::Unsupported))
         }
         Kind::Push => serve_push(context, session, peer),
         Kind::Pull => serve_pull(context, session, peer, answered),
         Kind::Files => inbound::serve(context, session, peer),
+        Kind::Collect => {
+            contact(context, peer).and_then(|contact| collect::serve(context, &contact, session))
+        }
     }
 }
 
@@ -267,5 +272,14 @@ fn serve_pull(context: &Arc<Context>, mut session: Session, peer: &Peer, answere
     session.accept()?;
     session.flush()?;
     let held = flow::read_held(&mut session)?;
-    send_messages(context, &contact, &mut session, (held, answered), &mut 0)
+    let mut told = None;
+    let mut has_files = || {
+        let call = contact.desk().call();
+        call.is_some() && std::mem::replace(&mut told, call) != call
+    };
+    let _attendance = session
+        .features()
+        .has(FILES_WAIT)
+        .then(|| (contact.desk().attend(), context.live().begin_collecting(peer.key)));
+    send_messages(context, &contact, &mut session, (held, answered), &mut 0, &mut has_files)
 }

@@ -15,9 +15,10 @@ use crate::net::session::{PING_AFTER, Session};
 use crate::node::context::Context;
 use crate::node::door::limits::ENOUGH_FILES;
 use crate::node::event::{Decision, NodeEvent, Offered};
+use crate::node::files::collect_lanes;
 use crate::node::files::once;
 use crate::node::files::pipe::StdoutPipe;
-use crate::node::files::transfers::{IncomingLane, IncomingTransfer, Turn};
+use crate::node::files::transfers::{IncomingTransfer, Turn};
 use crate::node::live::TransferGuard;
 use crate::node::options::FilesTo;
 use crate::node::room;
@@ -60,13 +61,21 @@ pub fn serve(context: &Arc<Context>, mut session: Session, peer: &Peer) -> Resul
     };
     session.accept()?;
     session.flush()?;
+    receive(context, session, peer, turn);
+    Ok(())
+}
+
+/// Receives one transfer over a session whose other end sends; returns whether it is in place. A failure is told.
+pub fn receive(context: &Arc<Context>, session: Session, peer: &Peer, turn: Turn) -> bool {
     let turn = Arc::new(turn);
-    if let Err(error) = take(context, session, peer, &turn) {
+    let taken = take(context, session, peer, &turn);
+    let is_taken = matches!(taken, Ok(true));
+    if let Err(error) = taken {
         // Told while the turn lasts: ahead of what the next try has to tell.
         let error = with_limit(context, error);
         context.tell(NodeEvent::TransferFailed { peer: peer.name.clone(), error });
     }
-    Ok(())
+    is_taken
 }
 
 /// What becomes of an offer.
@@ -75,8 +84,20 @@ enum OfferResponse {
     Decline(Declined),
 }
 
-fn take(context: &Arc<Context>, session: Session, peer: &Peer, turn: &Arc<Turn>) -> Result<()> {
-    let (session, offer) = receive::read_offer(session, |bytes| turn.may_keep(bytes))?;
+/// Takes what is offered; `false` when nothing is.
+fn take(context: &Arc<Context>, session: Session, peer: &Peer, turn: &Arc<Turn>) -> Result<bool> {
+    let offered = receive::read_offer(session, |bytes| turn.may_keep(bytes))?;
+    let Some((session, offer)) = offered else { return Ok(false) };
+    take_offered(context, session, peer, offer, turn).map(|()| true)
+}
+
+fn take_offered(
+    context: &Arc<Context>,
+    session: Session,
+    peer: &Peer,
+    offer: Offer,
+    turn: &Arc<Turn>,
+) -> Result<()> {
     let name = &peer.name;
     if let FilesTo::Pipe(pipe) = &context.options().files_to {
         return take_into_pipe(context, session, peer, &offer, pipe, turn);
@@ -483,7 +504,10 @@ fn take_files(
         Err(error) => return Err(declined_by_disk(session, error)),
     };
     let incoming = IncomingTransfer::new(Inbound::new(staging, tally), Arc::clone(turn));
-    let let_in = |session: &Session| context.transfers().let_in(session, &incoming);
+    let let_in = |session: &Session| match session.route() {
+        None => context.lanes().let_in(session, &incoming),
+        Some(route) => collect_lanes::dial_all(context, session, route, &incoming),
+    };
     let result = incoming.inbound.run(&mut session, let_in);
     incoming.turn().end_promise();
     match result {
@@ -686,9 +710,4 @@ fn known_since(context: &Context, session: &Session, done: &Partial) -> Result<H
     let own = context.own();
     let since = done.noted(own.home()).map_or(0, time::micros);
     History::files_since(own.read_history(session.peer().into()), since)
-}
-
-/// Runs a lane to its end.
-pub fn serve_lane(lane: &IncomingLane, session: &mut Session) {
-    lane.transfer.inbound.run_lane(lane.index, session);
 }

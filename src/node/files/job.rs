@@ -1,19 +1,37 @@
-//! Files that a front-end hands to the node: sent now, or queued if the peer cannot be reached. A job belongs to its
-//! front-end, and a transfer that has begun ends with it.
+//! Files that a front-end hands to the node: sent now, or queued if the peer cannot be reached and the front-end wants that.
+//! A job belongs to its front-end, and a transfer that has begun ends with it.
 
+use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::mpsc::Receiver;
+use std::time::{Duration, Instant};
 
 use crate::crypto::keys::PublicKey;
 use crate::error::{Error, Result};
+use crate::net::endpoint::Endpoint;
 use crate::node::context::Context;
-use crate::node::files::outbound;
+use crate::node::files::collect;
+use crate::node::files::once_sent::{OnceSent, note_sent};
+use crate::node::files::outbound::{self, Pipe};
+use crate::node::roster::Contact;
 use crate::node::threads;
 use crate::store::own_files::OwnFiles;
+use crate::store::peers::Peer;
 use crate::time::now_micros;
+use crate::transfer::path::SafePath;
 use crate::transfer::source::{Sources, Wanted};
+use crate::transfer::stream::Spool;
 use crate::transfer::tally::Tally;
-use crate::wire::control::{JobOutcome, JobReport};
+use crate::wire::control::{JobOutcome, JobReport, SendMode};
+
+/// A pipe cannot be read twice, so a lost connection may be away for this long before its transfer is given up.
+const PIPE_WAIT: Duration = Duration::from_secs(60);
+/// The first retry of a pipe's transfer comes after this.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// The bytes of a pipe as its front-end hands them over.
+pub type Pieces = Receiver<io::Result<Vec<u8>>>;
 
 /// What a front-end wants to be sent.
 pub struct SendRequest {
@@ -23,8 +41,14 @@ pub struct SendRequest {
     pub number: u64,
     /// To whom.
     pub peer: PublicKey,
+    /// What the job is.
+    pub mode: SendMode,
+    /// What the only file or directory is called on the way; empty for its own name.
+    pub name: String,
     /// Files and directories, from the root.
     pub paths: Vec<PathBuf>,
+    /// What a pipe brings.
+    pub pieces: Option<Pieces>,
 }
 
 /// Starts a thread for the job. `is_wanted` is false once the front-end is gone; `done` learns what became of the job.
@@ -34,75 +58,157 @@ pub fn start(
     is_wanted: impl Fn() -> bool + Send + 'static,
     done: impl Fn(JobReport) + Clone + Send + 'static,
 ) {
-    let (context, number, failed) = (Arc::clone(context), request.number, done.clone());
+    let (context, number, told) = (Arc::clone(context), request.number, done.clone());
     let work = move || {
-        let mut job =
-            JobReport { number, outcome: JobOutcome::Sent, bytes: 0, milliseconds: 0, title: String::new() };
-        if let Err(error) = run(&context, &request, &is_wanted, &mut job) {
-            job.outcome = match error {
-                Error::Stopped => JobOutcome::Stopped,
-                error => JobOutcome::Failed(error.to_string()),
-            };
+        let mut job = JobReport::without_count(number, JobOutcome::Sent);
+        if let Err(error) = run(&context, request, &is_wanted, &mut job) {
+            job.outcome = failed(&error);
         }
         done(job);
     };
     if let Err(error) = threads::spawn("job", work) {
-        let outcome = JobOutcome::Failed(error.to_string());
-        failed(JobReport { number, outcome, bytes: 0, milliseconds: 0, title: String::new() });
+        told(JobReport::without_count(number, failed(&error)));
     }
+}
+
+fn failed(error: &Error) -> JobOutcome {
+    match error {
+        Error::Stopped => JobOutcome::Stopped,
+        error => JobOutcome::Failed {
+            why: error.to_string(),
+            hint: error.hint().unwrap_or_default(),
+            status: error.exit_code(),
+        },
+    }
+}
+
+/// A job as its thread runs it.
+struct Job<'a> {
+    context: &'a Context,
+    contact: Arc<Contact>,
+    peer: Peer,
+    owner: u64,
+    is_wanted: &'a dyn Fn() -> bool,
 }
 
 fn run(
     context: &Context,
-    request: &SendRequest,
+    request: SendRequest,
     is_wanted: &dyn Fn() -> bool,
-    job: &mut JobReport,
+    report: &mut JobReport,
 ) -> Result<()> {
     let gone = || Error::failed("it is no peer any more");
     let contact = context.roster().get(&request.peer).ok_or_else(gone)?;
     let peer = contact.peer().ok_or_else(gone)?;
     peer.ensure_not_blocked()?;
-    let own = context.own();
-    let home = OwnFiles::of(own.home())?;
-    let wanted: Vec<Wanted> = request.paths.iter().map(|path| Wanted::path(path)).collect();
-    let sources = Sources::choose(&wanted, &home)?;
-    sources.own().for_each(|what| own.report(&what));
-    let tally = Arc::new(Tally::new(sources.manifest(), false));
-    job.title.clone_from(&tally.title);
-    job.bytes = sources.manifest().bytes();
-    let _shown = context.live().begin(&peer.name, true, Some(request.owner), &tally);
-    if !is_wanted() {
-        // The front-end went before its transfer could be found and stopped.
-        return Err(Error::Stopped);
+    let job = Job { context, contact, peer, owner: request.owner, is_wanted };
+    match (request.mode, request.pieces) {
+        (SendMode::Pipe(kept), Some(pieces)) => job.send_pipe(&request.name, pieces, kept, report),
+        (mode, _) => {
+            let is_queued = mode == SendMode::Queue;
+            job.send_files(
+                request.paths,
+                Some(request.name).filter(|name| !name.is_empty()),
+                is_queued,
+                report,
+            )
+        }
     }
-    let note = || {
-        let mut history = own.history(peer.conversation())?;
-        history.store_files_sent(now_micros(), &sources.manifest().listing())
-    };
-    let sent = outbound::dial(own, &peer).and_then(|session| {
-        outbound::send_unless(
-            || !contact.is_welcome(),
-            session,
-            &sources,
-            outbound::default_streams(),
-            &tally,
-            note,
-        )
-    });
-    let sent = context.logged(sent);
-    job.milliseconds = tally.elapsed().as_millis() as u64;
-    match sent {
-        Ok(()) => {
-            context.live().look();
-            Ok(())
+}
+
+impl Job<'_> {
+    fn own(&self) -> &Endpoint {
+        self.context.own()
+    }
+
+    /// Runs a transfer that front-ends see; `report` gets its counts.
+    fn counted(
+        &self,
+        tally: &Arc<Tally>,
+        report: &mut JobReport,
+        transfer: impl FnOnce() -> Result<()>,
+    ) -> Result<()> {
+        let _shown = self.context.live().begin(&self.peer.name, true, Some(self.owner), tally);
+        // The front-end may have gone before its transfer could be found and stopped.
+        let sent = if (self.is_wanted)() { transfer() } else { Err(Error::Stopped) };
+        report.title.clone_from(&tally.title);
+        report.milliseconds = tally.elapsed().as_millis() as u64;
+        (report.bytes, report.held, report.lanes) = (tally.done().0, tally.held(), tally.lanes());
+        let sent = self.context.logged(sent);
+        match sent {
+            Ok(()) => {
+                self.context.live().look();
+                Ok(())
+            }
+            Err(_) if tally.check_stop().is_err() => Err(Error::Stopped),
+            Err(error) => Err(error),
         }
-        Err(_) if tally.check_stop().is_err() => Err(Error::Stopped),
-        Err(error) if error.is_passing() => {
-            context.logged(own.queued_files(&peer.key)?.queue_paths(&request.paths, None, &home))?;
-            context.ring(Some(peer.key));
-            job.outcome = JobOutcome::Queued;
-            Ok(())
+    }
+
+    fn send_files(
+        &self,
+        paths: Vec<PathBuf>,
+        name: Option<String>,
+        is_queued: bool,
+        report: &mut JobReport,
+    ) -> Result<()> {
+        let home = OwnFiles::of(self.own().home())?;
+        let mut wanted: Vec<Wanted> = paths.iter().map(|path| Wanted::path(path)).collect();
+        if let ([one], Some(name)) = (&mut wanted[..], &name) {
+            one.name = Some(name.clone());
         }
-        Err(error) => Err(error),
+        let sources = Arc::new(Sources::choose(&wanted, &home)?);
+        sources.own().for_each(|what| self.own().report(&what));
+        let tally = Arc::new(Tally::new(sources.manifest(), false));
+        let mut once = OnceSent::new(self.own(), &self.peer, &sources);
+        let sent = self.counted(&tally, report, || {
+            let outgoing = collect::reach(self.context, &self.contact, &self.peer)?;
+            let streams = outbound::default_streams();
+            let contact = &self.contact;
+            let is_unwanted = || !contact.is_welcome();
+            once.send(self.own(), &self.peer, (outgoing, streams), (&sources, &tally), is_unwanted)
+        });
+        match sent {
+            // The command takes the note away when it has told its user.
+            Ok(()) if !is_queued => once.into_note().into_iter().for_each(|note| note.leave()),
+            Err(error) if is_queued && error.is_passing() => {
+                report.bytes = sources.manifest().bytes();
+                let mut queue = self.own().queued_files(&self.peer.key)?;
+                self.context.logged(queue.queue_paths(&paths, name.as_deref(), &home))?;
+                self.context.ring(Some(self.peer.key));
+                report.outcome = JobOutcome::Queued;
+            }
+            sent => return sent,
+        }
+        Ok(())
+    }
+
+    fn send_pipe(&self, name: &str, pieces: Pieces, kept: u64, report: &mut JobReport) -> Result<()> {
+        let path = SafePath::parse(name).map_err(|_| Error::failed("that is no name for a file"))?;
+        let manifest = Pipe::manifest(path)?;
+        let tally = Arc::new(Tally::new(&manifest, true));
+        let mut pipe = Pipe::new(manifest, Spool::new(self.own().home(), pieces, kept)?);
+        self.counted(&tally, report, || {
+            let mut lost = None;
+            while let Err(error) = self.try_pipe(&mut pipe, &tally) {
+                if matches!(error, Error::Lost { .. }) {
+                    lost = Some(Instant::now());
+                }
+                let is_away = lost.is_some_and(|since| since.elapsed() < PIPE_WAIT);
+                if !is_away || !error.is_passing() || tally.check_stop().is_err() {
+                    return Err(error);
+                }
+                tally.restart();
+                self.contact.wait_for_news(&mut self.contact.news(), RETRY_AFTER);
+            }
+            let file = (tally.done().0, pipe.name());
+            note_sent(self.own(), &self.peer, now_micros(), &[file])
+        })
+    }
+
+    fn try_pipe(&self, pipe: &mut Pipe, tally: &Tally) -> Result<()> {
+        let outgoing = collect::reach(self.context, &self.contact, &self.peer)?;
+        let contact = &self.contact;
+        pipe.send(|| !contact.is_welcome(), outgoing, tally)
     }
 }

@@ -1,10 +1,17 @@
 //! Files: the two ends of a transfer as a node and its front-ends run them; `transfer` moves the bytes. [`inbound`] takes
-//! what a peer sends, to the disk or to a [`pipe`], and [`transfers`] keeps the connections of simultaneous transfers
-//! apart. [`outbound`] sends over one session and its lanes. [`queued`] sends the jobs that wait in a peer's queue.
+//! what a peer sends, to the disk or to a [`pipe`]; [`transfers`] keeps simultaneous transfers apart, and [`lanes`] their
+//! further connections. [`outbound`] sends over one session and its lanes. [`queued`] sends what waits in a peer's queue, and
+//! [`job`] what a front-end hands to the node. A peer that this node cannot dial collects its files: [`collect`] and
+//! [`collect_lanes`] have both ends of that, and at the [`desk`] a sender waits for it.
 
+pub mod collect;
+pub mod collect_lanes;
+pub mod desk;
 pub mod inbound;
 pub mod job;
+pub mod lanes;
 pub mod once;
+pub mod once_sent;
 pub mod outbound;
 pub mod pipe;
 pub mod queued;

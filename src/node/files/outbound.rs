@@ -3,22 +3,27 @@
 
 use std::io::{self, Read};
 use std::num::NonZero;
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread;
 use std::time::Duration;
 
 use crate::crypto::lane::TICKET_LEN;
-use crate::error::Result;
+use crate::crypto::random_array;
+use crate::error::{Error, Result};
 use crate::net::dial::{self, Target};
 use crate::net::endpoint::Endpoint;
 use crate::net::lane::{self, Parent};
 use crate::net::session::Session;
 use crate::net::transport::Closer;
 use crate::net::transport::route::Route;
+use crate::node::files::lanes::Lanes;
 use crate::node::pairing::OwnProfile;
 use crate::node::threads::{self, LOG_POLL_INTERVAL, STACK};
 use crate::store::peers::Peer;
-use crate::transfer::manifest::Manifest;
+use crate::time::now_micros;
+use crate::transfer::manifest::{Entry, Manifest};
+use crate::transfer::path::SafePath;
 use crate::transfer::send::{self, Answer, Outbound};
 use crate::transfer::source::Sources;
 use crate::transfer::stream::{self, FileFeed, Spool};
@@ -31,31 +36,62 @@ pub const MAX_STREAMS: usize = 8;
 /// Connections of a transfer for which the user gives no number.
 const DEFAULT_STREAMS: usize = 4;
 /// A lane is worth its handshake for so many chunks: 4 MiB.
-const CHUNKS_PER_LANE: u64 = 17;
+pub const CHUNKS_PER_LANE: u64 = 17;
 /// A node with many newcomers closes before it answers; a lane is dialled again after this, and then done without.
-const RETRY_PAUSE: Duration = Duration::from_millis(250);
+pub const RETRY_PAUSE: Duration = Duration::from_millis(250);
 /// Pieces of a pipe that are read ahead.
-const AHEAD: usize = 4;
+pub const AHEAD: usize = 4;
 
 /// How many connections a transfer has unless the user says.
 pub fn default_streams() -> usize {
     thread::available_parallelism().map_or(1, NonZero::get).min(DEFAULT_STREAMS)
 }
 
+/// A session for one transfer to a peer.
+pub struct Outgoing {
+    session: Session,
+    collected: Option<Collected>,
+}
+
+/// What goes with a session by which the peer collects: the peer dials its lanes.
+struct Collected {
+    lanes: Arc<Lanes>,
+    /// Dropped when the transfer is over.
+    _over: Sender<()>,
+}
+
+impl Outgoing {
+    /// One by which the peer collects. `over` is dropped when the transfer is over.
+    pub fn collected(session: Session, lanes: Arc<Lanes>, over: Sender<()>) -> Outgoing {
+        Outgoing { session, collected: Some(Collected { lanes, _over: over }) }
+    }
+
+    /// The address that was dialled, if it was not the peer who dialled.
+    pub fn address(&self) -> Option<Address> {
+        self.session.route().map(Route::address)
+    }
+
+    /// The session, where nothing is to be sent.
+    pub fn into_session(self) -> Session {
+        self.session
+    }
+}
+
 /// Dials the peer, for one transfer.
-pub fn dial(own: &Endpoint, peer: &Peer) -> Result<Session> {
+pub fn dial(own: &Endpoint, peer: &Peer) -> Result<Outgoing> {
     let profile = OwnProfile::new(own)?;
-    dial::dial(own, &Target::peer(peer, None), Kind::Files, || Ok(vec![profile.message()]))
+    let session = dial::dial(own, &Target::peer(peer, None), Kind::Files, || Ok(vec![profile.message()]))?;
+    Ok(Outgoing { session, collected: None })
 }
 
 /// Sends the files over at most `streams` connections, the session among them. When they are in place on the peer's disk,
 /// `note` is called, and only then does the peer hear a goodbye: should this process end in between, the next try is told
 /// that they are stored, and no second copy is made.
 fn send(
-    mut session: Session,
-    sources: &Sources,
+    Outgoing { mut session, collected }: Outgoing,
+    sources: &Arc<Sources>,
     streams: usize,
-    tally: &Tally,
+    tally: &Arc<Tally>,
     note: impl FnOnce() -> Result<()>,
 ) -> Result<()> {
     let session = match send::offer(&mut session, sources, tally)? {
@@ -68,8 +104,15 @@ fn send(
             stream::send(session, &mut feed, from, tally)?
         }
         Answer::Chunks { lanes, ticket, proven } => {
-            let outbound = Outbound::new(sources, proven, tally);
-            send_chunks(session, &outbound, streams.min(1 + usize::from(lanes)), &ticket)?
+            let outbound = Arc::new(Outbound::new(sources, proven, tally));
+            let dialled = match &collected {
+                Some(collected) => {
+                    collected.lanes.let_collect(&session, &outbound, lanes);
+                    0
+                }
+                None => streams.min(1 + usize::from(lanes)) - 1,
+            };
+            send_chunks(session, &outbound, dialled, &ticket)?
         }
     };
     note()?;
@@ -78,23 +121,33 @@ fn send(
     Ok(())
 }
 
-/// Sends the files over at most `streams` connections, and ends when that `is_unwanted`, or stopped by its tally: politely
-/// at first, then by ending the session, for a peer who takes nothing. A session whose own address is gone ends at once.
+/// Sends the files over at most `streams` connections, and ends when that `is_unwanted`, or stopped by its tally.
 pub fn send_unless(
     is_unwanted: impl FnMut() -> bool + Send,
-    session: Session,
-    sources: &Sources,
+    outgoing: Outgoing,
+    sources: &Arc<Sources>,
     streams: usize,
-    tally: &Tally,
+    tally: &Arc<Tally>,
     note: impl FnOnce() -> Result<()>,
 ) -> Result<()> {
-    let closer = session.closer();
+    let closer = outgoing.session.closer();
+    watched(is_unwanted, &closer, tally, || send(outgoing, sources, streams, tally, note))
+}
+
+/// Runs a transfer, and ends it when it `is_unwanted`, or stopped by its tally: politely at first, then by ending the
+/// session, for a peer who takes nothing. A session whose own address is gone ends at once.
+fn watched<T>(
+    is_unwanted: impl FnMut() -> bool + Send,
+    closer: &Closer,
+    tally: &Tally,
+    run: impl FnOnce() -> Result<T>,
+) -> Result<T> {
     let (over, is_over) = mpsc::channel::<()>();
     thread::scope(|scope| {
-        let watch = move || watch(is_unwanted, tally, &closer, &is_over);
+        let watch = move || watch(is_unwanted, tally, closer, &is_over);
         // Without a thread, what is on its way arrives.
         let _ = threads::spawn_scoped(scope, "watch", watch);
-        let result = send(session, sources, streams, tally, note);
+        let result = run();
         drop(over);
         result
     })
@@ -117,15 +170,14 @@ fn watch(mut is_unwanted: impl FnMut() -> bool, tally: &Tally, closer: &Closer, 
     }
 }
 
-/// The session in this thread, and each lane in one of its own.
+/// The session in this thread, and each of at most `lanes` lanes that we dial in one of its own.
 fn send_chunks(
     session: Session,
     outbound: &Outbound,
-    streams: usize,
+    lanes: usize,
     ticket: &[u8; TICKET_LEN],
 ) -> Result<Session> {
-    let worthwhile = (outbound.chunks() / CHUNKS_PER_LANE) as usize;
-    let lanes = (streams - 1).min(worthwhile);
+    let lanes = lanes.min((outbound.chunks() / CHUNKS_PER_LANE) as usize);
     let parent = Parent::of(&session);
     let route = session.route().cloned();
     thread::scope(|scope| {
@@ -158,29 +210,56 @@ fn send_chunks(
     })
 }
 
-/// Sends what comes out of a pipe, from where the peer wants it.
-pub fn send_pipe(
-    own: &Endpoint,
-    peer: &Peer,
-    manifest: &Manifest,
+/// A pipe as a file whose length shows when it ends.
+pub struct Pipe {
+    manifest: Manifest,
     transfer: [u8; TRANSFER_LEN],
-    spool: &mut Spool,
-    tally: &Tally,
-) -> Result<Option<Address>> {
-    let mut session = dial(own, peer)?;
-    let address = session.route().map(Route::address);
-    let session = match send::offer_stream(&mut session, transfer, manifest, tally)? {
-        Some(from) => stream::send(session, spool, from, tally)?,
-        None => {
-            let length =
-                spool.length().ok_or_else(|| session.broken("it has all of a stream that goes on"))?;
-            tally.hold(length);
-            session
-        }
-    };
-    // All is done, whether the peer hears this or not.
-    let _ = session.finish(&Message::Bye);
-    Ok(address)
+    spool: Spool,
+}
+
+impl Pipe {
+    /// The manifest of a pipe that the peer gets as a file of this name, from now.
+    pub fn manifest(name: SafePath) -> Result<Manifest> {
+        let modified = (now_micros() * 1000) as i64;
+        let entry = Entry { path: name, is_dir: false, executable: false, modified, size: 0 };
+        Manifest::new(vec![entry]).map_err(Error::failed)
+    }
+
+    /// One with this manifest, of which the spool keeps what the peer has not stored.
+    pub fn new(manifest: Manifest, spool: Spool) -> Pipe {
+        Pipe { manifest, transfer: random_array(), spool }
+    }
+
+    /// What the peer calls it.
+    pub fn name(&self) -> String {
+        self.manifest.title()
+    }
+
+    /// Sends what comes out of it, from where the peer wants it, unless that `is_unwanted` or stopped. After a lost
+    /// connection it goes on over another.
+    pub fn send(
+        &mut self,
+        is_unwanted: impl FnMut() -> bool + Send,
+        outgoing: Outgoing,
+        tally: &Tally,
+    ) -> Result<()> {
+        let closer = outgoing.session.closer();
+        // What goes with it lasts as long as the session.
+        let Outgoing { mut session, collected: _collected } = outgoing;
+        watched(is_unwanted, &closer, tally, || {
+            let session = match send::offer_stream(&mut session, self.transfer, &self.manifest, tally)? {
+                Some(from) => stream::send(session, &mut self.spool, from, tally)?,
+                None => {
+                    let length = self.spool.length();
+                    tally.hold(length.ok_or_else(|| session.broken("it has all of a stream that goes on"))?);
+                    session
+                }
+            };
+            // All is done, whether the peer hears this or not.
+            let _ = session.finish(&Message::Bye);
+            Ok(())
+        })
+    }
 }
 
 /// Reads stdin, so that whoever sends it is not held up by a pipe in which nothing comes.

@@ -8,7 +8,8 @@ use crate::error::{Error, Result};
 use crate::net::endpoint::Endpoint;
 use crate::node::context::Context;
 use crate::node::event::NodeEvent;
-use crate::node::files::outbound;
+use crate::node::files::collect;
+use crate::node::files::outbound::{self, Outgoing};
 use crate::node::retry::{self, Retry};
 use crate::node::roster::{Contact, FilesTurn};
 use crate::node::threads::LOG_POLL_INTERVAL;
@@ -32,12 +33,14 @@ pub enum JobEnd {
     Cancelled,
 }
 
-/// Sends what waits first, if anything does, for as long as the peer is welcome. Errors are those that another try may not have.
-/// `begun` learns that a transfer begins; what it returns is dropped when the transfer has ended.
+/// Sends what waits first, if anything does, for as long as the peer is welcome, over a session that `reach` gives. Errors
+/// are those that another try may not have. `begun` learns that a transfer begins; what it returns is dropped when the
+/// transfer has ended.
 pub fn send_next<G>(
     own: &Endpoint,
     peer: &Peer,
     queue: &mut QueuedFiles,
+    reach: impl FnOnce() -> Result<Outgoing>,
     is_welcome: impl Fn() -> bool + Sync,
     begun: impl FnOnce(&Arc<Tally>) -> G,
 ) -> Result<JobEnd> {
@@ -50,11 +53,11 @@ pub fn send_next<G>(
         return stopped(peer, queue, &job, stop);
     }
     let sources = match sources {
-        Ok(sources) => sources,
+        Ok(sources) => Arc::new(sources),
         Err(error) => return stopped(peer, queue, &job, unreadable(&job, &error)),
     };
     // Whom the peer does not know, or what it does not do now, may be otherwise tomorrow: messages wait as well.
-    let session = outbound::dial(own, peer)?;
+    let session = reach()?;
     let tally = Arc::new(Tally::new(sources.manifest(), false));
     let _shown = begun(&tally);
     let note = || {
@@ -122,7 +125,7 @@ pub fn send_all(own: &Endpoint, peer: &Peer, troubles: &mut Vec<Error>) -> Resul
     let mut queue = own.queued_files(&peer.key)?;
     let mut sent = 0;
     loop {
-        match send_next(own, peer, &mut queue, || true, |_| ()) {
+        match send_next(own, peer, &mut queue, || outbound::dial(own, peer), || true, |_| ()) {
             Ok(JobEnd::Nothing) => return Ok(sent),
             Ok(JobEnd::Sent(_)) => {
                 attempts::clear(own.home(), &peer.key)?;
@@ -188,5 +191,6 @@ fn step(
     }
     let Some((_, queue)) = open else { return Ok(None) };
     let begun = |tally: &Arc<Tally>| context.live().begin(&peer.name, true, None, tally);
-    context.logged(send_next(own, peer, queue, || contact.is_welcome(), begun)).map(Some)
+    let reach = || collect::reach(context, contact, peer);
+    context.logged(send_next(own, peer, queue, reach, || contact.is_welcome(), begun)).map(Some)
 }

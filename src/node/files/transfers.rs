@@ -1,15 +1,11 @@
-//! Transfers that come in just now: whose turn it is, and which lanes they let in. It leaves out the bytes: see
+//! Transfers that come in just now: whose turn it is, and what room they were promised. It leaves out the bytes: see
 //! `inbound`.
 
-use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, Weak};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::time::Duration;
 
 use crate::crypto::keys::PublicKey;
-use crate::crypto::lane::TICKET_LEN;
-use crate::crypto::random_array;
-use crate::net::lane::Parent;
 use crate::net::session::Session;
 use crate::net::transport::Closer;
 use crate::store::{partial, space};
@@ -18,12 +14,6 @@ use crate::transfer::tally::Tally;
 
 /// Transfers of one peer at a time: its connections.
 const MAX_TRANSFERS: usize = 4;
-/// Lanes of one peer at a time.
-const MAX_LANES: usize = 8;
-/// Lanes of one transfer beside its session.
-const MAX_LANES_PER_TRANSFER: u8 = 7;
-/// A ticket is good for this long.
-const TICKET_LIFE: Duration = Duration::from_secs(60);
 /// How long a sender that reconnects waits for the end of its last connection, which may not be noticed yet.
 const RECONNECT_WAIT: Duration = Duration::from_secs(3);
 
@@ -82,18 +72,6 @@ struct Promise {
 struct State {
     running: Vec<Running>,
     last_number: u64,
-    tickets: HashMap<[u8; TICKET_LEN], LaneTicket>,
-    /// Lanes of each peer.
-    lanes: HashMap<PublicKey, usize>,
-}
-
-struct LaneTicket {
-    parent: Arc<Parent>,
-    transfer: Weak<IncomingTransfer>,
-    until: Instant,
-    lanes: u8,
-    /// A bit for each lane that was dialled.
-    used: u8,
 }
 
 /// All of them.
@@ -168,55 +146,6 @@ impl Transfers {
     /// Ends the transfers of those who are not welcome any more.
     pub fn close_unless(&self, is_welcome: impl Fn(&PublicKey) -> bool) {
         close(self.state().running.iter().filter(|one| !is_welcome(&one.peer)));
-    }
-
-    /// Lets lanes into a transfer; gives how many, and the ticket.
-    pub fn let_in(&self, session: &Session, transfer: &Arc<IncomingTransfer>) -> (u8, [u8; TICKET_LEN]) {
-        let mut state = self.state();
-        let now = Instant::now();
-        state.tickets.retain(|_, ticket| ticket.until > now && ticket.transfer.strong_count() > 0);
-        let used = state.lanes.get(&session.peer()).copied().unwrap_or(0);
-        let lanes = MAX_LANES_PER_TRANSFER.min(MAX_LANES.saturating_sub(used) as u8);
-        let ticket = random_array();
-        let parent = Arc::new(Parent::of(session));
-        let transfer = Arc::downgrade(transfer);
-        state
-            .tickets
-            .insert(ticket, LaneTicket { parent, transfer, until: now + TICKET_LIFE, lanes, used: 0 });
-        (lanes, ticket)
-    }
-
-    /// The session that a ticket belongs to, if it is good for lane `index`.
-    pub fn find(&self, ticket: &[u8; TICKET_LEN], index: u8) -> Option<Arc<Parent>> {
-        let state = self.state();
-        let ticket = state.tickets.get(ticket)?;
-        ticket.is_good(index).then(|| Arc::clone(&ticket.parent))
-    }
-
-    /// Takes lane `index` of the ticket; each can be taken once.
-    pub fn take_lane(self: &Arc<Self>, ticket: &[u8; TICKET_LEN], index: u8) -> Option<IncomingLane> {
-        let mut state = self.state();
-        let ticket = state.tickets.get_mut(ticket)?;
-        if !ticket.is_good(index) {
-            return None;
-        }
-        ticket.used |= 1 << index;
-        let (peer, transfer) = (ticket.parent.peer, Weak::clone(&ticket.transfer));
-        if state.lanes.get(&peer).is_some_and(|count| *count >= MAX_LANES) {
-            return None;
-        }
-        // The last one to let go of the transfer takes the lock, so that is never done under it.
-        let transfer = transfer.upgrade()?;
-        *state.lanes.entry(peer).or_default() += 1;
-        drop(state);
-        transfer.inbound.expect_lane(index);
-        Some(IncomingLane { transfer, index, _place: LanePlace { transfers: Arc::clone(self), peer } })
-    }
-}
-
-impl LaneTicket {
-    fn is_good(&self, index: u8) -> bool {
-        index < self.lanes && self.used & (1 << index) == 0 && Instant::now() < self.until
     }
 }
 
@@ -362,38 +291,5 @@ impl Drop for Turn {
     fn drop(&mut self) {
         self.transfers.state().running.retain(|one| one.number != self.number);
         self.transfers.over.notify_all();
-    }
-}
-
-/// A lane that was let in.
-pub struct IncomingLane {
-    /// What it is for.
-    pub transfer: Arc<IncomingTransfer>,
-    /// Which of the ticket's.
-    pub index: u8,
-    _place: LanePlace,
-}
-
-impl Drop for IncomingLane {
-    fn drop(&mut self) {
-        self.transfer.inbound.end_lane(self.index);
-    }
-}
-
-/// A place among the lanes of a peer, until it is dropped.
-struct LanePlace {
-    transfers: Arc<Transfers>,
-    peer: PublicKey,
-}
-
-impl Drop for LanePlace {
-    fn drop(&mut self) {
-        let mut state = self.transfers.state();
-        if let Some(count) = state.lanes.get_mut(&self.peer) {
-            *count -= 1;
-            if *count == 0 {
-                state.lanes.remove(&self.peer);
-            }
-        }
     }
 }

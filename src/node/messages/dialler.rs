@@ -54,7 +54,7 @@ fn push_once(context: &Arc<Context>, contact: &Arc<Contact>, peer: &Peer, retry:
     let Some(_sending) = contact.begin_sending(Via::Push, None) else { return session.finish(&Message::Bye) };
     let held = flow::read_held(&mut session)?;
     context.reached(contact)?;
-    let sent = send_messages(context, contact, &mut session, (held, dialled), &mut retry.seen);
+    let sent = send_messages(context, contact, &mut session, (held, dialled), &mut retry.seen, || false);
     // It is there: if the connection is lost, it may be back in a moment. A disk that is full here is not.
     if !sent.as_ref().is_err_and(Error::is_disk_full) {
         retry.reset();
@@ -64,12 +64,14 @@ fn push_once(context: &Arc<Context>, contact: &Arc<Contact>, peer: &Peer, retry:
 
 /// Sends to the contact until the connection ends; the same for a push that we dialled and a pull that came. What the peer
 /// holds is as it was at some time after `since`: what it has acknowledged over another connection since then it holds too.
+/// `has_files` says when the peer is to be told that files wait for it.
 pub fn send_messages(
     context: &Arc<Context>,
     contact: &Contact,
     session: &mut Session,
     (held, since): (u64, Instant),
     seen: &mut u64,
+    has_files: impl FnMut() -> bool,
 ) -> Result<()> {
     let held = held.max(contact.acknowledged_since(since));
     let label = session.label().to_owned();
@@ -85,7 +87,7 @@ pub fn send_messages(
         context.tell(NodeEvent::Delivered { peer: contact.name(&label), count, number });
     };
     let sender = Sender::new(session, context.own(), held);
-    context.logged(sender.and_then(|sender| sender.run(allowed, idle, delivered)))
+    context.logged(sender.and_then(|sender| sender.run(allowed, idle, has_files, delivered)))
 }
 
 /// Pulls from the contact's peer whenever it can be dialled and does not dial us.
@@ -127,7 +129,11 @@ pub fn receive_messages(context: &Arc<Context>, contact: &Contact, session: &mut
         }
     };
     let allowed = |bytes| contact.is_welcome() && context.may_store(contact, bytes);
-    context.logged(flow::receive(session, context.own(), false, allowed, stored))
+    let files_wait = || {
+        contact.note_files_wait();
+        context.ring(Some(contact.key()));
+    };
+    context.logged(flow::receive(session, context.own(), false, allowed, stored, files_wait))
 }
 
 fn dial_peer(

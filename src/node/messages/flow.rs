@@ -22,6 +22,8 @@ use crate::wire::message::{MAX_TEXT_BODY, Message};
 const WINDOW: usize = 512 << 10;
 /// What a message costs in the window beside its text.
 const PER_MESSAGE: usize = 64;
+/// What both ends set where the sender may say that files wait.
+pub const FILES_WAIT: Features = Features::IGNORABLE.with(Features::COLLECT);
 /// How long a sender that is turned away may go on sending.
 const LINGER: Duration = Duration::from_secs(2);
 
@@ -105,11 +107,13 @@ impl<'a> Sender<'a> {
     }
 
     /// Sends what waits and what comes to wait, until `idle` says to stop, or `allowed` that the peer is none any more.
-    /// `delivered` learns of each acknowledgement: how many messages, and the highest number.
+    /// `has_files` says when the receiver is to be told that files wait for it. `delivered` learns of each
+    /// acknowledgement: how many messages, and the highest number.
     pub fn run(
         mut self,
         allowed: impl Fn() -> bool,
         mut idle: impl FnMut(Duration) -> Idle,
+        mut has_files: impl FnMut() -> bool,
         mut delivered: impl FnMut(usize, u64),
     ) -> Result<()> {
         while allowed() {
@@ -120,8 +124,15 @@ impl<'a> Sender<'a> {
                     let (count, number) = self.settle(acknowledged)?;
                     delivered(count, number);
                 }
-                None if !self.rest(&mut idle)? => break,
-                None => {}
+                None => {
+                    if self.session.features().has(FILES_WAIT) && has_files() {
+                        self.session.write(&Message::FilesWait)?;
+                        self.ping()?;
+                    }
+                    if !self.rest(&mut idle)? {
+                        break;
+                    }
+                }
             }
         }
         self.session.send(&Message::Bye)
@@ -257,8 +268,8 @@ enum Next {
 }
 
 /// The receiving end: stores what comes, and acknowledges it once it is on disk. `stored` learns of the messages that
-/// were new, a batch at a time. Ends with the sender's BYE, or when `allowed` is false for so many bytes: then nothing more
-/// is stored.
+/// were new, a batch at a time, and `files_wait` that the sender has files to be collected. Ends with the sender's BYE, or
+/// when `allowed` is false for so many bytes: then nothing more is stored.
 /// With `all_there_is` it ends with the sender's first PING, which says that nothing waits any more.
 pub fn receive(
     session: &mut Session,
@@ -266,6 +277,7 @@ pub fn receive(
     all_there_is: bool,
     allowed: impl Fn(usize) -> bool,
     mut stored: impl FnMut(Vec<ReceivedMessage>),
+    files_wait: impl Fn(),
 ) -> Result<()> {
     let has_said = session.features().has(Features::SAID);
     session.take_bodies(if has_said { MAX_TEXT_BODY } else { MAX_TEXT_BODY - 8 });
@@ -274,6 +286,9 @@ pub fn receive(
     let mut last = 0;
     loop {
         let (mut batch, next) = read_batch(session, &mut last)?;
+        if session.take_files_wait() {
+            files_wait();
+        }
         if !allowed(batch.iter().map(|message| message.text.len() + PER_MESSAGE).sum()) {
             return turn_away(session);
         }

@@ -1,0 +1,233 @@
+//! Sending files, or what comes out of a pipe, now: by this process, or by the node that runs here where only the peer can
+//! dial. Retries for as long as the user waits. It leaves out what is queued.
+
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::app::files::{Chosen, by_node, file_name};
+use crate::app::link::NodeLink;
+use crate::error::{Error, Result};
+use crate::net::endpoint::Endpoint;
+use crate::node::files::once_sent::{OnceSent, note_sent};
+use crate::node::files::outbound::{self, Outgoing, Pipe};
+use crate::store::peers::Peer;
+use crate::store::sent::SentNote;
+use crate::time::now_micros;
+use crate::transfer::manifest::Manifest;
+use crate::transfer::stream::Spool;
+use crate::transfer::tally::Tally;
+use crate::wire::address::Address;
+use crate::wire::message::UNKNOWN;
+
+/// How long to wait before a try is repeated.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+/// A pipe cannot be read twice, so its connection may be lost for this long, however short the user's wait.
+const PIPE_WAIT: Duration = Duration::from_secs(60);
+/// How long a peer that is connected with the node here has to say that it would collect files.
+const COLLECT_WAIT: Duration = Duration::from_secs(5);
+/// Bytes of a pipe that are kept for a retry unless the user says otherwise.
+pub const SPOOL: u64 = 1 << 30;
+
+/// Files that the peer has stored.
+pub struct Sent {
+    /// The peer's address, if this process has dialled it.
+    pub address: Option<Address>,
+    /// An earlier command sent them, and was killed before it could say so.
+    pub by_earlier: bool,
+    /// For whoever repeats the command, should it be killed: to be dropped when the user has heard that all is done.
+    pub note: Option<SentNote>,
+}
+
+/// Sends files over at most `streams` connections, and retries for as long as `wait` while the peer cannot be reached;
+/// `again` learns why.
+pub fn send(
+    own: &Endpoint,
+    peer: &Peer,
+    chosen: &Chosen,
+    streams: usize,
+    tally: &Arc<Tally>,
+    wait: Duration,
+    again: impl FnMut(&Error),
+) -> Result<Sent> {
+    let sources = &chosen.sources;
+    let mut once = OnceSent::new(own, peer, sources);
+    if once.is_sent() {
+        tally.hold(sources.manifest().bytes());
+        return Ok(Sent { address: None, by_earlier: true, note: once.into_note() });
+    }
+    let deadline = Instant::now() + wait;
+    let attempt = || match reach(own, peer)? {
+        Way::Own(outgoing) => {
+            let address = outgoing.address();
+            once.send(own, peer, (*outgoing, streams), (sources, tally), || false)?;
+            Ok(address)
+        }
+        Way::ByNode(link) => {
+            by_node::send(&link, peer, chosen, tally)?;
+            once = OnceSent::new(own, peer, sources);
+            Ok(None)
+        }
+    };
+    let address = retry(tally, |error| may_pass(error).then_some(deadline), attempt, again)
+        .map_err(|error| after(wait, error))?;
+    Ok(Sent { address, by_earlier: false, note: once.into_note() })
+}
+
+/// How files get to a peer.
+enum Way {
+    /// Over a session that this process has dialled.
+    Own(Box<Outgoing>),
+    /// By the node that runs here, which the peer has dialled.
+    ByNode(NodeLink),
+}
+
+/// The node comes first where the peer collects from it: most likely nobody can dial that peer.
+fn reach(own: &Endpoint, peer: &Peer) -> Result<Way> {
+    if let Some(link) = by_node::link_to(own, peer, Duration::ZERO)? {
+        return Ok(Way::ByNode(link));
+    }
+    match outbound::dial(own, peer) {
+        Ok(outgoing) => Ok(Way::Own(Box::new(outgoing))),
+        Err(error) if error.is_passing() => {
+            by_node::link_to(own, peer, COLLECT_WAIT)?.map(Way::ByNode).ok_or(error)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// A later try may succeed, also after a changed key: another node may have an old address of the peer, and the peer a new
+/// one.
+fn may_pass(error: &Error) -> bool {
+    error.is_passing() || matches!(error, Error::ChangedKey { .. })
+}
+
+/// The error at the end of a wait. The user has heard of a changed key by then, so it is the reason only if each address had
+/// one.
+fn after(wait: Duration, error: Error) -> Error {
+    match error {
+        Error::ChangedKey { peer, elsewhere: Some(why), .. } if !wait.is_zero() => {
+            Error::Unreachable { peer, why }
+        }
+        other => other,
+    }
+}
+
+/// Retries after those errors, and until those deadlines, that `until` names. `again` hears of a changed key once.
+fn retry<T>(
+    tally: &Tally,
+    mut until: impl FnMut(&Error) -> Option<Instant>,
+    mut attempt: impl FnMut() -> Result<T>,
+    mut again: impl FnMut(&Error),
+) -> Result<T> {
+    // Once told, and the end of a try at which each address had another key.
+    let (mut has_told_key, mut changed_key) = (false, None);
+    loop {
+        let error = match attempt() {
+            Ok(done) => return Ok(done),
+            Err(error) => error,
+        };
+        let Some(deadline) = until(&error) else { return Err(error) };
+        let is_key = matches!(error, Error::ChangedKey { .. });
+        if Instant::now() >= deadline {
+            return Err(changed_key.unwrap_or(error));
+        }
+        if !(is_key && std::mem::replace(&mut has_told_key, true)) {
+            again(&error);
+        }
+        if let Error::ChangedKey { elsewhere: None, .. } = error {
+            changed_key = Some(error);
+        }
+        tally.restart();
+        thread::sleep(RETRY_AFTER);
+    }
+}
+
+/// Whether the peer keeps what has arrived, so that the same command goes on from there.
+pub fn is_kept(error: &Error, tally: &Tally) -> bool {
+    let is_kept = matches!(
+        error,
+        Error::Lost { .. } | Error::Remote { disk: true, .. } | Error::ByNode { status: 69 | 74, .. }
+    );
+    is_kept && tally.moved() > 0 && tally.total != UNKNOWN
+}
+
+/// Standard input as a file whose length shows when it ends.
+pub struct StdinFile {
+    name: String,
+    manifest: Manifest,
+    /// Bytes that are kept for a retry.
+    limit: u64,
+    /// The count of the transfer.
+    pub tally: Arc<Tally>,
+}
+
+impl StdinFile {
+    /// A pipe that the peer gets as a file of this `name`.
+    pub fn new(name: Option<&str>, limit: u64) -> Result<StdinFile> {
+        let path = file_name(name.unwrap_or("stdin"))?;
+        let name = path.as_str().to_owned();
+        let manifest = Pipe::manifest(path)?;
+        let tally = Arc::new(Tally::new(&manifest, true));
+        Ok(StdinFile { name, manifest, limit, tally })
+    }
+
+    /// Sends standard input as [`send`] sends files.
+    pub fn send(
+        &self,
+        own: &Endpoint,
+        peer: &Peer,
+        wait: Duration,
+        mut again: impl FnMut(&Error),
+    ) -> Result<Option<Address>> {
+        let deadline = Instant::now() + wait;
+        let pieces = outbound::read_stdin().map_err(|cause| Error::failed(format!("stdin: {cause}")))?;
+        let until = |error: &Error| may_pass(error).then_some(deadline);
+        // Nobody can read a pipe twice: whoever begins to send it goes on.
+        let way = retry(&self.tally, until, || reach(own, peer), &mut again);
+        match way.map_err(|error| after(wait, error))? {
+            Way::ByNode(link) => {
+                by_node::send_pipe(&link, peer, &self.name, pieces, self.limit, &self.tally).map(|()| None)
+            }
+            Way::Own(outgoing) => {
+                let spool = Spool::new(own.home(), pieces, self.limit)?;
+                let pipe = Pipe::new(self.manifest.clone(), spool);
+                self.send_over(own, peer, pipe, *outgoing, deadline, again)
+                    .map_err(|error| after(wait, error))
+            }
+        }
+    }
+
+    /// Sends the pipe over this session, and over others when the connection is lost.
+    fn send_over(
+        &self,
+        own: &Endpoint,
+        peer: &Peer,
+        mut pipe: Pipe,
+        outgoing: Outgoing,
+        deadline: Instant,
+        again: impl FnMut(&Error),
+    ) -> Result<Option<Address>> {
+        let mut first = Some(outgoing);
+        let attempt = || {
+            let outgoing = first.take().map_or_else(|| outbound::dial(own, peer), Ok)?;
+            let address = outgoing.address();
+            pipe.send(|| false, outgoing, &self.tally).map(|()| address)
+        };
+        let mut lost: Option<Instant> = None;
+        let until = |error: &Error| {
+            if matches!(error, Error::Lost { .. }) {
+                lost = Some(Instant::now());
+            }
+            match lost {
+                None => may_pass(error).then_some(deadline),
+                // A router in front of a peer that is away may answer in its place, with anything.
+                Some(lost) => (may_pass(error) || matches!(error, Error::Protocol { .. }))
+                    .then_some(deadline.max(lost + PIPE_WAIT)),
+            }
+        };
+        let at = retry(&self.tally, until, attempt, again)?;
+        note_sent(own, peer, now_micros(), &[(self.tally.done().0, self.name.clone())])?;
+        Ok(at)
+    }
+}
