@@ -312,6 +312,11 @@ impl Line {
         self.say(&Message::Bye);
     }
 
+    /// What opens the lanes of this session, if files are collected over it.
+    pub fn collect_ticket(&self) -> [u8; TICKET_LEN] {
+        lane::collect_ticket(&self.established.export)
+    }
+
     /// What dials a lane of this session: preamble, ticket, index and message 1; and who goes on with it.
     pub fn lane_opening(&self, ticket: &[u8; TICKET_LEN], index: u8) -> (Vec<u8>, LaneInitiator) {
         let Established { export, handshake_hash, .. } = &self.established;

@@ -6,6 +6,8 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+#[cfg(unix)]
+mod collecting;
 #[cfg(target_os = "linux")]
 mod conversations;
 #[cfg(target_os = "linux")]
