@@ -11,13 +11,13 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use common::clock::Clock;
 use common::gate::Gate;
 use common::{Dead, Home, Node, Process, by, json_text, pair, paired, poll_until};
 use egoat::crypto::base32;
 use egoat::crypto::keys::{PublicKey, Seed};
 use egoat::crypto::random_array;
 use egoat::store::attempts;
+use egoat::store::history::{KEYS_REMEMBERED, ReceivedMessage};
 use egoat::store::home::Own;
 use egoat::store::log::{Kind, Log, LogId};
 use egoat::store::outbox::{Draft, Outbox, Pending, QueuedMessage};
@@ -141,17 +141,19 @@ fn an_id_waits_once() {
 }
 
 #[test]
-fn an_id_is_new_again_after_ninety_days() {
-    let (alice, bob, _bob_node) = one_way();
-    let clock = Clock::new(alice.path("clock")).expect("faketime is here");
-    for (ago, key) in [("-91d", "old"), ("-89d", "young")] {
-        clock.jump(ago);
-        clock.run(&alice, &["say", "--wait", TO_DELIVER, "--id", key, "bob", &format!("{key}, then")]);
-    }
-    for key in ["old", "young"] {
-        alice.run(&["say", "--wait", TO_DELIVER, "--id", key, "bob", &format!("{key}, now")]);
-    }
-    assert_eq!(received(&bob), ["old, then", "young, then", "old, now"]);
+fn an_id_is_known_as_long_as_it_is_among_the_last_entries() {
+    let (alice, bob) = (Home::new_in(&common::route::fast_dir(), "alice"), Home::new("bob"));
+    let bob_node = bob.serve();
+    alice.run(&["peers", "add", "bob", &bob.key(), &bob_node.addr]);
+    bob.run(&["peers", "add", "alice", &alice.key()]);
+    let said = |text: &str| say_named(&alice, "bob", "key", text).1.contains("before");
+    assert!(!said("first"));
+    let mut history = own(&alice).history(key_of(&bob).into()).unwrap();
+    let message = |number| ReceivedMessage { number, said: 0, text: Vec::new() };
+    let others: Vec<_> = (1..KEYS_REMEMBERED as u64).map(message).collect();
+    history.store_received(&others).unwrap();
+    assert!(said("again"));
+    assert_eq!(received(&bob), ["first"]);
 }
 
 #[test]

@@ -184,6 +184,28 @@ fn a_cancelled_message_that_the_peer_has_all_the_same_is_delivered() {
     assert_eq!(log.matches("(cancelled)").count(), 3, "{log}");
 }
 
+/// The first is lost and then cancelled; the second arrives, but its acknowledgement does not. What the peer holds then is a
+/// number above that of the first.
+#[test]
+fn a_cancelled_message_that_was_lost_is_not_delivered() {
+    let field = Field::new(Features::NONE);
+    field.bob.run(&["say", "mallory", "lost"]);
+    let mut line = field.pull(0);
+    let lost = next_text(&mut line, b"lost");
+    drop(line);
+    field.bob.run(&["outbox", "cancel", &lost.to_string()]);
+    field.bob.run(&["say", "mallory", "arrives"]);
+    let mut line = field.pull(0);
+    let arrived = next_text(&mut line, b"arrives");
+    drop(line);
+    let mut line = field.pull(arrived);
+    line.expect(&Message::Ping);
+    poll_until("the second", || (field.bob.delivered() == ["arrives"]).then_some(()));
+    assert_eq!(field.bob.run(&["outbox"]), "");
+    let log = field.bob.run(&["log"]);
+    assert!(log.contains("(cancelled): lost") && log.lines().count() == 2, "{log}");
+}
+
 fn json_number_of(home: &Home, text: &str) -> u64 {
     let outbox = home.run(&["--json", "outbox"]);
     let line = outbox.lines().find(|line| json_text(line, "text") == text).expect("it waits");

@@ -834,6 +834,12 @@ fn what_was_dropped_on_its_way_counts_once_the_receiver_holds_it() {
     assert_eq!(of(numbers[3]), numbers[2..4]);
     // Nobody has sent the last one.
     assert_eq!(of(numbers[4]), numbers[2..4]);
+
+    // The fourth goes out once more, without the one that was dropped before it.
+    let mut pending = outbox(&path).pending_of(0);
+    let mut again: Vec<_> = std::iter::from_fn(|| pending.read().unwrap()).collect();
+    sender.note_sent(&mut pending, &mut again).unwrap();
+    assert_eq!(of(numbers[3]), [numbers[3]]);
 }
 
 /// Nothing was dropped when the connection began, so all that the receiver holds was on its way.

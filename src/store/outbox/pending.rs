@@ -11,6 +11,9 @@ pub struct Pending {
     reader: Reader,
     settled: u64,
     dropped: HashSet<u64>,
+    /// Dropped on their way, and held by the receiver, unless something is sent after they were dropped: then a higher number
+    /// that the receiver holds says nothing of them.
+    held_all_the_same: Vec<u64>,
     /// Reads ahead for what is dropped: its records stand after the messages.
     ahead: Reader,
     /// `ahead` has to look before the next message is given.
@@ -34,6 +37,7 @@ impl Pending {
             reader,
             settled: counters.settled,
             dropped: HashSet::new(),
+            held_all_the_same: Vec::new(),
             ahead,
             is_stale: true,
             held,
@@ -69,7 +73,11 @@ impl Pending {
                 Some(Entry::Dropped(number)) if number > self.held.min(self.sent) => {
                     self.dropped.insert(number);
                 }
-                Some(Entry::Sent(number)) => self.sent = self.sent.max(number),
+                Some(Entry::Dropped(number)) => self.held_all_the_same.push(number),
+                Some(Entry::Sent(number)) => {
+                    self.sent = self.sent.max(number);
+                    self.dropped.extend(self.held_all_the_same.drain(..));
+                }
                 _ => {}
             }
         }
