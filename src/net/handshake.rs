@@ -230,18 +230,18 @@ pub struct AcceptedSession {
     pub answered: Instant,
 }
 
-/// The acceptor's side. `may_answer` is asked with the ephemeral key of message 1, before that costs anything; `find_token`
-/// gives the token of an invite, `None` for one that this node never issued; `own` gives the feature bits for a dialler with
-/// that invite; `begun` is called when message 1 is good. Every failure closes the connection without a byte, so an error is
-/// only worth a count.
+/// The acceptor's side. `may_look` is asked with the ephemeral key of message 1, before that costs anything, and `may_answer`
+/// when message 1 is good; `find_token` gives the token of an invite, `None` for one that this node never issued; `own` gives
+/// the feature bits for a dialler with that invite. Every failure closes the connection without a byte, so an error is only
+/// worth a count.
 pub fn respond(
     stream: Stream,
     opening: &Opening,
     keys: &StaticKeys,
     find_token: impl Fn(&[u8; INVITE_ID_LEN]) -> Option<InviteToken>,
     own: impl FnOnce(Option<&[u8; INVITE_ID_LEN]>) -> Features,
+    may_look: impl FnOnce(&[u8; DH_LEN]) -> bool,
     may_answer: impl FnOnce(&[u8; DH_LEN]) -> bool,
-    begun: impl FnOnce(),
 ) -> Result<AcceptedSession, Error> {
     let Opening { preamble: given, deadline, first_deadline } = opening;
     if opening.asks_key() {
@@ -249,7 +249,7 @@ pub fn respond(
     }
     let mut first = [0; MESSAGE_1_LEN];
     first_deadline.read_exact(stream.socket(), &mut first).map_err(cut_short)?;
-    if !first.first_chunk().is_some_and(may_answer) {
+    if !first.first_chunk().is_some_and(may_look) {
         return Err(closed("a first message that came before, or one too many"));
     }
     let state = Responder::read_message_1(keys, given, &first)
@@ -259,7 +259,9 @@ pub fn respond(
         Some(id) => Some(find_token(id).ok_or_else(|| closed("an invite that this node did not issue"))?),
         None => None,
     };
-    begun();
+    if !first.first_chunk().is_some_and(may_answer) {
+        return Err(closed("a first message too many"));
+    }
     let own = own(invite.as_ref());
     let (state, second) = state
         .write_message_2(token.as_ref(), &acceptor_payload(own))

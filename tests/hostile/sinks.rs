@@ -457,7 +457,7 @@ fn accept_under(name: String, number: u16) -> String {
             |_| None,
             |_| Features::ACCEPTOR,
             |_| true,
-            || (),
+            |_| true,
         )
         .unwrap();
         let mut session = accepted.session;

@@ -87,15 +87,16 @@ fn shake_hands(context: &Arc<Context>, stream: Stream, slot: PendingSlot) {
         token => token,
     };
     let features = |invite: Option<&_>| once.map_or(Features::ACCEPTOR, |once| once.features(invite));
+    let may_look = |ephemeral: &[u8; DH_LEN]| slot.may_look(ephemeral);
     let may_answer = |ephemeral: &[u8; DH_LEN]| slot.may_answer(ephemeral);
-    let begun = || slot.begin();
     let keys = context.own().keys();
-    let accepted = match handshake::respond(stream, &opening, keys, find_token, features, may_answer, begun) {
-        Ok(accepted) => accepted,
-        // Who only wanted to know the key has it.
-        Err(Error::Lost { .. }) if opening.asks_key() => return,
-        Err(error) => return slot.fail(&error),
-    };
+    let accepted =
+        match handshake::respond(stream, &opening, keys, find_token, features, may_look, may_answer) {
+            Ok(accepted) => accepted,
+            // Who only wanted to know the key has it.
+            Err(Error::Lost { .. }) if opening.asks_key() => return,
+            Err(error) => return slot.fail(&error),
+        };
     // In a thread of its own, if there is one: the handshake has touched a hundred KiB of this one's stack, which an idle
     // connection must not keep.
     let proven = Arc::new(Mutex::new(Some((accepted, slot))));
