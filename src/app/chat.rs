@@ -577,7 +577,8 @@ impl Chat {
             JobOutcome::Queued => {
                 view.note(&format!("{peer} cannot be reached now; {title} ({size}) goes out when it can"));
             }
-            JobOutcome::Failed { why, .. } => view.note(&why),
+            JobOutcome::Failed { why, hint, .. } if hint.is_empty() => view.note(&why),
+            JobOutcome::Failed { why, hint, .. } => view.note(&format!("{why}; {hint}")),
             JobOutcome::Stopped => view.error(&Error::Stopped),
         }
     }

@@ -216,7 +216,7 @@ impl Shared {
         }
         state.live = Snapshot { connection: number, ..Snapshot::default() };
         for number in std::mem::take(&mut state.open_jobs) {
-            let why = "the node has ended before the files were sent".into();
+            let why = "the node here has ended before the files were sent".into();
             let outcome = JobOutcome::Failed { why, hint: "send them again".into(), status: 69 };
             state.jobs.push_back(JobReport::without_count(number, outcome));
         }

@@ -113,7 +113,7 @@ fn dispatch(
         Command::Chat(args) => chat::run(own, out, &args),
         Command::Serve(args) => serve::run(own, out.ignoring_closed_stdout(), &args),
         Command::Say(args) => say::run(own, out.ignoring_closed_stdout(), &args),
-        Command::Send(args) => send::run(own, out, &args),
+        Command::Send(args) => send::run(own, out.ignoring_closed_stdout(), &args),
         Command::Receive(args) => receive::run(own, out, &args),
         Command::Invite(args) => pair::invite(own, out, &args),
         Command::Join(args) => pair::join(own, out, &args),

@@ -12,15 +12,15 @@ use crate::store::file;
 use crate::store::home::Home;
 use crate::time::micros;
 
-/// Whoever sends the same later wants it once more.
-const MAX_AGE: Duration = Duration::from_secs(3600);
+/// Whoever sends the same later wants it once more; a user or script that repeats a command does so within minutes.
+const MAX_AGE: Duration = Duration::from_secs(600);
 const EXTENSION: &str = "sent";
 
 /// A note, until it is dropped: as the last thing that its command does.
 pub struct SentNote {
     /// When the peer had stored the transfer, in µs of Unix time: the history knows it by that.
     pub transfer: u64,
-    /// Whether the history has the transfer. Until then the file has a byte in it.
+    /// Whether the history has the transfer. Then the file has a byte in it.
     pub is_complete: bool,
     path: PathBuf,
     // Locked, so that others see that its command runs.
@@ -35,14 +35,14 @@ impl SentNote {
         let file = file::private().write(true).create(true).truncate(false).open(&path)?;
         // Whoever else has it sends the same, and has sent it as well.
         let _ = file.try_lock();
-        file.set_len(1)?;
+        file.set_len(0)?;
         file.set_modified(UNIX_EPOCH + Duration::from_micros(transfer))?;
         Ok(SentNote { transfer, is_complete: false, path, file })
     }
 
     /// Notes that the history has it.
     pub fn complete(&mut self) -> io::Result<()> {
-        self.file.set_len(0)?;
+        self.file.set_len(1)?;
         self.file.set_modified(UNIX_EPOCH + Duration::from_micros(self.transfer))?;
         self.is_complete = true;
         Ok(())
@@ -67,7 +67,7 @@ impl SentNote {
             if SystemTime::now().duration_since(stored).is_ok_and(|age| age > MAX_AGE) {
                 let _ = fs::remove_file(&note);
             } else if note == own {
-                let is_complete = file.metadata().is_ok_and(|data| data.len() == 0);
+                let is_complete = file.metadata().is_ok_and(|data| data.len() > 0);
                 left = Some(SentNote { transfer: micros(stored), is_complete, path: note, file });
             }
         }

@@ -1120,7 +1120,7 @@ fn what_a_node_could_not_send_any_more_is_told() {
     let node = alice.serve();
     let Some((chat, _bob)) = sending_for_long(&alice) else { return };
     drop(node);
-    chat.see("-- the node has ended, and was not done with what /send named: send it again");
+    chat.see("-- the node here has ended before the files were sent; send them again");
 }
 
 /// An offer that Alice is asked about, from Bob, who has no more to say.

@@ -120,7 +120,7 @@ fn a_lane_that_has_proven_nothing_is_sent_nothing() {
         let dial = || line.lane(&field.node.addr, &ticket, index);
         poll_until("the lane to be let in", dial)
     };
-    let (mut silent, mut proven) = (lane(0), lane(1));
+    let (silent, mut proven) = (lane(0), lane(1));
     assert!(line.lane(&field.node.addr, &ticket, 0).is_none(), "each lane is let in once");
     assert!(line.lane(&field.node.addr, &ticket, 2).is_none(), "two were wanted");
     proven.say(&Message::Ping);

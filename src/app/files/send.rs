@@ -180,11 +180,10 @@ impl StdinFile {
         wait: Duration,
         mut again: impl FnMut(&Error),
     ) -> Result<Option<Address>> {
-        let deadline = Instant::now() + wait;
         let pieces = outbound::read_stdin().map_err(|cause| Error::failed(format!("stdin: {cause}")))?;
-        let until = |error: &Error| may_pass(error).then_some(deadline);
+        let mut patience = PipePatience { deadline: Instant::now() + wait, lost: None };
         // Nobody can read a pipe twice: whoever begins to send it goes on.
-        let way = retry(&self.tally, until, || reach(own, peer), &mut again);
+        let way = retry(&self.tally, |error| patience.until(error), || reach(own, peer), &mut again);
         match way.map_err(|error| after(wait, error))? {
             Way::ByNode(link) => {
                 by_node::send_pipe(&link, peer, &self.name, pieces, self.limit, &self.tally).map(|()| None)
@@ -192,7 +191,7 @@ impl StdinFile {
             Way::Own(outgoing) => {
                 let spool = Spool::new(own.home(), pieces, self.limit)?;
                 let pipe = Pipe::new(self.manifest.clone(), spool);
-                self.send_over(own, peer, pipe, *outgoing, deadline, again)
+                self.send_over(own, peer, pipe, *outgoing, patience, again)
                     .map_err(|error| after(wait, error))
             }
         }
@@ -205,7 +204,7 @@ impl StdinFile {
         peer: &Peer,
         mut pipe: Pipe,
         outgoing: Outgoing,
-        deadline: Instant,
+        mut patience: PipePatience,
         again: impl FnMut(&Error),
     ) -> Result<Option<Address>> {
         let mut first = Some(outgoing);
@@ -214,20 +213,31 @@ impl StdinFile {
             let address = outgoing.address();
             pipe.send(|| false, outgoing, &self.tally).map(|()| address)
         };
-        let mut lost: Option<Instant> = None;
-        let until = |error: &Error| {
-            if matches!(error, Error::Lost { .. }) {
-                lost = Some(Instant::now());
-            }
-            match lost {
-                None => may_pass(error).then_some(deadline),
-                // A router in front of a peer that is away may answer in its place, with anything.
-                Some(lost) => (may_pass(error) || matches!(error, Error::Protocol { .. }))
-                    .then_some(deadline.max(lost + PIPE_WAIT)),
-            }
-        };
-        let at = retry(&self.tally, until, attempt, again)?;
+        let at = retry(&self.tally, |error| patience.until(error), attempt, again)?;
         note_sent(own, peer, now_micros(), &[(self.tally.done().0, self.name.clone())])?;
         Ok(at)
+    }
+}
+
+/// How long a pipe's transfer is tried.
+struct PipePatience {
+    /// The end of the user's own wait.
+    deadline: Instant,
+    /// When a connection was lost last.
+    lost: Option<Instant>,
+}
+
+impl PipePatience {
+    /// Until when to try after this error, if at all.
+    fn until(&mut self, error: &Error) -> Option<Instant> {
+        if matches!(error, Error::Lost { .. }) {
+            self.lost = Some(Instant::now());
+        }
+        match self.lost {
+            None => may_pass(error).then_some(self.deadline),
+            // A router in front of a peer that is away may answer in its place, with anything.
+            Some(lost) => (may_pass(error) || matches!(error, Error::Protocol { .. }))
+                .then_some(self.deadline.max(lost + PIPE_WAIT)),
+        }
     }
 }

@@ -19,6 +19,8 @@ use crate::wire::message::TRANSFER_LEN;
 /// Files for a peer, and the note of an earlier command that sent the same.
 pub struct OnceSent {
     id: String,
+    /// A guest of a one-off receiver has no notes: the next receiver of the same peer has another place for the files.
+    is_saved: bool,
     note: Option<SentNote>,
 }
 
@@ -26,7 +28,8 @@ impl OnceSent {
     /// These files, for this peer.
     pub fn new(own: &Own, peer: &Peer, sources: &Sources) -> OnceSent {
         let id = TransferId::new(&peer.key, &[0; TRANSFER_LEN], sources.manifest()).at(Path::new("sent"));
-        OnceSent { note: SentNote::left(own.home(), &id), id }
+        let is_saved = Peers::load(own.home()).is_ok_and(|peers| peers.by_key(&peer.key).is_some());
+        OnceSent { note: is_saved.then(|| SentNote::left(own.home(), &id)).flatten(), is_saved, id }
     }
 
     /// Whether an earlier command sent them, and was killed before it could say so.
@@ -51,7 +54,9 @@ impl OnceSent {
         let note = || {
             // An earlier command may have been killed right here.
             let transfer = self.note.as_ref().map_or_else(now_micros, |note| note.transfer);
-            self.note = self.note.take().or_else(|| SentNote::write(own.home(), &self.id, transfer).ok());
+            if self.is_saved && self.note.is_none() {
+                self.note = SentNote::write(own.home(), &self.id, transfer).ok();
+            }
             note_sent(own, peer, transfer, &sources.manifest().listing())?;
             // Without it, a repeated command would send once more.
             self.note.as_mut().map_or(Ok(()), SentNote::complete).or(Ok(()))
