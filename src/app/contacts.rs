@@ -109,6 +109,14 @@ pub fn invite(
     Ok(Invitation { link: link_of(own, &invite, addresses), node_runs: link::node(own)?.is_some() })
 }
 
+/// Takes back the invite of a link.
+pub fn withdraw(own: &Own, link: &Link) -> Result<()> {
+    match &link.token {
+        Some(token) => invites::withdraw(own.home(), &invites::id_text(&token.invite_id())),
+        None => Ok(()),
+    }
+}
+
 /// The link of an invite to this node at these addresses.
 pub fn link_of(own: &Own, invite: &Invite, addresses: Vec<Address>) -> Link {
     Link { key: own.key(), token: Some(invite.token.clone()), addresses }

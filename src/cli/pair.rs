@@ -25,7 +25,11 @@ pub fn invite(own: &Endpoint, out: Output, args: &args::Invite) -> Result<()> {
     out.note(&format!("the link works once, for {}; whoever has it becomes a peer", text::duration(ttl)));
     let link = invitation.link.to_string();
     let seconds = ttl.as_secs() + u64::from(ttl.subsec_nanos() > 0);
-    out.data(&link, || Object::event("invite").text("link", &link).number("seconds", seconds))
+    let object = || Object::event("invite").text("link", &link).number("seconds", seconds);
+    out.revocable(&link, object).inspect_err(|_| match contacts::withdraw(own, &invitation.link) {
+        Ok(()) => out.note("nobody has seen the link, so the invite was taken back"),
+        Err(error) => output::warn(&error.to_string()),
+    })
 }
 
 pub fn join(own: &Endpoint, out: Output, args: &args::Join) -> Result<()> {

@@ -45,7 +45,8 @@ fn report(out: Output, peer: &Peer, number: u64, outcome: DeliveryOutcome, has_w
     match outcome {
         DeliveryOutcome::Delivered => {
             out.note(&format!("delivered to {}", peer.name));
-            out.object(|| object("delivered"))
+            out.outcome(|| object("delivered"));
+            Ok(())
         }
         DeliveryOutcome::Dropped => Err(Error::failed(format!(
             "not delivered to {}: the message was cancelled, or it has expired",
@@ -53,12 +54,13 @@ fn report(out: Output, peer: &Peer, number: u64, outcome: DeliveryOutcome, has_w
         ))),
         DeliveryOutcome::Queued(why) if has_waited => {
             // A script needs the number to cancel it.
-            out.object(|| object("queued"))?;
+            out.outcome(|| object("queued"));
             Err(Error::Queued { peer: peer.name.clone(), why })
         }
         DeliveryOutcome::Queued(why) => {
             out.note(&format!("queued for {}: {why}", peer.name));
-            out.object(|| object("queued"))
+            out.outcome(|| object("queued"));
+            Ok(())
         }
     }
 }

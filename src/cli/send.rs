@@ -39,8 +39,8 @@ pub fn run(own: &Endpoint, out: Output, args: &args::Send) -> Result<()> {
         let _shown = Progress::show(out, &peer.name, &tally);
         send::send(own, &peer, &chosen, streams, &tally, wait, |error| again(out, error))
     };
-    if let Ok(Sent { by_earlier: true, .. }) = &sent {
-        out.note(&format!("{} has it: the command that sent it ended before it could say so", peer.name));
+    if let Ok(Sent { by_other: true, .. }) = &sent {
+        out.note(&format!("{} has it: another command has sent it", peer.name));
     }
     let (at, _note) = sent.map_or_else(|error| (Err(error), None), |sent| (Ok(sent.address), sent.note));
     report(out, &peer, &tally, at)
@@ -99,11 +99,12 @@ fn report_queued(out: Output, peer: &Peer, queued: Queued) -> Result<()> {
     let bytes = queued.bytes();
     let sender = if queued.node_runs { "the node here" } else { "`egoat serve` or `egoat fetch`" };
     out.note(&format!("queued {} for {}; {sender} sends it", text::size(bytes), peer.name));
-    out.object(|| {
+    out.outcome(|| {
         let object = Object::event("file-queued").text("peer", &peer.name).number("number", queued.number);
         let object = object.list("paths", queued.items.iter().map(files::path_of));
         object.number("size", bytes).text("state", "waiting")
-    })
+    });
+    Ok(())
 }
 
 fn report(out: Output, peer: &Peer, tally: &Tally, sent: Result<Option<Address>>) -> Result<()> {
@@ -119,7 +120,7 @@ fn report(out: Output, peer: &Peer, tally: &Tally, sent: Result<Option<Address>>
     let (bytes, _) = tally.done();
     let address = at.as_ref().map(Address::to_string).unwrap_or_default();
     out.note(&progress::summary("sent", tally, &format!("to {}", peer.name), at));
-    out.object(|| {
+    out.outcome(|| {
         Object::event("sent")
             .text("peer", &peer.name)
             .text("title", &tally.title)
@@ -129,5 +130,6 @@ fn report(out: Output, peer: &Peer, tally: &Tally, sent: Result<Option<Address>>
             .number("milliseconds", tally.elapsed().as_millis() as u64)
             .number("lanes", tally.lanes())
             .text("address", &address)
-    })
+    });
+    Ok(())
 }

@@ -8,7 +8,7 @@
 use std::io::{self, IsTerminal, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::error::{Error, Result, Verb};
+use crate::error::{Error, Result, Verb, reason};
 use crate::text::{self, json::Object};
 
 /// How this run prints.
@@ -41,6 +41,25 @@ impl Output {
     /// What only programs are told on stdout; people read it in a note.
     pub fn object(&self, object: impl FnOnce() -> Object) -> Result<()> {
         if self.json { self.print(&object().line()) } else { Ok(()) }
+    }
+
+    /// What only programs are told on stdout of something that is done, and stays done when stdout takes nothing.
+    pub fn outcome(&self, object: impl FnOnce() -> Object) {
+        if !self.json {
+            return;
+        }
+        match write_stdout(&object().line()) {
+            Err(cause) if cause.kind() != io::ErrorKind::BrokenPipe => {
+                warn(&format!("it is done, but stdout cannot be written: {}", reason(&cause)));
+            }
+            _ => {}
+        }
+    }
+
+    /// Data that is of no use to anybody if it cannot be printed: the caller takes it back then.
+    pub fn revocable(&self, human: &str, object: impl FnOnce() -> Object) -> Result<()> {
+        let written = if self.json { write_stdout(&object().line()) } else { write_stdout(human) };
+        written.map_err(|cause| Error::Disk { verb: Verb::Write, path: "stdout".into(), cause })
     }
 
     fn print(&self, line: &str) -> Result<()> {

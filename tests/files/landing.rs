@@ -379,7 +379,7 @@ fn a_command_that_is_killed_as_it_ends_and_repeated_leaves_no_second_copy() {
         });
         assert_eq!(names_in(&bob.path("downloads/alice")), ["a.txt"]);
         let (_, said) = alice.ends_with(&send, b"", 0);
-        assert!(said.contains("bob has it: the command that sent it ended before it could say so"), "{said}");
+        assert!(said.contains("bob has it: another command has sent it"), "{said}");
         assert!(said.contains("sent a.txt (1 B) to bob"), "{said}");
         assert_eq!(names_in(&bob.path("downloads/alice")), ["a.txt"], "{call}");
         assert!(names_in(&alice.path("partial")).is_empty());
@@ -389,6 +389,52 @@ fn a_command_that_is_killed_as_it_ends_and_repeated_leaves_no_second_copy() {
         for home in [&alice, &bob] {
             assert_eq!(home.run(&["log"]).lines().count(), 2);
         }
+    }
+}
+
+#[test]
+fn two_who_send_the_same_at_once_send_it_once() {
+    let route = Route::new();
+    let file = route.alice.file("large.bin", sample(8 * MIB));
+    let first = route.start_in_part(3 << 20, 4, &[&file]);
+    let second = route.start(&[&file]);
+    second.wait_to_say("another command is sending the same to bob; waiting for its end");
+    // The first fails, so the second sends it.
+    route.mend();
+    let (code, _, said) = { first }.end();
+    assert_eq!(code, Some(69), "{said}");
+    let (code, _, said) = { second }.end();
+    assert!(code == Some(0) && said.contains("sent large.bin"), "{said}");
+    assert_eq!(names_in(&route.landing), ["large.bin"]);
+    // The first succeeds, and the second ends as it does.
+    let other = route.alice.file("other.bin", sample(8 * MIB));
+    route.proxy.hold();
+    let first = route.start(&[&other]);
+    let note = || names_in(&route.alice.path("partial")).iter().any(|name| name.ends_with(".sent"));
+    poll_until("the first to have begun", || note().then_some(()));
+    let second = route.start(&[&other]);
+    second.wait_to_say("waiting for its end");
+    route.proxy.release();
+    let (code, _, said) = { first }.end();
+    assert_eq!(code, Some(0), "{said}");
+    let (code, _, said) = { second }.end();
+    assert!(code == Some(0) && said.contains("bob has it: another command has sent it"), "{said}");
+    assert_eq!(names_in(&route.landing), ["large.bin", "other.bin"]);
+    assert!(names_in(&route.alice.path("partial")).is_empty());
+}
+
+/// Nobody reads what it says, and it goes on all the same.
+#[test]
+fn a_send_whose_output_nobody_reads_leaves_no_note() {
+    let route = Route::new();
+    let file = route.alice.file("file", "x");
+    for expected in [&["file"][..], &["file", "file (1)"]] {
+        let mut command = route.alice.cmd(&["--json", "send", "bob", &file]);
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        assert!(command.stdout(writer).status().unwrap().success());
+        assert_eq!(names_in(&route.landing), expected);
+        assert!(names_in(&route.alice.path("partial")).is_empty());
     }
 }
 

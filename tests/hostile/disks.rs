@@ -226,6 +226,29 @@ fn a_node_starts_on_a_full_disk_and_is_found_when_there_is_room() {
     node.wait_for("hook for message");
 }
 
+/// A script that repeats a failed command would say or send it twice; and a link that nobody has seen is good for nobody.
+#[test]
+fn what_is_done_is_done_though_stdout_is_full() {
+    let (alice, bob) = (Home::new("alice"), Home::new("bob"));
+    let node = bob.serve();
+    bob.run(&["peers", "add", "alice", &alice.key()]);
+    alice.run(&["peers", "add", "bob", &bob.key(), &node.addr]);
+    let file = alice.file("file", "x");
+    let end = |args: &[&str]| {
+        let full = File::options().write(true).open("/dev/full").unwrap();
+        let output = alice.cmd(args).stdout(full).output().unwrap();
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    for args in [&["--json", "say", "--wait", "30s", "bob", "hello"][..], &["--json", "send", "bob", &file]] {
+        let (code, said) = end(args);
+        assert_eq!(code, Some(0), "{said}");
+        assert!(said.contains("it is done, but stdout cannot be written: no space left on device"), "{said}");
+    }
+    let (code, said) = end(&["invite", "--addr", "127.0.0.1:1"]);
+    assert!(code == Some(74) && said.contains("the invite was taken back"), "{said}");
+    assert_eq!(fs::read_to_string(alice.path("invites")).unwrap(), "");
+}
+
 #[test]
 fn a_node_outlives_its_output() {
     let (alice, bob) = (Home::new("alice"), Home::new("bob"));

@@ -33,8 +33,8 @@ pub const SPOOL: u64 = 1 << 30;
 pub struct Sent {
     /// The peer's address, if this process has dialled it.
     pub address: Option<Address>,
-    /// An earlier command sent them, and was killed before it could say so.
-    pub by_earlier: bool,
+    /// Another command sent them: at the same time, or one that was killed before it could say so.
+    pub by_other: bool,
     /// For whoever repeats the command, should it be killed: to be dropped when the user has heard that all is done.
     pub note: Option<SentNote>,
 }
@@ -51,10 +51,10 @@ pub fn send(
     again: impl FnMut(&Error),
 ) -> Result<Sent> {
     let sources = &chosen.sources;
-    let mut once = OnceSent::new(own, peer, sources);
+    let mut once = OnceSent::claim(own, peer, sources);
     if once.is_sent() {
         tally.hold(sources.manifest().bytes());
-        return Ok(Sent { address: None, by_earlier: true, note: once.into_note() });
+        return Ok(Sent { address: None, by_other: true, note: once.into_note() });
     }
     let deadline = Instant::now() + wait;
     let attempt = || match reach(own, peer)? {
@@ -65,13 +65,12 @@ pub fn send(
         }
         Way::ByNode(link) => {
             by_node::send(&link, peer, chosen, tally)?;
-            once = OnceSent::new(own, peer, sources);
             Ok(None)
         }
     };
     let address = retry(tally, |error| may_pass(error).then_some(deadline), attempt, again)
         .map_err(|error| after(wait, error))?;
-    Ok(Sent { address, by_earlier: false, note: once.into_note() })
+    Ok(Sent { address, by_other: false, note: once.into_note() })
 }
 
 /// How files get to a peer.

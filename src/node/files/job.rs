@@ -160,7 +160,10 @@ impl Job<'_> {
         let sources = Arc::new(Sources::choose(&wanted, &home)?);
         sources.own().for_each(|what| self.own().report(&what));
         let tally = Arc::new(Tally::new(sources.manifest(), false));
-        let mut once = OnceSent::new(self.own(), &self.peer, &sources);
+        let mut once = match is_queued {
+            true => OnceSent::unnoted(),
+            false => OnceSent::of_command(self.own(), &self.peer, &sources),
+        };
         let sent = self.counted(&tally, report, || {
             let outgoing = collect::reach(self.context, &self.contact, &self.peer)?;
             let streams = outbound::default_streams();
@@ -169,8 +172,6 @@ impl Job<'_> {
             once.send(self.own(), &self.peer, (outgoing, streams), (&sources, &tally), is_unwanted)
         });
         match sent {
-            // The command takes the note away when it has told its user.
-            Ok(()) if !is_queued => once.into_note().into_iter().for_each(|note| note.leave()),
             Err(error) if is_queued && error.is_passing() => {
                 report.bytes = sources.manifest().bytes();
                 let mut queue = self.own().queued_files(&self.peer.key)?;

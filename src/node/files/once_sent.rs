@@ -16,25 +16,36 @@ use crate::transfer::source::Sources;
 use crate::transfer::tally::Tally;
 use crate::wire::message::TRANSFER_LEN;
 
-/// Files for a peer, and the note of an earlier command that sent the same.
+/// Files for a peer, and the note that keeps them from being sent twice.
 pub struct OnceSent {
-    id: String,
-    /// A guest of a one-off receiver has no notes: the next receiver of the same peer has another place for the files.
-    is_saved: bool,
+    /// `None` where there can be none, and for one-off receivers: the next one of the same peer has another place for the
+    /// files.
     note: Option<SentNote>,
 }
 
 impl OnceSent {
-    /// These files, for this peer.
-    pub fn new(own: &Own, peer: &Peer, sources: &Sources) -> OnceSent {
-        let id = TransferId::new(&peer.key, &[0; TRANSFER_LEN], sources.manifest()).at(Path::new("sent"));
-        let is_saved = Peers::load(own.home()).is_ok_and(|peers| peers.by_key(&peer.key).is_some());
-        OnceSent { note: is_saved.then(|| SentNote::left(own.home(), &id)).flatten(), is_saved, id }
+    /// Files of a command, for this peer. Waits for another command that sends the same, and tells so.
+    pub fn claim(own: &Own, peer: &Peer, sources: &Sources) -> OnceSent {
+        let waits = || {
+            own.report(&format!("another command is sending the same to {}; waiting for its end", peer.name));
+        };
+        let claim = || SentNote::claim(own.home(), &id(peer, sources), waits).ok();
+        OnceSent { note: is_saved(own, peer).then(claim).flatten() }
     }
 
-    /// Whether an earlier command sent them, and was killed before it could say so.
+    /// The same, where a command waits that has claimed them.
+    pub fn of_command(own: &Own, peer: &Peer, sources: &Sources) -> OnceSent {
+        OnceSent { note: SentNote::of_command(own.home(), &id(peer, sources)).ok() }
+    }
+
+    /// Files that nobody sends twice by mistake.
+    pub fn unnoted() -> OnceSent {
+        OnceSent { note: None }
+    }
+
+    /// Whether another command has sent them: one that this one has waited for, or one that was killed before it could say so.
     pub fn is_sent(&self) -> bool {
-        self.note.as_ref().is_some_and(|note| note.is_complete)
+        self.note.as_ref().is_some_and(SentNote::is_complete)
     }
 
     /// For whoever repeats the command, should it be killed: to be dropped when the user has heard that all is done.
@@ -52,17 +63,21 @@ impl OnceSent {
         is_unwanted: impl FnMut() -> bool + Send,
     ) -> Result<()> {
         let note = || {
-            // An earlier command may have been killed right here.
-            let transfer = self.note.as_ref().map_or_else(now_micros, |note| note.transfer);
-            if self.is_saved && self.note.is_none() {
-                self.note = SentNote::write(own.home(), &self.id, transfer).ok();
-            }
-            note_sent(own, peer, transfer, &sources.manifest().listing())?;
+            let stored = self.note.as_mut().and_then(|note| note.store().ok());
+            note_sent(own, peer, stored.unwrap_or_else(now_micros), &sources.manifest().listing())?;
             // Without it, a repeated command would send once more.
             self.note.as_mut().map_or(Ok(()), SentNote::complete).or(Ok(()))
         };
         outbound::send_unless(is_unwanted, outgoing, sources, streams, tally, note)
     }
+}
+
+fn id(peer: &Peer, sources: &Sources) -> String {
+    TransferId::new(&peer.key, &[0; TRANSFER_LEN], sources.manifest()).at(Path::new("sent"))
+}
+
+fn is_saved(own: &Own, peer: &Peer) -> bool {
+    Peers::load(own.home()).is_ok_and(|peers| peers.by_key(&peer.key).is_some())
 }
 
 /// Notes files in the history with the peer. A one-off receiver that is no saved peer has none.
