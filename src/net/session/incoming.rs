@@ -197,8 +197,10 @@ impl Incoming {
             return Err("an ignorable message where none may come");
         } else if self.skipped == MAX_IGNORABLE_RUN {
             return Err("too many ignorable messages in a row");
+        } else if kind == FILES_WAIT && self.features.has(Features::COLLECT) {
+            0
         } else {
-            max_body(kind).unwrap_or(MAX_IGNORABLE)
+            MAX_IGNORABLE
         };
         let length = u32::from_be_bytes([a, b, c, d]) as usize;
         if length > limit { Err("message too long") } else { Ok(Some((kind, HEADER + length))) }

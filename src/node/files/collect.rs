@@ -19,18 +19,17 @@ use crate::node::files::outbound::{self, Outgoing};
 use crate::node::roster::{CollectTurn, Contact};
 use crate::node::threads;
 use crate::store::peers::Peer;
-use crate::wire::message::{Kind, Message, Refusal};
+use crate::wire::message::{Kind, Message};
 
 /// How long a peer that was told of files has to dial: a handshake and a half at a round trip of a second.
 const PATIENCE: Duration = Duration::from_secs(10);
+
 /// A session over which files go to the contact's peer: one that we dial, or one by which the peer collects, which comes
 /// first where the peer dials us for its messages.
 pub fn reach(context: &Context, contact: &Contact, peer: &Peer) -> Result<Outgoing> {
     let call = || contact.desk().wait(PATIENCE, || contact.ring());
-    if contact.dials_in()
-        && let Some(outgoing) = call()
-    {
-        return Ok(outgoing);
+    if contact.dials_in() {
+        return call().map_or_else(|| outbound::dial(context.own(), peer), Ok);
     }
     outbound::dial(context.own(), peer).or_else(|error| call().ok_or(error))
 }
@@ -89,7 +88,7 @@ fn collect(context: &Arc<Context>, peer: &Peer) -> Result<bool> {
     let opening = || Ok(vec![profile.message()]);
     let session = threads::run_apart("dial", || dial::dial(context.own(), &target, Kind::Collect, opening))?;
     let Some(turn) = context.transfers().begin(&session, false) else {
-        return session.finish(&Message::Refused(Refusal::Busy)).map(|()| false);
+        return session.finish(&Message::Bye).map(|()| false);
     };
     Ok(inbound::receive(context, session, peer, turn))
 }
