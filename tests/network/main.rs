@@ -6,6 +6,8 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+#[cfg(target_os = "linux")]
+mod behind;
 mod foreign;
 mod guessed;
 mod hidden;

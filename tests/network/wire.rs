@@ -89,13 +89,15 @@ impl Drop for Wire {
     }
 }
 
-fn run(step: &str) -> bool {
+/// Runs a command; whether it succeeds.
+pub fn run(step: &str) -> bool {
     let mut words = step.split(' ');
     let ran = Command::new(words.next().unwrap()).args(words).output();
     ran.is_ok_and(|ran| ran.status.success())
 }
 
-fn egoat_in<S: AsRef<OsStr>>(namespace: &str, home: &Home, args: &[S]) -> Command {
+/// A command on the machine of this namespace.
+pub fn egoat_in<S: AsRef<OsStr>>(namespace: &str, home: &Home, args: &[S]) -> Command {
     let mut command = Command::new("ip");
     command.args(["netns", "exec", namespace, EGOAT, "--home"]).arg(home.path("")).args(args);
     command
