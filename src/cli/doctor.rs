@@ -6,6 +6,9 @@ use crate::error::Result;
 use crate::text::{self, json::Object};
 use crate::ui::output::Output;
 
+/// The column at which a detail begins.
+const DETAIL: usize = 19;
+
 pub fn run(
     out: Output,
     home: Result<Home>,
@@ -22,9 +25,9 @@ fn print(out: Output, finding: &Finding) -> Result<()> {
     let at = address.map(|address| format!("{address}: ")).unwrap_or_default();
     let mut human = text::clean_line(&format!("{verdict:<8} {layer:<9} {at}{detail}"));
     if let Some(hint) = hint {
-        human.push_str(&format!("\n{:19}hint: {}", "", text::clean_line(hint)));
+        human.push_str(&format!("\n{:DETAIL$}hint: {}", "", text::clean_line(hint)));
     }
-    out.data(&human, || {
+    out.table(&human, DETAIL, || {
         let object = Object::event("check").text("layer", layer).text("verdict", verdict);
         object.optional("address", address).text("detail", detail).optional("hint", hint)
     })

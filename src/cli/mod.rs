@@ -69,7 +69,7 @@ fn parse() -> Result<Option<Egoat>> {
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let place = ParsedWords::after(&arguments);
     if place.is_help {
-        return output::print(place.help()?.trim_end()).map(|()| None);
+        return output::print_help(&place.help()?).map(|()| None);
     }
     let line = place.parse()?;
     if line.version {

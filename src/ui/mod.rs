@@ -3,6 +3,7 @@
 //! [`terminal`] is the interactive chat, [`plain`] the chat line by line; [`output`] has the rules for all that is printed.
 
 pub mod commands;
+mod help;
 pub mod lines;
 pub mod output;
 pub mod plain;

@@ -4,12 +4,21 @@
 //! - stderr carries the rest, prefixed `egoat: `, in lower case, without a full stop; errors have a `hint:` line where
 //!   one helps. `--quiet` leaves out notes, never warnings or errors.
 //! - What came from a peer was cleaned before it is here, or is cleaned here.
+//! - On a terminal, a line that is too long for it is broken between words. A pipe or a file gets it whole.
 
 use std::io::{self, IsTerminal, Write};
+use std::process::Stdio;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use crate::error::{Error, Result, Verb, reason};
 use crate::text::{self, json::Object};
+use crate::ui::stty::TerminalWidth;
+use crate::ui::width::columns;
+use crate::ui::{help, wrap};
+
+/// A line of fewer columns fits on any terminal, whose width need not be asked for then.
+const SHORT: usize = 20;
 
 /// How this run prints.
 #[derive(Clone, Copy)]
@@ -35,7 +44,16 @@ impl Output {
 
     /// A line of data: `human`, or `object` with `--json`.
     pub fn data(&self, human: &str, object: impl FnOnce() -> Object) -> Result<()> {
-        if self.json { self.object(object) } else { self.print(human) }
+        self.table(human, 0, object)
+    }
+
+    /// The same for a row of a table, whose last field begins at this column. On a terminal, the rest of a field that is too
+    /// long stands below its beginning.
+    pub fn table(&self, human: &str, column: usize, object: impl FnOnce() -> Object) -> Result<()> {
+        if self.json {
+            return self.object(object);
+        }
+        self.print(&STDOUT_WIDTH.fit(human, io::stdout(), |text, room| wrap::text(text, room, column)))
     }
 
     /// What only programs are told on stdout; people read it in a note.
@@ -94,6 +112,33 @@ impl Output {
     }
 }
 
+/// How wide stdout and stderr are, if they are terminals.
+static STDOUT_WIDTH: Width = Width::new();
+static STDERR_WIDTH: Width = Width::new();
+
+struct Width(Mutex<TerminalWidth>);
+
+impl Width {
+    const fn new() -> Width {
+        Width(Mutex::new(TerminalWidth::new()))
+    }
+
+    /// The text as `lay_out` makes it for so many columns, if `stream` is a terminal.
+    fn fit<S: IsTerminal + Into<Stdio>>(
+        &self,
+        text: &str,
+        stream: S,
+        lay_out: impl FnOnce(&str, usize) -> String,
+    ) -> String {
+        if !stream.is_terminal() || text.lines().all(|line| columns(line) < SHORT) {
+            return text.to_owned();
+        }
+        let mut width = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        // Some terminals go on at once after the last column.
+        lay_out(text, width.columns(stream).saturating_sub(1))
+    }
+}
+
 /// Whether the last line on stderr was drawn.
 static DRAWN: AtomicBool = AtomicBool::new(false);
 
@@ -102,6 +147,11 @@ fn write_stderr(text: &str, draws: bool) {
     let mut stderr = io::stderr().lock();
     let clear = if DRAWN.swap(draws, Ordering::Relaxed) { "\r\x1b[K" } else { "" };
     let _ = stderr.write_all(format!("{clear}{text}").as_bytes());
+}
+
+/// The help of a command, as argh makes it, on stdout.
+pub fn print_help(text: &str) -> Result<()> {
+    print(&STDOUT_WIDTH.fit(text.trim_end(), io::stdout(), help::fit))
 }
 
 /// A line on stdout, whole or not at all. A reader that has gone, as with `| head`, is no error: this was enough for it.
@@ -136,7 +186,11 @@ fn write_stdout(line: &str) -> io::Result<()> {
 /// A line on stderr, or a few. None is the body of a message: names and paths in them are cleaned as such.
 pub fn warn(what: &str) {
     let lines: Vec<String> = text::clean(what).split('\n').map(text::clean_line).collect();
-    write_stderr(&format!("egoat: {}\n", text::indent(&lines.join("\n"))), false);
+    write_stderr(&format!("{}\n", told(&text::indent(&lines.join("\n")))), false);
+}
+
+fn told(what: &str) -> String {
+    STDERR_WIDTH.fit(&format!("egoat: {what}"), io::stderr(), |text, room| wrap::text(text, room, 0))
 }
 
 /// An error and its hint.
@@ -157,7 +211,7 @@ pub fn ask(question: &str) -> Option<String> {
     if !can_ask() {
         return None;
     }
-    write_stderr(&format!("egoat: {question} "), false);
+    write_stderr(&format!("{} ", told(question)), false);
     let mut answer = String::new();
     let length = io::stdin().read_line(&mut answer).ok()?;
     (length > 0).then(|| answer.trim().to_owned())

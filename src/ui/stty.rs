@@ -38,6 +38,11 @@ pub struct TerminalWidth {
 }
 
 impl TerminalWidth {
+    /// Of a terminal that was not asked yet.
+    pub const fn new() -> TerminalWidth {
+        TerminalWidth { measured: None }
+    }
+
     /// The columns of `terminal`, which is the same each time.
     pub fn columns(&mut self, terminal: impl Into<Stdio>) -> usize {
         match self.measured {

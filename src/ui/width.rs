@@ -21,12 +21,12 @@ pub fn columns(text: &str) -> usize {
     clusters(text).map(|cluster| cluster.columns).sum()
 }
 
-/// Cuts a text so that it takes at most so many columns.
+/// Cuts a text so that it takes at most so many columns on any terminal.
 pub fn fit(text: &str, most: usize) -> &str {
     let mut room = most;
     let mut end = 0;
     for cluster in clusters(text) {
-        let Some(left) = room.checked_sub(cluster.columns) else { break };
+        let Some(left) = room.checked_sub(most_columns(cluster)) else { break };
         (room, end) = (left, end + cluster.text.len());
     }
     &text[..end]
@@ -45,13 +45,25 @@ pub fn clusters(text: &str) -> impl Iterator<Item = Cluster<'_>> {
     })
 }
 
-/// The columns of a character where a terminal does not join what belongs together, as families of emoji or skin tones.
+/// The columns of a character where a terminal does not join what belongs together, such as families of emoji, skin tones
+/// or flags, and takes two columns for each part.
 pub fn most_columns(cluster: Cluster) -> usize {
     if cluster.text.starts_with(COLOUR) {
         return 0;
     }
-    let alone = |c| if is_skin_tone(c) { 2 } else { columns_of(c) };
+    let alone = |c| if is_in(&MAYBE_WIDE, c) { 2 } else { columns_of(c) };
     cluster.columns.max(cluster.text.chars().map(alone).sum())
+}
+
+/// The columns of a text on a terminal that takes the most.
+pub fn most_columns_of(text: &str) -> usize {
+    clusters(text).map(most_columns).sum()
+}
+
+/// Whether all terminals agree on the columns of a text: they differ over emoji, over what joins the character before it, and
+/// over scripts that run from right to left or whose letters join.
+pub fn is_certain(text: &str) -> bool {
+    text.chars().all(|c| u32::from(c) < 0x300 || is_in(&CERTAIN, c))
 }
 
 /// The bytes of the first character of a text, or of a sequence that sets a colour.
@@ -89,10 +101,6 @@ fn columns_of(c: char) -> usize {
     }
 }
 
-fn is_skin_tone(c: char) -> bool {
-    matches!(c, '\u{1F3FB}'..='\u{1F3FF}')
-}
-
 /// Half of a flag.
 fn is_regional(c: char) -> bool {
     matches!(c, '\u{1F1E6}'..='\u{1F1FF}')
@@ -107,6 +115,16 @@ fn is_in(table: &[(u32, u32)], c: char) -> bool {
     let after = table.partition_point(|(_, last)| *last < c);
     c >= 0x300 && table.get(after).is_some_and(|(first, _)| *first <= c)
 }
+
+/// Have the same columns everywhere: Greek, Cyrillic and Armenian, punctuation, Chinese, Japanese and Korean.
+#[rustfmt::skip]
+const CERTAIN: [(u32, u32); 12] = [
+    (0x370, 0x482), (0x48A, 0x58F), (0x1E00, 0x1FFF), (0x2010, 0x2027), (0x2030, 0x205E), (0x20A0, 0x20BF),
+    (0x3000, 0x3029), (0x3041, 0x3096), (0x309B, 0x30FF), (0x4E00, 0x9FFF), (0xAC00, 0xD7A3), (0xFF01, 0xFF60),
+];
+
+/// Emoji, also those that are newer than the tables, halves of flags, and skin tones.
+const MAYBE_WIDE: [(u32, u32); 2] = [(0x2600, 0x27BF), (0x1F000, 0x1FAFF)];
 
 /// Show with the character before them.
 #[rustfmt::skip]
@@ -230,7 +248,7 @@ mod tests {
 
     #[test]
     fn tables_are_in_order() {
-        for table in [&ZERO[..], &WIDE[..]] {
+        for table in [&ZERO[..], &WIDE[..], &CERTAIN[..], &MAYBE_WIDE[..]] {
             assert!(table.iter().all(|(first, last)| first <= last));
             assert!(table.windows(2).all(|pair| pair[0].1 < pair[1].0));
         }

@@ -1,11 +1,13 @@
-//! Where a line is broken that is longer than the terminal is wide. The chat, its input and `egoat log` break lines here and
-//! not in the terminal, which goes on at the left margin: with enough spaces in front, a part of a message would look like
-//! a line of its own there.
+//! Where a line is broken that is longer than the terminal is wide. Everything that is printed on a terminal breaks lines
+//! here. The terminal would break them within words, and continue at the left margin: with enough spaces in front, a part
+//! of a message would look like a line of its own there.
 
-use crate::ui::width::{Cluster, clusters, columns, most_columns};
+use crate::ui::width::{Cluster, clusters, columns, fit, most_columns, most_columns_of};
 
 /// Before each further row of a line; as many spaces as stand before the further lines of a message.
 pub const INDENT: &str = "    ";
+/// Behind a line that was cut.
+const MORE: &str = " ...";
 
 /// What becomes of a word that is longer than a row.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -20,7 +22,23 @@ pub enum LongWord {
 /// Rows of at most so many columns, of one line of clean text, which may have colours. No row ends in spaces, and each but
 /// the first is indented.
 pub fn rows(line: &str, room: usize) -> Vec<String> {
-    let indent = INDENT.len().min(room / 4);
+    hanging(line, room, INDENT.len().min(room / 4))
+}
+
+/// The rows of each line of a text that the program itself has laid out. The rest of a line stands at least at this column,
+/// and below the first word of its line.
+pub fn text(text: &str, room: usize, column: usize) -> String {
+    let least = column.max(INDENT.len().min(room / 4));
+    let rows = text.split('\n').flat_map(|line| {
+        let blanks = line.len() - line.trim_start_matches(' ').len();
+        hanging(line, room, blanks.max(least))
+    });
+    rows.collect::<Vec<_>>().join("\n")
+}
+
+/// The same as [`rows`] with an indent of so many columns, but of no more than half of a row.
+pub fn hanging(line: &str, room: usize, indent: usize) -> Vec<String> {
+    let indent = indent.min(room / 2);
     let mut starts = vec![0];
     starts.extend(breaks(line, 0, room, indent, LongWord::Kept));
     let ends = starts.iter().skip(1).copied().chain([line.len()]);
@@ -30,16 +48,28 @@ pub fn rows(line: &str, room: usize) -> Vec<String> {
         if rows.is_empty() {
             rows.push(row.to_owned());
         } else if !row.trim().is_empty() {
-            rows.push(format!("{}{}", &INDENT[..indent], row.trim_start()));
+            rows.push(format!("{:indent$}{}", "", row.trim_start()));
         }
     }
     rows
+}
+
+/// As many words of a line as there is room for, and a mark if there are more. A word that fills most of the row is cut.
+pub fn cut(line: &str, room: usize) -> String {
+    if most_columns_of(line) <= room {
+        return line.to_owned();
+    }
+    let fitting = fit(line, room.saturating_sub(MORE.len()));
+    let is_within_word = !line[fitting.len()..].starts_with(' ');
+    let words = fitting.rfind(' ').filter(|end| is_within_word && *end >= room / 2);
+    format!("{}{MORE}", fitting[..words.unwrap_or(fitting.len())].trim_end())
 }
 
 /// The places in a line, in bytes, at which a further row begins; in the first row, `column` columns are taken. Blanks stay
 /// at the end of their row, for as many as there is room.
 pub fn breaks(line: &str, column: usize, room: usize, indent: usize, long: LongWord) -> Vec<usize> {
     let (mut breaks, mut column, mut at) = (Vec::new(), column, 0);
+    let mut has_word = false;
     for piece in pieces(line, room.saturating_sub(indent)) {
         let columns: usize = clusters(piece).map(most_columns).sum();
         let is_whole = !is_blank(piece)
@@ -47,10 +77,11 @@ pub fn breaks(line: &str, column: usize, room: usize, indent: usize, long: LongW
                 LongWord::Cut => at > 0 && indent + columns <= room,
                 LongWord::Kept => indent + columns <= room || is_kept(piece),
             };
-        if is_whole && column + columns > room && column > indent {
+        if is_whole && column + columns > room && (has_word || column > indent) {
             breaks.push(at);
-            column = indent;
+            (column, has_word) = (indent, false);
         }
+        has_word |= !is_blank(piece);
         for cluster in clusters(piece) {
             let columns = most_columns(cluster);
             if !is_whole && column + columns > room && column > indent {
@@ -153,6 +184,25 @@ mod tests {
     }
 
     #[test]
+    fn further_rows_stand_below_the_field_that_they_continue() {
+        assert_eq!(text("ok  home  is yours alone", 20, 10), "ok  home  is yours\n          alone");
+        assert_eq!(text("x\n   hint: do `this that`", 20, 0), "x\n   hint: do\n    `this that`");
+        assert_eq!(text("      hint: look at the\nnet", 20, 0), "      hint: look at\n      the\nnet");
+    }
+
+    #[test]
+    fn a_line_that_is_cut_ends_with_a_word() {
+        for (line, expected) in [
+            ("a short line", "a short line"),
+            ("a line that is not short", "a line that is ..."),
+            ("a line that goes on and on", "a line that goes ..."),
+            ("/a/path/that/is/not/short", "/a/path/that/is/ ..."),
+        ] {
+            assert_eq!(cut(line, 20), expected);
+        }
+    }
+
+    #[test]
     fn input_is_cut_where_it_has_no_spaces() {
         assert_eq!(breaks("0123456789abcdef", 5, 10, 2, LongWord::Cut), [5, 13]);
         assert_eq!(breaks("01 3456789abc", 5, 12, 2, LongWord::Cut), [3]);
@@ -166,10 +216,39 @@ mod tests {
             let rows = rows(&line, room);
             prop_assert_eq!(shown(&rows.concat()), shown(&line));
             for row in &rows {
-                prop_assert!(columns(row) <= room || is_kept(row.trim_start()), "{row:?}");
+                // A mark that joins nothing may stand before a word that is longer than the row.
+                let word = row.trim_start().trim_start_matches('\u{301}');
+                prop_assert!(columns(row) <= room || is_kept(word), "{row:?}");
             }
             let cut = breaks(&line, 2, room, 2.min(room / 4), LongWord::Cut);
             prop_assert!(cut.windows(2).all(|pair| columns(&line[pair[0]..pair[1]]) <= room));
+        }
+
+        #[test]
+        fn words_links_and_commands_stay_whole(
+            words in prop::collection::vec("[a-z\u{e9}\u{5d0}]{1,12}|egoat:[a-z2-7]{9,60}|/[a-z/.]{1,60}|`[a-z]{1,5} [a-z]{1,5}`", 1..12),
+            room in 24_usize..60,
+            indent in 0_usize..8,
+        ) {
+            let rows = hanging(&words.join(" "), room, indent);
+            let mut at = 0;
+            for word in &words {
+                let is_in = |row: &String| format!(" {row} ").contains(&format!(" {word} "));
+                let behind = rows[at..].iter().position(is_in);
+                prop_assert!(behind.is_some(), "{word:?} is broken in {rows:?}");
+                at += behind.unwrap_or_default();
+                let is_alone = rows[at].trim_start() == word;
+                prop_assert!(columns(&rows[at]) <= room || is_alone, "{word:?} has company in {rows:?}");
+            }
+            prop_assert_eq!(rows.iter().map(|row| row.trim_start()).collect::<Vec<_>>().join(" "), words.join(" "));
+            prop_assert!(rows.iter().skip(1).all(|row| row.starts_with(&" ".repeat(indent))));
+        }
+
+        #[test]
+        fn what_is_cut_has_room_and_says_so(line in "[a-z \u{6f22}\u{1f1e9}\u{1f1ea}]{0,40}", room in 4_usize..30) {
+            let cut = cut(&line, room);
+            prop_assert!(most_columns_of(&cut) <= room, "{cut:?}");
+            prop_assert!(cut == line || cut.strip_suffix(MORE).is_some_and(|kept| line.starts_with(kept)), "{cut:?}");
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Long lines in a real terminal: no part of a message stands at the left margin, where lines of their own begin.
 
-use crate::common::EGOAT;
+use crate::common::{EGOAT, Home};
 use crate::terminal::{Chat, with_bob};
 
 impl Chat {
@@ -73,4 +73,63 @@ fn words_that_are_typed_stay_whole() {
     chat.see_row("bob (here)> the some words that are");
     chat.keys(&["Enter"]);
     chat.see_row("    longer than a row");
+}
+
+#[test]
+fn errors_notes_and_help_break_between_words() {
+    let home = Home::new("alice");
+    let Some(chat) = Chat::shell(60) else { return };
+    let peer = "p".repeat(30);
+    home.run(&["peers", "add", &peer, &Home::new("bob").key()]);
+    chat.resize(60, 60);
+    for (number, command) in [
+        "say nobody-at-all hi",
+        &format!("say {peer} hi"),
+        "join egoat:nothing",
+        "doctor --help",
+        "receive --help",
+        "--no-such-option",
+        "peers",
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let piped = format!("{EGOAT} --home {} {command} 2>&1", home.path("").display());
+        chat.line(&format!(
+            "clear; {piped}; {piped} | cat >{}; echo end {number}",
+            home.path("piped").display()
+        ));
+        let rows = chat.see_row(&format!("end {number}"));
+        let shown = &rows[..rows.iter().position(|row| row.starts_with("end")).unwrap()];
+        let words = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
+        let whole = std::fs::read_to_string(home.path("piped")).unwrap();
+        assert!(words(&whole).len() > 60, "{command}: {whole}");
+        assert_eq!(words(&shown.join("\n")), words(&whole), "{command}");
+        // What goes on is below what it belongs to, and not at the margin.
+        let begins = |row: &String| whole.lines().any(|line| line.starts_with(row.as_str()));
+        assert!(shown.iter().all(|row| row.starts_with("    ") || begins(row)), "{command}: {shown:?}");
+    }
+}
+
+#[test]
+fn a_window_that_is_resized_fast_leaves_no_pieces_of_the_draft() {
+    let Some((chat, _alice, _bob, _node)) = with_bob() else { return };
+    chat.resize(80, 24);
+    for number in 0..9 {
+        chat.line(&format!("/history line-{number}"));
+    }
+    chat.see("nothing here has line-8");
+    chat.text("the draft has some words, and so many that they take a few rows where the window is narrow");
+    for columns in [72, 61, 50, 38, 31, 45, 57, 69, 52, 34, 64, 80].repeat(3) {
+        chat.resize(columns, 24);
+        // Whoever drags a window is about as fast.
+        (0..5).for_each(|_| drop(chat.terminal.tmux(&["display-message", "-p", ""])));
+    }
+    chat.see_row("  where the window is narrow");
+    let all = chat.terminal.tmux(&["capture-pane", "-p", "-S", "-"]).unwrap();
+    assert_eq!(all.matches("the draft has").count(), 1, "{all}");
+    assert!(
+        (0..9).all(|number| all.matches(&format!("nothing here has line-{number}")).count() == 1),
+        "{all}"
+    );
 }
