@@ -105,9 +105,11 @@ fn errors_notes_and_help_break_between_words() {
         let whole = std::fs::read_to_string(home.path("piped")).unwrap();
         assert!(words(&whole).len() > 60, "{command}: {whole}");
         assert_eq!(words(&shown.join("\n")), words(&whole), "{command}");
-        // What goes on is below what it belongs to, and not at the margin.
+        // What goes on is below what it belongs to, and not at the margin, but for the prose of the help.
         let begins = |row: &String| whole.lines().any(|line| line.starts_with(row.as_str()));
-        assert!(shown.iter().all(|row| row.starts_with("    ") || begins(row)), "{command}: {shown:?}");
+        let is_good =
+            command.contains("--help") || shown.iter().all(|row| row.starts_with("    ") || begins(row));
+        assert!(is_good, "{command}: {shown:?}");
     }
 }
 

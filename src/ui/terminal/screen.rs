@@ -6,7 +6,7 @@
 
 use std::fmt::Write;
 
-use crate::ui::width::{clusters, columns, fit};
+use crate::ui::width::{clusters, columns, fit, is_certain, most_columns_of};
 use crate::ui::wrap::{self, LongWord};
 
 /// Continues what is typed in a further row.
@@ -15,7 +15,7 @@ const INDENT: &str = "  ";
 /// The live part.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LiveArea {
-    /// Lines above the input; cut to the width.
+    /// Lines above the input; cut to the width, between words.
     pub lines: Vec<String>,
     /// What stands before the input.
     pub prompt: String,
@@ -30,7 +30,15 @@ pub struct LiveArea {
 struct Layout {
     rows: Vec<String>,
     row: usize,
-    column: usize,
+    /// How much of its row stands before the cursor, in bytes.
+    at: usize,
+}
+
+impl Layout {
+    /// What stands before the cursor in its row.
+    fn before(&self) -> &str {
+        self.rows.get(self.row).map_or("", |row| &row[..self.at])
+    }
 }
 
 /// What a terminal shows.
@@ -38,7 +46,7 @@ pub struct Screen {
     width: usize,
     height: usize,
     shown: Layout,
-    /// Of what is shown, only the place is known.
+    /// The terminal has another size than that for which this was laid out.
     is_stale: bool,
 }
 
@@ -53,24 +61,31 @@ impl Screen {
         self.width - 1
     }
 
-    /// The terminal has another size. What it shows is wrapped anew by most, and so the cursor is where it is then.
-    pub fn resize(&mut self, (width, height): (usize, usize)) {
+    /// The terminal has this size now; returns whether it had another before.
+    pub fn resize(&mut self, (width, height): (usize, usize)) -> bool {
+        let before = (self.width, self.height);
         (self.width, self.height) = (width.max(4), height.max(2));
-        let rows_of = |row: &String| columns(row).div_ceil(self.width).max(1);
-        let above: usize = self.shown.rows.iter().take(self.shown.row).map(rows_of).sum();
-        let row = above + self.shown.column / self.width;
         self.is_stale = true;
-        self.shown =
-            Layout { rows: vec![String::new(); row + 1], row, column: self.shown.column % self.width };
+        before != (self.width, self.height)
     }
 
     /// Takes the live part away; what is printed next stands in its place.
     pub fn clear(&mut self) -> String {
         let mut out = String::new();
-        up(&mut out, self.shown.row);
+        up(&mut out, self.rows_above());
         out.push_str("\r\x1b[J");
         self.shown = Layout::default();
         out
+    }
+
+    /// The rows of the live part above the cursor. Most terminals that become narrower break the rows that they show.
+    fn rows_above(&self) -> usize {
+        let Layout { rows, row, at } = &self.shown;
+        let (true, Some(own)) = (self.is_stale, rows.get(*row)) else { return *row };
+        // The cursor is where the next character is, but does not leave its line for that.
+        let next = clusters(&own[*at..]).next().map_or(0, |next| next.text.len());
+        let before = rows.iter().take(*row).map(|row| broken_rows(row, self.width)).sum::<usize>();
+        before + broken_rows(&own[..at + next], self.width) - 1
     }
 
     /// Forgets what is shown: the terminal was cleared, or something else was on it.
@@ -92,7 +107,7 @@ impl Screen {
             }
             out.push_str(&layout.rows.join("\r\n"));
             up(&mut out, layout.rows.len() - 1 - layout.row);
-            to_column(&mut out, layout.column);
+            move_behind(&mut out, layout.before());
         }
         self.shown = layout;
         self.is_stale = false;
@@ -101,26 +116,28 @@ impl Screen {
 
     /// Writes what is different in rows that stay where they are.
     fn change_rows(&self, out: &mut String, layout: &Layout) {
-        let (mut row, mut column) = (self.shown.row, self.shown.column);
+        // The row of the cursor, and what stands before it there.
+        let mut cursor = (self.shown.row, self.shown.before());
         for (at, (old, new)) in self.shown.rows.iter().zip(&layout.rows).enumerate() {
             if old == new {
                 continue;
             }
-            let same = common(old, new);
-            let start = columns(&new[..same]);
-            vertical(out, row, at);
-            if row != at || column != start {
-                to_column(out, start);
+            let (same, changed) = new.split_at(common(old, new));
+            vertical(out, cursor.0, at);
+            if cursor != (at, same) {
+                move_behind(out, same);
             }
-            out.push_str(&new[same..]);
-            if columns(old) > columns(new) {
+            out.push_str(changed);
+            let is_longer =
+                same == old || (columns(new) >= columns(old) && is_certain(old) && is_certain(new));
+            if !is_longer {
                 out.push_str("\x1b[K");
             }
-            (row, column) = (at, columns(new));
+            cursor = (at, new);
         }
-        vertical(out, row, layout.row);
-        if column != layout.column {
-            to_column(out, layout.column);
+        vertical(out, cursor.0, layout.row);
+        if cursor != (layout.row, layout.before()) {
+            move_behind(out, layout.before());
         }
     }
 
@@ -135,23 +152,23 @@ impl Screen {
             input.rows = input.rows[first..first + most].to_vec();
             input.row -= first;
         }
-        let mut rows: Vec<String> = lines.iter().map(|line| fit(line, self.room()).to_owned()).collect();
+        let mut rows: Vec<String> = lines.iter().map(|line| wrap::cut(line, self.room())).collect();
         let row = rows.len() + input.row;
         rows.append(&mut input.rows);
-        Layout { rows, row, column: input.column }
+        Layout { rows, row, at: input.at }
     }
 }
 
 /// Breaks prompt and text into rows of at most `room` columns.
 fn lay_out_input(prompt: &str, text: &str, cursor: usize, room: usize) -> Layout {
     // Some of the row is for what is typed.
-    let mut layout = Layout { rows: vec![fit(prompt, room * 2 / 3).to_owned()], row: 0, column: 0 };
+    let mut layout = Layout { rows: vec![fit(prompt, room * 2 / 3).to_owned()], row: 0, at: 0 };
     let mut at = 0;
     for (number, line) in text.split('\n').enumerate() {
         if number > 0 {
             layout.rows.push(INDENT.to_owned());
         }
-        let column = layout.rows.last().map_or(0, |row| columns(row));
+        let column = layout.rows.last().map_or(0, |row| most_columns_of(row));
         let breaks = wrap::breaks(line, column, room, INDENT.len(), LongWord::Cut);
         let mut start = 0;
         for (part, end) in breaks.into_iter().chain([line.len()]).enumerate() {
@@ -162,7 +179,7 @@ fn lay_out_input(prompt: &str, text: &str, cursor: usize, room: usize) -> Layout
             // At a break the cursor is where the text goes on.
             if (at + start..=at + end).contains(&cursor) {
                 layout.row = row;
-                layout.column = columns(&layout.rows[row]) + columns(&line[start..cursor - at]);
+                layout.at = layout.rows[row].len() + cursor - at - start;
             }
             layout.rows[row].push_str(&line[start..end]);
             start = end;
@@ -191,12 +208,31 @@ fn vertical(out: &mut String, from: usize, to: usize) {
     }
 }
 
-fn to_column(out: &mut String, column: usize) {
+/// Moves the cursor behind what its row begins with. Where terminals differ over the columns of that, it is written once
+/// more, so that each terminal counts for itself.
+fn move_behind(out: &mut String, before: &str) {
     out.push('\r');
-    if column > 0 {
-        let _ = write!(out, "\x1b[{column}C");
+    if !is_certain(before) {
+        out.push_str(before);
+    } else if !before.is_empty() {
+        let _ = write!(out, "\x1b[{}C", columns(before));
     }
 }
+
+/// The rows that a terminal of this width makes of a row that was written when it was wider.
+fn broken_rows(row: &str, width: usize) -> usize {
+    let (mut rows, mut column) = (1, 0);
+    for cluster in clusters(row) {
+        column += cluster.columns;
+        if column > width {
+            (rows, column) = (rows + 1, cluster.columns);
+        }
+    }
+    rows
+}
+
+#[cfg(test)]
+mod emulator;
 
 #[cfg(test)]
 mod tests {
@@ -287,7 +323,7 @@ mod tests {
             ("one two three four", 16, (1, 4)),
         ] {
             let layout = lay_out_input("bob> ", text, cursor, 19);
-            assert_eq!((layout.row, layout.column), expected, "{text:?} at {cursor}");
+            assert_eq!((layout.row, columns(layout.before())), expected, "{text:?} at {cursor}");
             assert!(layout.rows.iter().all(|row| columns(row) < 20), "{layout:?}");
         }
     }
@@ -334,7 +370,7 @@ mod tests {
     fn a_character_that_grows_is_drawn_anew() {
         let mut screen = screen();
         screen.draw("", &live("e"));
-        assert_eq!(screen.draw("", &live("e\u{301}")), "\r\x1b[5Ce\u{301}");
+        assert_eq!(screen.draw("", &live("e\u{301}")), "\r\x1b[5Ce\u{301}\x1b[K");
     }
 
     #[test]

@@ -26,6 +26,11 @@ const NONBLOCKING_POLL: Duration = Duration::from_millis(20);
 const DRAW_INTERVAL: Duration = Duration::from_millis(250);
 /// How long the keyboard must be idle before the draft is saved.
 const DRAFT_IDLE: Duration = Duration::from_secs(1);
+/// Nothing is drawn until the size has been the same for this long: a draft that is drawn for another size leaves pieces in
+/// the scrollback. tmux tells of a new size up to 250 ms after it has taken it.
+const RESIZE_IDLE: Duration = Duration::from_millis(300);
+/// The longest that drawing waits for that.
+const RESIZE_TIMEOUT: Duration = Duration::from_secs(5);
 /// How soon the second Ctrl-C follows that leaves.
 const TWICE_TIMEOUT: Duration = Duration::from_secs(3);
 /// How long messages that were said last get to be delivered on leaving, if the peer is here.
@@ -64,6 +69,22 @@ struct Talk {
     interrupted: Option<Instant>,
     /// When bytes came from the keyboard last.
     typed: Instant,
+    /// The terminal is being resized.
+    resizing: Option<Resizing>,
+}
+
+/// A terminal whose size changes, until it is drawn for the last size.
+struct Resizing {
+    began: Instant,
+    changed: Instant,
+}
+
+impl Resizing {
+    /// How much longer drawing waits.
+    fn patience(&self) -> Duration {
+        let idle = RESIZE_IDLE.saturating_sub(self.changed.elapsed());
+        idle.min(RESIZE_TIMEOUT.saturating_sub(self.began.elapsed()))
+    }
 }
 
 /// Talks until the user leaves.
@@ -78,6 +99,7 @@ pub fn run(own: &Endpoint, start: Start) -> Result<()> {
         edited: None,
         interrupted: None,
         typed: Instant::now(),
+        resizing: None,
     };
     let result = talk.begin(start.to, start.invites).and_then(|()| {
         signals.listen(talk.chat.link(), start.events)?;
@@ -173,6 +195,7 @@ impl Talk {
     fn end(mut self, result: Result<()>) -> Result<()> {
         self.note_draft();
         // What there is still to show.
+        self.end_resizing();
         let _ = self.draw();
         let mut last = self.pane.screen.clear();
         let waiting = self.chat.waiting().len();
@@ -191,8 +214,9 @@ impl Talk {
     fn patience(&self) -> Duration {
         let is_moving = self.chat.transfers().next().is_some();
         let interval = if is_moving { DRAW_INTERVAL } else { LOG_POLL_INTERVAL };
-        let keyboard = self.pane.keyboard.patience();
-        keyboard.map_or(interval, |pause| interval.min(pause.saturating_sub(self.typed.elapsed())))
+        let keyboard = self.pane.keyboard.patience().map(|pause| pause.saturating_sub(self.typed.elapsed()));
+        let resizing = self.resizing.as_ref().map(Resizing::patience);
+        keyboard.into_iter().chain(resizing).fold(interval, Duration::min)
     }
 
     /// Nothing has come: what the keyboard has begun may be all of it.
@@ -221,9 +245,37 @@ impl Talk {
                 }
                 self.pane.leave();
             }
-            TerminalInput::Resized(size) => self.pane.screen.resize(size),
+            TerminalInput::Resized(size) => self.resize(size),
         }
         Ok(())
+    }
+
+    fn resize(&mut self, size: (usize, usize)) {
+        self.pane.screen.resize(size);
+        let now = Instant::now();
+        self.resizing.get_or_insert(Resizing { began: now, changed: now }).changed = now;
+    }
+
+    /// Whether the terminal is still being resized. News of its size take a moment, so it is asked in the end.
+    fn is_resizing(&mut self) -> bool {
+        let Some(resizing) = &self.resizing else { return false };
+        if !resizing.patience().is_zero() {
+            return true;
+        }
+        let is_late = resizing.began.elapsed() >= RESIZE_TIMEOUT;
+        let is_other = self.pane.screen.resize(tty::size());
+        match &mut self.resizing {
+            Some(resizing) if is_other && !is_late => resizing.changed = Instant::now(),
+            _ => self.resizing = None,
+        }
+        self.resizing.is_some()
+    }
+
+    /// Takes the terminal as it is: what is written next cannot wait.
+    fn end_resizing(&mut self) {
+        if self.resizing.take().is_some() {
+            self.pane.screen.resize(tty::size());
+        }
     }
 
     fn key(&mut self, key: &Key) -> Result<()> {
@@ -262,6 +314,7 @@ impl Talk {
 
     fn suspend(&mut self) -> Result<()> {
         self.note_draft();
+        self.end_resizing();
         let cleared = self.pane.screen.clear();
         self.terminal.write(&cleared)?;
         self.terminal.suspend()?;
@@ -338,6 +391,9 @@ impl Talk {
     /// Prints what is new and shows what is live, in one write.
     fn draw(&mut self) -> Result<()> {
         self.show_reports();
+        if self.is_resizing() {
+            return Ok(());
+        }
         let out = self.pane.draw(&self.chat);
         if out.is_empty() { Ok(()) } else { self.terminal.write(&out) }
     }
