@@ -12,7 +12,7 @@ const MORE: &str = " ...";
 /// What becomes of a word that is longer than a row.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum LongWord {
-    /// It is cut, and so is a word at the beginning, which belongs to what stands before it.
+    /// It is cut.
     Cut,
     /// A link, a path or a key stays as it is for copying, and the terminal cuts it. Such a word has nothing in it that
     /// looks like a space.
@@ -74,7 +74,7 @@ pub fn breaks(line: &str, column: usize, room: usize, indent: usize, long: LongW
         let columns: usize = clusters(piece).map(most_columns).sum();
         let is_whole = !is_blank(piece)
             && match long {
-                LongWord::Cut => at > 0 && indent + columns <= room,
+                LongWord::Cut => indent + columns <= room,
                 LongWord::Kept => indent + columns <= room || is_kept(piece),
             };
         if is_whole && column + columns > room && (has_word || column > indent) {

@@ -302,17 +302,19 @@ mod tests {
     #[test]
     fn long_input_goes_on_below_and_nothing_fills_the_last_column() {
         let mut screen = screen();
-        let written = screen.draw("", &live("0123456789abcdef"));
-        assert_eq!(written, "\r\x1b[Jbob> 0123456789abcd\r\n  ef\r\x1b[4C");
-        assert_eq!(screen.draw("", &live("0123456789abcdefg")), "g");
+        let written = screen.draw("", &live("0123456789abcdefgh"));
+        assert_eq!(written, "\r\x1b[Jbob> 0123456789abcd\r\n  efgh\r\x1b[6C");
+        assert_eq!(screen.draw("", &live("0123456789abcdefghi")), "i");
         assert_eq!(screen.draw("x\n", &live("")), "\x1b[1A\r\x1b[Jx\r\nbob> \r\x1b[5C");
     }
 
     #[test]
     fn the_cursor_is_where_the_text_goes_on() {
         for (text, cursor, expected) in [
-            ("0123456789abcdef", 14, (1, 2)),
-            ("0123456789abcdef", 13, (0, 18)),
+            ("0123456789abcdefgh", 14, (1, 2)),
+            ("0123456789abcdefgh", 13, (0, 18)),
+            // A word for which a row has room, such as a link, stays whole.
+            ("0123456789abcdef", 14, (1, 16)),
             ("one\ntwo", 3, (0, 8)),
             ("one\ntwo", 4, (1, 2)),
             ("one\n", 4, (1, 2)),
