@@ -442,7 +442,7 @@ impl Chat {
             Ok(())
         })? {}
         if count == 0 {
-            view.note(&format!("nothing here has {}", text::clean_line(wanted)));
+            view.note(&pattern.not_found("here"));
         }
         let mut left_out = count.saturating_sub(MAX_HISTORY_LINES);
         let mut histories = Histories::new(&self.own, peer, StartAt::Start)?;

@@ -59,8 +59,8 @@ pub fn log(own: &Own, out: Output, args: &args::Log) -> Result<()> {
     print_new(&mut histories, &mut place)?;
     if !args.follow {
         // With a cursor nothing new is the usual thing.
-        if let (Some(grep), 0, None) = (&args.grep, found, &place.cursor) {
-            out.note(&format!("nothing there has {}", text::clean_line(grep)));
+        if args.grep.is_some() && found == 0 && place.cursor.is_none() {
+            out.note(&selection.pattern.not_found("there"));
         }
         return Ok(());
     }

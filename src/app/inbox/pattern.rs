@@ -1,5 +1,7 @@
 //! Searching texts and paths for what a user has typed.
 
+use crate::text;
+
 /// A text to find: in any case, unless it has a capital letter itself.
 pub struct Pattern {
     wanted: String,
@@ -15,6 +17,18 @@ impl Pattern {
     /// Whether it is found everywhere.
     pub fn is_empty(&self) -> bool {
         self.wanted.is_empty()
+    }
+
+    /// What to say when it is found nowhere: `place`, as in "nothing here", and what would find more.
+    pub fn not_found(&self, place: &str) -> String {
+        let wanted = text::clean_line(&self.wanted);
+        match self.has_capital {
+            true => format!(
+                "nothing {place} has {wanted}; capital letters count, {} finds any",
+                wanted.to_lowercase()
+            ),
+            false => format!("nothing {place} has {wanted}"),
+        }
     }
 
     /// Whether these bytes, which need not be UTF-8, contain it.
@@ -53,6 +67,9 @@ mod tests {
         ] {
             assert_eq!(Pattern::new(typed).is_in(raw.as_bytes()), expected, "{typed:?} in {raw:?}");
         }
+        assert_eq!(Pattern::new("report").not_found("here"), "nothing here has report");
+        let told = "nothing here has Report; capital letters count, report finds any";
+        assert_eq!(Pattern::new("Report").not_found("here"), told);
         assert!(Pattern::new("b").is_in(b"\xffB") && Pattern::new("B").is_in(b"\xffB"));
     }
 }
