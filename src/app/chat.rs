@@ -4,6 +4,7 @@
 
 pub mod jobs;
 mod look;
+mod pasted;
 mod reading;
 pub mod signal;
 mod strangers;
@@ -56,11 +57,27 @@ struct OpenConversation {
     waiting: PendingMessages,
 }
 
-/// A question that the user is to answer: whether the node at an address has this key.
-pub struct Question {
-    /// The address.
-    pub at: Address,
-    key: PublicKey,
+/// A question that the user is to answer with yes or no.
+pub enum Question {
+    /// Whether the node at an address has this key.
+    Fingerprint {
+        /// The address.
+        at: Address,
+        /// The key that answered there.
+        key: PublicKey,
+    },
+    /// Whether to join with a link that was pasted.
+    Join(Link),
+}
+
+impl Question {
+    /// What it is about, in a few words.
+    pub fn title(&self) -> String {
+        match self {
+            Question::Fingerprint { at, .. } => at.to_string(),
+            Question::Join(_) => "join".to_owned(),
+        }
+    }
 }
 
 /// The model of a chat.
@@ -188,7 +205,7 @@ impl Chat {
                 if !view.is_idle() {
                     view.note(&format!("{at} answers: whether it is the right one is asked after this line"));
                 }
-                self.questions.push_back(Question { at, key });
+                self.questions.push_back(Question::Fingerprint { at, key });
             }
             BackgroundEvent::Note(what) => view.note(&what),
             BackgroundEvent::Failed(error) => view.error(&error),
@@ -288,6 +305,9 @@ impl Chat {
         let peer = self.recipient()?.clone();
         self.queue(&peer, text, view)
     }
+        if let Some(link) = pasted::link(&String::from_utf8_lossy(text))? {
+            return self.ask_about(link, view);
+        }
 
     /// The same for the peer of this name.
     pub fn say_to(&mut self, name: &str, text: &str, view: &mut dyn View) -> Result<()> {
@@ -298,6 +318,9 @@ impl Chat {
         self.queue(&peer, text.as_bytes(), view)?;
         if self.scope == Scope::Conversations && self.partner().is_none_or(|open| open.key != peer.key) {
             view.note(&format!("queued for {}", peer.name));
+        if let Some(link) = pasted::link(text)? {
+            return self.ask_about(link, view);
+        }
         }
         Ok(())
     }
@@ -305,6 +328,19 @@ impl Chat {
     fn queue(&mut self, peer: &Peer, text: &[u8], view: &mut dyn View) -> Result<()> {
         let number = messages::queue(&self.own, peer, text)?;
         view.said(peer, number);
+    fn ask_about(&mut self, link: Link, view: &mut dyn View) -> Result<()> {
+        if link.key == self.own.key() {
+            return Err(Error::usage(
+                "this link is this node's own, for one person outside of this chat; it was not sent",
+            ));
+        }
+        if !view.can_answer() {
+            return Err(Error::usage("it is a link; `egoat join` takes it"));
+        }
+        self.questions.push_back(Question::Join(link));
+        Ok(())
+    }
+
         self.link.ring(&peer.key);
         self.queued.insert(peer.key, number);
         self.look_at_waiting(view);
@@ -352,17 +388,30 @@ impl Chat {
             return None;
         }
         let question = self.questions.pop_front()?;
-        let fingerprint = question.key.fingerprint();
-        view.note(&format!("the fingerprint of {} is {fingerprint}; is that the right one?", question.at));
+        match &question {
+            Question::Fingerprint { at, key } => {
+                let fingerprint = key.fingerprint();
+                view.note(&format!(
+                    "the fingerprint of {at} is {fingerprint}; is that the right one? yes or no"
+                ));
+            }
+            Question::Join(link) => {
+                let (kind, fingerprint) = (link_kind(link), link.key.fingerprint());
+                view.note(&format!(
+                    "this is {kind} of the node {fingerprint}, and no message: join it? yes or no"
+                ));
+            }
+        }
         Some(question)
     }
 
-    /// The user has looked at a fingerprint.
-    pub fn answer(&mut self, question: Question, is_right: bool, view: &mut dyn View) {
-        if is_right {
-            jobs::pair_at(&self.own, &self.jobs, question.key, question.at);
-        } else {
-            view.note("then nothing was saved");
+    /// The user has answered a question.
+    pub fn answer(&mut self, question: Question, is_yes: bool, view: &mut dyn View) {
+        match question {
+            Question::Fingerprint { at, key } if is_yes => jobs::pair_at(&self.own, &self.jobs, key, at),
+            Question::Join(link) if is_yes => self.join(link, view),
+            Question::Fingerprint { .. } => view.note("then nothing was saved"),
+            Question::Join(_) => view.note("then nothing was joined, and the link was sent to nobody"),
         }
     }
 
@@ -610,4 +659,8 @@ impl Chat {
         addresses.for_each(|address| view.note(&format!("at {address}")));
         Ok(())
     }
+}
+
+fn link_kind(link: &Link) -> &'static str {
+    if link.token.is_some() { "an invite link" } else { "a link" }
 }

@@ -249,6 +249,7 @@ impl View for Lines {
         self.out.note(text);
     }
 
+    /// Without anything before it, for copying. Only a terminal asks for links.
     fn link(&mut self, link: &Link) {
         self.out.note(&link.to_string());
     }
@@ -288,6 +289,10 @@ impl View for Lines {
     }
 
     fn is_idle(&self) -> bool {
+    fn can_answer(&self) -> bool {
+        self.is_terminal
+    }
+
         self.question.is_none()
     }
 

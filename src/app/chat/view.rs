@@ -59,6 +59,11 @@ pub trait View {
 
     /// Nothing is being typed, and nothing is asked.
     fn is_idle(&self) -> bool;
+    /// Whether a person types the lines, who can answer a question.
+    fn can_answer(&self) -> bool {
+        true
+    }
+
 
     /// The draft in the line; `None` when what stands there is no draft.
     fn draft(&self) -> Option<String>;

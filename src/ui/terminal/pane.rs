@@ -91,7 +91,7 @@ impl Pane {
     /// What stands before the line: how many messages wait to be read, who is talked to, whether they are here.
     fn prompt(&self, chat: &Chat) -> String {
         if let Some(question) = &self.question {
-            return format!("{}: yes or no> ", question.at);
+            return format!("{}: yes or no> ", question.title());
         }
         if let Some(query) = self.editor.query() {
             return format!("search {}: ", text::clean_line(query));
