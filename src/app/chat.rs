@@ -95,6 +95,8 @@ pub struct Chat {
     is_all: bool,
     /// The last line was for somebody who is nobody.
     is_lost: bool,
+    /// Everybody is muted.
+    is_away: bool,
     reading: Reading,
     /// The user knows that notes cannot be kept.
     has_lost_notes: bool,
@@ -138,6 +140,7 @@ impl Chat {
             open: None,
             is_all: scope != Scope::Conversations,
             is_lost: false,
+            is_away: false,
             reading: Reading::open(own, scope == Scope::Conversations)?,
             has_lost_notes: false,
             presence: HashMap::new(),
@@ -300,14 +303,14 @@ impl Chat {
         })
     }
 
-    /// Queues a message for the peer who is talked to; durable when it returns.
+    /// Queues a message for the peer who is talked to; durable when it returns. A link is asked about instead.
     pub fn say(&mut self, text: &[u8], view: &mut dyn View) -> Result<()> {
-        let peer = self.recipient()?.clone();
-        self.queue(&peer, text, view)
-    }
         if let Some(link) = pasted::link(&String::from_utf8_lossy(text))? {
             return self.ask_about(link, view);
         }
+        let peer = self.recipient()?.clone();
+        self.queue(&peer, text, view)
+    }
 
     /// The same for the peer of this name.
     pub fn say_to(&mut self, name: &str, text: &str, view: &mut dyn View) -> Result<()> {
@@ -315,19 +318,16 @@ impl Chat {
         if text.is_empty() {
             return Err(Error::usage("say what? /msg NAME TEXT"));
         }
-        self.queue(&peer, text.as_bytes(), view)?;
-        if self.scope == Scope::Conversations && self.partner().is_none_or(|open| open.key != peer.key) {
-            view.note(&format!("queued for {}", peer.name));
         if let Some(link) = pasted::link(text)? {
             return self.ask_about(link, view);
         }
+        self.queue(&peer, text.as_bytes(), view)?;
+        if self.scope == Scope::Conversations && self.partner().is_none_or(|open| open.key != peer.key) {
+            view.note(&format!("queued for {}", peer.name));
         }
         Ok(())
     }
 
-    fn queue(&mut self, peer: &Peer, text: &[u8], view: &mut dyn View) -> Result<()> {
-        let number = messages::queue(&self.own, peer, text)?;
-        view.said(peer, number);
     fn ask_about(&mut self, link: Link, view: &mut dyn View) -> Result<()> {
         if link.key == self.own.key() {
             return Err(Error::usage(
@@ -341,6 +341,9 @@ impl Chat {
         Ok(())
     }
 
+    fn queue(&mut self, peer: &Peer, text: &[u8], view: &mut dyn View) -> Result<()> {
+        let number = messages::queue(&self.own, peer, text)?;
+        view.said(peer, number);
         self.link.ring(&peer.key);
         self.queued.insert(peer.key, number);
         self.look_at_waiting(view);
@@ -457,7 +460,8 @@ impl Chat {
             };
             let unread = self.unread(peer).map_or(String::new(), |count| format!(", {count} unread"));
             let verified = if peer.is_verified() { ", verified" } else { "" };
-            view.note(&format!("{} {:width$}  {state}{unread}{verified}", place + 1, peer.name));
+            let muted = if peer.is_muted() { ", muted" } else { "" };
+            view.note(&format!("{} {:width$}  {state}{unread}{verified}{muted}", place + 1, peer.name));
         }
     }
 
@@ -593,6 +597,49 @@ impl Chat {
         contacts::set(&self.own, &peer, &["verified".to_owned()])?;
         view.note(&format!("{} is verified", peer.name));
         self.look_at_peers(view)
+    }
+
+    /// Mutes a peer in all chats of this home, or unmutes it.
+    pub fn toggle_mute(&mut self, name: &str, view: &mut dyn View) -> Result<()> {
+        let peer = self.named_or_open(name)?;
+        let rule = if peer.is_muted() { "mute=" } else { "mute=yes" };
+        contacts::set(&self.own, &peer, &[rule.to_owned()])?;
+        view.note(&match peer.is_muted() {
+            true => format!("{} is not muted any more", peer.name),
+            false => {
+                format!("{} is muted: no bell for its messages and offers; /mute again ends that", peer.name)
+            }
+        });
+        self.look_at_peers(view)
+    }
+
+    /// Mutes everybody in this chat, or no more.
+    pub fn toggle_away(&mut self, view: &mut dyn View) {
+        self.is_away = !self.is_away;
+        view.note(match self.is_away {
+            true => "all are muted in this chat until you type /away again; nobody is told",
+            false => "nobody is muted by /away any more",
+        });
+    }
+
+    /// Whether everybody is muted in this chat.
+    pub fn is_away(&self) -> bool {
+        self.is_away
+    }
+
+    /// Gives this node another name.
+    pub fn rename_self(&self, name: &str, view: &mut dyn View) -> Result<()> {
+        if name.is_empty() {
+            return Err(Error::usage(format!(
+                "you are called {}; another name? /nick NAME",
+                self.own.name()?
+            )));
+        }
+        identity::rename(&self.own, name)?;
+        view.note(&format!(
+            "new peers know you as {name}; those you have go on with the name that they gave you"
+        ));
+        Ok(())
     }
 
     /// Sends files to the peer who is talked to.

@@ -1,6 +1,6 @@
 //! The identity of this node: its home, name, key, passphrase, and where it can be dialled.
 
-use crate::app::link;
+use crate::app::{contacts, link};
 use crate::crypto::keys::PublicKey;
 use crate::error::{Error, Result};
 use crate::net::local;
@@ -21,6 +21,11 @@ pub fn unlock(
     report: Report,
 ) -> Result<Endpoint> {
     Ok(Endpoint::new(home.unlock(link::unsealed, ask, report)?, proxy))
+}
+
+/// Gives this node another name. Peers who know it already keep the name that they gave it.
+pub fn rename(own: &Own, name: &str) -> Result<()> {
+    own.home().set_name(&contacts::parse_name(name)?)
 }
 
 /// The proxy that was `given` on the command line, else that of the environment, else that of the home. An empty one is

@@ -1,6 +1,6 @@
 //! `egoat id`: who this node is.
 
-use crate::app::{Address, Endpoint, Link, contacts, identity};
+use crate::app::{Address, Endpoint, Link, identity};
 use crate::cli::args;
 use crate::cli::passphrase::PassphraseSource;
 use crate::error::Result;
@@ -9,7 +9,7 @@ use crate::ui::output::Output;
 
 pub fn run(own: &Endpoint, out: Output, passphrases: &PassphraseSource, args: &args::Id) -> Result<()> {
     if let Some(name) = &args.name {
-        own.home().set_name(&contacts::parse_name(name)?)?;
+        identity::rename(own, name)?;
     }
     if args.passphrase {
         let passphrase = passphrases.new_one()?;

@@ -19,7 +19,7 @@ use crate::error::{Error, Result, Verb};
 use crate::store::conversation::ConversationId;
 use crate::store::file;
 use crate::store::home::Home;
-use crate::store::peers::options::{DIR, FILES, MAX_FILE, QUOTA};
+use crate::store::peers::options::{DIR, FILES, MAX_FILE, MUTE, QUOTA, YES};
 use crate::text;
 use crate::wire::address::Address;
 use crate::wire::link::MAX_ADDRESSES;
@@ -92,6 +92,11 @@ impl Peer {
     /// Whether the user has compared the safety number with the peer.
     pub fn is_verified(&self) -> bool {
         self.options.iter().any(|option| option == VERIFIED)
+    }
+
+    /// Whether no bell sounds for the peer in a chat.
+    pub fn is_muted(&self) -> bool {
+        self.value(MUTE) == Some(YES)
     }
 
     /// What becomes of the files that the peer offers, if the user has said so.
@@ -221,7 +226,7 @@ impl Peer {
 
 fn no_option(typed: &str) -> String {
     format!(
-        "{} is no option: they are files=, max-file=, quota= and dir= with a value, blocked and verified",
+        "{} is no option: they are files=, max-file=, quota=, dir= and mute= with a value, blocked and verified",
         text::clean_line(typed)
     )
 }

@@ -25,8 +25,35 @@ pub enum Takes {
 
 type Handler = fn(&mut Chat, &mut dyn View, &str) -> Result<()>;
 
+/// What a command is about.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Group {
+    Talk,
+    People,
+    Files,
+    Chat,
+}
+
+impl Group {
+    const ALL: [Group; 4] = [Group::Talk, Group::People, Group::Files, Group::Chat];
+
+    fn name(self) -> &'static str {
+        match self {
+            Group::Talk => "talk",
+            Group::People => "people",
+            Group::Files => "files",
+            Group::Chat => "chat",
+        }
+    }
+
+    fn commands(self) -> impl Iterator<Item = &'static SlashCommand> {
+        all().iter().filter(move |command| command.group == self)
+    }
+}
+
 /// A command of a chat.
 pub struct SlashCommand {
+    group: Group,
     /// With its slash.
     pub name: &'static str,
     /// As `/help` shows it.
@@ -50,86 +77,152 @@ impl SlashCommand {
 }
 
 const fn row(
+    group: Group,
     name: &'static str,
     arguments: &'static str,
     help: &'static str,
     takes: Takes,
     run: Handler,
 ) -> SlashCommand {
-    SlashCommand { name, arguments, help, takes, run }
+    SlashCommand { group, name, arguments, help, takes, run }
 }
 
-/// All commands, as `/help` and egoat(1) list them.
-pub const COMMANDS: [SlashCommand; 26] = [
-    row("/to", "NAME", "talk to NAME; also Alt-1 to Alt-9", Takes::Peer, |chat, view, rest| {
+/// All commands, by their groups, as `/help` and egoat(1) list them.
+pub const COMMANDS: [SlashCommand; 29] = [
+    row(Group::Talk, "/to", "NAME", "talk to NAME; also Alt-1 to Alt-9", Takes::Peer, |chat, view, rest| {
         chat.talk_to(rest, view)
     }),
-    row("/msg", "NAME TEXT", "say TEXT to NAME, and stay here", Takes::Peer, |chat, view, rest| {
-        let (name, text) = rest.split_once(char::is_whitespace).unwrap_or((rest, ""));
-        chat.say_to(name, text.trim_start(), view)
+    row(
+        Group::Talk,
+        "/msg",
+        "NAME TEXT",
+        "say TEXT to NAME, and stay here",
+        Takes::Peer,
+        |chat, view, rest| {
+            let (name, text) = rest.split_once(char::is_whitespace).unwrap_or((rest, ""));
+            chat.say_to(name, text.trim_start(), view)
+        },
+    ),
+    row(Group::Talk, "/me", "TEXT", "say what you do", Takes::Words, |_, _, _| {
+        Err(Error::usage("what do you do? /me TEXT"))
     }),
-    row("/all", "", "show all conversations together, or one again", Takes::Words, |chat, view, _| {
-        chat.toggle_all(view)
+    row(
+        Group::Talk,
+        "/all",
+        "",
+        "show all conversations together, or one again",
+        Takes::Words,
+        |chat, view, _| chat.toggle_all(view),
+    ),
+    row(
+        Group::Talk,
+        "/history",
+        "[N|TEXT]",
+        "the last N lines, or those with TEXT",
+        Takes::Words,
+        |chat, view, rest| chat.history(rest, view),
+    ),
+    row(Group::Talk, "/cancel", "", "take back the last message that waits", Takes::Words, |chat, _, _| {
+        chat.cancel()
     }),
-    row("/who", "", "who is here, and when the others were", Takes::Words, |chat, view, _| {
+    row(Group::People, "/who", "", "who is here, and when the others were", Takes::Words, |chat, view, _| {
         chat.who(view);
         Ok(())
     }),
-    row("/history", "[N|TEXT]", "the last N lines, or those with TEXT", Takes::Words, |chat, view, rest| {
-        chat.history(rest, view)
+    row(Group::People, "/invite", "", "a link for somebody to join with", Takes::Words, |chat, view, _| {
+        chat.invite(view)
     }),
-    row("/me", "TEXT", "say what you do", Takes::Words, |_, _, _| {
-        Err(Error::usage("what do you do? /me TEXT"))
-    }),
-    row("/cancel", "", "take back the last message that waits", Takes::Words, |chat, _, _| chat.cancel()),
-    row("/invite", "", "a link for somebody to join with", Takes::Words, |chat, view, _| chat.invite(view)),
-    row("/join", "LINK", "pair by somebody's link", Takes::Words, |chat, view, rest| {
+    row(Group::People, "/join", "LINK", "pair by somebody's link", Takes::Words, |chat, view, rest| {
         chat.join(parse_link(rest)?, view);
         Ok(())
     }),
-    row("/add", "HOST:PORT", "get to know the node there", Takes::Words, |chat, _, rest| {
+    row(Group::People, "/add", "HOST:PORT", "get to know the node there", Takes::Words, |chat, _, rest| {
         chat.add(parse_address(rest)?);
         Ok(())
     }),
-    row("/requests", "", "strangers who wait", Takes::Words, |chat, view, _| chat.list_requests(view)),
-    row("/admit", "[FINGERPRINT]", "make a peer of a stranger", Takes::Words, |chat, view, rest| {
-        chat.admit(given(rest), view)
+    row(Group::People, "/requests", "", "strangers who wait", Takes::Words, |chat, view, _| {
+        chat.list_requests(view)
     }),
-    row("/rename", "[NAME] NEW", "give a peer another name", Takes::Peer, rename),
-    row("/forget", "NAME", "forget a peer; the history stays", Takes::Peer, |chat, view, rest| {
-        chat.forget(rest, view)
-    }),
-    row("/verify", "[NAME]", "the safety number, to compare", Takes::Peer, |chat, view, rest| {
-        chat.verify(rest, view)
-    }),
-    row("/verified", "[NAME]", "note that it is the same there", Takes::Peer, |chat, view, rest| {
-        chat.verified(rest, view)
-    }),
-    row("/send", "PATH...", "send files and directories", Takes::Paths, |chat, view, rest| {
+    row(
+        Group::People,
+        "/admit",
+        "[FINGERPRINT]",
+        "make a peer of a stranger",
+        Takes::Words,
+        |chat, view, rest| chat.admit(given(rest), view),
+    ),
+    row(Group::People, "/rename", "[NAME] NEW", "give a peer another name", Takes::Peer, rename),
+    row(
+        Group::People,
+        "/forget",
+        "NAME",
+        "forget a peer; the history stays",
+        Takes::Peer,
+        |chat, view, rest| chat.forget(rest, view),
+    ),
+    row(
+        Group::People,
+        "/verify",
+        "[NAME]",
+        "the safety number, to compare",
+        Takes::Peer,
+        |chat, view, rest| chat.verify(rest, view),
+    ),
+    row(
+        Group::People,
+        "/verified",
+        "[NAME]",
+        "note that it is the same there",
+        Takes::Peer,
+        |chat, view, rest| chat.verified(rest, view),
+    ),
+    row(
+        Group::People,
+        "/mute",
+        "[NAME]",
+        "mute a peer: no bell; or unmute it",
+        Takes::Peer,
+        |chat, view, rest| chat.toggle_mute(rest, view),
+    ),
+    row(Group::Files, "/send", "PATH...", "send files and directories", Takes::Paths, |chat, view, rest| {
         chat.send_files(path_words(rest), view)
     }),
-    row("/accept", "N [DIR]", "take what is offered", Takes::Paths, accept),
-    row("/refuse", "N", "do not take it", Takes::Words, |chat, _, rest| {
+    row(Group::Files, "/accept", "N [DIR]", "take what is offered", Takes::Paths, accept),
+    row(Group::Files, "/refuse", "N", "do not take it", Takes::Words, |chat, _, rest| {
         chat.decide(number(rest)?, Decision::Refuse)
     }),
-    row("/transfers", "", "what is on its way", Takes::Words, |chat, view, _| {
+    row(Group::Files, "/transfers", "", "what is on its way", Takes::Words, |chat, view, _| {
         chat.list_transfers(view);
         Ok(())
     }),
-    row("/stop", "N", "stop a transfer", Takes::Words, |chat, _, rest| chat.stop(rest.parse().ok())),
-    row("/clear", "", "empty the screen; also Ctrl-L", Takes::Words, |_, view, _| {
+    row(Group::Files, "/stop", "N", "stop a transfer", Takes::Words, |chat, _, rest| {
+        chat.stop(rest.parse().ok())
+    }),
+    row(Group::Chat, "/nick", "NAME", "what you are called", Takes::Words, |chat, view, rest| {
+        chat.rename_self(rest, view)
+    }),
+    row(Group::Chat, "/away", "", "mute all in this chat, or unmute", Takes::Words, |chat, view, _| {
+        chat.toggle_away(view);
+        Ok(())
+    }),
+    row(
+        Group::Chat,
+        "/id",
+        "",
+        "this node's name, fingerprint and addresses",
+        Takes::Words,
+        |chat, view, _| chat.id(view),
+    ),
+    row(Group::Chat, "/clear", "", "empty the screen; also Ctrl-L", Takes::Words, |_, view, _| {
         view.clear();
         Ok(())
     }),
-    row("/id", "", "this node's name, fingerprint and addresses", Takes::Words, |chat, view, _| {
-        chat.id(view)
-    }),
-    row("/help", "", "this list", Takes::Words, help),
-    row("/keys", "", "what the keys do", Takes::Words, |_, view, _| {
+    row(Group::Chat, "/help", "[TOPIC]", "the commands, or what they do", Takes::Words, help),
+    row(Group::Chat, "/keys", "", "what the keys do", Takes::Words, |_, view, _| {
         KEYS.iter().for_each(|line| view.note(line));
         Ok(())
     }),
-    row("/quit", "", "leave; also /q and Ctrl-D", Takes::Words, |_, view, _| {
+    row(Group::Chat, "/quit", "", "leave; also /q and Ctrl-D", Takes::Words, |_, view, _| {
         view.leave();
         Ok(())
     }),
@@ -141,11 +234,39 @@ const QUIT_SHORT: &str = "/q";
 /// The commands that work where lines come out of a pipe, in which somebody else may have a say.
 const PIPED: [&str; 5] = ["/to", "/msg", "/accept", "/refuse", "/quit"];
 
-fn help(_: &mut Chat, view: &mut dyn View, _: &str) -> Result<()> {
-    for one in &COMMANDS {
-        view.note(&format!("{:24}  {}", format!("{} {}", one.name, one.arguments), one.help));
+fn all() -> &'static [SlashCommand] {
+    static ALL: &[SlashCommand] = &COMMANDS;
+    ALL
+}
+
+/// The commands by their groups. What they do is told of one group at a time, so that it fits a small screen.
+fn help(_: &mut Chat, view: &mut dyn View, topic: &str) -> Result<()> {
+    if topic.is_empty() {
+        for group in Group::ALL {
+            let names: Vec<&str> = group.commands().map(|command| command.name).collect();
+            view.note(&format!("{:8}{}", format!("{}:", group.name()), names.join(" ")));
+        }
+        view.note("`/help talk` says what those do, `/help all` what all do; /keys what the keys do");
+        return Ok(());
     }
+    let is_meant = |command: &&SlashCommand| {
+        topic == "all"
+            || topic == command.group.name()
+            || find_topic(topic).is_some_and(|one| one.name == command.name)
+    };
+    let meant: Vec<&SlashCommand> = all().iter().filter(is_meant).collect();
+    if meant.is_empty() {
+        return Err(Error::usage(format!("{} is no command; /help lists them", text::clean_line(topic))));
+    }
+    let usage = |command: &SlashCommand| format!("{} {}", command.name, command.arguments);
+    let width = meant.iter().map(|command| usage(command).len()).max().unwrap_or(0);
+    meant.iter().for_each(|command| view.note(&format!("{:width$}  {}", usage(command), command.help)));
     Ok(())
+}
+
+/// The command of this name, with its slash or without.
+fn find_topic(topic: &str) -> Option<&'static SlashCommand> {
+    find(topic).or_else(|| find(&format!("/{topic}")))
 }
 
 fn rename(chat: &mut Chat, view: &mut dyn View, rest: &str) -> Result<()> {
@@ -208,9 +329,8 @@ pub fn parse(line: &str) -> ParsedLine<'_> {
 
 /// The command of this name, with its slash.
 pub fn find(name: &str) -> Option<&'static SlashCommand> {
-    static ALL: &[SlashCommand] = &COMMANDS;
     let name = if name == QUIT_SHORT { "/quit" } else { name };
-    ALL.iter().find(|command| command.name == name)
+    all().iter().find(|command| command.name == name)
 }
 
 /// The line that says a text, whatever it begins with.

@@ -251,7 +251,8 @@ impl View for Lines {
 
     /// Without anything before it, for copying. Only a terminal asks for links.
     fn link(&mut self, link: &Link) {
-        self.out.note(&link.to_string());
+        let printed = output::print(&link.to_string());
+        self.failed = self.failed.take().or(printed.err());
     }
 
     fn begin(&mut self) {}
@@ -288,11 +289,11 @@ impl View for Lines {
         self.is_leaving = true;
     }
 
-    fn is_idle(&self) -> bool {
     fn can_answer(&self) -> bool {
         self.is_terminal
     }
 
+    fn is_idle(&self) -> bool {
         self.question.is_none()
     }
 

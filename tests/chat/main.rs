@@ -11,6 +11,8 @@ mod notes;
 #[cfg(unix)]
 mod paste;
 #[cfg(unix)]
+mod slash;
+#[cfg(unix)]
 mod terminal;
 #[cfg(unix)]
 mod wrapping;

@@ -1207,7 +1207,11 @@ fn help_lists_every_command_and_what_is_none_is_said() {
     let Some((chat, _alice, _bob, _node)) = with_bob() else { return };
     chat.resize(USUAL, 50);
     chat.line("/help");
-    for name in ["/to NAME", "/stop N", "/quit"] {
+    for name in ["/to /msg", "/stop", "/quit"] {
+        chat.see(name);
+    }
+    chat.line("/help all");
+    for name in ["/to NAME", "/stop N", "leave; also /q"] {
         chat.see(name);
     }
     chat.line("/keys");

@@ -42,7 +42,7 @@ impl Chat {
 
     /// Shows the records that were appended to the histories.
     fn show_news(&mut self, view: &mut dyn View) -> Result<()> {
-        let Chat { own, histories, reading, open, is_all, .. } = self;
+        let Chat { own, histories, reading, open, is_all, is_away, .. } = self;
         let own_name = own.name().unwrap_or_default().to_lowercase();
         histories.look()?;
         while histories.next(|peer, entry| {
@@ -62,7 +62,8 @@ impl Chat {
             if let Event::Received { number, text } = entry.event {
                 let is_mention =
                     !own_name.is_empty() && String::from_utf8_lossy(text).to_lowercase().contains(&own_name);
-                view.arrived(&Arrival { peer, number, text, is_open: open.is_some(), is_mention });
+                let (is_open, is_muted) = (open.is_some(), *is_away || peer.is_muted());
+                view.arrived(&Arrival { peer, number, text, is_open, is_mention, is_muted });
             }
             Ok(())
         })? {}
@@ -154,9 +155,11 @@ impl Chat {
             if self.shown_offers.insert(offer.number) {
                 let PendingOffer { number, peer, title, files, bytes, .. } = offer;
                 let extent = text::extent(*files, Some(*bytes).filter(|bytes| *bytes != UNKNOWN));
-                view.alert(&format!(
+                let question = format!(
                     "[{number}] {peer} offers {title}{extent}: /accept {number} [DIR] or /refuse {number}"
-                ));
+                );
+                let is_muted = self.peers.iter().any(|one| one.name == *peer && one.is_muted());
+                if is_muted || self.is_away { view.note(&question) } else { view.alert(&question) }
             }
         }
         for job in self.link.ended_jobs() {

@@ -18,6 +18,8 @@ pub struct Arrival<'a> {
     pub is_open: bool,
     /// It contains this node's name.
     pub is_mention: bool,
+    /// The user wants no bell for it.
+    pub is_muted: bool,
 }
 
 /// A view of a chat.
@@ -57,13 +59,13 @@ pub trait View {
     /// The user wants to leave the chat.
     fn leave(&mut self);
 
-    /// Nothing is being typed, and nothing is asked.
-    fn is_idle(&self) -> bool;
     /// Whether a person types the lines, who can answer a question.
     fn can_answer(&self) -> bool {
         true
     }
 
+    /// Nothing is being typed, and nothing is asked.
+    fn is_idle(&self) -> bool;
 
     /// The draft in the line; `None` when what stands there is no draft.
     fn draft(&self) -> Option<String>;

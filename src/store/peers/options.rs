@@ -14,7 +14,12 @@ pub const QUOTA: &str = "quota=";
 /// The folder for the peer's files.
 pub const DIR: &str = "dir=";
 
-const NAMES: [&str; 4] = [FILES, MAX_FILE, QUOTA, DIR];
+/// Whether no bell sounds for the peer in a chat.
+pub const MUTE: &str = "mute=";
+/// The value that mutes the peer.
+pub const YES: &str = "yes";
+
+const NAMES: [&str; 5] = [FILES, MAX_FILE, QUOTA, DIR, MUTE];
 
 /// What becomes of the files that a peer offers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,6 +69,7 @@ fn check_value(name: &str, value: &str) -> Result<(), String> {
         MAX_FILE | QUOTA if text::parse_size(value).is_none() => {
             Err(format!("{name} is a size, such as 500M or 4G"))
         }
+        MUTE if ![YES, "no"].contains(&value) => Err("mute= is yes or no".into()),
         DIR => directory(value).map(drop),
         _ => Ok(()),
     }
@@ -129,9 +135,12 @@ mod tests {
 
     #[test]
     fn values_are_checked_and_other_options_are_not() {
-        for good in
-            ["", "files=ask", "files=accept max-file=4G quota=0", "blocked future=1 files filesystem=x"]
-        {
+        for good in [
+            "",
+            "files=ask",
+            "files=accept max-file=4G quota=0 mute=yes",
+            "blocked future=1 files filesystem=x",
+        ] {
             assert_eq!(checked(good), Ok(()), "{good:?}");
         }
         for bad in [
@@ -152,6 +161,8 @@ mod tests {
             "dir=/%ff",
             "dir=/%00",
             "dir=/a%",
+            "mute=",
+            "mute=maybe",
             "files=ask x files=ask",
             "quota=1 quota=2",
         ] {

@@ -48,7 +48,7 @@ impl Attention {
     /// A message arrived, of which a user is told who is away, who looks at another conversation, or who is named in it.
     pub fn arrived(&mut self, arrival: &Arrival) {
         let is_away = self.last_key.elapsed() > AWAY_AFTER || !arrival.is_open;
-        if !is_away && !arrival.is_mention {
+        if arrival.is_muted || (!is_away && !arrival.is_mention) {
             return;
         }
         match &self.notices {

@@ -99,10 +99,11 @@ impl Pane {
         let others = chat.peers().iter().filter_map(|peer| Some((peer, chat.unread(peer)?)));
         let unread: String = others.map(|(peer, count)| format!("[{} {count}] ", peer.name)).collect();
         let Some(peer) = chat.partner() else { return format!("{unread}egoat> ") };
-        let prefix = if chat.is_all() { "all, " } else { "" };
+        let muted = if chat.is_away() { "muted, " } else { "" };
+        let all = if chat.is_all() { "all, " } else { "" };
         let state = if chat.is_here(peer) { "here" } else { "away" };
         let (name, room) = (&peer.name, self.screen.room());
-        let long = format!("{unread}{prefix}{name} ({state})> ");
+        let long = format!("{unread}{muted}{all}{name} ({state})> ");
         // On a narrow screen the line itself is more important.
         if columns(&long) * 2 <= room { long } else { format!("{name}> ") }
     }
