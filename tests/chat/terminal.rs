@@ -1017,26 +1017,34 @@ fn nothing_goes_to_whom_the_user_has_blocked() {
 #[test]
 fn a_typing_error_in_the_peers_file_ends_no_chat() {
     let Some((chat, alice, bob, _node)) = with_bob() else { return };
+    // In one step, as editors do: a file that is being written is empty for a moment.
+    let edit = |text: &str| {
+        fs::write(alice.path("peers.new"), text).unwrap();
+        fs::rename(alice.path("peers.new"), alice.path("peers")).unwrap();
+    };
     let peers = fs::read_to_string(alice.path("peers")).unwrap();
     let broken = format!("{peers}carol who?\n");
-    fs::write(alice.path("peers"), &broken).unwrap();
+    edit(&broken);
     chat.see("-- hint: correct it there");
     chat.line("still here");
     chat.see("me: still here");
     chat.line("/quit");
     chat.is_a_shell_again();
-    fs::write(alice.path("peers"), &peers).unwrap();
+    edit(&peers);
     let mut plain = Process::start(alice.cmd(&["chat", "--listen", &alice.own_port("127.0.0.1:0")]));
     plain.write(b"/to bob\none\n");
     poll_until("one", || bob.received().contains(&"one".to_owned()).then_some(()));
-    fs::write(alice.path("peers"), &broken).unwrap();
+    edit(&broken);
     plain.write(b"two\n/to bob\nthree\n");
     let (code, _, said) = plain.end();
     // Names mean what they meant when the file could be read last, as in the chat on a terminal.
     assert!(code == Some(0) && said.contains("line 2: a line is NAME KEY"), "{code:?} {said}");
     // The node may not dial meanwhile.
-    fs::write(alice.path("peers"), &peers).unwrap();
-    alice.run(&["fetch"]);
+    edit(&peers);
+    // Bob may not know yet that the connection of the chat has ended.
+    poll_until("bob to be reached", || {
+        alice.cmd(&["fetch"]).output().unwrap().status.success().then_some(())
+    });
     assert_eq!(bob.received(), ["still here", "one", "two", "three"]);
 }
 
