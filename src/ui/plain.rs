@@ -113,7 +113,7 @@ pub fn run(own: &Endpoint, out: Output, to: Option<Peer>, events: Option<Receive
 /// Does or says a line. Only an error of this disk ends the chat.
 fn handle(chat: &mut Chat, view: &mut Lines, line: &[u8]) -> Result<()> {
     chat.look_at_peers(view)?;
-    if let Some(question) = view.question.take() {
+    if let Some(question) = view.question.take_if(|_| !line.trim_ascii().is_empty()) {
         chat.answer(question, matches!(line.trim_ascii(), b"yes" | b"y"), view);
         return Ok(());
     }

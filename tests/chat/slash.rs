@@ -127,7 +127,6 @@ fn a_link_is_asked_about_and_sent_to_nobody() {
         chat.keys(&["Enter"]);
         chat.input().starts_with("join:").then_some(())
     });
-    chat.keys(&["C-u"]);
     chat.line("yes");
     chat.see("paired with carol");
     chat.line("/to bob");

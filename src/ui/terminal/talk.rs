@@ -327,7 +327,8 @@ impl Talk {
         // Whoever is gone or blocked gets nothing more.
         self.chat.look_at_peers(&mut self.pane)?;
         let line = self.pane.editor.take();
-        if let Some(question) = self.pane.question.take() {
+        // An Enter that was pressed before the question was seen is no answer.
+        if let Some(question) = self.pane.question.take_if(|_| !line.trim().is_empty()) {
             self.chat.show_draft(&mut self.pane);
             self.chat.answer(question, matches!(line.trim(), "yes" | "y"), &mut self.pane);
             return Ok(());
