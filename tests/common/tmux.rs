@@ -30,8 +30,9 @@ impl Terminal {
         }
         let record = format!("cat >'{}'", terminal.record().display());
         terminal.tmux(&["pipe-pane", &record]).unwrap();
-        // Its prompt.
-        terminal.type_line("PS1=");
+        // No prompt. What is typed before the shell reads is echoed above the prompt that it shows first.
+        terminal.type_line("PS1=; echo rea''dy");
+        terminal.wait_for("ready");
         Some(terminal)
     }
 
