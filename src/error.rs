@@ -53,10 +53,18 @@ pub enum Error {
         /// The way out, where there is one.
         hint: Option<&'static str>,
     },
-    /// Neither a saved peer nor a host.
+    /// No saved peer is called so.
     UnknownPeer {
         /// What was typed.
         name: String,
+        /// The home that was looked in.
+        home: PathBuf,
+        /// The name that was probably meant.
+        near: Option<String>,
+        /// Any peer is saved there.
+        has_peers: bool,
+        /// A host could have been named as well, and none is called so either.
+        may_be_host: bool,
     },
     /// No address of the peer answered.
     Unreachable {
@@ -335,11 +343,17 @@ impl Error {
             Error::Onion { .. } => Some(
                 "start Tor, and give --proxy socks5://127.0.0.1:9050, or set $EGOAT_PROXY to that".into(),
             ),
-            Error::UnknownPeer { .. } => {
+            Error::UnknownPeer { near: Some(near), .. } => Some(format!("did you mean `{near}`?")),
+            Error::UnknownPeer { may_be_host: true, .. } => {
                 Some("`egoat peers` lists the saved ones; give HOST:PORT or a link for a new one".into())
             }
             Error::Unreachable { .. } => {
                 Some("is `egoat serve` running there, and is its port reachable?".into())
+            Error::UnknownPeer { has_peers: true, .. } => Some("`egoat peers` lists them".into()),
+            Error::UnknownPeer { .. } => Some(
+                "no peer is saved there: `egoat invite` makes a link for somebody, `egoat join` takes theirs"
+                    .into(),
+            ),
             }
             Error::LargePackets { .. } => Some(
                 "give the interface, or the VPN, a smaller MTU on either side, such as 1280; firewalls on the path must \
@@ -444,7 +458,10 @@ impl fmt::Display for Error {
             Error::Exposed { path, why, .. } => write!(f, "{} is not yours alone: {why}", path.display()),
             Error::Corrupt { path, what } => write!(f, "{} is damaged: {what}", path.display()),
             Error::Source { path, why, .. } => write!(f, "cannot send {path}: {why}"),
-            Error::UnknownPeer { name } => write!(f, "no peer and no host is called {name}"),
+            Error::UnknownPeer { name, home, may_be_host, .. } => {
+                let nor_host = if *may_be_host { ", and no host either" } else { "" };
+                write!(f, "no peer in {} is called {name}{nor_host}", home.display())
+            }
             Error::Unreachable { peer, why } | Error::Proxy { peer, why } => {
                 write!(f, "cannot reach {peer}: {why}")
             }

@@ -11,6 +11,7 @@
 
 pub mod json;
 pub mod percent;
+pub mod spelling;
 
 use std::borrow::Cow;
 use std::time::Duration;

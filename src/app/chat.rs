@@ -22,6 +22,7 @@ use crate::app::chat::signal::Signal;
 use crate::app::chat::strangers::Strangers;
 use crate::app::chat::view::View;
 use crate::app::chat::waiting::PendingMessages;
+use crate::app::contacts::names::{self, NameMatch};
 use crate::app::inbox::histories::{Histories, StartAt};
 use crate::app::inbox::pattern::Pattern;
 use crate::app::link::{self, Decision, JobOutcome, JobReport, SendMode, Snapshot, Transfer, TransferWay};
@@ -269,16 +270,23 @@ impl Chat {
         after.iter().chain(before).find(|peer| self.unread(peer).is_some()).cloned()
     }
 
-    /// The saved peer of this name.
+    /// The saved peer that is meant by a name.
     pub fn named(&self, name: &str) -> Result<Peer> {
         let list = if self.scope == Scope::Conversations { "/who" } else { "`egoat peers`" };
         if name.is_empty() {
             return Err(Error::usage(format!("which peer? {list} lists them")));
         }
-        let found = self.peers.iter().find(|peer| peer.name == name);
-        found.cloned().ok_or_else(|| {
-            Error::usage(format!("no peer is called {}; {list} lists them", text::clean_line(name)))
-        })
+        let typed = text::clean_line(name);
+        match names::find(&self.peers, name) {
+            NameMatch::One(peer) => Ok(peer.clone()),
+            NameMatch::Several(meant) => Err(Error::usage(names::ambiguity(&typed, &meant))),
+            NameMatch::Nobody(Some(near)) => {
+                Err(Error::usage(format!("no peer is called {typed}; did you mean {near}?")))
+            }
+            NameMatch::Nobody(None) => {
+                Err(Error::usage(format!("no peer is called {typed}; {list} lists them")))
+            }
+        }
     }
 
     /// The saved peer of this name; without a name, who is talked to.

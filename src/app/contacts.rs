@@ -3,11 +3,13 @@
 //!
 //! A change is durable when its function returns, and a node that runs learns of it at once.
 
+pub mod names;
 pub mod reach;
 pub mod via;
 
 use std::time::Duration;
 
+use crate::app::contacts::names::NameMatch;
 use crate::app::identity;
 use crate::app::link;
 use crate::crypto::keys::{self, PublicKey};
@@ -43,7 +45,26 @@ pub fn names(home: &Home) -> Result<Vec<String>> {
 /// The saved peer of this name.
 pub fn named(own: &Own, name: &str) -> Result<Peer> {
     let peers = Peers::load(own.home())?;
-    peers.by_name(name).cloned().ok_or_else(|| Error::UnknownPeer { name: text::clean_line(name) })
+    match names::find(peers.iter(), name) {
+        NameMatch::One(peer) => Ok(peer.clone()),
+        NameMatch::Several(meant) => Err(several(name, &meant)),
+        NameMatch::Nobody(near) => Err(unknown(own.home(), &peers, name, near, false)),
+    }
+}
+
+fn several(name: &str, meant: &[&Peer]) -> Error {
+    Error::usage(names::ambiguity(&text::clean_line(name), meant))
+}
+
+/// The error for a name that is nobody's; `may_be_host` if a host could have been named as well.
+fn unknown(home: &Home, peers: &Peers, name: &str, near: Option<&str>, may_be_host: bool) -> Error {
+    Error::UnknownPeer {
+        name: text::clean_line(name),
+        home: home.dir().to_owned(),
+        near: near.map(str::to_owned),
+        has_peers: peers.iter().next().is_some(),
+        may_be_host,
+    }
 }
 
 /// Parses a link; the error says what is wrong with a malformed one.
@@ -76,7 +97,7 @@ pub fn parse_name(given: &str) -> Result<String> {
 
 /// Parses a key in base32.
 pub fn parse_key(given: &str) -> Result<PublicKey> {
-    given.parse().map_err(|_| Error::Usage {
+    given.trim().to_ascii_lowercase().parse().map_err(|_| Error::Usage {
         what: "this is no key".into(),
         hint: Some("a key has 52 characters of base32, as `egoat id` prints it".into()),
     })
@@ -335,8 +356,10 @@ fn ensure_free(peers: &Peers, name: &str) -> Result<()> {
 /// number of messages and files that were cancelled comes along.
 pub fn set(own: &Own, peer: &Peer, rules: &[String]) -> Result<(Peer, usize)> {
     let changed = Peers::edit(own.home(), |peers| {
-        let gone = || Error::UnknownPeer { name: peer.name.clone() };
-        let saved = peers.by_key_mut(&peer.key).ok_or_else(gone)?;
+        if peers.by_key(&peer.key).is_none() {
+            return Err(unknown(own.home(), peers, &peer.name, None, false));
+        }
+        let saved = peers.by_key_mut(&peer.key).ok_or_else(unsaved)?;
         rules.iter().try_for_each(|rule| saved.set_option(rule).map_err(Error::usage))?;
         Ok(saved.clone())
     })?;

@@ -6,8 +6,8 @@
 use argh::{ArgsInfo, CommandInfoWithArgs, EarlyExit, FlagInfo, FlagInfoKind, FromArgs, Optionality};
 
 use crate::cli::args::Egoat;
-use crate::cli::spelling::nearest;
 use crate::error::{Error, Result, lower_first};
+use crate::text::spelling::nearest;
 
 const PROGRAM: &str = "egoat";
 

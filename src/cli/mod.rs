@@ -17,7 +17,6 @@ mod receive;
 mod say;
 mod send;
 mod serve;
-mod spelling;
 mod status;
 mod values;
 mod who;

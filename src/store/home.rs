@@ -24,6 +24,9 @@ use crate::text;
 /// What a node calls itself when nothing else may be told.
 const NEUTRAL_NAME: &str = "egoat";
 
+/// Users that many machines have: their names say nothing of who it is.
+const IMPERSONAL_USERS: [&str; 7] = ["root", "egoat", "unknown", "nobody", "user", "admin", "administrator"];
+
 const HISTORY: &str = "history";
 const OUTBOX: &str = "outbox";
 const PARTIAL: &str = "partial";
@@ -218,7 +221,8 @@ impl Home {
         self.dir.join("name").exists()
     }
 
-    /// This node's name: the first line of the `name` file, else USER@HOST, or `NEUTRAL_NAME` if it `is_hidden` who that is.
+    /// This node's name: the first line of the `name` file, else that of the user or the machine, or `NEUTRAL_NAME` if it
+    /// `is_hidden` who that is.
     pub fn name(&self, is_hidden: bool) -> Result<String> {
         let path = self.dir.join("name");
         let stored = file::read_text(&path, 1024).map_err(Error::disk(Verb::Read, &path))?;
@@ -286,8 +290,14 @@ pub fn expand(typed: &Path) -> PathBuf {
 }
 
 fn default_name() -> Option<String> {
-    let user = variable(if cfg!(windows) { "USERNAME" } else { "USER" });
-    let user = user.as_deref().and_then(Path::to_str).unwrap_or("egoat").to_owned();
+    let variables: &[&str] = if cfg!(windows) { &["USERNAME"] } else { &["USER", "LOGNAME"] };
+    let user = variables.iter().find_map(|name| variable(name)?.into_os_string().into_string().ok());
+    let tells_who = |user: &String| !IMPERSONAL_USERS.iter().any(|name| user.eq_ignore_ascii_case(name));
+    user.filter(tells_who).and_then(|user| text::suggest_name(&user)).or_else(machine_name)
+}
+
+/// The machine's name without its domain.
+fn machine_name() -> Option<String> {
     let kernel = std::fs::read_to_string("/proc/sys/kernel/hostname").ok();
     let host = kernel.or_else(|| env::var("HOSTNAME").ok()).or_else(|| env::var("COMPUTERNAME").ok());
     let host =

@@ -28,9 +28,35 @@ pub struct Link {
 pub struct BadLink(pub &'static str);
 
 impl Link {
-    /// Whether `text` is meant to be a link.
+    /// Whether a person means a link by `text`.
     pub fn looks_like(text: &str) -> bool {
-        text.starts_with(SCHEME)
+        bare(text).starts_with(SCHEME)
+    }
+
+    /// Parses a link as people copy it: out of a mail, a chat or a terminal, with what stood around it there, broken into
+    /// lines, or in capitals. Text before the link is passed over; text after it cannot be told from the link.
+    pub fn copied(text: &str) -> Result<Link, BadLink> {
+        let bare = bare(text);
+        bare.rfind(SCHEME).map_or(&*bare, |begin| &bare[begin..]).parse()
+    }
+}
+
+/// The text without white space, without what cannot be seen, and without the marks that people and programs put around a
+/// link; the key and the token in small letters.
+fn bare(text: &str) -> String {
+    let is_blank = |c: char| {
+        c.is_whitespace()
+            || c.is_control()
+            || matches!(c, '\u{AD}' | '\u{200B}'..='\u{200F}' | '\u{2060}' | '\u{FEFF}')
+    };
+    let solid: String = text.chars().filter(|c| !is_blank(*c)).collect();
+    let is_quote = |c: char| matches!(c, '\'' | '"' | '`' | '\u{AB}' | '\u{BB}' | '\u{2018}'..='\u{201F}');
+    let solid = solid
+        .trim_start_matches(|c| is_quote(c) || matches!(c, '<' | '(' | '*'))
+        .trim_end_matches(|c| is_quote(c) || matches!(c, '>' | ')' | '*' | '.' | ',' | ';' | '!' | '?'));
+    match solid.split_once('@') {
+        Some((who, at)) => format!("{}@{at}", who.to_ascii_lowercase()),
+        None => solid.to_ascii_lowercase(),
     }
 }
 
@@ -122,6 +148,38 @@ mod tests {
             if let Ok(link) = other.parse::<Link>() {
                 assert_eq!(link.to_string(), other, "a link has one spelling");
             }
+        }
+    }
+
+    #[test]
+    fn a_link_is_taken_however_it_was_copied() {
+        let text = sample().to_string();
+        let (half, rest) = text.split_at(40);
+        let at = text.find('@').expect("has @");
+        for copied in [
+            format!(" {text}\n"),
+            format!("'{text}'"),
+            format!("\u{201C}{text}\u{201D}."),
+            format!("<{text}>"),
+            format!("(\u{AB}{text}\u{BB})!"),
+            format!("**`{text}`**"),
+            format!("{text}."),
+            format!("{half}\r\n    {rest}"),
+            format!("{half} {rest}"),
+            format!("{half}\u{200B}{rest}\u{FEFF}"),
+            text.chars().map(|c| format!("{c} ")).collect(),
+            format!("{}{}", text[..at].to_uppercase(), &text[at..]),
+            text.to_uppercase(),
+            format!("egoat: {text}"),
+            format!("Egoat: '{text}'"),
+        ] {
+            assert!(Link::looks_like(&copied), "{copied:?}");
+            assert_eq!(Link::copied(&copied).map(|link| link.to_string()), Ok(text.clone()), "{copied:?}");
+        }
+        let command = format!("egoat join '{text}'");
+        assert_eq!(Link::copied(&command).map(|link| link.to_string()), Ok(text));
+        for other in ["bob", "egoat", "the egoat: a story", "", "'", "bob@egoat:4628"] {
+            assert!(!Link::looks_like(other) && Link::copied(other).is_err(), "{other:?}");
         }
     }
 

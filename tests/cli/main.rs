@@ -12,5 +12,6 @@ mod doctor;
 #[cfg(unix)]
 mod identity;
 mod manual;
+mod names;
 mod policy;
 mod scripts;

@@ -1,13 +1,15 @@
 //! Which peer a user means by PEER (egoat(1), DESCRIPTION): a saved name, a link or an address; and the first contact with a
 //! node that is not saved yet.
 
-use crate::app::contacts::{Paired, meet, only_files, pair, parse_address, parse_link, save};
+use crate::app::contacts::names::{self, NameMatch};
+use crate::app::contacts::{
+    Paired, meet, only_files, pair, parse_address, parse_link, save, several, unknown,
+};
 use crate::error::{Error, Result};
 use crate::net::dial;
 use crate::net::endpoint::Endpoint;
 use crate::net::transport::route;
 use crate::store::peers::{Peer, Peers};
-use crate::text;
 use crate::wire::address::Address;
 use crate::wire::link::Link;
 
@@ -55,19 +57,19 @@ pub enum Trust {
 
 /// Resolves what the user typed. Only a bare word that is neither a peer nor a host that resolves is an error.
 pub fn resolve(own: &Endpoint, peers: &Peers, given: &str) -> Result<PeerReference> {
-    if let Some(peer) = peers.by_name(given) {
-        return Ok(PeerReference::Saved(peer.clone()));
-    }
-    if Link::looks_like(given) {
-        return parse_link(given).map(PeerReference::Link);
-    }
+    let near = match names::find(peers.iter(), given) {
+        NameMatch::One(peer) => return Ok(PeerReference::Saved(peer.clone())),
+        _ if Link::looks_like(given) => return parse_link(given).map(PeerReference::Link),
+        NameMatch::Several(meant) => return Err(several(given, &meant)),
+        NameMatch::Nobody(near) => near,
+    };
     let at = parse_address(given)?;
     if let Some(peer) = peers.iter().find(|peer| peer.addresses.contains(&at)) {
         return Ok(PeerReference::Saved(peer.clone()));
     }
     // A bare word that is not a host either is most likely a mistyped peer.
     if !given.contains(['.', ':']) && route::is_unknown_name(own, &at) {
-        return Err(Error::UnknownPeer { name: text::clean_line(given) });
+        return Err(unknown(own.home(), peers, given, near, true));
     }
     Ok(PeerReference::At(at))
 }
