@@ -198,6 +198,8 @@ pub enum Error {
         address: String,
         /// The system's reason.
         cause: io::Error,
+        /// What to type instead, where that is known.
+        hint: Option<String>,
     },
     /// The identity file cannot be used as it is.
     Identity {
@@ -347,13 +349,13 @@ impl Error {
             Error::UnknownPeer { may_be_host: true, .. } => {
                 Some("`egoat peers` lists the saved ones; give HOST:PORT or a link for a new one".into())
             }
-            Error::Unreachable { .. } => {
-                Some("is `egoat serve` running there, and is its port reachable?".into())
             Error::UnknownPeer { has_peers: true, .. } => Some("`egoat peers` lists them".into()),
             Error::UnknownPeer { .. } => Some(
                 "no peer is saved there: `egoat invite` makes a link for somebody, `egoat join` takes theirs"
                     .into(),
             ),
+            Error::Unreachable { .. } => {
+                Some("is `egoat serve` running there, and is its port reachable?".into())
             }
             Error::LargePackets { .. } => Some(
                 "give the interface, or the VPN, a smaller MTU on either side, such as 1280; firewalls on the path must \
@@ -396,9 +398,7 @@ impl Error {
             )),
             Error::NoNode { .. } => Some("`egoat serve` or `egoat chat` is one".into()),
             Error::NodeRunning { .. } => Some("use another --home, or let the running node do it".into()),
-            Error::Listen { cause, .. } if cause.kind() == io::ErrorKind::AddrInUse => {
-                Some("another program listens there; choose another with --listen HOST:PORT".into())
-            }
+            Error::Listen { hint, .. } => hint.clone(),
             Error::Disk { cause, .. } => match cause.kind() {
                 io::ErrorKind::StorageFull => Some("free some space and try again".into()),
                 io::ErrorKind::PermissionDenied => {
@@ -498,7 +498,9 @@ impl fmt::Display for Error {
             Error::Stopped => f.write_str("it was stopped here"),
             Error::NoNode { home } => write!(f, "no node runs on {}", home.display()),
             Error::NodeRunning { home } => write!(f, "a node already runs on {}", home.display()),
-            Error::Listen { address, cause } => write!(f, "cannot listen on {address}: {}", reason(cause)),
+            Error::Listen { address, cause, .. } => {
+                write!(f, "cannot listen on {address}: {}", reason(cause))
+            }
             Error::Identity { path, why, .. } => {
                 write!(f, "cannot use the identity {}: {why}", path.display())
             }

@@ -17,6 +17,7 @@ use crate::error::{Error, Result};
 use crate::net::dial::Target;
 use crate::net::endpoint::Endpoint;
 use crate::net::local;
+use crate::node::door::listen;
 use crate::node::pairing::dial_to_pair;
 use crate::store::cancel::cancel;
 use crate::store::home::{Home, Own};
@@ -42,7 +43,7 @@ pub fn names(home: &Home) -> Result<Vec<String>> {
     Ok(Peers::load(home)?.iter().map(|peer| peer.name.clone()).collect())
 }
 
-/// The saved peer of this name.
+/// The saved peer that is meant by a name, see [`names`].
 pub fn named(own: &Own, name: &str) -> Result<Peer> {
     let peers = Peers::load(own.home())?;
     match names::find(peers.iter(), name) {
@@ -67,9 +68,9 @@ fn unknown(home: &Home, peers: &Peers, name: &str, near: Option<&str>, may_be_ho
     }
 }
 
-/// Parses a link; the error says what is wrong with a malformed one.
+/// Parses a link, however it was copied; the error says what is wrong with a malformed one.
 pub fn parse_link(given: &str) -> Result<Link> {
-    given.trim().parse().map_err(|BadLink(why)| Error::Usage {
+    Link::copied(given).map_err(|BadLink(why)| Error::Usage {
         what: format!("this is no link: {why}"),
         hint: Some(
             "a link is egoat:KEY@HOST:PORT or egoat:KEY.TOKEN@HOST:PORT, as `egoat invite` prints it".into(),
@@ -120,6 +121,9 @@ pub fn invite(
     mut addresses: Vec<Address>,
 ) -> Result<Invitation> {
     if addresses.is_empty() {
+        if !own.is_hidden() && link::node(own)?.is_none() {
+            listen::choose_port(own.home(), false)?;
+        }
         addresses = identity::addresses(own)?;
     }
     if addresses.len() > MAX_ADDRESSES {

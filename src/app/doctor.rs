@@ -167,7 +167,10 @@ fn node(report: &mut Reporter, home: &Home, is_hidden: bool) {
         Ok(None) => {
             let hint = "`egoat serve` or `egoat chat` is one; or run `egoat fetch` now and then";
             report.warning("node", "none runs here, so nobody can dial it", Some(hint));
-            let bound = settings::listen_of(home, &[]).and_then(|wanted| listen::bind(&wanted, is_hidden));
+            let bound = settings::listen_of(home, &[]).and_then(|wanted| match &wanted[..] {
+                [] => listen::bind_usual(is_hidden).map(|(_, bound)| bound),
+                named => listen::bind(named, is_hidden),
+            });
             match bound {
                 Ok(_) => report.ok("listen", "where a node would listen, nobody else does"),
                 Err(error) => report.warning("listen", &error.to_string(), error.hint().as_deref()),

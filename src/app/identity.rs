@@ -1,9 +1,16 @@
 //! The identity of this node: its home, name, key, passphrase, and where it can be dialled.
 
-use crate::app::{contacts, link};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::thread;
+use std::time::Duration;
+
+use crate::app::contacts;
+use crate::app::link::{self, Listen};
 use crate::crypto::keys::PublicKey;
 use crate::error::{Error, Result};
+use crate::net::deadline::Deadline;
 use crate::net::local;
+use crate::node::door::listen;
 use crate::store::log::Report;
 use crate::wire::address::Address;
 use crate::wire::link::Link;
@@ -11,6 +18,10 @@ use crate::wire::link::Link;
 pub use crate::net::endpoint::Endpoint;
 pub use crate::store::home::{Home, Own};
 pub use crate::wire::proxy::{BadProxy, Proxy};
+
+/// How long a node that is starting has to say where it listens, and how often it is asked.
+const STARTING: Duration = Duration::from_secs(5);
+const STARTING_POLL: Duration = Duration::from_millis(20);
 
 /// Opens a home, whose peers are reached through `proxy`. A sealed identity is opened by the node that runs, as by an agent,
 /// else by the passphrase that `ask` gives.
@@ -82,5 +93,22 @@ pub fn addresses(own: &Endpoint) -> Result<Vec<Address>> {
             hint: Some("name where others reach this node: `egoat invite --addr HOST:PORT`".into()),
         });
     }
-    Ok(local::reachable_at(&link::node(own)?.unwrap_or_default().listening))
+    Ok(local::reachable_at(&listening(own)?))
+}
+
+/// Where the node of this home listens, or would, as far as the home tells.
+fn listening(own: &Own) -> Result<Vec<SocketAddr>> {
+    let deadline = Deadline::after(STARTING);
+    while let Some(info) = link::node(own)? {
+        if !info.listening.is_empty() || deadline.left().is_err() {
+            return Ok(info.listening);
+        }
+        thread::sleep(STARTING_POLL);
+    }
+    let wanted = listen::of_home(own.home())?;
+    let everywhere = IpAddr::from(Ipv6Addr::UNSPECIFIED);
+    let at = |one: &Listen| {
+        Some(SocketAddr::new(one.ip().or(one.is_everywhere().then_some(everywhere))?, one.port()?))
+    };
+    Ok(wanted.iter().filter_map(at).collect())
 }

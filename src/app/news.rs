@@ -21,6 +21,9 @@ const CAUSES: [(Cause, &str); 6] = [
 pub fn line(event: &NodeEvent) -> Option<String> {
     Some(match event {
         NodeEvent::Listening(at) => format!("listening on {at}"),
+        NodeEvent::ChosePort { port, file } => {
+            format!("this node has port {port} from now on, as {} says", file.display())
+        }
         NodeEvent::Paired { peer, fingerprint } => format!("paired with {peer}, fingerprint {fingerprint}"),
         NodeEvent::Request { name, fingerprint } => {
             format!("{name} wants to be a peer: `egoat peers accept {fingerprint}`")
@@ -56,6 +59,9 @@ pub fn object(event: &NodeEvent) -> Option<Object> {
     Some(match event {
         NodeEvent::Listening(at) => {
             Object::event("listening").text("address", &Address::from(*at).to_string())
+        }
+        NodeEvent::ChosePort { port, file } => {
+            Object::event("port").number("port", u64::from(*port)).text("file", &file.to_string_lossy())
         }
         NodeEvent::Paired { peer, fingerprint } => of("paired", peer).text("fingerprint", fingerprint),
         NodeEvent::Request { name, fingerprint } => {

@@ -80,7 +80,7 @@ pub struct Chat {
     /// take the key of an unknown HOST:PORT on trust
     #[argh(switch)]
     pub accept_new: bool,
-    /// address to listen on, may be repeated (default: port 4628 on all, or what was chosen at first)
+    /// address or port to listen on, may be repeated (default: the file listen, else 4628 or a free port above it)
     #[argh(option, arg_name = "addr")]
     pub listen: Vec<String>,
     /// room that peers leave free on a disk (default 5 % of it or 1G, whichever is less)
@@ -96,7 +96,7 @@ pub struct Chat {
 #[derive(ArgsInfo, FromArgs)]
 #[argh(subcommand, name = "serve", help_triggers("-h", "--help"))]
 pub struct Serve {
-    /// address to listen on, may be repeated (default: port 4628 on all); port 0 takes a free one
+    /// address or port to listen on, may be repeated (default: the file listen, else 4628 or a free port above it)
     #[argh(option, arg_name = "addr")]
     pub listen: Vec<String>,
     /// where received files land, in a folder for each peer
@@ -202,7 +202,7 @@ pub struct Receive {
     /// replace files that are there already
     #[argh(switch)]
     pub overwrite: bool,
-    /// address to listen on, may be repeated (default: port 4628 on all, or a free one)
+    /// address or port to listen on, may be repeated (default: port 4628 on all, or a free one)
     #[argh(option, arg_name = "addr")]
     pub listen: Vec<String>,
     /// take files from this peer only, and print no link

@@ -19,6 +19,7 @@ mod send;
 mod serve;
 mod status;
 mod values;
+mod welcome;
 mod who;
 
 use std::process::ExitCode;

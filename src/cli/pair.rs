@@ -10,6 +10,7 @@ use crate::cli::values;
 use crate::error::{Error, Result};
 use crate::text::{self, json::Object};
 use crate::ui::output::{self, Output};
+use crate::ui::prompt;
 
 pub fn invite(own: &Endpoint, out: Output, args: &args::Invite) -> Result<()> {
     let ttl = args.ttl.as_deref().map_or(Ok(contacts::INVITE_TTL), values::duration)?;
@@ -46,10 +47,15 @@ pub fn join(own: &Endpoint, out: Output, args: &args::Join) -> Result<()> {
         Some(DASH) => from_stdin()?,
         Some(link) => link.to_owned(),
         // Not on the command line, so that the token does not stand in the shell's history.
-        None => output::ask("paste the link:").ok_or_else(|| Error::Usage {
-            what: "there is no terminal to ask for the link".into(),
-            hint: Some("give it as an argument, or on stdin with `egoat join -`".into()),
-        })?,
+        None if output::can_ask() => {
+            prompt::ask_link("paste the link:").ok_or_else(|| Error::failed("no link was given"))?
+        }
+        None => {
+            return Err(Error::Usage {
+                what: "there is no terminal to ask for the link".into(),
+                hint: Some("give it as an argument, or on stdin with `egoat join -`".into()),
+            });
+        }
     };
     let peer = contacts::join(own, &contacts::parse_link(&given)?, name.clone())?;
     print(out, &give_name(own, out, peer, name)?)

@@ -141,6 +141,13 @@ impl Journal {
             NodeEvent::TransferFailed { error, .. } | NodeEvent::Trouble(error) | NodeEvent::Fatal(error) => {
                 output::warn(&error.to_string())
             }
+            // Standard output says where the node listens anyway; a person is to know that it stays so.
+            NodeEvent::ChosePort { .. } => {
+                news::line(&event).into_iter().for_each(|line| self.out.note(&line));
+                if let (true, Some(object)) = (self.out.json, news::object(&event)) {
+                    self.print("", || object);
+                }
+            }
             event => {
                 // Nobody is asked here, and each file was told by itself.
                 if let (Some(line), Some(object)) = (news::line(&event), news::object(&event)) {

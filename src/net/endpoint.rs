@@ -15,12 +15,14 @@ use crate::wire::proxy::Proxy;
 pub struct Endpoint {
     own: Own,
     proxy: Option<Arc<Proxy>>,
+    /// What this node calls itself, in place of what its home says.
+    name: Option<String>,
 }
 
 impl Endpoint {
     /// Every connection to a peer goes through `proxy`; without one, straight to the peer.
     pub fn new(own: Own, proxy: Option<Proxy>) -> Endpoint {
-        Endpoint { own, proxy: proxy.map(Arc::new) }
+        Endpoint { own, proxy: proxy.map(Arc::new), name: None }
     }
 
     /// The proxy that every connection to a peer goes through.
@@ -35,12 +37,17 @@ impl Endpoint {
 
     /// What this node calls itself. One that is hidden does not tell the names of its user and machine.
     pub fn name(&self) -> Result<String> {
-        self.own.home().name(self.is_hidden())
+        self.name.clone().map_or_else(|| self.own.home().name(self.is_hidden()), Ok)
+    }
+
+    /// The same endpoint under a name that its home does not have yet.
+    pub fn called(&self, name: &str) -> Endpoint {
+        Endpoint { name: Some(name.to_owned()), ..self.clone() }
     }
 
     /// The same endpoint, whose logs report to somebody else. See [`Own::reporting_to`].
     pub fn reporting_to(&self, report: Report) -> Endpoint {
-        Endpoint { own: self.own.reporting_to(report), proxy: self.proxy.clone() }
+        Endpoint { own: self.own.reporting_to(report), ..self.clone() }
     }
 }
 

@@ -45,6 +45,13 @@ pub struct Offered {
 pub enum NodeEvent {
     /// The node accepts connections at this address.
     Listening(SocketAddr),
+    /// Nobody had said where this node listens, so it chose a port for itself and for those that come after it.
+    ChosePort {
+        /// The port.
+        port: u16,
+        /// Where that is noted.
+        file: PathBuf,
+    },
     /// A peer has become known.
     Paired {
         /// What it is called here.

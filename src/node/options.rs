@@ -12,7 +12,7 @@ use crate::store::space::KeepFree;
 
 /// The choices for one node.
 pub struct Options {
-    /// Where to listen. Empty means the default port on all addresses.
+    /// Where to listen. Empty means the first free one of the usual ports, on all addresses.
     pub listen: Vec<Listen>,
     /// Where received files go.
     pub files_to: FilesTo,

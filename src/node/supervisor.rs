@@ -49,12 +49,10 @@ const HOME_TIMEOUT: Duration = Duration::from_secs(30);
 pub fn start(own: Endpoint, mut options: Options) -> Result<Receiver<NodeEvent>> {
     let lock = if options.has_messages() { Some(take_home(&own)?) } else { None };
     let hooks = Hooks::open(&own, std::mem::take(&mut options.programs))?;
-    let listeners = match listen::bind(&options.listen, own.is_hidden()) {
-        // A one-off receiver beside a running node takes any port.
-        Err(_) if !options.has_messages() && options.listen.is_empty() => {
-            listen::bind_default(0, own.is_hidden())?
-        }
-        bound => bound?,
+    let (listeners, chosen) = match &options.listen[..] {
+        [] if options.has_messages() => listen::bind_home(own.home(), own.is_hidden())?,
+        [] => (listen::bind_any(own.is_hidden())?, None),
+        named => (listen::bind(named, own.is_hidden())?, None),
     };
     let addresses = listen::local_addresses(&listeners);
     let control_listener = lock.is_some().then(open_control).transpose()?;
@@ -62,6 +60,9 @@ pub fn start(own: Endpoint, mut options: Options) -> Result<Receiver<NodeEvent>>
     for address in &addresses {
         // The receiver is still here.
         let _ = events.send(NodeEvent::Listening(*address));
+    }
+    if let Some(port) = chosen {
+        let _ = events.send(NodeEvent::ChosePort { port, file: own.home().listen_path() });
     }
     let control = control_listener.as_ref().map(|(listener, port)| (*port, listener.secret().clone()));
     let info = NodeInfo { control, listening: addresses.clone() };
@@ -107,7 +108,7 @@ fn publish(context: &Context, info: &NodeInfo) -> Result<bool> {
 /// The node's end of the control connection, and its port.
 fn open_control() -> Result<(LoopbackListener, u16)> {
     let opened = LoopbackListener::open().and_then(|listener| listener.port().map(|port| (listener, port)));
-    opened.map_err(|cause| Error::Listen { address: "127.0.0.1 for front-ends".into(), cause })
+    opened.map_err(|cause| Error::Listen { address: "127.0.0.1 for front-ends".into(), cause, hint: None })
 }
 
 /// Takes the home for this node. Waits for an `egoat say` that is delivering from it, and fails if another node runs.

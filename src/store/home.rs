@@ -127,6 +127,10 @@ impl Home {
     pub fn proxy_path(&self) -> PathBuf {
         self.dir.join("proxy")
     }
+    /// Where the node listens.
+    pub fn listen_path(&self) -> PathBuf {
+        self.dir.join("listen")
+    }
     /// Who is connected.
     pub fn presence_path(&self) -> PathBuf {
         self.dir.join("presence")
@@ -196,16 +200,15 @@ impl Home {
 
     /// Where this node listens unless a command says otherwise: the lines of the `listen` file.
     pub fn listen(&self) -> Result<Vec<String>> {
-        let path = self.dir.join("listen");
+        let path = self.listen_path();
         let stored =
             file::read_text(&path, 4096).map_err(Error::disk(Verb::Read, &path))?.unwrap_or_default();
         Ok(stored.lines().map(|line| line.trim().to_owned()).filter(|line| !line.is_empty()).collect())
     }
 
-    /// Sets that.
+    /// Sets that. Whoever calls this holds the lock of [`Home::lock_records`].
     pub fn set_listen(&self, address: &str) -> Result<()> {
-        let path = self.dir.join("listen");
-        let _lock = self.lock_records()?;
+        let path = self.listen_path();
         file::replace(&path, format!("{address}\n").as_bytes()).map_err(Error::disk(Verb::Write, &path))
     }
 
@@ -289,6 +292,7 @@ pub fn expand(typed: &Path) -> PathBuf {
     }
 }
 
+/// The user's name or, where many machines have a user of that name, the machine's.
 fn default_name() -> Option<String> {
     let variables: &[&str] = if cfg!(windows) { &["USERNAME"] } else { &["USER", "LOGNAME"] };
     let user = variables.iter().find_map(|name| variable(name)?.into_os_string().into_string().ok());
@@ -299,10 +303,9 @@ fn default_name() -> Option<String> {
 /// The machine's name without its domain.
 fn machine_name() -> Option<String> {
     let kernel = std::fs::read_to_string("/proc/sys/kernel/hostname").ok();
-    let host = kernel.or_else(|| env::var("HOSTNAME").ok()).or_else(|| env::var("COMPUTERNAME").ok());
-    let host =
-        host.as_deref().map(str::trim).and_then(|host| host.split('.').next()).unwrap_or_default().to_owned();
-    text::suggest_name(&if host.is_empty() { user } else { format!("{user}@{host}") })
+    let host = kernel.or_else(|| env::var("HOSTNAME").ok()).or_else(|| env::var("COMPUTERNAME").ok())?;
+    let first = host.trim().split('.').next().filter(|first| *first != "localhost" && *first != "(none)")?;
+    text::suggest_name(first)
 }
 
 struct OwnParts {

@@ -8,6 +8,7 @@ pub mod lines;
 pub mod output;
 pub mod plain;
 pub mod progress;
+pub mod prompt;
 pub mod reader;
 pub mod stty;
 pub mod terminal;

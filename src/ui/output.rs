@@ -211,8 +211,18 @@ pub fn ask(question: &str) -> Option<String> {
     if !can_ask() {
         return None;
     }
-    write_stderr(&format!("{} ", told(question)), false);
+    self::question(question);
     let mut answer = String::new();
     let length = io::stdin().read_line(&mut answer).ok()?;
     (length > 0).then(|| answer.trim().to_owned())
+}
+
+/// Writes a question, to be answered on the same line.
+pub fn question(question: &str) {
+    write_stderr(&format!("{} ", told(question)), false);
+}
+
+/// Ends the line of a question that was not answered.
+pub fn end_question() {
+    write_stderr("\n", false);
 }

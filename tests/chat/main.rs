@@ -7,6 +7,8 @@ mod common;
 
 #[cfg(unix)]
 mod beside;
+#[cfg(target_os = "linux")]
+mod newcomer;
 mod notes;
 #[cfg(unix)]
 mod paste;

@@ -189,40 +189,6 @@ fn a_key_is_one_write() {
 }
 
 #[test]
-fn a_newcomer_is_led_to_a_conversation() {
-    let dir = tempfile::tempdir().unwrap();
-    let Some((alice, bob)) = Chat::shell(200).zip(Chat::shell(200)) else { return };
-    let start = |chat: &Chat, name: &str| {
-        chat.line(&format!("clear; {EGOAT} --home {}", dir.path().join(name).display()));
-        chat.see("what are you called?");
-        chat.line(name);
-        chat.see("where do you listen?");
-        chat.line("nonsense:99999999");
-        chat.see("is no address to listen on");
-        chat.line("127.0.0.1:0");
-        chat.see("invite somebody, join with a link, or look around first?");
-    };
-    start(&alice, "alice");
-    alice.line("i");
-    let screen = alice.see("@127.0.0.1:");
-    let link = screen.lines().find(|line| line.contains("@127.0.0.1:")).unwrap().trim();
-    start(&bob, "bob");
-    bob.line("j");
-    bob.see("paste the link:");
-    bob.line("no link");
-    bob.see("this is no link");
-    bob.line(link);
-    bob.see("paired with alice");
-    alice.see("paired with bob");
-    bob.see_input("alice (here)>");
-    bob.line("hello");
-    alice.see("   bob: hello");
-    alice.line("and hello to you");
-    bob.see("   alice: and hello to you");
-    assert_eq!(fs::read_to_string(dir.path().join("bob/listen")).unwrap(), "127.0.0.1:0\n");
-}
-
-#[test]
 fn what_is_typed_is_not_garbled_by_what_comes() {
     let Some((chat, _alice, bob, _node)) = with_bob() else { return };
     chat.text("half a ");

@@ -31,6 +31,11 @@ impl Lan {
         (line == "up\n").then_some(lan)
     }
 
+    /// What stands in front of a command in a shell, so that it runs in this network.
+    pub fn prefix(&self) -> String {
+        format!("nsenter -t {} -U -n --preserve-credentials", self.holder.id())
+    }
+
     /// The command in this network.
     pub fn cmd(&self, command: Command) -> Command {
         self.run(command, "exec \"$@\"")

@@ -14,6 +14,8 @@ mod hidden;
 #[cfg(target_os = "linux")]
 mod netns;
 mod pairing;
+#[cfg(target_os = "linux")]
+mod port;
 mod proxy;
 mod retrying;
 #[cfg(target_os = "linux")]

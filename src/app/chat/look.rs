@@ -283,7 +283,9 @@ impl Chat {
     /// What the node in this process tells. What is in the logs is seen there.
     pub(super) fn node_event(&mut self, event: NodeEvent, view: &mut dyn View) -> Result<()> {
         match event {
-            NodeEvent::Listening(_) => news::line(&event).into_iter().for_each(|line| view.note(&line)),
+            NodeEvent::Listening(_) | NodeEvent::ChosePort { .. } => {
+                news::line(&event).into_iter().for_each(|line| view.note(&line))
+            }
             // Presence says as much.
             NodeEvent::Trouble(error) if error.is_passing() => {}
             NodeEvent::TransferFailed { error, .. } | NodeEvent::Trouble(error) => view.error(&error),
