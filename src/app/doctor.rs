@@ -79,6 +79,10 @@ pub fn run(
 
 fn permissions(report: &mut Reporter, home: &Home) {
     let dir = home.dir();
+    if matches!(dir.try_exists(), Ok(false)) {
+        return report
+            .skipped("home", &format!("there is none at {} yet; it is made on first use", dir.display()));
+    }
     let found = fs::metadata(dir).map_err(Error::disk(Verb::Read, dir));
     // A file that is there for being locked: when it cannot be opened for writing, nothing can.
     let found = found.and_then(|found| home.check_owner().and_then(|()| home.lock_records()).map(|_| found));

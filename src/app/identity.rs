@@ -39,6 +39,11 @@ pub fn rename(own: &Own, name: &str) -> Result<()> {
     own.home().set_name(&contacts::parse_name(name)?)
 }
 
+/// A home that is not made yet, for what only looks: nothing is in it.
+pub fn unmade(home: Home, proxy: Option<Proxy>, report: Report) -> Endpoint {
+    Endpoint::new(home.unmade(report), proxy)
+}
+
 /// The proxy that was `given` on the command line, else that of the environment, else that of the home. An empty one is
 /// none, wherever it stands. An error tells what is wrong with a proxy without naming it: it may have a password in it.
 pub fn proxy(given: Option<String>, home: Option<&Home>) -> Result<Option<Proxy>> {

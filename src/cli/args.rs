@@ -68,6 +68,35 @@ pub enum Command {
     Demo(Demo),
     /// See [`Completions`].
     Completions(Completions),
+    /// See [`Version`].
+    Version(Version),
+}
+
+impl Command {
+    /// Whether it needs a home, and so makes one where there is none; the others only look or change what is there.
+    pub fn makes_home(&self) -> bool {
+        match self {
+            Command::Chat(_) | Command::Serve(_) | Command::Say(_) | Command::Send(_) => true,
+            Command::Invite(_) | Command::Join(_) | Command::Id(_) => true,
+            // A peer is saved in a home that is there.
+            Command::Receive(receive) => receive.from.is_none(),
+            Command::Peers(peers) => matches!(peers.action, Some(PeersAction::Add(_))),
+            // What it waits for is sealed by the identity.
+            Command::Log(log) => log.follow,
+            Command::Outbox(_) | Command::Fetch(_) | Command::Status(_) | Command::Partial(_) => false,
+            Command::Doctor(_) | Command::Demo(_) | Command::Completions(_) | Command::Version(_) => false,
+        }
+    }
+
+    /// The peer that a command names which makes a home.
+    pub fn peer(&self) -> Option<&str> {
+        match self {
+            Command::Chat(chat) => chat.peer.as_deref(),
+            Command::Say(say) => Some(&say.peer),
+            Command::Send(send) => Some(&send.peer),
+            _ => None,
+        }
+    }
 }
 
 /// Talk, on a terminal or line by line. Starts the node, or works beside a running one.
@@ -519,3 +548,8 @@ pub struct Completions {
     #[argh(positional, arg_name = "word")]
     pub words: Vec<String>,
 }
+
+/// Print the version.
+#[derive(ArgsInfo, FromArgs)]
+#[argh(subcommand, name = "version", help_triggers("-h", "--help"))]
+pub struct Version {}

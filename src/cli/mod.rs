@@ -25,6 +25,7 @@ mod who;
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use crate::app::contacts::reach;
 use crate::app::identity;
 use crate::app::{Endpoint, Home};
 use crate::cli::args::{Command, Egoat};
@@ -35,6 +36,8 @@ use crate::ui::output::{self, Output};
 
 /// Stdin or stdout, in the place of a file or a link.
 const DASH: &str = "-";
+
+const VERSION: &str = concat!("egoat ", env!("CARGO_PKG_VERSION"));
 
 /// Parses the arguments and runs the command.
 pub fn main() -> ExitCode {
@@ -73,7 +76,7 @@ fn parse() -> Result<Option<Egoat>> {
     }
     let line = place.parse()?;
     if line.version {
-        return output::print(concat!("egoat ", env!("CARGO_PKG_VERSION"))).map(|()| None);
+        return output::print(VERSION).map(|()| None);
     }
     Ok(Some(line))
 }
@@ -83,21 +86,35 @@ fn run(line: Egoat) -> Result<()> {
     let command = match line.command.unwrap_or(Command::Chat(args::Chat::default())) {
         Command::Completions(args) => return completions::run(&args),
         Command::Demo(_) => return demo::run(out.ignoring_closed_stdout()),
+        Command::Version(_) => return output::print(VERSION),
         command => command,
     };
-    let home = Home::locate(line.home.as_deref());
+    let home = Home::find(line.home.as_deref());
     let proxy = identity::proxy(line.proxy, home.as_ref().ok())?;
     let has_proxy = proxy.is_some();
     let passphrases = passphrase::PassphraseSource::from_environment()?;
-    let unlock = |home| identity::unlock(home, proxy, || passphrases.current(), Arc::new(output::warn));
+    let report = || Arc::new(output::warn);
+    let unlock = |home: Home, makes_it: bool| {
+        if !makes_it && !home.is_made() {
+            return Ok(identity::unmade(home, proxy.clone(), report()));
+        }
+        home.create()?;
+        identity::unlock(home, proxy.clone(), || passphrases.current(), report())
+    };
     match command {
         Command::Doctor(args) => {
+            let unlock = |home| unlock(home, false);
             doctor::run(out.ignoring_closed_stdout(), home, unlock, has_proxy, args.peer.as_deref())
         }
         command => {
             let home = home?;
             home.check_owner()?;
-            dispatch(&unlock(home)?, out, &passphrases, command)
+            if let Some(peer) = command.peer().filter(|_| !home.is_made()) {
+                // A home is not made for a name that is mistyped, or that is saved in another home.
+                reach::ensure_found(&unlock(home.clone(), false)?, peer)?;
+            }
+            let makes_home = command.makes_home();
+            dispatch(&unlock(home, makes_home)?, out, &passphrases, command)
         }
     }
 }
@@ -125,6 +142,6 @@ fn dispatch(
         Command::Partial(args) => partial::run(own, out, args),
         Command::Id(args) => id::run(own, out, passphrases, &args),
         // They have run by now.
-        Command::Completions(_) | Command::Demo(_) | Command::Doctor(_) => Ok(()),
+        Command::Completions(_) | Command::Demo(_) | Command::Doctor(_) | Command::Version(_) => Ok(()),
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::env;
 use std::fs::File;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -49,10 +50,21 @@ impl Home {
     /// Finds the home directory, and makes it with its folders if it is not there yet.
     pub fn locate(flag: Option<&str>) -> Result<Home> {
         let home = Home::find(flag)?;
-        for folder in [home.dir.clone(), home.dir.join(HISTORY), home.dir.join(OUTBOX)] {
+        home.create()?;
+        Ok(home)
+    }
+
+    /// Makes the home directory with its folders, if they are not there yet.
+    pub fn create(&self) -> Result<()> {
+        for folder in [self.dir.clone(), self.dir.join(HISTORY), self.dir.join(OUTBOX)] {
             file::create_private_dir(&folder).map_err(Error::disk(Verb::Create, &folder))?;
         }
-        Ok(home)
+        Ok(())
+    }
+
+    /// Whether it is a home already: it has an identity, or one that cannot be seen.
+    pub fn is_made(&self) -> bool {
+        !self.identity_path().metadata().is_err_and(|cause| cause.kind() == io::ErrorKind::NotFound)
     }
 
     /// Refuses a home that others own or can change.
@@ -74,6 +86,8 @@ impl Home {
             what: "no home directory: neither HOME nor EGOAT_HOME is set".into(),
             hint: Some("name one with --home DIR".into()),
         })?;
+        // What is not there can be made, but not everywhere.
+        dir.try_exists().map_err(Error::disk(Verb::Open, &dir))?;
         Ok(Home { dir, explicit })
     }
 
@@ -158,7 +172,10 @@ impl Home {
     /// The conversations that have a history here, also those with former peers.
     pub fn conversations(&self) -> Result<Vec<ConversationId>> {
         let dir = self.dir.join(HISTORY);
-        let names = Folder::open(&dir).and_then(|folder| folder.names());
+        let names = match Folder::open(&dir).and_then(|folder| folder.names()) {
+            Err(cause) if cause.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+            names => names,
+        };
         let conversation = |name: &PathBuf| ConversationId::of_history(name.to_str()?);
         Ok(names.map_err(Error::disk(Verb::Read, &dir))?.iter().filter_map(conversation).collect())
     }
@@ -274,8 +291,16 @@ impl Home {
                 })?,
             },
         };
-        let parts = OwnParts { keys: seed.static_keys(), home: self, seed };
-        Ok(Own { parts: Arc::new(parts), report })
+        Ok(self.owned(seed, report))
+    }
+
+    /// A home that is not made yet, as what only looks finds it: nothing is in it, and its identity is in memory alone.
+    pub fn unmade(self, report: Report) -> Own {
+        self.owned(Seed::generate(), report)
+    }
+
+    fn owned(self, seed: Seed, report: Report) -> Own {
+        Own { parts: Arc::new(OwnParts { keys: seed.static_keys(), home: self, seed }), report }
     }
 }
 

@@ -35,6 +35,53 @@ fn an_identity_is_made_on_first_use_and_stays() {
 }
 
 #[test]
+fn only_what_needs_a_home_makes_one() {
+    let home = Home::new("alice");
+    let (none, cursor) = (home.path("none"), home.path("cursor").display().to_string());
+    let ended = |args: &[&str], code: i32| {
+        let mut command = Command::new(EGOAT);
+        command.arg("--home").arg(&none).args(args);
+        finish(command, b"", code)
+    };
+    let looks: &[(i32, &[&str])] = &[
+        (0, &["log"]),
+        (0, &["log", "--unread"]),
+        (0, &["log", "--cursor", &cursor]),
+        (2, &["log", "bob"]),
+        (0, &["peers"]),
+        (0, &["peers", "--unread"]),
+        (0, &["peers", "requests"]),
+        (1, &["peers", "accept"]),
+        (2, &["peers", "show", "bob"]),
+        (2, &["peers", "set", "bob", "files=ask"]),
+        (2, &["peers", "rename", "bob", "rob"]),
+        (2, &["peers", "remove", "bob"]),
+        (0, &["outbox"]),
+        (1, &["outbox", "cancel", "1"]),
+        (0, &["outbox", "retry"]),
+        (0, &["fetch"]),
+        (69, &["status"]),
+        (0, &["partial"]),
+        (0, &["partial", "remove", "--all"]),
+        (0, &["doctor"]),
+        (0, &["version"]),
+        (2, &["say", "bob", "hi"]),
+        (2, &["send", "bob", "file"]),
+        (2, &["chat", "bob"]),
+        (2, &["receive", "--from", "localhost"]),
+    ];
+    for (code, args) in looks {
+        ended(args, *code);
+        assert!(!none.exists(), "{args:?}");
+    }
+    assert!(ended(&["doctor"], 0).0.contains("skipped  home"));
+    let said = ended(&["say", "bob", "hi"], 2).1;
+    assert!(said.contains(&format!("no peer in {} is called bob", none.display())), "{said}");
+    ended(&["id"], 0);
+    assert!(none.join("identity").exists());
+}
+
+#[test]
 fn only_its_owner_can_read_a_home() {
     let home = Home::new("alice");
     let mut command = Command::new(EGOAT);
@@ -186,7 +233,7 @@ fn a_home_that_cannot_be_made_is_a_disk_error() {
     let mut command = Command::new(EGOAT);
     command.args(["--home", "/dev/null/home", "id"]);
     let (_, said) = finish(command, b"", 74);
-    assert!(said.contains("cannot create /dev/null/home"), "{said}");
+    assert!(said.contains("cannot open /dev/null/home"), "{said}");
 }
 
 /// Paths in the home that are taken for what egoat has put there.

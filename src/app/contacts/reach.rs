@@ -74,6 +74,11 @@ pub fn resolve(own: &Endpoint, peers: &Peers, given: &str) -> Result<PeerReferen
     Ok(PeerReference::At(at))
 }
 
+/// An error if `given` means nobody, as far as that can be told without dialling.
+pub fn ensure_found(own: &Endpoint, given: &str) -> Result<()> {
+    resolve(own, &Peers::load(own.home())?, given).map(drop)
+}
+
 /// Finds the peer, and pairs with it if it is not saved yet. `trusts` is asked about the fingerprint of a node that is
 /// known by its address alone. A one-off receiver is an error.
 pub fn reach(own: &Endpoint, given: &str, trusts: impl FnOnce(&Address, &str) -> Trust) -> Result<Reached> {

@@ -29,7 +29,7 @@ impl Listen {
     /// Parses `PORT`, `HOST:PORT`, `[V6]:PORT` or `HOST`; `None` for anything else. A bare number could be an IPv4 address,
     /// but whoever types one means a port.
     pub fn parse(text: &str) -> Option<Listen> {
-        if text.parse::<u64>().is_ok() {
+        if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
             return text.parse().ok().map(Listen::everywhere);
         }
         let at = |host: &str, port| Listen { host: Some(host.to_owned()), port, file: None };
