@@ -44,7 +44,10 @@ pub fn join(own: &Endpoint, out: Output, args: &args::Join) -> Result<()> {
         return print(out, &peer);
     }
     let given = match args.link.as_deref() {
-        Some(DASH) => from_stdin()?,
+        Some(DASH) => {
+            out.note_typing("the link");
+            from_stdin()?
+        }
         Some(link) => link.to_owned(),
         // Not on the command line, so that the token does not stand in the shell's history.
         None if output::can_ask() => {

@@ -38,6 +38,7 @@ fn object(peer: &Peer) -> Object {
         .optional("dir", peer.downloads_dir().as_ref().map(|dir| dir.to_string_lossy()).as_deref())
         .boolean("blocked", peer.is_blocked())
         .boolean("verified", peer.is_verified())
+        .boolean("mute", peer.is_muted())
 }
 
 fn addresses(peer: &Peer) -> String {
@@ -97,6 +98,7 @@ fn options(peer: &Peer) -> impl Iterator<Item = (&'static str, String)> {
         ("dir", dir),
         ("blocked", peer.is_blocked().then(|| "yes".to_owned())),
         ("verified", peer.is_verified().then(|| "yes".to_owned())),
+        ("mute", peer.is_muted().then(|| "yes".to_owned())),
     ];
     set.into_iter().filter_map(|(name, value)| Some((name, value?)))
 }

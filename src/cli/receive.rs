@@ -114,7 +114,7 @@ fn announce(out: Output, options: &ReceiveOptions, reception: &Reception) -> Res
     out.note("send files here with `egoat send LINK FILE...`; the link works for one sender:");
     if matches!(options.into, Destination::Stdout) {
         // Stdout is the file's; without the link nobody could send it.
-        output::warn(&link);
+        output::copyable(&link);
         return Ok(());
     }
     out.data(&link, || Object::event("invite").text("link", &link))

@@ -2,10 +2,11 @@
 
 use std::io::Read;
 
+use crate::app::contacts::reach;
 use crate::app::messages::{self, DeliveryOutcome, Draft, MAX_TEXT, SayResult, lines};
 use crate::app::{Endpoint, Peer};
 use crate::cli::args;
-use crate::cli::{values, who};
+use crate::cli::{DASH, values, who};
 use crate::error::{Error, Result};
 use crate::text::json::Object;
 use crate::ui::output::Output;
@@ -18,10 +19,15 @@ pub fn run(own: &Endpoint, out: Output, args: &args::Say) -> Result<()> {
             return Err(Error::usage("--lines reads its messages from stdin, and they have no --id"));
         }
         let peer = who::find(own, out, &args.peer, args.accept_new)?.peer;
+        out.note_typing("the messages, a line each");
         let (number, outcome) = lines::say(own, &peer, expires_after, wait)?;
         return report(out, &peer, number, outcome, wait.is_some());
     }
-    let text = if args.text.is_empty() { from_stdin()? } else { args.text.join(" ").into_bytes() };
+    let text = match &args.text[..] {
+        [] => from_stdin(own, out, &args.peer)?,
+        [dash] if dash == DASH => from_stdin(own, out, &args.peer)?,
+        words => words.join(" ").into_bytes(),
+    };
     if text.is_empty() {
         return Err(Error::usage("there is nothing to say"));
     }
@@ -66,7 +72,10 @@ fn report(out: Output, peer: &Peer, number: u64, outcome: DeliveryOutcome, has_w
 }
 
 /// All of stdin, but for the newline at its end, which `echo` adds and nobody means.
-fn from_stdin() -> Result<Vec<u8>> {
+fn from_stdin(own: &Endpoint, out: Output, peer: &str) -> Result<Vec<u8>> {
+    // Before a message is typed for nobody.
+    reach::ensure_found(own, peer)?;
+    out.note_typing("the message");
     let mut text = Vec::new();
     // Two bytes more than a message may have: enough to see that it is too long.
     let read = std::io::stdin().take(MAX_TEXT as u64 + 2).read_to_end(&mut text);

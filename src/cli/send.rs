@@ -1,12 +1,12 @@
 //! `egoat send`: files, directories or stdin, now or when the peer can be reached.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::app::contacts::reach::PeerChange;
 use crate::app::files::send::{self, SPOOL, Sent, StdinFile};
 use crate::app::files::{self, Queued, Sources, Tally};
-use crate::app::{Address, Endpoint, Peer};
+use crate::app::{Address, Endpoint, Link, Peer, contacts};
 use crate::cli::args;
 use crate::cli::{DASH, values, who};
 use crate::error::{Error, Result};
@@ -24,6 +24,9 @@ pub fn run(own: &Endpoint, out: Output, args: &args::Send) -> Result<()> {
         Some(streams) if (1..=files::MAX_STREAMS).contains(&streams) => streams,
         Some(_) => return Err(Error::usage(format!("--streams is 1 to {}", files::MAX_STREAMS))),
     };
+    if let Some(meant) = misplaced(own, args) {
+        return Err(meant);
+    }
     if args.files.iter().any(|file| file == DASH) {
         return send_pipe(own, out, args, wait);
     }
@@ -44,6 +47,26 @@ pub fn run(own: &Endpoint, out: Output, args: &args::Send) -> Result<()> {
     }
     let (at, _note) = sent.map_or_else(|error| (Err(error), None), |sent| (Ok(sent.address), sent.note));
     report(out, &peer, &tally, at)
+}
+
+/// An error for whoever names the files first and the peer last, as for cp(1) and scp(1).
+fn misplaced(own: &Endpoint, args: &args::Send) -> Option<Error> {
+    let is_peer = |word: &str| Link::looks_like(word) || contacts::named(own, word).is_ok();
+    if is_peer(&args.peer) || !Path::new(&args.peer).exists() {
+        return None;
+    }
+    let instead = match args.files.split_last() {
+        Some((last, files)) if is_peer(last) => {
+            [&[last.clone(), args.peer.clone()], files].concat().join(" ")
+        }
+        // Somebody who has no such peer, or who has forgotten it.
+        Some((last, _)) if Path::new(last).exists() => return None,
+        _ => format!("PEER {}", args.peer),
+    };
+    Some(Error::Usage {
+        what: format!("the peer comes first, and {} is a file", text::clean_line(&args.peer)),
+        hint: Some(format!("`egoat send {}`", text::clean_line(&instead))),
+    })
 }
 
 fn find(own: &Endpoint, out: Output, args: &args::Send) -> Result<Peer> {
@@ -88,6 +111,7 @@ fn send_pipe(own: &Endpoint, out: Output, args: &args::Send, wait: Duration) -> 
     };
     let pipe = StdinFile::new(args.name.as_deref(), limit)?;
     let peer = find(own, out, args)?;
+    out.note_typing("what is to be sent");
     let sent = {
         let _shown = Progress::show(out, &peer.name, &pipe.tally);
         pipe.send(own, &peer, wait, |error| again(out, error))

@@ -34,6 +34,8 @@ const SEEN: &str = "seen=";
 const BLOCKED: &str = "blocked";
 /// Set by the user on a peer whose safety number was compared.
 const VERIFIED: &str = "verified";
+/// Options that are there or not: what the user types, and what stands in the file.
+const FLAGS: [(&str, &str); 3] = [("blocked", BLOCKED), ("verified", VERIFIED), ("mute", "mute=yes")];
 
 /// A peer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -123,13 +125,19 @@ impl Peer {
         self.options.iter().find_map(|option| option.strip_prefix(name))
     }
 
-    /// Sets an option that is the user's to set, typed as `blocked`, `verified` or `NAME=VALUE`; with `=` and no value it is taken
-    /// away. A path is a plain path. An error says what is wrong, and nothing was changed.
+    /// Sets an option that is the user's to set, typed as `NAME=VALUE`, and taken away by `NAME=`. Those that are there or not
+    /// are `NAME` or `NAME=yes`, and taken away by `NAME=no` as well. A path is a plain path. An error says what is wrong,
+    /// and nothing was changed.
     pub fn set_option(&mut self, typed: &str) -> std::result::Result<(), String> {
-        let word = typed.strip_suffix('=').unwrap_or(typed);
-        if word == BLOCKED || word == VERIFIED {
-            self.options.retain(|option| option != word);
-            self.options.extend((typed == word).then(|| word.to_owned()));
+        let (word, value) = typed.split_once('=').unwrap_or((typed, YES));
+        if let Some((_, option)) = FLAGS.iter().find(|(name, _)| *name == word) {
+            let is_set = match value {
+                YES => true,
+                "no" | "" => false,
+                _ => return Err(format!("{word}= is yes or no")),
+            };
+            self.options.retain(|known| known.split('=').next() != Some(word));
+            self.options.extend(is_set.then(|| (*option).to_owned()));
             return Ok(());
         }
         let (name, value) = options::split(typed).ok_or_else(|| no_option(typed))?;
@@ -226,7 +234,7 @@ impl Peer {
 
 fn no_option(typed: &str) -> String {
     format!(
-        "{} is no option: they are files=, max-file=, quota=, dir= and mute= with a value, blocked and verified",
+        "{} is no option: they are files=, max-file=, quota= and dir= with a value, and blocked, verified and mute",
         text::clean_line(typed)
     )
 }

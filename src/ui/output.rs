@@ -101,6 +101,14 @@ impl Output {
         }
     }
 
+    /// Says what a command waits for that reads its standard input, if that is a terminal: `what` is for the user to type.
+    pub fn note_typing(&self, what: &str) {
+        let end = if cfg!(windows) { "Ctrl-Z and Enter" } else { "Ctrl-D" };
+        if io::stdin().is_terminal() {
+            self.note(&format!("type {what}; {end} on a line of its own ends it"));
+        }
+    }
+
     /// Whether progress may be drawn on one line again and again.
     pub fn draws(&self) -> bool {
         !self.quiet && io::stderr().is_terminal()
@@ -181,6 +189,11 @@ fn write_stdout(line: &str) -> io::Result<()> {
     let written = stdout.write_all(&bytes).and_then(|()| stdout.flush());
     CUT_OFF.store(written.is_err(), Ordering::Relaxed);
     written
+}
+
+/// A line on stderr as it is, to be copied.
+pub fn copyable(line: &str) {
+    write_stderr(&format!("{}\n", text::clean_line(line)), false);
 }
 
 /// A line on stderr, or a few. None is the body of a message: names and paths in them are cleaned as such.

@@ -15,3 +15,4 @@ mod manual;
 mod names;
 mod policy;
 mod scripts;
+mod typing;

@@ -27,7 +27,7 @@ fn options_are_set_shown_and_taken_away() {
     let json = alice.run(&["--json", "peers", "show", "bob"]);
     assert!(
         json.ends_with(
-            "\"seen\":null,\"files\":null,\"max_file\":null,\"quota\":null,\"dir\":null,\"blocked\":false,\"verified\":false}\n"
+            "\"seen\":null,\"files\":null,\"max_file\":null,\"quota\":null,\"dir\":null,\"blocked\":false,\"verified\":false,\"mute\":false}\n"
         ),
         "{json}"
     );
@@ -70,6 +70,22 @@ fn options_are_set_shown_and_taken_away() {
 }
 
 #[test]
+fn what_is_there_or_not_is_set_by_yes_and_taken_away_by_no() {
+    let alice = home_with_bob();
+    let plain = peers_file(&alice);
+    for (typed, option) in [("blocked", "blocked"), ("verified", "verified"), ("mute", "mute=yes")] {
+        for (set, unset) in [("=yes", "=no"), ("", "="), ("=yes", "=")] {
+            let shown = alice.run(&["peers", "set", "bob", &format!("{typed}{set}")]);
+            assert!(shown.contains(&format!("{typed:11}  yes")), "{shown}");
+            assert_eq!(peers_file(&alice), format!("{} {option}\n", plain.trim_end()));
+            assert!(alice.run(&["--json", "peers"]).contains(&format!("\"{typed}\":true")));
+            alice.run(&["peers", "set", "bob", &format!("{typed}{unset}")]);
+            assert_eq!(peers_file(&alice), plain);
+        }
+    }
+}
+
+#[test]
 fn a_wrong_option_changes_nothing() {
     let alice = home_with_bob();
     let plain = peers_file(&alice);
@@ -79,7 +95,9 @@ fn a_wrong_option_changes_nothing() {
         ("quota=-1", "quota= is a size"),
         ("dir=downloads", "dir= is an absolute path"),
         ("colour=red", "colour=red is no option"),
-        ("blocked=yes", "blocked=yes is no option"),
+        ("blocked=maybe", "blocked= is yes or no"),
+        ("mute=1", "mute= is yes or no"),
+        ("muted", "muted is no option"),
         ("seen=10.0.0.1:1", "is no option"),
         ("files=ask quota=1", "files= is ask"),
     ] {
