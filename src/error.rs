@@ -61,8 +61,8 @@ pub enum Error {
         home: PathBuf,
         /// The name that was probably meant.
         near: Option<String>,
-        /// Any peer is saved there.
-        has_peers: bool,
+        /// The name of the peer that was saved there last, if any is.
+        last: Option<String>,
         /// A host could have been named as well, and none is called so either.
         may_be_host: bool,
     },
@@ -346,10 +346,10 @@ impl Error {
                 "start Tor, and give --proxy socks5://127.0.0.1:9050, or set $EGOAT_PROXY to that".into(),
             ),
             Error::UnknownPeer { near: Some(near), .. } => Some(format!("did you mean `{near}`?")),
-            Error::UnknownPeer { may_be_host: true, .. } => {
-                Some("`egoat peers` lists the saved ones; give HOST:PORT or a link for a new one".into())
+            Error::UnknownPeer { last: Some(last), may_be_host, .. } => {
+                let new = if *may_be_host { "; give HOST:PORT or a link for a new one" } else { "" };
+                Some(format!("`egoat peers` lists the saved ones, of whom `{last}` is the latest{new}"))
             }
-            Error::UnknownPeer { has_peers: true, .. } => Some("`egoat peers` lists them".into()),
             Error::UnknownPeer { .. } => Some(
                 "no peer is saved there: `egoat invite` makes a link for somebody, `egoat join` takes theirs"
                     .into(),

@@ -63,7 +63,7 @@ fn unknown(home: &Home, peers: &Peers, name: &str, near: Option<&str>, may_be_ho
         name: text::clean_line(name),
         home: home.dir().to_owned(),
         near: near.map(str::to_owned),
-        has_peers: peers.iter().next().is_some(),
+        last: peers.iter().last().map(|peer| peer.name.clone()),
         may_be_host,
     }
 }
@@ -110,6 +110,8 @@ pub struct Invitation {
     pub link: Link,
     /// Without a node nobody can use it yet.
     pub node_runs: bool,
+    /// The port that was chosen for the node to come.
+    pub chosen_port: Option<u16>,
 }
 
 /// Issues a one-time invite that is good for `ttl`; the guest will be called `name` here, or what it calls itself. Without
@@ -120,9 +122,10 @@ pub fn invite(
     name: Option<String>,
     mut addresses: Vec<Address>,
 ) -> Result<Invitation> {
+    let mut chosen_port = None;
     if addresses.is_empty() {
         if !own.is_hidden() && link::node(own)?.is_none() {
-            listen::choose_port(own.home(), false)?;
+            chosen_port = listen::choose_port(own.home(), false)?;
         }
         addresses = identity::addresses(own)?;
     }
@@ -131,7 +134,11 @@ pub fn invite(
     }
     let own_ips = addresses.iter().filter_map(Address::ip).filter(|ip| local::is_own(*ip)).collect();
     let invite = invites::issue(own.home(), ttl, name, own_ips)?;
-    Ok(Invitation { link: link_of(own, &invite, addresses), node_runs: link::node(own)?.is_some() })
+    Ok(Invitation {
+        link: link_of(own, &invite, addresses),
+        node_runs: link::node(own)?.is_some(),
+        chosen_port,
+    })
 }
 
 /// Takes back the invite of a link.

@@ -1,6 +1,8 @@
 //! What a node tells, in words for people and as objects for programs: one wording for every front-end. Errors are left out;
 //! a front-end shows them as it shows its own.
 
+use std::path::Path;
+
 use crate::app::link::{Cause, NodeEvent, Refusals, RunOutcome, RunReport};
 use crate::store::history::ReceivedMessage;
 use crate::text::{self, json::Object};
@@ -21,9 +23,7 @@ const CAUSES: [(Cause, &str); 6] = [
 pub fn line(event: &NodeEvent) -> Option<String> {
     Some(match event {
         NodeEvent::Listening(at) => format!("listening on {at}"),
-        NodeEvent::ChosePort { port, file } => {
-            format!("this node has port {port} from now on, as {} says", file.display())
-        }
+        NodeEvent::ChosePort { port, file } => chosen_port(*port, file),
         NodeEvent::Paired { peer, fingerprint } => format!("paired with {peer}, fingerprint {fingerprint}"),
         NodeEvent::Request { name, fingerprint } => {
             format!("{name} wants to be a peer: `egoat peers accept {fingerprint}`")
@@ -94,6 +94,11 @@ pub fn object(event: &NodeEvent) -> Option<Object> {
         NodeEvent::TransferDone { .. } | NodeEvent::Offered(_) => return None,
         NodeEvent::TransferFailed { .. } | NodeEvent::Trouble(_) | NodeEvent::Fatal(_) => return None,
     })
+}
+
+/// Says that a port was chosen, and where that stands.
+pub fn chosen_port(port: u16, file: &Path) -> String {
+    format!("this node has port {port} from now on, as {} says", file.display())
 }
 
 /// Bytes of their texts.

@@ -3,7 +3,7 @@
 use std::io::Read;
 
 use crate::app::contacts::{self, NameResult, via};
-use crate::app::{Endpoint, Own, Peer};
+use crate::app::{Endpoint, Own, Peer, news};
 use crate::cli::DASH;
 use crate::cli::args;
 use crate::cli::values;
@@ -20,6 +20,9 @@ pub fn invite(own: &Endpoint, out: Output, args: &args::Invite) -> Result<()> {
     let name = args.name.as_deref().map(contacts::parse_name).transpose()?;
     let addresses = args.addr.iter().map(|given| contacts::parse_address(given)).collect::<Result<_>>()?;
     let invitation = contacts::invite(own, ttl, name, addresses)?;
+    if let Some(port) = invitation.chosen_port {
+        out.note(&news::chosen_port(port, &own.home().listen_path()));
+    }
     if !invitation.node_runs {
         out.note("no node runs here: start `egoat serve` or `egoat chat`, so that the link can be used");
     }

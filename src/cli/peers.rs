@@ -20,7 +20,7 @@ pub fn run(own: &Own, out: Output, args: args::Peers) -> Result<()> {
         PeersAction::Add(args) => add(own, out.ignoring_closed_stdout(), &args),
         PeersAction::Set(args) => set(own, out.ignoring_closed_stdout(), &args),
         PeersAction::Rename(args) => rename(own, &args),
-        PeersAction::Remove(args) => contacts::remove(own, &contacts::named(own, &args.name)?),
+        PeersAction::Remove(args) => remove(own, out, &args),
         PeersAction::Accept(args) => accept(own, out.ignoring_closed_stdout(), &args),
     }
 }
@@ -139,6 +139,14 @@ fn set(own: &Own, out: Output, args: &args::PeersSet) -> Result<()> {
 fn rename(own: &Own, args: &args::PeersRename) -> Result<()> {
     let (old, new) = (contacts::named(own, &args.name)?, contacts::parse_name(&args.new)?);
     contacts::rename(own, &old.key, &new)
+}
+
+fn remove(own: &Own, out: Output, args: &args::PeersRemove) -> Result<()> {
+    let peer = contacts::named(own, &args.name)?;
+    contacts::remove(own, &peer)?;
+    // The name may have been typed in part.
+    out.note(&format!("{} is no peer any more; the history stays", peer.name));
+    Ok(())
 }
 
 fn list_requests(own: &Own, out: Output) -> Result<()> {

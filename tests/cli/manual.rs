@@ -333,6 +333,42 @@ impl Stage {
     }
 }
 
+/// The first example of the README, in homes that nobody has named: whoever the users are, its lines do what they say.
+#[test]
+fn the_first_example_of_the_readme_runs_word_for_word() {
+    let readme = include_str!("../../README.md");
+    let lines: Vec<&str> = readme.split("```\n").nth(1).unwrap().lines().collect();
+    let [serve_and_invite, join, say_and_send] = lines[..] else { panic!("{lines:?}") };
+    for (inviter, joiner) in [("alice", "bob"), ("root", "root"), ("egoat", "sam"), ("sam", "sam")] {
+        let stage = Stage::new();
+        for home in [&stage.alice, &stage.bob] {
+            fs::remove_file(home.path("name")).unwrap();
+        }
+        let typed = |who: &str, user: &str, line: &str| {
+            let mut command = stage.typed(who, line);
+            command.env("USER", user);
+            command
+        };
+        let mut node = Group(Process::start(typed("alice", inviter, &format!("{serve_and_invite}\nwait"))));
+        let link = node.0.wait_for("egoat:");
+        assert!(join.contains("'egoat:KEY.TOKEN@HOST:PORT'"), "{join}");
+        // The node may still be starting when there is a link already.
+        poll_until("the node to listen", || {
+            let told = fs::read_to_string(stage.alice.path("node.lock")).unwrap_or_default();
+            told.contains("listening ").then_some(())
+        });
+        let join = join.replace("egoat:KEY.TOKEN@HOST:PORT", &link);
+        assert!(finish(typed("bob", joiner, &join), b"", 0).0.starts_with("paired with alice"));
+        fs::write(stage.path("bob", "build.log"), "it is built").unwrap();
+        finish(typed("bob", joiner, say_and_send), b"", 0);
+        poll_until("the message", || (stage.alice.received() == ["the build is done"]).then_some(()));
+        let landed = fs::read_dir(stage.alice.path("downloads")).unwrap().next().unwrap().unwrap().path();
+        assert_eq!(fs::read_to_string(landed.join("build.log")).unwrap(), "it is built");
+        let name = landed.file_name().unwrap().to_str().unwrap().to_owned();
+        assert!(joiner == "root" || name == joiner, "{name}");
+    }
+}
+
 /// A shell with all that it has started.
 struct Group(Process);
 

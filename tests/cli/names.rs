@@ -55,7 +55,11 @@ fn a_name_of_nobody_is_told_with_the_home_and_the_one_that_was_meant() {
     }
     for args in [&["log", "nobody"][..], &["peers", "remove", "nobody"]] {
         let said = home.fails(args, 2);
-        assert!(said.contains("hint: `egoat peers` lists them") && !said.contains("link"), "{said}");
+        assert!(
+            said.contains("hint: `egoat peers` lists the saved ones, of whom `bob` is the latest\n")
+                && !said.contains("link"),
+            "{said}"
+        );
         let said = Home::new("new").fails(args, 2);
         assert!(said.contains("`egoat invite` makes a link for somebody"), "{said}");
     }

@@ -81,7 +81,8 @@ fn a_link_that_is_made_before_the_first_node_leads_to_it() {
     let (alice, bob, carol) = (Home::new("alice"), Home::new("bob"), Home::new("carol"));
     let mut other = serve(&lan, &carol, &[]);
     other.wait_for("listening on [::]:4628");
-    let link = finish(lan.cmd(alice.cmd(&["invite"])), b"", 0).0;
+    let (link, said) = finish(lan.cmd(alice.cmd(&["invite"])), b"", 0);
+    assert!(said.contains("this node has port 4629 from now on"), "{said}");
     assert!(link.trim_end().ends_with(":4629"), "{link}");
     let mut node = serve(&lan, &alice, &[]);
     node.wait_for("listening on [::]:4629");

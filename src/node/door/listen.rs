@@ -192,16 +192,17 @@ pub fn bind_home(home: &Home, is_hidden: bool) -> Result<(Vec<Listener>, Option<
     }
 }
 
-/// Chooses the port of a home that has none yet, for a link that is made before its first node runs.
-pub fn choose_port(home: &Home, is_hidden: bool) -> Result<()> {
+/// Chooses the port of a home that has none yet, for a link that is made before its first node runs; gives it if it was
+/// chosen just now.
+pub fn choose_port(home: &Home, is_hidden: bool) -> Result<Option<u16>> {
     let _lock = home.lock_records()?;
     if !home.listen()?.is_empty() {
-        return Ok(());
+        return Ok(None);
     }
     let (port, listeners) = bind_usual(is_hidden)?;
     // Before the file is there: a node that reads it binds the port.
     drop(listeners);
-    home.set_listen(&port.to_string())
+    home.set_listen(&port.to_string()).map(|()| Some(port))
 }
 
 /// Binds one dual-stack socket where the system has these, else a socket of each family.
