@@ -162,6 +162,8 @@ const PLATFORMS: &[(&str, &[&str])] = &[
     ("store/open.rs", &["std::os::", "cfg(", "cfg!(", "target_os"]),
     // The terminal once more, for its mode.
     ("ui/terminal/tty.rs", &["std::os::", "cfg("]),
+    // The key that ends what is typed.
+    ("ui/output.rs", &["cfg!("]),
     // Standard output and a pipe, as files.
     ("ui/reader.rs", &["std::os::", "cfg("]),
     // Programs in a process group of their own, and the signals that end them.

@@ -455,10 +455,10 @@ mod tests {
         assert!(peer.line().ends_with(" - invite=aa max-file=1G files=accept blocked"), "{}", peer.line());
         assert!(peer.is_blocked());
         let before = peer.clone();
-        for wrong in ["files=never", "quota=x", "dir=x", "files", "blocked=no", "invite=bb", "seen=", ""] {
+        for wrong in ["files=never", "quota=x", "dir=x", "files", "blocked=maybe", "invite=bb", "seen=", ""] {
             assert!(peer.set_option(wrong).is_err() && peer == before, "{wrong:?}");
         }
-        for option in ["files=", "blocked=", "max-file=", "quota="] {
+        for option in ["files=", "blocked=no", "max-file=", "quota="] {
             peer.set_option(option).expect(option);
         }
         assert!(peer.line().ends_with(" - invite=aa"), "{}", peer.line());

@@ -36,7 +36,9 @@ pub fn ask(question: &str) -> Option<String> {
 pub fn ask_link(question: &str) -> Option<String> {
     let mut link = ask(question)?;
     for _ in 0..MAX_LINK_LINES {
-        if !Link::looks_like(&link) || contacts::parse_link(&link).is_ok() {
+        // A comma after a link is left out, but here another address may follow it.
+        let is_whole = contacts::parse_link(&link).is_ok() && !link.ends_with(',');
+        if !Link::looks_like(&link) || is_whole {
             break;
         }
         match ask("and the rest of it? [Enter if that was all]")? {

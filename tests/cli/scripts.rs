@@ -177,8 +177,9 @@ fn a_lone_dash_is_a_word() {
     let node = bob.serve();
     pair(&bob, &alice);
     alice.run(&["say", "bob", "x", "-", "y"]);
-    alice.run(&["say", "bob", "-"]);
-    alice.run(&["say", "--id", "-", "bob", "-", "--wait", "30s"]);
+    // Alone it stands for stdin.
+    alice.pipe(&["say", "bob", "-"], b"-");
+    alice.pipe(&["say", "--id", "-", "bob", "-", "--wait", "30s"], b"-");
     assert_eq!(bob.received(), ["x - y", "-", "-"]);
     assert_eq!(alice.run(&["log", "--grep", "-"]).lines().count(), 3);
     assert!(alice.run(&["--json", "log"]).lines().all(|line| !line.contains("u0000")));

@@ -198,7 +198,7 @@ fn what_cannot_be_queued_is_an_error_at_once() {
         (2, &["bob", "-"], "stdin cannot be queued"),
         (2, &["bob"], "which files?"),
         (2, &["bob", "--name", "x", &a, &same], "--name is for one file"),
-        (2, &["nobody", &a], "no peer and no host is called nobody"),
+        (2, &["nobody", &a], "is called nobody"),
     ] {
         let told = alice.fails(&[&["send", "--queue"], args].concat(), code);
         assert!(told.contains(said), "{args:?}: {told}");

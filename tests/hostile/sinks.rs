@@ -629,5 +629,5 @@ fn what_a_user_types() {
     // A home that cannot be, for its parent is a file.
     let no_home = home.path("peers").join("❤\u{fe0f}\u{200d}\x1b[2J");
     let output = Command::new(EGOAT).arg("--home").arg(no_home).arg("id").output().unwrap();
-    assert!(checked("a bad home", &output.stderr, false).contains("cannot create "));
+    assert!(checked("a bad home", &output.stderr, false).contains("cannot open "));
 }

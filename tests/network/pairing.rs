@@ -257,7 +257,7 @@ fn malformed_links_are_usage_errors() {
         format!("egoat:{key}.short@127.0.0.1:1"),
         format!("egoat:{key}@127.0.0.1:0"),
         format!("egoat:{key}@127.0.0.1:99999"),
-        format!("egoat:{key}@127.0.0.1:1,"),
+        format!("egoat:{key}@127.0.0.1:1,,127.0.0.1:2"),
         format!("egoat:{}@127.0.0.1:1", "a".repeat(52)),
         format!("egoat:{key}@{}", ["127.0.0.1:1"; 9].join(",")),
     ];
