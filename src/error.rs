@@ -324,6 +324,11 @@ impl Error {
             )
     }
 
+    /// The peer is not there now, or cannot be reached from here, which is nobody's mistake.
+    pub fn is_absence(&self) -> bool {
+        matches!(self, Error::Unreachable { .. } | Error::Busy { .. } | Error::Lost { .. })
+    }
+
     /// A disk, or the part of it that this user may fill, is full. What was there before is whole.
     pub fn is_disk_full(&self) -> bool {
         use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};

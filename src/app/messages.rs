@@ -184,6 +184,8 @@ pub enum FetchStep {
     NodeRuns,
     /// A peer was visited.
     Visited(String, Fetched),
+    /// A peer is not there now; the error says how that was found out.
+    Away(String, Error),
     /// Something failed.
     Failed(Error),
 }
@@ -250,6 +252,7 @@ fn visit(
     for peer in peers {
         tell(match act(peer) {
             Ok(fetched) => FetchStep::Visited(peer.name.clone(), fetched),
+            Err(error) if error.is_absence() => FetchStep::Away(peer.name.clone(), error),
             Err(error) => FetchStep::Failed(error),
         })?;
     }

@@ -504,7 +504,11 @@ pub struct PartialRemove {
 /// Connect to every peer once, deliver and collect what waits, and exit; for cron.
 #[derive(ArgsInfo, FromArgs)]
 #[argh(subcommand, name = "fetch", help_triggers("-h", "--help"))]
-pub struct Fetch {}
+pub struct Fetch {
+    /// a peer that is away is an error, too
+    #[argh(switch)]
+    pub strict: bool,
+}
 
 /// Print what the node of this home does now; without a node the exit status is 69.
 #[derive(ArgsInfo, FromArgs)]

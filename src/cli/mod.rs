@@ -137,7 +137,7 @@ fn dispatch(
         Command::Peers(args) => peers::run(own, out, args),
         Command::Log(args) => log::log(own, out, &args),
         Command::Outbox(args) => outbox::run(own, out, args),
-        Command::Fetch(_) => outbox::fetch(own, out.ignoring_closed_stdout()),
+        Command::Fetch(args) => outbox::fetch(own, out.ignoring_closed_stdout(), &args),
         Command::Status(_) => status::run(own, out),
         Command::Partial(args) => partial::run(own, out, args),
         Command::Id(args) => id::run(own, out, passphrases, &args),

@@ -126,7 +126,7 @@ fn cancel(own: &Own, out: Output, args: &args::OutboxCancel) -> Result<()> {
 
 fn retry(own: &Endpoint, out: Output, name: Option<&str>) -> Result<()> {
     let only = name.map(|name| contacts::named(own, name)).transpose()?;
-    let mut failures = Failures::default();
+    let mut failures = Failures::new(true);
     messages::retry(own, only, |step| match step {
         FetchStep::NodeRuns => {
             out.note("the node tries now");
@@ -137,8 +137,8 @@ fn retry(own: &Endpoint, out: Output, name: Option<&str>) -> Result<()> {
     failures.end()
 }
 
-pub fn fetch(own: &Endpoint, out: Output) -> Result<()> {
-    let mut failures = Failures::default();
+pub fn fetch(own: &Endpoint, out: Output, args: &args::Fetch) -> Result<()> {
+    let mut failures = Failures::new(args.strict);
     messages::fetch(own, |step| match step {
         FetchStep::NodeRuns => {
             out.note("a node runs here, and does this all the time");
@@ -163,25 +163,38 @@ fn print(out: Output, step: FetchStep, failures: &mut Failures) -> Result<()> {
             })?;
             troubles.into_iter().for_each(|error| failures.add(error));
         }
-        FetchStep::Failed(error) => failures.add(error),
+        FetchStep::Away(peer, error) if !failures.is_strict => {
+            out.data(&format!("{peer}: away"), || {
+                Object::event("away").text("peer", &peer).text("error", &error.to_string())
+            })?;
+        }
+        FetchStep::Away(_, error) | FetchStep::Failed(error) => failures.add(error),
         FetchStep::NodeRuns => {}
     }
     Ok(())
 }
 
 /// Failures after which the command goes on: the first is the command's own, the others are printed at once.
-#[derive(Default)]
-struct Failures(Option<Error>);
+struct Failures {
+    first: Option<Error>,
+    /// A peer that is away counts as one.
+    is_strict: bool,
+}
 
 impl Failures {
+    fn new(is_strict: bool) -> Failures {
+        Failures { first: None, is_strict }
+    }
+
     fn add(&mut self, error: Error) {
-        match &self.0 {
-            None => self.0 = Some(error),
+        match &self.first {
+            _ if error.is_absence() && !self.is_strict => {}
+            None => self.first = Some(error),
             Some(_) => output::error(&error),
         }
     }
 
     fn end(self) -> Result<()> {
-        self.0.map_or(Ok(()), Err)
+        self.first.map_or(Ok(()), Err)
     }
 }

@@ -78,7 +78,9 @@ impl Home {
         let named = flag.map(|typed| expand(Path::new(typed))).or_else(|| variable("EGOAT_HOME"));
         let explicit = named.is_some();
         let found = || {
+            // The XDG Base Directory Specification has relative paths ignored.
             variable("XDG_DATA_HOME")
+                .filter(|data| data.is_absolute())
                 .or_else(|| Some(user_home()?.join(".local/share")))
                 .map(|data| data.join("egoat"))
         };

@@ -99,6 +99,28 @@ fn only_its_owner_can_read_a_home() {
 }
 
 #[test]
+fn a_relative_xdg_data_home_is_ignored() {
+    let around = tempfile::tempdir().unwrap();
+    let id = |data: &std::path::Path| {
+        let mut command = Command::new(EGOAT);
+        command.arg("id").env_remove("EGOAT_HOME").env("HOME", around.path()).env("XDG_DATA_HOME", data);
+        finish(
+            {
+                command.current_dir(around.path());
+                command
+            },
+            b"",
+            0,
+        )
+    };
+    id("data".as_ref());
+    assert!(!around.path().join("data").exists());
+    assert!(around.path().join(".local/share/egoat/identity").exists());
+    id(&around.path().join("data"));
+    assert!(around.path().join("data/egoat/identity").exists());
+}
+
+#[test]
 fn an_identity_that_others_can_read_is_refused() {
     let home = Home::new("alice");
     for exposed in [0o640, 0o604, 0o620] {

@@ -75,7 +75,7 @@ fn failures_say_nothing_on_stdout_and_have_their_status() {
         (1, &["outbox", "cancel", "12"]),
         (2, &["outbox", "retry", "nobody"]),
         (69, &["outbox", "retry", "away"]),
-        (69, &["fetch"]),
+        (69, &["fetch", "--strict"]),
         (69, &["status"]),
         (2, &["partial", "remove"]),
         (1, &["partial", "remove", "abc"]),
@@ -472,6 +472,7 @@ fn waiting(printed: &mut Printed, alice: &Home, address: &str, bob: &Home, mut n
     let number = object(cancelled.trim_end())["number"].to_string();
     printed.of(alice, &["outbox"]);
     printed.of(alice, &["outbox", "cancel", &number]);
+    printed.of(alice, &["fetch"]);
     let mut node = bob.serve_again_at(&addr);
     printed.of(alice, &["fetch"]);
     // Its own queue goes out by its node.
