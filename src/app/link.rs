@@ -58,16 +58,35 @@ pub fn ring(own: &Own, peer: Option<&PublicKey>) -> Result<bool> {
 
 /// Asks the node for the seed of a sealed identity; `None` when no node runs that would give it.
 pub fn unsealed(home: &Home) -> Option<Seed> {
-    let (port, secret) = node_lock::running(home).ok()??.control?;
-    let local = loopback::dial(port, &secret, &[version(), Up::Unseal.encode()].concat()).ok()?;
+    match ask_about_seed(&node_lock::running(home).ok()??, &Up::Unseal)? {
+        Down::Seed(seed) => Some(Seed::from_bytes(seed)),
+        _ => None,
+    }
+}
+
+/// Has the node give the seed to nobody any more. Returns whether a node runs.
+pub fn forget(home: &Home) -> Result<bool> {
+    let Some(info) = node_lock::running(home)? else { return Ok(false) };
+    match ask_about_seed(&info, &Up::Forget) {
+        Some(Down::Forgotten) => Ok(true),
+        _ => Err(Error::Failed {
+            what: "the node here did not answer, and may give the key to other commands still".into(),
+            hint: Some("try again, or restart the node".into()),
+        }),
+    }
+}
+
+/// The answer to UNSEAL or FORGET; `None` if there is none.
+fn ask_about_seed(node: &NodeInfo, question: &Up) -> Option<Down> {
+    let (port, secret) = node.control.as_ref()?;
+    let local = loopback::dial(*port, secret, &[version(), question.encode()].concat()).ok()?;
     let deadline = Deadline::after(ANSWER_TIMEOUT);
     let mut body = Vec::new();
     loop {
         let kind = local.read_within(deadline.remaining()?, &mut body).ok()?;
-        if let Some(kind) = kind
-            && let Ok(Down::Seed(seed)) = Down::decode(kind, &body)
-        {
-            return Some(Seed::from_bytes(seed));
+        let answer = kind.and_then(|kind| Down::decode(kind, &body).ok());
+        if matches!(answer, Some(Down::Seed(_) | Down::Forgotten)) {
+            return answer;
         }
     }
 }
@@ -117,7 +136,7 @@ impl Snapshot {
             Down::Offer(offer) => drop(self.offers.insert(offer.number, offer)),
             Down::Decided(number) => drop(self.offers.remove(&number)),
             Down::Address(address) => self.addresses.push(address),
-            Down::Version(_) | Down::Look | Down::Job(_) | Down::Seed(_) => {}
+            Down::Version(_) | Down::Look | Down::Job(_) | Down::Seed(_) | Down::Forgotten => {}
         }
     }
 }

@@ -525,6 +525,9 @@ pub struct Id {
     /// set a passphrase on the identity, or remove it
     #[argh(switch)]
     pub passphrase: bool,
+    /// have the running node give the key to no other command any more, so that each asks for the passphrase
+    #[argh(switch)]
+    pub forget: bool,
 }
 
 /// Check one layer a line: home, disk, node, addresses, and with a peer the way to it, its protocol and its key.

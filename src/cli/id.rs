@@ -1,9 +1,9 @@
 //! `egoat id`: who this node is.
 
-use crate::app::{Address, Endpoint, Link, identity};
+use crate::app::{Address, Endpoint, Home, Link, identity, link};
 use crate::cli::args;
 use crate::cli::passphrase::PassphraseSource;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::text::json::Object;
 use crate::ui::output::Output;
 
@@ -37,4 +37,17 @@ pub fn run(own: &Endpoint, out: Output, passphrases: &PassphraseSource, args: &a
             .list("addresses", addresses.iter().map(Address::to_string))
             .optional("link", link.as_deref())
     })
+}
+
+/// `egoat id --forget`: the node that runs gives the key to nobody any more.
+pub fn forget(home: &Home, out: Output, args: &args::Id) -> Result<()> {
+    if args.passphrase || args.name.is_some() {
+        return Err(Error::usage("--forget goes alone"));
+    }
+    out.note(if link::forget(home)? {
+        "the node gives the key to no other command until it is started again"
+    } else {
+        "no node runs here that could give the key to anybody"
+    });
+    Ok(())
 }

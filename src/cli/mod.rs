@@ -106,6 +106,12 @@ fn run(line: Egoat) -> Result<()> {
             let unlock = |home| unlock(home, false);
             doctor::run(out.ignoring_closed_stdout(), home, unlock, has_proxy, args.peer.as_deref())
         }
+        // This must not need the passphrase.
+        Command::Id(args) if args.forget => {
+            let home = home?;
+            home.check_owner()?;
+            id::forget(&home, out, &args)
+        }
         command => {
             let home = home?;
             home.check_owner()?;

@@ -2,6 +2,7 @@
 //! starts no thread. Whatever needs a new one is noted here, and the supervisor is woken.
 
 use std::collections::HashSet;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant, SystemTime};
@@ -62,6 +63,8 @@ pub struct Context {
     room: Room,
     /// When the user was told last that a disk is full.
     told_full: Mutex<Option<Instant>>,
+    /// No front-end gets the seed any more.
+    keeps_seed: AtomicBool,
     listening_port: u16,
     channels: Channels,
     /// The version of the peers file that the roster shows.
@@ -87,6 +90,7 @@ impl Context {
             admission: Arc::new(Admission::new(options.limits)),
             room: Room::new(own.home().dir(), options.keep_free),
             told_full: Mutex::new(None),
+            keeps_seed: AtomicBool::new(false),
             own,
             options,
             roster: Roster::default(),
@@ -105,6 +109,14 @@ impl Context {
     /// The home, its keys, and the way out.
     pub fn own(&self) -> &Endpoint {
         &self.own
+    }
+    /// The seed of the identity for a front-end, unless [`Context::forget_seed`] was called.
+    pub fn seed(&self) -> Option<[u8; 32]> {
+        (!self.keeps_seed.load(Ordering::Relaxed)).then(|| *self.own.seed())
+    }
+    /// Gives the seed to no front-end any more.
+    pub fn forget_seed(&self) {
+        self.keeps_seed.store(true, Ordering::Relaxed);
     }
     /// What whoever started the node wants from it.
     pub fn options(&self) -> &Options {

@@ -140,6 +140,11 @@ fn listen(context: &Arc<Context>, front: &Arc<FrontEnd>, body: &mut Vec<u8>, pip
                 let is_wanted = move || !wanted.state().is_over;
                 job::start(context, request, is_wanted, move |job| answered.answer(&shared, Down::Job(job)));
             }
+            Up::Unseal => front.answer(context, context.seed().map_or(Down::Forgotten, Down::Seed)),
+            Up::Forget => {
+                context.forget_seed();
+                front.answer(context, Down::Forgotten);
+            }
             Up::Data { job, bytes } if bytes.is_empty() => drop(pipes.remove(&job)),
             // Waits while the job has enough. A job that has ended takes no more.
             Up::Data { job, bytes } => {
@@ -147,7 +152,6 @@ fn listen(context: &Arc<Context>, front: &Arc<FrontEnd>, body: &mut Vec<u8>, pip
                     pipes.remove(&job);
                 }
             }
-            Up::Unseal => front.answer(context, Down::Seed(*context.own().seed())),
         }
         // After the first message, which is usually a ring, so that the ring does not wait for a thread to start.
         if !is_told {

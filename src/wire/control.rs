@@ -51,6 +51,8 @@ pub enum Up {
     },
     /// Asks for the seed of the identity.
     Unseal,
+    /// Asks the node to give the seed to nobody any more.
+    Forget,
     /// The next bytes of a job's pipe; none at its end.
     Data {
         /// The front-end's number of the job.
@@ -223,6 +225,8 @@ pub enum Down {
     Job(JobReport),
     /// The seed of the identity.
     Seed([u8; 32]),
+    /// The node gives the seed to nobody any more.
+    Forgotten,
 }
 
 fn key(fields: &mut FieldReader) -> Result<PublicKey, Malformed> {
@@ -291,6 +295,7 @@ impl Up {
                 }
             }),
             Up::Unseal => frame(9, |_| ()),
+            Up::Forget => frame(10, |_| ()),
             Up::Data { job, bytes } => frame(11, |out| {
                 out.put_u64(*job);
                 out.put(bytes);
@@ -329,6 +334,7 @@ impl Up {
                 Up::Send { job, peer, mode, name, paths }
             }
             9 => Up::Unseal,
+            10 => Up::Forget,
             11 => Up::Data { job: fields.u64("job")?, bytes: fields.rest().to_vec() },
             _ => return Err(Malformed("message type")),
         };
@@ -387,6 +393,7 @@ impl Down {
                 out.put(why.as_bytes());
             }),
             Down::Seed(seed) => frame(41, |out| out.put(seed)),
+            Down::Forgotten => frame(42, |_| ()),
         }
     }
 
@@ -443,6 +450,7 @@ impl Down {
                 Down::Job(JobReport { number, outcome, bytes, held, lanes, milliseconds, title })
             }
             41 => Down::Seed(fields.array("seed")?),
+            42 => Down::Forgotten,
             _ => return Err(Malformed("message type")),
         };
         fields.expect_empty("bytes behind the message")?;
@@ -484,6 +492,7 @@ mod tests {
                 paths: vec!["/a".into(), "/b c".into()],
             },
             Up::Unseal,
+            Up::Forget,
             Up::Data { job: 1, bytes: vec![1, 2, 3] },
             Up::Data { job: 1, bytes: Vec::new() },
         ] {
@@ -491,7 +500,9 @@ mod tests {
             assert_eq!(Up::decode(bytes[0], &bytes[5..], path_of).as_ref(), Ok(&message));
             assert_eq!(bytes[1..5], ((bytes.len() - 5) as u32).to_be_bytes());
         }
-        for (kind, body) in [(0, &[][..]), (2, &[1; 31]), (3, &[2]), (5, &[0; 9]), (8, &[0; 40]), (9, &[0])] {
+        for (kind, body) in
+            [(0, &[][..]), (2, &[1; 31]), (3, &[2]), (5, &[0; 9]), (8, &[0; 40]), (9, &[0]), (10, &[0])]
+        {
             assert!(Up::decode(kind, body, path_of).is_err(), "{kind} {body:?}");
         }
     }
@@ -542,11 +553,14 @@ mod tests {
             job(JobOutcome::Failed { why: "no".into(), hint: "so".into(), status: 69 }),
             job(JobOutcome::Stopped),
             Down::Seed([7; 32]),
+            Down::Forgotten,
         ] {
             let bytes = message.encode();
             assert_eq!(Down::decode(bytes[0], &bytes[5..]).as_ref(), Ok(&message));
         }
-        for (kind, body) in [(0, &[][..]), (35, &[0; 40]), (36, &[0; 7]), (40, &[9; 17]), (41, &[0; 31])] {
+        for (kind, body) in
+            [(0, &[][..]), (35, &[0; 40]), (36, &[0; 7]), (40, &[9; 17]), (41, &[0; 31]), (42, &[0])]
+        {
             assert!(Down::decode(kind, body).is_err(), "{kind} {body:?}");
         }
     }

@@ -207,6 +207,24 @@ fn beside_a_node_nobody_is_asked_for_the_passphrase() {
     alice.run(&["peers", "add", "bob", &bob.key()]);
     alice.run(&["say", "bob", "without a passphrase"]);
     assert!(alice.run(&["outbox"]).contains("without a passphrase"));
+    alice.run(&["send", "--queue", "bob", &alice.file("a.txt", "a")]);
+    assert_eq!(alice.run(&["log"]), "");
+
+    // Until it is to forget it, which needs no passphrase itself.
+    assert!(alice.fails(&["id", "--forget", "--passphrase"], 2).contains("--forget goes alone"));
+    for _ in 0..2 {
+        let (out, said) = alice.ends_with(&["id", "--forget"], b"", 0);
+        assert!(out.is_empty() && said.contains("gives the key to no other command"), "{said}");
+    }
+    for command in [&["id"][..], &["say", "bob", "x"], &["log"], &["send", "bob", "x"]] {
+        assert!(alice.fails(command, 1).contains("no terminal to ask for the passphrase"), "{command:?}");
+    }
+    common::finish(shell("say bob with-a-passphrase"), b"", 0);
+    node.kill9();
+    assert!(alice.ends_with(&["id", "--forget"], b"", 0).1.contains("no node runs here"));
+    let mut node = Process::start(shell(&format!("serve --listen {}", alice.own_port("127.0.0.1:0"))));
+    node.wait_for("listening on ");
+    assert!(alice.run(&["outbox"]).contains("with-a-passphrase"));
     node.kill9();
     assert!(alice.fails(&["id"], 1).contains("no terminal to ask for the passphrase"));
 }
