@@ -10,6 +10,8 @@ FISHDIR = $(PREFIX)/share/fish/vendor_completions.d
 UNITDIR = $(PREFIX)/lib/systemd
 DESTDIR =
 CARGO = cargo
+# Where cargo builds, by its own variable.
+TARGET = $(or $(CARGO_TARGET_DIR),target)
 # Seconds for each target of `make fuzz`, and which: all of them, if none is named.
 FUZZ_SECONDS = 60
 FUZZ_TARGETS = $(notdir $(basename $(wildcard tests/fuzz/targets/*.rs)))
@@ -48,9 +50,9 @@ fuzz:
 	    { echo 'cargo-fuzz is missing: cargo install cargo-fuzz --locked' >&2; exit 1; }
 	@for target in $(FUZZ_TARGETS); do \
 	    echo "== $$target"; \
-	    mkdir -p target/fuzz/corpus/$$target; \
-	    $(CARGO) fuzz run --fuzz-dir tests/fuzz --target-dir target/fuzz --sanitizer none $$target \
-	        target/fuzz/corpus/$$target tests/fuzz/seeds/$$target -- \
+	    mkdir -p $(TARGET)/fuzz/corpus/$$target; \
+	    $(CARGO) fuzz run --fuzz-dir tests/fuzz --target-dir $(TARGET)/fuzz --sanitizer none $$target \
+	        $(TARGET)/fuzz/corpus/$$target tests/fuzz/seeds/$$target -- \
 	        -max_total_time=$(FUZZ_SECONDS) -verbosity=0 -print_final_stats=1 || exit 1; \
 	done
 
@@ -61,7 +63,7 @@ bench:
 deb: all
 	@$(CARGO) deb --version >/dev/null 2>&1 || \
 	    { echo 'cargo-deb is missing: cargo install cargo-deb --locked' >&2; exit 1; }
-	rm -f target/debian/egoat_*.deb
+	rm -f $(TARGET)/debian/egoat_*.deb
 	$(CARGO) deb --no-build --no-strip --locked
 
 rpm: all
@@ -71,7 +73,7 @@ rpm: all
 
 # Installs the package in a fresh Debian of its own, uses it there, and removes it. Takes minutes, and needs root.
 check-deb: deb
-	tests/package/check-deb target/debian/egoat_*.deb
+	tests/package/check-deb $(TARGET)/debian/egoat_*.deb
 
 # Builds twice, in two places.
 check-reproducible:
@@ -82,10 +84,12 @@ check-systems:
 	tests/package/check-systems
 
 install:
+	@test -e $(TARGET)/release/egoat || { echo '$(TARGET)/release/egoat is missing: run make first,' \
+	    'and give CARGO_TARGET_DIR=DIR to both, if sudo or the like has lost it' >&2; exit 1; }
 	install -d $(DESTDIR)$(BINDIR) $(DESTDIR)$(MANDIR)/man1 $(DESTDIR)$(MANDIR)/man5 $(DESTDIR)$(MANDIR)/man7 \
 	    $(DESTDIR)$(BASHDIR) $(DESTDIR)$(ZSHDIR) $(DESTDIR)$(FISHDIR) \
 	    $(DESTDIR)$(UNITDIR)/system $(DESTDIR)$(UNITDIR)/user
-	install -m 755 target/release/egoat $(DESTDIR)$(BINDIR)/egoat
+	install -m 755 $(TARGET)/release/egoat $(DESTDIR)$(BINDIR)/egoat
 	install -m 644 man/egoat.1 $(DESTDIR)$(MANDIR)/man1/egoat.1
 	install -m 644 man/egoat-files.5 $(DESTDIR)$(MANDIR)/man5/egoat-files.5
 	install -m 644 man/egoat-protocol.7 $(DESTDIR)$(MANDIR)/man7/egoat-protocol.7

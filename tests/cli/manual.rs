@@ -148,13 +148,14 @@ fn the_page_is_whole() {
     }
 }
 
-/// Pages, and what mdoc makes of them.
-fn rendered() -> Vec<(PathBuf, String, String)> {
+/// Pages, and what mdoc makes of them in so many columns.
+fn rendered(columns: usize) -> Vec<(PathBuf, String, String)> {
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("man");
     let page = |name: String| {
         let path = dir.join(name);
+        let width = format!("width={columns}");
         let rendering =
-            Command::new("mandoc").args(["-T", "utf8", "-O", "width=250"]).arg(&path).output().unwrap();
+            Command::new("mandoc").args(["-T", "utf8", "-O", &width]).arg(&path).output().unwrap();
         assert!(rendering.status.success(), "{}", path.display());
         let text = String::from_utf8(rendering.stdout).unwrap();
         // Overstruck letters are bold or underlined.
@@ -175,7 +176,7 @@ fn rendered() -> Vec<(PathBuf, String, String)> {
 #[test]
 fn lines_to_be_typed_are_shown_as_they_are_typed() {
     let mut count = 0;
-    for (path, source, shown) in rendered() {
+    for (path, source, shown) in rendered(250) {
         for line in source.lines().filter_map(|line| line.strip_prefix(".Dl ")) {
             let typed = unescaped(line);
             let is_shown = shown.lines().any(|line| line.trim() == typed);
@@ -190,8 +191,39 @@ fn lines_to_be_typed_are_shown_as_they_are_typed() {
     assert!(count > 20, "{count}");
 }
 
+/// What stands in a page as it is to be typed or written, line by line.
+fn literal_lines(source: &str) -> Vec<String> {
+    let mut is_literal = false;
+    let mut lines = Vec::new();
+    for line in source.lines() {
+        match line.strip_prefix(".Dl ") {
+            Some(line) => lines.push(unescaped(line)),
+            None if line.starts_with(".Bd -literal") => is_literal = true,
+            None if line.starts_with(".Ed") => is_literal = false,
+            None if is_literal => lines.push(unescaped(line.trim())),
+            None => {}
+        }
+    }
+    lines
+}
+
+/// Half a screen beside an editor: a table that is wider loses its shape.
+#[test]
+fn tables_fit_sixty_columns() {
+    for (path, source, shown) in rendered(60) {
+        let literal = literal_lines(&source);
+        for line in shown.lines().filter(|line| line.chars().count() > 60) {
+            assert!(literal.iter().any(|literal| literal == line.trim()), "{}: {line}", path.display());
+        }
+    }
+}
+
 fn unescaped(line: &str) -> String {
-    line.replace("\\(dq", "\"").replace("\\(aq", "'").replace("\\e", "\\").replace("\\&", "")
+    line.replace("\\(dq", "\"")
+        .replace("\\(aq", "'")
+        .replace("\\e", "\\")
+        .replace("\\&", "")
+        .replace("\\-", "-")
 }
 
 /// The variables of the environment that are only ours, by their names in the source.
@@ -212,11 +244,11 @@ fn variables(dir: &Path) -> Vec<String> {
         .collect()
 }
 
-/// The examples of the page: of each the lines to be typed.
-fn examples() -> Vec<Vec<String>> {
+/// The examples in a section of the page: of each the lines to be typed.
+fn examples(section: &str) -> Vec<Vec<String>> {
     let mut found = Vec::new();
     let mut block: Option<Vec<String>> = None;
-    for line in page_section("EXAMPLES") {
+    for line in page_section(section) {
         let text = unescaped(line);
         match (&mut block, line.strip_prefix(".Dl ")) {
             (None, Some(_)) => found.push(vec![text[".Dl ".len()..].to_owned()]),
@@ -256,7 +288,7 @@ const PLAYS: &[(&str, Play)] = &[
 
 #[test]
 fn the_examples_run_word_for_word() {
-    let examples = examples();
+    let examples = examples("EXAMPLES");
     for lines in &examples {
         let play = PLAYS.iter().find(|(begin, _)| lines[0].starts_with(begin));
         let (_, play) = play.unwrap_or_else(|| panic!("nobody plays this example of egoat(1): {}", lines[0]));
@@ -265,6 +297,27 @@ fn the_examples_run_word_for_word() {
     for (begin, _) in PLAYS {
         assert!(examples.iter().any(|lines| lines[0].starts_with(begin)), "no example begins {begin}");
     }
+}
+
+#[test]
+fn the_quick_start_works_word_for_word() {
+    let lines: Vec<String> = examples("QUICK START").concat();
+    let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
+    let [serve, invite, join, say, send, log, receive] = lines[..] else { panic!("{lines:?}") };
+    let (stage, _node) = pair_on_a_terminal([serve, invite, join]);
+    stage.run("bob", say);
+    fs::write(stage.path("bob", "build.log"), "built").unwrap();
+    stage.run("bob", send);
+    poll_until("the log", || {
+        let shown = stage.run("alice", log);
+        (shown.contains(" bob: the build is done\n") && shown.contains("build.log")).then_some(())
+    });
+    let mut receiver = stage.start("alice", receive);
+    let link = receiver.0.wait_for("egoat:");
+    stage.run("bob", &format!("egoat send '{link}' build.log"));
+    assert_eq!(receiver.0.end().0, Some(0));
+    assert_eq!(fs::read_to_string(stage.path("alice", "inbox/build.log")).unwrap(), "built");
+    assert!(stage.run("bob", "egoat doctor alice").contains("ok "));
 }
 
 /// Two homes in a network of their own, where port 4628 is free.
@@ -382,6 +435,11 @@ impl Drop for Group {
 
 fn two_machines_pair(lines: &[&str]) {
     let [serve, invite, join] = lines else { panic!("{lines:?}") };
+    pair_on_a_terminal([serve, invite, join]);
+}
+
+/// Alice serves and invites, and Bob joins; with Alice's node.
+fn pair_on_a_terminal([serve, invite, join]: [&str; 3]) -> (Stage, Group) {
     let stage = Stage::new();
     let mut node = stage.start("alice", &format!("{serve}\nwait"));
     node.0.wait_for("listening on ");
@@ -403,6 +461,7 @@ fn two_machines_pair(lines: &[&str]) {
     poll_until("bob among alice's peers", || {
         stage.alice.run(&["peers"]).contains(&stage.bob.fingerprint()).then_some(())
     });
+    (stage, node)
 }
 
 fn a_job_is_done(lines: &[&str]) {
