@@ -8,6 +8,8 @@ BASHDIR = $(PREFIX)/share/bash-completion/completions
 ZSHDIR = $(PREFIX)/share/zsh/site-functions
 FISHDIR = $(PREFIX)/share/fish/vendor_completions.d
 UNITDIR = $(PREFIX)/lib/systemd
+SYSUSERSDIR = $(PREFIX)/lib/sysusers.d
+SUDOERSDIR = /etc/sudoers.d
 DESTDIR =
 CARGO = cargo
 # Where cargo builds, by its own variable.
@@ -59,12 +61,15 @@ fuzz:
 bench:
 	$(CARGO) bench --locked $(REMAP) --bench figures --bench transfer
 
-# Packages of what `make` has built, in target/debian and target/generate-rpm.
+# Packages of what `make` has built, in target/debian and target/generate-rpm. The maintainer is whoever builds: DEBFULLNAME
+# and DEBEMAIL, as for the tools of Debian.
+MAINTAINER = $(or $(DEBFULLNAME),$(shell id -un)) <$(or $(DEBEMAIL),$(shell id -un)@$(shell uname -n))>
 deb: all
 	@$(CARGO) deb --version >/dev/null 2>&1 || \
 	    { echo 'cargo-deb is missing: cargo install cargo-deb --locked' >&2; exit 1; }
 	rm -f $(TARGET)/debian/egoat_*.deb
-	$(CARGO) deb --no-build --no-strip --locked
+	sed 's/^ -- .*>  / -- $(MAINTAINER)  /' src/package/changelog | gzip -9n >$(TARGET)/release/changelog.Debian.gz
+	$(CARGO) deb --no-build --no-strip --locked --maintainer "$(MAINTAINER)"
 
 rpm: all
 	@$(CARGO) generate-rpm --version >/dev/null 2>&1 || \
@@ -88,19 +93,27 @@ install:
 	    'and give CARGO_TARGET_DIR=DIR to both, if sudo or the like has lost it' >&2; exit 1; }
 	install -d $(DESTDIR)$(BINDIR) $(DESTDIR)$(MANDIR)/man1 $(DESTDIR)$(MANDIR)/man5 $(DESTDIR)$(MANDIR)/man7 \
 	    $(DESTDIR)$(BASHDIR) $(DESTDIR)$(ZSHDIR) $(DESTDIR)$(FISHDIR) \
-	    $(DESTDIR)$(UNITDIR)/system $(DESTDIR)$(UNITDIR)/user
+	    $(DESTDIR)$(UNITDIR)/system $(DESTDIR)$(UNITDIR)/user $(DESTDIR)$(SYSUSERSDIR) $(DESTDIR)$(SUDOERSDIR)
 	install -m 755 $(TARGET)/release/egoat $(DESTDIR)$(BINDIR)/egoat
 	install -m 644 man/egoat.1 $(DESTDIR)$(MANDIR)/man1/egoat.1
+	install -m 644 man/egoat-system.1 $(DESTDIR)$(MANDIR)/man1/egoat-system.1
 	install -m 644 man/egoat-files.5 $(DESTDIR)$(MANDIR)/man5/egoat-files.5
 	install -m 644 man/egoat-protocol.7 $(DESTDIR)$(MANDIR)/man7/egoat-protocol.7
 	install -m 644 src/cli/completions/egoat.bash $(DESTDIR)$(BASHDIR)/egoat
 	install -m 644 src/cli/completions/_egoat $(DESTDIR)$(ZSHDIR)/_egoat
 	install -m 644 src/cli/completions/egoat.fish $(DESTDIR)$(FISHDIR)/egoat.fish
+	sed 's,/usr/bin/,$(BINDIR)/,' src/package/egoat-system >$(DESTDIR)$(BINDIR)/egoat-system
+	chmod 755 $(DESTDIR)$(BINDIR)/egoat-system
+	sed 's,/usr/bin/,$(BINDIR)/,' src/package/egoat.sudoers >$(DESTDIR)$(SUDOERSDIR)/egoat
+	chmod 440 $(DESTDIR)$(SUDOERSDIR)/egoat
+	install -m 644 src/package/egoat.sysusers $(DESTDIR)$(SYSUSERSDIR)/egoat.conf
 	sed 's,/usr/bin/,$(BINDIR)/,' src/package/egoat.service >$(DESTDIR)$(UNITDIR)/system/egoat.service
 	sed 's,/usr/bin/,$(BINDIR)/,' src/package/egoat.user.service >$(DESTDIR)$(UNITDIR)/user/egoat.service
 
 uninstall:
-	rm -f $(DESTDIR)$(BINDIR)/egoat $(DESTDIR)$(MANDIR)/man1/egoat.1 \
+	rm -f $(DESTDIR)$(BINDIR)/egoat $(DESTDIR)$(BINDIR)/egoat-system \
+	    $(DESTDIR)$(SYSUSERSDIR)/egoat.conf $(DESTDIR)$(SUDOERSDIR)/egoat \
+	    $(DESTDIR)$(MANDIR)/man1/egoat.1 $(DESTDIR)$(MANDIR)/man1/egoat-system.1 \
 	    $(DESTDIR)$(MANDIR)/man5/egoat-files.5 $(DESTDIR)$(MANDIR)/man7/egoat-protocol.7 \
 	    $(DESTDIR)$(BASHDIR)/egoat $(DESTDIR)$(ZSHDIR)/_egoat $(DESTDIR)$(FISHDIR)/egoat.fish \
 	    $(DESTDIR)$(UNITDIR)/system/egoat.service $(DESTDIR)$(UNITDIR)/user/egoat.service
