@@ -194,7 +194,8 @@ impl Node {
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
             match self.lines.recv_timeout(left) {
-                Ok(line) if line.starts_with(wanted) => return Ok(()),
+                // Behind the time.
+                Ok(line) if line.contains(wanted) => return Ok(()),
                 Ok(_) => {}
                 Err(_) => {
                     return expect(

@@ -44,6 +44,7 @@ pub fn run(own: &Endpoint, out: Output, args: &args::Serve) -> Result<()> {
         programs: Programs::new(args.on_message.as_deref(), args.on_file.as_deref())?,
         ..link::default_options(listen, own.home().downloads(args.downloads.as_deref())?)
     };
+    output::stamp_lines();
     let events = link::start(own, options)?;
     let (journal, told) = sync_channel(QUEUE);
     let (is_done, done) = channel::<()>();

@@ -9,13 +9,14 @@
 use std::io::{self, IsTerminal, Write};
 use std::process::Stdio;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use crate::error::{Error, Result, Verb, reason};
 use crate::text::{self, json::Object};
+use crate::time::{Zone, now_micros};
 use crate::ui::stty::TerminalWidth;
 use crate::ui::width::columns;
-use crate::ui::{help, wrap};
+use crate::ui::{help, reader, wrap};
 
 /// A line of fewer columns fits on any terminal, whose width need not be asked for then.
 const SHORT: usize = 20;
@@ -53,6 +54,9 @@ impl Output {
         if self.json {
             return self.object(object);
         }
+        let timed =
+            STAMPS.get().filter(|stamps| stamps.stdout).map(|stamps| format!("{}{human}", stamps.now()));
+        let human = timed.as_deref().unwrap_or(human);
         self.print(&STDOUT_WIDTH.fit(human, io::stdout(), |text, room| wrap::text(text, room, column)))
     }
 
@@ -147,6 +151,29 @@ impl Width {
     }
 }
 
+/// What has the time on its lines.
+struct Stamps {
+    zone: Zone,
+    stdout: bool,
+    stderr: bool,
+}
+
+impl Stamps {
+    fn now(&self) -> String {
+        format!("{} ", self.zone.format(now_micros()))
+    }
+}
+
+/// Set by [`stamp_lines`].
+static STAMPS: OnceLock<Stamps> = OnceLock::new();
+
+/// Puts the time on each line for people from now on, for a command that runs for days. A journal has its own times.
+pub fn stamp_lines() {
+    let (stdout, stderr) = (!reader::is_journal(io::stdout()), !reader::is_journal(io::stderr()));
+    // A second call would say the same.
+    let _ = STAMPS.set(Stamps { zone: Zone::local(), stdout, stderr });
+}
+
 /// Whether the last line on stderr was drawn.
 static DRAWN: AtomicBool = AtomicBool::new(false);
 
@@ -199,7 +226,8 @@ pub fn copyable(line: &str) {
 /// A line on stderr, or a few. None is the body of a message: names and paths in them are cleaned as such.
 pub fn warn(what: &str) {
     let lines: Vec<String> = text::clean(what).split('\n').map(text::clean_line).collect();
-    write_stderr(&format!("{}\n", told(&text::indent(&lines.join("\n")))), false);
+    let time = STAMPS.get().filter(|stamps| stamps.stderr).map(Stamps::now).unwrap_or_default();
+    write_stderr(&format!("{}\n", told(&format!("{time}{}", text::indent(&lines.join("\n"))))), false);
 }
 
 fn told(what: &str) -> String {

@@ -92,7 +92,7 @@ impl Home {
         let mut stdout = BufReader::new(child.stdout.take().expect("piped"));
         let mut line = String::new();
         stdout.read_line(&mut line).expect("it speaks");
-        let Some(address) = line.trim_end().strip_prefix("listening on ") else { panic!("{line}") };
+        let Some((_, address)) = line.trim_end().split_once("listening on ") else { panic!("{line}") };
         let address = address.to_owned();
         thread::spawn(move || stdout.lines().for_each(drop));
         Node { child, address }

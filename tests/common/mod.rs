@@ -397,6 +397,25 @@ pub fn finish(command: Command, input: &[u8], code: i32) -> (String, String) {
     (ended.1, ended.2)
 }
 
+/// A line of `egoat serve` without the time at its front.
+pub fn untimed(line: &str) -> &str {
+    let is_time = |time: &str| {
+        time.bytes().zip(*b"0000-00-00 00:00:00 ").all(|(byte, form)| match form {
+            b'0' => byte.is_ascii_digit(),
+            _ => byte == form,
+        })
+    };
+    line.split_at_checked(20).filter(|(time, _)| is_time(time)).map_or(line, |(_, rest)| rest)
+}
+
+fn untimed_errors(said: &[u8]) -> String {
+    let untimed = |line: &str| match line.strip_prefix("egoat: ") {
+        Some(rest) => format!("egoat: {}", untimed(rest)),
+        None => line.to_owned(),
+    };
+    String::from_utf8_lossy(said).split_inclusive('\n').map(untimed).collect()
+}
+
 /// A running command.
 pub struct Process {
     pub child: Child,
@@ -414,6 +433,8 @@ impl Process {
 
     /// The same with a stdin and a stdout of the test's choice.
     pub fn start_between(mut command: Command, stdin: Stdio, stdout: Stdio) -> Process {
+        let words = |arg: &OsStr| arg.to_string_lossy().split_whitespace().any(|word| word == "serve");
+        let has_times = command.get_args().any(words);
         let mut child = command.stdin(stdin).stdout(stdout).stderr(Stdio::piped()).spawn().unwrap();
         let (sender, lines) = mpsc::channel();
         let stdout = child.stdout.take().map(BufReader::new);
@@ -421,6 +442,7 @@ impl Process {
         let hearing = Arc::clone(&heard);
         thread::spawn(move || {
             stdout?.lines().map_while(Result::ok).try_for_each(|line| {
+                let line = if has_times { untimed(&line).to_owned() } else { line };
                 let mut heard = hearing.lock().unwrap();
                 heard.push_back(line.clone());
                 if heard.len() > HEARD {
@@ -438,14 +460,14 @@ impl Process {
             while let Ok(got @ 1..) = errors.read(&mut bytes) {
                 saying.lock().unwrap().extend_from_slice(&bytes[..got]);
             }
-            String::from_utf8_lossy(&saying.lock().unwrap()).into_owned()
+            untimed_errors(&saying.lock().unwrap())
         });
         Process { child, command: format!("{command:?}"), lines, heard, stderr: Some(stderr), said }
     }
 
-    /// What it has said on stderr by now.
+    /// What it has said on stderr by now, without the times of `egoat serve`.
     pub fn said(&self) -> String {
-        String::from_utf8_lossy(&self.said.lock().unwrap()).into_owned()
+        untimed_errors(&self.said.lock().unwrap())
     }
 
     /// The next line on stderr that contains `text`, once it is there.

@@ -18,7 +18,7 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
-use common::{EGOAT, Home, Random, json_number, json_text, poll_until};
+use common::{EGOAT, Home, Random, json_number, json_text, poll_until, untimed};
 use egoat::crypto::keys::{PublicKey, StaticKeys};
 use egoat::net::deadline::Deadline;
 use egoat::net::handshake::{self, Opening};
@@ -394,7 +394,7 @@ fn strangers_are_shown(names: &[String]) {
         (output.matches(wants).count() == names.len()).then_some(output)
     });
     for line in output.lines().filter(|line| line.contains(wants)) {
-        assert_name(line.split_once(wants).unwrap().0);
+        assert_name(untimed(line).split_once(wants).unwrap().0);
     }
     let requests = output_of(&home, &["--json", "peers", "requests"], false);
     assert_eq!(requests.lines().count(), names.len());

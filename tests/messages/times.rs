@@ -1,11 +1,12 @@
 //! Times, and the numbers of messages, which are not times: clocks that are wrong, and peers that name what numbers they
 //! like (egoat-protocol(7), Numbers; egoat-files(5), HISTORY and OUTBOX).
 
-use std::fs;
+use std::fs::{self, File};
+use std::os::unix::fs::MetadataExt;
 
 use crate::common::clock::Clock;
 use crate::common::rogue::{Line, Rogue};
-use crate::common::{Home, Node, json_number, json_text, pair, poll_until};
+use crate::common::{Home, Node, Process, json_number, json_text, pair, poll_until, untimed};
 use egoat::time::now_micros;
 use egoat::wire::features::Features;
 use egoat::wire::message::{Kind, Message};
@@ -239,4 +240,43 @@ fn a_peer_says_when_it_said_something() {
         panic!("{kind}: {body:?}")
     };
     assert!((since..=now_micros()).contains(&said));
+}
+
+/// What a node prints first into this file, and what it says on stderr, there too.
+fn printed(home: &Home, log: File, journal: Option<String>) -> String {
+    let mut command = home.cmd(&["serve", "--listen", "127.0.0.1:0"]);
+    command.stdout(log.try_clone().unwrap()).stderr(log);
+    match journal {
+        Some(journal) => command.env("JOURNAL_STREAM", journal),
+        None => command.env_remove("JOURNAL_STREAM"),
+    };
+    let mut node = command.spawn().unwrap();
+    let read = |text: &str| {
+        let shown = fs::read_to_string(home.path("shown")).unwrap();
+        (shown.contains(text) && shown.ends_with('\n')).then_some(shown)
+    };
+    poll_until("the first line", || read("listening on "));
+    fs::write(home.path("peers"), "not a line\n").unwrap();
+    let shown = poll_until("an error", || read("home/peers"));
+    node.kill().unwrap();
+    node.wait().unwrap();
+    fs::write(home.path("peers"), "").unwrap();
+    shown
+}
+
+#[test]
+fn lines_of_serve_have_times_unless_a_journal_has_them() {
+    let home = Home::new("alice");
+    let log = || File::create(home.path("shown")).unwrap();
+    let of = |log: &File| log.metadata().map(|file| format!("{}:{}", file.dev(), file.ino())).unwrap();
+    for (journal, is_timed) in [(None, true), (Some("8:1".to_owned()), true), (Some(of(&log())), false)] {
+        let shown = printed(&home, log(), journal.clone());
+        for line in shown.lines().filter(|line| !line.starts_with(' ')) {
+            let line = line.strip_prefix("egoat: ").unwrap_or(line);
+            assert_eq!(untimed(line) != line, is_timed, "{journal:?}: {shown}");
+        }
+    }
+    let mut command = home.cmd(&["--json", "serve", "--listen", "127.0.0.1:0"]);
+    command.env_remove("JOURNAL_STREAM");
+    assert!(Process::start(command).next_line().unwrap().starts_with("{\"event\":\"listening\""));
 }
