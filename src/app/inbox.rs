@@ -3,6 +3,7 @@
 //! A conversation is read up to the last record that an interactive chat has shown. One without such a mark was never open,
 //! so all that has arrived in it is unread.
 
+pub mod deletion;
 pub mod entry;
 pub mod histories;
 pub mod pattern;

@@ -419,6 +419,12 @@ pub struct Log {
     /// only what has arrived since it was last read in chat
     #[argh(switch)]
     pub unread: bool,
+    /// delete for good what is older than this, such as 90d, and print nothing of it
+    #[argh(option, arg_name = "time")]
+    pub delete_before: Option<String>,
+    /// delete without a question
+    #[argh(switch)]
+    pub yes: bool,
 }
 
 /// Show what waits to be delivered, and manage it.

@@ -4,19 +4,20 @@ use std::collections::VecDeque;
 use std::path::Path;
 use std::time::Instant;
 
+use crate::app::inbox::deletion::{self, OldEntries};
 use crate::app::inbox::entry::HistoryEntry;
 use crate::app::inbox::histories::{Histories, StartAt};
 use crate::app::inbox::pattern::Pattern;
 use crate::app::inbox::{self, Cursor};
 use crate::app::link::LOG_POLL_INTERVAL;
 use crate::app::link::bell::Bell;
-use crate::app::{Own, contacts};
+use crate::app::{Own, Peer, contacts};
 use crate::cli::args;
 use crate::error::{Error, Result};
-use crate::text;
+use crate::text::{self, json::Object};
 use crate::time::{Zone, now_micros};
 use crate::ui::lines::EntryPrinter;
-use crate::ui::output::Output;
+use crate::ui::output::{self, Output};
 use crate::ui::reader;
 
 /// `--follow` begins with this many, as tail does.
@@ -24,6 +25,12 @@ const FOLLOWED: usize = 10;
 
 pub fn log(own: &Own, out: Output, args: &args::Log) -> Result<()> {
     let peer = args.peer.as_deref().map(|name| contacts::named(own, name)).transpose()?;
+    if let Some(before) = &args.delete_before {
+        return delete(own, out.ignoring_closed_stdout(), peer.as_ref(), before, args);
+    }
+    if args.yes {
+        return Err(Error::usage("--yes goes with --delete-before"));
+    }
     let mut place = PrintedMark::open(args)?;
     let selection = Selection::new(args, place.cursor.as_ref())?;
     let begin = selection.start(own, place.cursor.as_ref())?;
@@ -72,6 +79,52 @@ pub fn log(own: &Own, out: Output, args: &args::Log) -> Result<()> {
         bell.wait(LOG_POLL_INTERVAL)?;
     }
     Ok(())
+}
+
+/// Deletes what is old, once somebody has said yes.
+fn delete(own: &Own, out: Output, peer: Option<&Peer>, before: &str, args: &args::Log) -> Result<()> {
+    let selects =
+        args.since.is_some() || args.limit.is_some() || args.grep.is_some() || args.cursor.is_some();
+    if selects || args.follow || args.unread {
+        return Err(Error::usage(
+            "--delete-before deletes, and goes with no option that selects what to print",
+        ));
+    }
+    let zone = Zone::local();
+    let until = time(&zone, before)?;
+    let all = deletion::find(own, peer, until)?;
+    if all.is_empty() {
+        out.note(&format!("nothing is there from before {}", zone.format(until)));
+        return Ok(());
+    }
+    if !args.yes {
+        confirm(&all, &zone.format(until))?;
+    }
+    for old in &all {
+        let count = deletion::delete(own, old)?;
+        out.data(&format!("{}: deleted {}", old.peer, counted(count)), || {
+            Object::event("deleted").text("peer", &old.peer).number("count", count as u64)
+        })?;
+    }
+    Ok(())
+}
+
+/// Returns if somebody says yes.
+fn confirm(all: &[OldEntries], until: &str) -> Result<()> {
+    let lines: Vec<String> = all.iter().map(|old| format!("{}: {}", old.peer, counted(old.count))).collect();
+    output::warn(&format!("from before {until}:\n{}", lines.join("\n")));
+    match output::ask("delete this for good? [y/N]").as_deref() {
+        Some("y" | "Y" | "yes") => Ok(()),
+        Some(_) => Err(Error::failed("nothing was deleted")),
+        None => Err(Error::Usage {
+            what: "nothing was deleted: there is nobody here to ask".into(),
+            hint: Some("with --yes nobody is asked".into()),
+        }),
+    }
+}
+
+fn counted(count: usize) -> String {
+    if count == 1 { "1 message or file".to_owned() } else { format!("{count} messages and files") }
 }
 
 /// The entries that the options select.

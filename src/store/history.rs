@@ -7,12 +7,15 @@
 //!         19 file received, 20 file delivered: rest is size u64 ‖ path
 //!         21 message dropped: rest is number u64 ‖ why u8 (1 cancelled, 2 expired) ‖ text
 //!         1 to 5 the same without noted and said, from earlier versions
+//! body    8 u8 ‖ received u64 ‖ sent u64 ‖ last u64 ‖ keys: afresh, in the place of what was deleted, see `deletion`
 //! ```
 //!
 //! `received` and `sent` are the highest message numbers of either direction up to and with this record, so the last
 //! record alone says what the peer need not send again, and what needs no second entry.
 //!
 //! Numbers only rise: after a clock was ahead once, they stay ahead. So they are no times; `noted` and `said` are.
+
+pub mod deletion;
 
 use std::collections::HashSet;
 
@@ -29,6 +32,7 @@ const SENT: u8 = 2;
 const FILE_RECEIVED: u8 = 3;
 const FILE_SENT: u8 = 4;
 const DROPPED: u8 = 5;
+const AFRESH: u8 = 8;
 
 /// A message's key is looked for in so many records at the end of the history, which takes 0.1 s of a processor; by count,
 /// since a clock may have been wrong. A script that repeats itself does so at once or the next day.
@@ -122,6 +126,7 @@ pub fn times(seq: u64, body: &[u8]) -> std::result::Result<Times, Malformed> {
     let mut fields = FieldReader::new(body);
     let (kind, numbers) = Numbers::take(&mut fields)?;
     Ok(match kind {
+        AFRESH => Times::default(),
         kind if kind & TIMED != 0 => take_times(&mut fields)?,
         // Records without times have only their numbers.
         SENT => Times { noted: seq, said: numbers.sent },
@@ -134,10 +139,10 @@ fn take_times(fields: &mut FieldReader) -> std::result::Result<Times, Malformed>
     Ok(Times { noted: fields.u64("noted")?, said: fields.u64("said")? })
 }
 
-/// Parses a record's body but for its times.
+/// Parses a record's body but for its times. One that stands for what was deleted is no event, and so an error.
 pub fn decode(body: &[u8]) -> std::result::Result<Event<'_>, Malformed> {
     let mut fields = FieldReader::new(body);
-    let (kind, Numbers { received, sent }) = Numbers::take(&mut fields)?;
+    let (kind, Numbers { received, sent, .. }) = Numbers::take(&mut fields)?;
     if kind & TIMED != 0 {
         take_times(&mut fields)?;
     }
@@ -167,18 +172,28 @@ pub fn decode(body: &[u8]) -> std::result::Result<Event<'_>, Malformed> {
 struct Numbers {
     received: u64,
     sent: u64,
+    /// The number of the last record that was deleted, in a record that stands for those; else 0. Those to come have higher
+    /// ones, also when that one's clock was ahead.
+    deleted: u64,
 }
 
 impl Numbers {
     fn of(log: &Log) -> Numbers {
         // Only an empty log has a last record without them.
-        Numbers::take(&mut FieldReader::new(log.last_head())).map(|(_, numbers)| numbers).unwrap_or_default()
+        Numbers::of_body(log.last_head()).unwrap_or_default()
+    }
+
+    /// Those at the start of a body.
+    fn of_body(body: &[u8]) -> Option<Numbers> {
+        Numbers::take(&mut FieldReader::new(body)).ok().map(|(_, numbers)| numbers)
     }
 
     /// The kind, and the numbers after it.
     fn take(fields: &mut FieldReader) -> std::result::Result<(u8, Numbers), Malformed> {
         let kind = fields.u8("kind")?;
-        Ok((kind, Numbers { received: fields.u64("received")?, sent: fields.u64("sent")? }))
+        let (received, sent) = (fields.u64("received")?, fields.u64("sent")?);
+        let deleted = if kind == AFRESH { fields.u64("last")? } else { 0 };
+        Ok((kind, Numbers { received, sent, deleted }))
     }
 }
 
@@ -278,6 +293,11 @@ impl History {
 
     /// The number of the delivered message with this key, if it is among the last [`KEYS_REMEMBERED`] records.
     pub fn find_sent(mut reader: Reader, wanted: &str) -> Result<Option<u64>> {
+        // What was deleted counts as well.
+        let deleted = reader.read()?.and_then(|first| deletion::find_key(first.body, wanted));
+        if deleted.is_some() {
+            return Ok(deleted);
+        }
         reader.skip_to_last(KEYS_REMEMBERED)?;
         while let Some(record) = reader.read()? {
             if let Ok(Event::Sent { number, key, .. }) = decode(record.body)
@@ -390,5 +410,5 @@ fn append(
     for part in rest {
         body.put(part);
     }
-    log.push(log.next_seq().max(number + 1), &body)
+    log.push(log.next_seq().max(number + 1).max(numbers.deleted + 1), &body)
 }

@@ -12,6 +12,7 @@ use std::process::{Command, Stdio};
 
 use common::files::names_in;
 use common::lan::Lan;
+use common::logs;
 use common::tmux::Terminal;
 use common::tree::put;
 use common::{EGOAT, Home, Process, finish, help, poll_until};
@@ -282,6 +283,7 @@ const PLAYS: &[(&str, Play)] = &[
     ("$ cat answer", an_answer),
     ("$ cat unpack", what_comes_is_unpacked),
     ("0 * * * * egoat log --cursor ~/.cache/mailed", each_hour),
+    ("@daily egoat -q log --delete-before 365d", each_day),
     ("HiddenServiceDir ", an_onion_service),
     ("alice$ echo socks5://", through_tor),
 ];
@@ -539,6 +541,15 @@ fn from_anybody(lines: &[&str]) {
         (names_in(&stage.path("bob", "")), names_in(&stage.path("bob", "inbox"))),
         (vec!["inbox".into()], vec!["notes.txt".into()])
     );
+}
+
+fn each_day(lines: &[&str]) {
+    let stage = Stage::new();
+    stage.alice.run(&["peers", "add", "bob", &stage.bob.key()]);
+    logs::receive(&logs::open(&stage.alice), "bob", &["of today"]);
+    // What is printed, cron mails.
+    assert_eq!(stage.run("alice", lines[0].strip_prefix("@daily ").unwrap()), "");
+    assert_eq!(stage.alice.received(), ["of today"]);
 }
 
 /// An archive that brings a link out of the directory, and one with a file behind that link.

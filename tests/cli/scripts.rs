@@ -345,6 +345,7 @@ fn objects_are_as_the_manual_page_has_them() {
     for home in [&alice, &bob] {
         printed.of(home, &["log"]);
         printed.of(home, &["peers"]);
+        printed.of(home, &["log", "--delete-before", "0", "--yes"]);
     }
     printed.of(&alice, &["demo"]);
     let mut expected = documented();

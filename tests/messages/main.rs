@@ -7,6 +7,8 @@ mod common;
 
 #[cfg(unix)]
 mod cursor;
+#[cfg(unix)]
+mod deleting;
 mod delivery;
 #[cfg(unix)]
 mod hooks;

@@ -29,6 +29,7 @@ use egoat::error::Error;
 use egoat::store::history::{self, Dropped, Event, History, ReceivedMessage};
 use egoat::store::log::{Kind, LogId, Reader};
 use egoat::store::outbox::{Draft, Outbox, QueuedMessage};
+use egoat::time::now_micros;
 use tempfile::TempDir;
 
 const OUTBOX: &str = "outbox/a.log";
@@ -133,6 +134,10 @@ enum Step {
     StoreDropped(Vec<u64>),
     /// Above this number.
     Reissue(u64),
+    /// From the history: all of it, or a part.
+    Delete {
+        all: bool,
+    },
 }
 
 impl Step {
@@ -148,6 +153,7 @@ impl Step {
             Step::Drop(ids) => format!("drop {}", list(ids)),
             Step::StoreDropped(ids) => format!("store-dropped {}", list(ids)),
             Step::Reissue(number) => format!("reissue {number}"),
+            Step::Delete { all } => format!("delete {}", u64::from(*all)),
         }
     }
 
@@ -165,6 +171,7 @@ impl Step {
             "drop" => Step::Drop(ids),
             "store-dropped" => Step::StoreDropped(ids),
             "reissue" => Step::Reissue(ids[0]),
+            "delete" => Step::Delete { all: ids[0] == 1 },
             other => panic!("{other}"),
         }
     }
@@ -186,6 +193,8 @@ struct Worker {
     next_id: u64,
     outbox: Outbox,
     history: History,
+    /// When the last steps began.
+    moments: Vec<u64>,
 }
 
 impl Worker {
@@ -278,13 +287,22 @@ impl Worker {
         });
     }
 
+    /// What came in last comes again then: the acknowledgement was lost.
+    fn delete(&mut self, last: Vec<u64>) {
+        let all = self.random.below(2) == 0;
+        let until = if all { now_micros() + 1 } else { self.moments[self.random.below(self.moments.len())] };
+        self.note(Step::Delete { all }, |worker| _ = worker.history.delete_before(until).unwrap());
+        self.step(Step::Receive(last));
+    }
+
     fn reopen(&mut self) {
         self.outbox = Outbox::open(outbox_id(&self.dir), Arc::new(tell)).unwrap();
         self.history = History::open(history_id(&self.dir), Arc::new(tell)).unwrap();
     }
 
     fn work(&mut self) {
-        match self.random.below(40) {
+        self.moments.push(now_micros());
+        match self.random.below(44) {
             0..=9 => {
                 let ids = self.batch();
                 self.step(Step::Queue(ids));
@@ -328,6 +346,11 @@ impl Worker {
                 let id = self.fresh(Size::Small) | KEYED;
                 self.step(Step::QueueOnce(id));
             }
+            38..=41 => {
+                let ids = self.batch();
+                self.step(Step::Receive(ids.clone()));
+                self.delete(ids);
+            }
             _ => self.reopen(),
         }
     }
@@ -348,6 +371,7 @@ fn child() {
         next_id: (round + 1) << 20,
         outbox: Outbox::open(outbox_id(&dir), Arc::new(tell)).unwrap(),
         history: History::open(history_id(&dir), Arc::new(tell)).unwrap(),
+        moments: Vec::new(),
         dir,
     };
     // What the one before was killed at is tried again, as people and peers do.
@@ -845,6 +869,9 @@ struct Model {
     sent: BTreeMap<u64, bool>,
     dropped: BTreeMap<u64, bool>,
     dropped_stored: BTreeMap<u64, bool>,
+    /// What may have been deleted from the history, and what is deleted for good.
+    may_be_deleted: BTreeSet<u64>,
+    deleted: BTreeSet<u64>,
     /// What went in together.
     batches: Vec<Vec<u64>>,
     /// Up to which message: begun, done, and on disk by a later sync.
@@ -886,6 +913,18 @@ impl Model {
                 self.number = self.number.max(if done { held } else { 0 });
                 return;
             }
+            Step::Delete { all } => {
+                let is_sure = all && done;
+                let noted = [&self.received, &self.sent, &self.dropped_stored].into_iter().flatten();
+                // What was not noted for sure may be so later.
+                let ids = noted.filter(|(_, noted)| **noted || !is_sure).map(|(id, _)| *id);
+                if is_sure {
+                    self.deleted.extend(ids)
+                } else {
+                    self.may_be_deleted.extend(ids)
+                }
+                return;
+            }
         };
         for id in &ids {
             *map.entry(*id).or_default() |= done;
@@ -906,8 +945,11 @@ impl Model {
             assert_eq!(made_up, None, "{what}: was never there");
         };
         let held = |what: &str, ids: &[u64], known: &BTreeMap<u64, bool>| {
-            let lost: Vec<_> = known.iter().filter(|(id, done)| **done && !ids.contains(id)).collect();
+            let lost = known.iter().filter(|(id, done)| **done && !ids.contains(id));
+            let lost: Vec<_> = lost.filter(|(id, _)| !self.may_be_deleted.contains(id)).collect();
             assert!(lost.is_empty(), "{what}: acknowledged and lost: {lost:?}");
+            let back: Vec<_> = ids.iter().filter(|id| self.deleted.contains(id)).collect();
+            assert!(back.is_empty(), "{what}: deleted and there again: {back:?}");
         };
         rises("received", received);
         rises("sent", sent);
@@ -931,10 +973,12 @@ impl Model {
         }
         let there: BTreeSet<u64> =
             pending.iter().chain(sent).chain(received).chain(self.dropped.keys()).copied().collect();
+        let there: BTreeSet<u64> = there.union(&self.may_be_deleted).copied().collect();
         for (id, done) in &self.queued {
             let settled = *id <= self.settled[0] && sent.contains(id);
             // What is dropped is in the history before it is out of the outbox.
-            let fine = !done || pending.contains(id) || dropped.contains(id) || settled;
+            let deleted = self.may_be_deleted.contains(id);
+            let fine = !done || pending.contains(id) || dropped.contains(id) || settled || deleted;
             assert!(fine, "message {id} was queued and is lost");
         }
         for batch in &self.batches {
@@ -961,7 +1005,12 @@ fn events(dir: &Path) -> Events {
     let mut events = Events::default();
     let mut reader = History::reader(history_id(dir), Arc::new(tell));
     while let Some(record) = reader.read().unwrap() {
-        match history::decode(record.body).unwrap() {
+        // What stands for deleted records is none of these.
+        let Ok(event) = history::decode(record.body) else {
+            assert_eq!(record.body[0], 8);
+            continue;
+        };
+        match event {
             Event::Received { number, text } => {
                 assert_eq!(number, id_of(text, ""));
                 events.received.push(number);
@@ -1047,7 +1096,17 @@ fn check(disk: &Disk, cut: &Cut, model: &Model, dir: &Path) -> bool {
     let (pending, before) = (waiting(&outbox), events(dir));
     assert_eq!(told(), [""; 0], "damage that was not noticed when the log was opened");
     model.check(&ids(&pending), &before);
-    assert_eq!(history.received().unwrap(), before.received.last().copied().unwrap_or(0));
+    match (before.received.last(), history.received().unwrap()) {
+        (Some(last), received) => assert_eq!(received, *last),
+        // What was deleted need not come again.
+        (None, received) => {
+            let acknowledged = model.received.iter().filter(|(_, done)| **done).map(|(id, _)| *id).max();
+            assert!(
+                received >= acknowledged.unwrap_or(0)
+                    && (received == 0 || model.received.contains_key(&received))
+            );
+        }
+    }
 
     let number = outbox.queue(&[draft(MINE)]).unwrap();
     assert!(number > model.number, "{number} was given out before");

@@ -17,7 +17,7 @@ use crate::node::context::Context;
 use crate::node::event::NodeEvent;
 use crate::node::hooks::program::Program;
 use crate::node::hooks::programs::{HookKind, Programs, RunReport};
-use crate::node::hooks::turns::{Bell, HookQueue, HookQueues, HookSignal, TurnEnd, length};
+use crate::node::hooks::turns::{Bell, HistoryState, HookQueue, HookQueues, HookSignal, TurnEnd};
 use crate::node::retry::Backoff;
 use crate::node::threads;
 use crate::node::threads::LOG_POLL_INTERVAL;
@@ -161,14 +161,14 @@ impl Hook {
 
     fn try_turn(&self, context: &Context, peer: &PublicKey, backoff: &mut Backoff) -> Result<TurnEnd> {
         // Before it is read: what is appended meanwhile is looked for again.
-        let length = length(context.own(), peer);
+        let state = HistoryState::now(context.own(), peer);
         let mut reader = context.own().read_history((*peer).into());
         let known = self.cursor().positions().get(&(*peer).into()).copied();
         known.map_or(Ok(()), |known| reader.resume(known))?;
         for _ in 0..MAX_RUNS_PER_TURN {
             let contact = context.roster().get(peer).and_then(|contact| contact.peer());
             let Some(contact) = contact else { return Ok(TurnEnd::Gone) };
-            let Some(arrival) = self.next(&mut reader, peer)? else { return Ok(TurnEnd::Dry(length)) };
+            let Some(arrival) = self.next(&mut reader, peer)? else { return Ok(TurnEnd::Dry(state)) };
             let position = reader.position(arrival.seq)?;
             let run = self.run(context.own(), &contact, arrival, backoff);
             let pause = run.pause;

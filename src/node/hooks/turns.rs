@@ -9,6 +9,7 @@ use crate::crypto::keys::PublicKey;
 use crate::node::hooks::programs::HookKind;
 use crate::node::retry::Backoff;
 use crate::node::threads::LOG_POLL_INTERVAL;
+use crate::store::file;
 use crate::store::home::Own;
 
 /// How many programs run at a time.
@@ -24,8 +25,8 @@ pub enum HookSignal {
 
 /// How a turn ended.
 pub enum TurnEnd {
-    /// The program has dealt with all that the history had at this length in bytes.
-    Dry(u64),
+    /// The program has dealt with all that the history had in this state.
+    Dry(HistoryState),
     /// There may be more.
     More,
     /// The key is not a peer any more.
@@ -57,8 +58,8 @@ impl Bell {
 /// Whose turn it is.
 #[derive(Default)]
 pub struct HookQueues {
-    /// Up to which length in bytes a history holds nothing to do; `None` while it holds something, or may.
-    dry: HashMap<HookQueue, Option<u64>>,
+    /// The state in which a history holds nothing to do; `None` while it holds something, or may.
+    dry: HashMap<HookQueue, Option<HistoryState>>,
     /// Queues that wait for a turn.
     ready: VecDeque<(HookQueue, Backoff)>,
     /// Queues that wait for the end of a pause.
@@ -67,13 +68,13 @@ pub struct HookQueues {
 }
 
 impl HookQueues {
-    /// Gives a turn to the queues of a peer whose history has grown.
+    /// Gives a turn to the queues of a peer whose history has changed.
     pub fn look_at(&mut self, own: &Own, programs: impl Iterator<Item = HookKind>, peer: PublicKey) {
-        let length = length(own, &peer);
+        let state = HistoryState::now(own, &peer);
         for what in programs {
             let queue = HookQueue { what, peer };
-            let dry = self.dry.entry(queue).or_insert(Some(0));
-            if dry.is_some_and(|dry| dry != length) {
+            let dry = self.dry.entry(queue).or_insert(Some(HistoryState::default()));
+            if dry.is_some_and(|dry| dry != state) {
                 *dry = None;
                 self.ready.push_back((queue, Backoff::default()));
             }
@@ -97,7 +98,7 @@ impl HookQueues {
     pub fn end(&mut self, queue: HookQueue, end: TurnEnd) {
         self.running -= 1;
         match end {
-            TurnEnd::Dry(length) => drop(self.dry.insert(queue, Some(length))),
+            TurnEnd::Dry(state) => drop(self.dry.insert(queue, Some(state))),
             TurnEnd::More => self.ready.push_back((queue, Backoff::default())),
             TurnEnd::Gone => drop(self.dry.remove(&queue)),
             TurnEnd::Failed(until, backoff) => self.paused.push((until, queue, backoff)),
@@ -116,9 +117,22 @@ impl HookQueues {
     }
 }
 
-/// The length of a peer's history in bytes; 0 if there is none.
-pub fn length(own: &Own, peer: &PublicKey) -> u64 {
-    std::fs::metadata(own.home().history_path((*peer).into())).map_or(0, |data| data.len())
+/// What changes with each change of a history. The length alone may be the same again after a deletion.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct HistoryState {
+    length: u64,
+    inode: u64,
+}
+
+impl HistoryState {
+    /// The state of a peer's history now; zeros if there is none.
+    pub fn now(own: &Own, peer: &PublicKey) -> HistoryState {
+        let data = std::fs::metadata(own.home().history_path((*peer).into()));
+        data.map_or_else(
+            |_| HistoryState::default(),
+            |data| HistoryState { length: data.len(), inode: file::inode(&data) },
+        )
+    }
 }
 
 #[cfg(test)]

@@ -46,6 +46,8 @@ pub struct Reader {
     first: Option<u64>,
     /// Records up to this number are passed over.
     behind: u64,
+    /// The number of the last record that was read.
+    last: u64,
     report: Report,
 }
 
@@ -61,6 +63,7 @@ impl Reader {
             searched: 0,
             first: None,
             behind: 0,
+            last: 0,
             report,
         }
     }
@@ -189,7 +192,8 @@ impl Reader {
     }
 
     /// The next record, or `None` at the end for now: later calls go on there. Damaged stretches are skipped, and told.
-    /// A log that was started afresh is read from its start again.
+    /// A log that was started afresh is read from its start again, unless it begins with the number with which it began
+    /// before: then only its beginning was deleted.
     pub fn read(&mut self) -> Result<Option<Record<'_>>> {
         if self.file.is_none() && !self.reopen()? {
             return Ok(None);
@@ -201,6 +205,7 @@ impl Reader {
                 if self.previous.replace(found.tag).is_some_and(|known| known != found.previous) {
                     self.tell(&format!("a record is missing before byte {place}"));
                 }
+                self.last = self.last.max(found.seq);
                 if found.seq <= self.behind {
                     continue;
                 }
@@ -238,9 +243,15 @@ impl Reader {
 
     fn was_replaced(&mut self) -> Result<bool> {
         match &self.file {
-            Some(file) if file::is_at(file, &self.id.path).unwrap_or(true) => Ok(false),
-            _ => self.reopen(),
+            Some(file) if file::is_at(file, &self.id.path).unwrap_or(true) => return Ok(false),
+            _ => {}
         }
+        let place = self.position(self.last.max(self.behind))?;
+        let is_open = self.reopen()?;
+        if is_open && let Some(place) = place {
+            self.resume(place)?;
+        }
+        Ok(is_open)
     }
 
     fn reopen(&mut self) -> Result<bool> {
@@ -248,7 +259,7 @@ impl Reader {
             Ok(file) => {
                 (self.file, self.window) = (Some(file), Window::at(HEADER));
                 (self.previous, self.searched) = (Some([0; TAG]), 0);
-                (self.first, self.behind) = (None, 0);
+                (self.first, self.behind, self.last) = (None, 0, 0);
                 Ok(true)
             }
             Err(cause) if cause.kind() == io::ErrorKind::NotFound => Ok(false),
