@@ -1,5 +1,7 @@
 //! Where a node can be dialled: `HOST:PORT`, `[V6]:PORT` or `HOST`, as text that people type. It leaves out name
 //! resolution, which needs the network: see `net::dial`.
+//!
+//! A link-local IPv6 address has a zone behind it, as in `[fe80::1%eth0]:4628`: the interface of the machine that dials.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
@@ -7,6 +9,8 @@ use std::str::FromStr;
 
 /// The port of a node that names none.
 pub const DEFAULT_PORT: u16 = 4628;
+/// Longest zone in bytes: Linux and the BSDs give an interface a name of at most 15.
+const MAX_ZONE: usize = 15;
 
 /// A host name (RFC 1123 limits: 253 bytes) or IP address, and a port other than 0.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -31,16 +35,32 @@ impl Address {
         self.host.trim_end_matches('.').ends_with(".onion")
     }
 
-    /// Whether no name needs to be resolved.
+    /// The IP address, without its zone, if no name needs to be resolved.
     pub fn ip(&self) -> Option<IpAddr> {
-        self.host.parse().ok()
+        without_zone(&self.host).parse().ok()
+    }
+
+    /// The interface that the IPv6 address is on, as a name or a number.
+    pub fn zone(&self) -> Option<&str> {
+        self.host.split_once('%').map(|(_, zone)| zone)
+    }
+
+    /// The same address on the interface of this name or number.
+    pub fn in_zone(&self, zone: &str) -> Address {
+        Address { host: format!("{}%{zone}", without_zone(&self.host)), port: self.port }
     }
 }
 
 impl From<SocketAddr> for Address {
     /// An IPv4 address that arrived on a dual-stack socket is written as IPv4.
     fn from(address: SocketAddr) -> Address {
-        Address { host: address.ip().to_canonical().to_string(), port: address.port() }
+        let plain = Address { host: address.ip().to_canonical().to_string(), port: address.port() };
+        match address {
+            SocketAddr::V6(v6) if v6.scope_id() != 0 && v6.ip().is_unicast_link_local() => {
+                plain.in_zone(&v6.scope_id().to_string())
+            }
+            _ => plain,
+        }
     }
 }
 
@@ -66,8 +86,9 @@ impl FromStr for Address {
             Some(rest) => {
                 let (host, tail) =
                     rest.split_once(']').ok_or(BadAddress("the closing bracket is missing"))?;
-                host.parse::<Ipv6Addr>()
-                    .map_err(|_| BadAddress("no IPv6 address stands between the brackets"))?;
+                if !is_ipv6(host) {
+                    return Err(BadAddress("no IPv6 address stands between the brackets"));
+                }
                 (
                     host,
                     if tail.is_empty() {
@@ -78,12 +99,10 @@ impl FromStr for Address {
                 )
             }
             // More than one colon: an IPv6 address without brackets, and so without a port.
-            None if text.matches(':').count() > 1 => {
-                text.parse::<Ipv6Addr>().map_err(|_| {
-                    BadAddress("too many colons; an IPv6 address with a port is [ADDRESS]:PORT")
-                })?;
-                (text, None)
+            None if text.matches(':').count() > 1 && !is_ipv6(text) => {
+                return Err(BadAddress("too many colons; an IPv6 address with a port is [ADDRESS]:PORT"));
             }
+            None if text.matches(':').count() > 1 => (text, None),
             None => match text.split_once(':') {
                 Some((host, port)) => (host, Some(port)),
                 None => (text, None),
@@ -94,8 +113,24 @@ impl FromStr for Address {
             Some(digits) => parse_port(digits)?,
         };
         check_host(host)?;
-        Ok(Address { host: host.to_ascii_lowercase(), port })
+        let ip_or_name = without_zone(host);
+        // Names of interfaces differ by case.
+        Ok(Address { host: ip_or_name.to_ascii_lowercase() + &host[ip_or_name.len()..], port })
     }
+}
+
+fn without_zone(host: &str) -> &str {
+    host.split_once('%').map_or(host, |(ip, _)| ip)
+}
+
+/// Whether it is an IPv6 address, with or without a zone. Only a link-local one can have a zone.
+fn is_ipv6(host: &str) -> bool {
+    let Ok(ip) = without_zone(host).parse::<Ipv6Addr>() else { return false };
+    let is_zone = |zone: &str| {
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
+        (1..=MAX_ZONE).contains(&zone.len()) && zone.bytes().all(plain)
+    };
+    host.split_once('%').is_none_or(|(_, zone)| ip.is_unicast_link_local() && is_zone(zone))
 }
 
 fn parse_port(digits: &str) -> Result<u16, BadAddress> {
@@ -116,7 +151,7 @@ fn check_host(host: &str) -> Result<(), BadAddress> {
         return Err(BadAddress("the host is longer than 253 bytes"));
     }
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
-    if host.starts_with('-') || !(host.bytes().all(plain) || host.parse::<Ipv6Addr>().is_ok()) {
+    if host.starts_with('-') || !(host.bytes().all(plain) || is_ipv6(host)) {
         return Err(BadAddress("the host has a character that no host name has"));
     }
     Ok(())
@@ -136,6 +171,9 @@ mod tests {
             ("[2001:db8::1]", "[2001:db8::1]:4628"),
             ("2001:db8::1", "[2001:db8::1]:4628"),
             ("my_host", "my_host:4628"),
+            ("[FE80::1%eth0]:9", "[fe80::1%eth0]:9"),
+            ("[fe80::1%br-Home.1]", "[fe80::1%br-Home.1]:4628"),
+            ("fe80::1%3", "[fe80::1%3]:4628"),
         ] {
             let address: Address = text.parse().expect(text);
             assert_eq!(address.to_string(), shown);
@@ -166,7 +204,13 @@ mod tests {
             "ä:1",
             "a,b:1",
             "a@b:1",
-            "fe80::1%eth0",
+            "[fe80::1%]:1",
+            "[fe80::1%eth0",
+            "[fe80::1%et,h0]:1",
+            "[fe80::1%et%h0]:1",
+            "[fe80::1%sixteen-letters-]:1",
+            "[2001:db8::1%eth0]:1",
+            "host%eth0:1",
             &long,
         ] {
             assert!(text.parse::<Address>().is_err(), "{text:?}");
@@ -177,5 +221,14 @@ mod tests {
     fn mapped_addresses_are_written_as_ipv4() {
         let mapped: SocketAddr = "[::ffff:10.0.0.1]:5".parse().expect("literal");
         assert_eq!(Address::from(mapped).to_string(), "10.0.0.1:5");
+    }
+
+    #[test]
+    fn a_link_local_address_keeps_its_zone() {
+        let socket: SocketAddr = "[fe80::1%7]:5".parse().expect("literal");
+        let address = Address::from(socket);
+        assert_eq!((address.to_string(), address.zone()), ("[fe80::1%7]:5".to_owned(), Some("7")));
+        assert_eq!(address.ip(), Some(socket.ip()));
+        assert_eq!(address.in_zone("eth0").to_string(), "[fe80::1%eth0]:5");
     }
 }
