@@ -16,7 +16,7 @@ use crate::crypto::keys::{self, PublicKey};
 use crate::error::{Error, Result};
 use crate::net::dial::Target;
 use crate::net::endpoint::Endpoint;
-use crate::net::local;
+use crate::net::local::{self, Reach};
 use crate::node::door::listen;
 use crate::node::pairing::dial_to_pair;
 use crate::store::cancel::cancel;
@@ -146,6 +146,26 @@ pub fn withdraw(own: &Own, link: &Link) -> Result<()> {
     match &link.token {
         Some(token) => invites::withdraw(own.home(), &invites::id_text(&token.invite_id())),
         None => Ok(()),
+    }
+}
+
+/// Who can use a link with these addresses, if that is not everybody; `None` also where it cannot be told.
+pub fn who_can_use(addresses: &[Address]) -> Option<&'static str> {
+    match local::best_reach(addresses)? {
+        Reach::Global => None,
+        Reach::Carrier => Some(
+            "only customers of your provider, or members of your VPN, can use this link: see `egoat doctor`",
+        ),
+        Reach::Private => {
+            Some("only your own network can use this link, as its addresses are private: see `egoat doctor`")
+        }
+        Reach::LinkLocal => {
+            Some("only machines on the same cable or Wi-Fi can use this link: see `egoat doctor`")
+        }
+        Reach::Loopback => {
+            Some("only this machine can use this link, as its addresses are those of loopback")
+        }
+        Reach::Nobody => Some("nobody can use this link from elsewhere: see `egoat doctor`"),
     }
 }
 

@@ -207,7 +207,7 @@ fn listens(report: &mut Reporter, at: SocketAddr) {
 }
 
 fn addresses(report: &mut Reporter) {
-    let own = local::outward_ips();
+    let own = local::own_ips();
     if own.is_empty() {
         let hint = Some("connect it to one; on this machine itself, everything works without");
         return report.warning("address", "there is none but loopback: this machine is in no network", hint);

@@ -110,7 +110,9 @@ fn announce(out: Output, options: &ReceiveOptions, reception: &Reception) -> Res
         let at: Vec<String> = reception.addresses.iter().map(Address::to_string).collect();
         out.note(&format!("waiting for files from {} at {}", peer.name, at.join(", ")));
     }
-    let Some(link) = reception.link.as_ref().map(ToString::to_string) else { return Ok(()) };
+    let Some(link) = reception.link.as_ref() else { return Ok(()) };
+    contacts::who_can_use(&link.addresses).into_iter().for_each(|who| out.note(who));
+    let link = link.to_string();
     out.note("send files here with `egoat send LINK FILE...`; the link works for one sender:");
     if matches!(options.into, Destination::Stdout) {
         // Stdout is the file's; without the link nobody could send it.

@@ -1,10 +1,12 @@
-//! This machine's own addresses, as far as std can tell: the source addresses that the system would use towards the
-//! internet. No packet is sent: connecting a UDP socket only looks up a route.
+//! Where this machine is: its own addresses, who can dial them, and which addresses of others are worth dialling from here. No
+//! packet is sent: connecting a UDP socket only looks up a route, and binding one only asks whether an address is there.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6, UdpSocket};
 
+use crate::net::interfaces::{self, InterfaceAddress};
 use crate::wire::address::{Address, DEFAULT_PORT};
+use crate::wire::link::MAX_ADDRESSES;
 
 /// Documentation addresses (RFC 5737, RFC 3849): routed like any other, and nobody's.
 const SOMEWHERE: [&str; 2] = ["192.0.2.1:9", "[2001:db8::1]:9"];
@@ -20,6 +22,51 @@ pub fn outward_ips() -> Vec<IpAddr> {
     SOMEWHERE.iter().filter_map(|somewhere| source(somewhere)).filter(|ip| !ip.is_loopback()).collect()
 }
 
+/// The addresses at which others may find this machine, the reachable first: those of all interfaces, also where no route
+/// leads to the internet, as on a cable between two laptops. Those that do not last are left out, and link-local IPv6 ones
+/// unless there are no others: every interface has one.
+pub fn own_ips() -> Vec<IpAddr> {
+    let outward = outward_ips();
+    let is_lasting =
+        |own: &&InterfaceAddress| own.is_lasting || (own.ip.is_ipv4() && outward.contains(&own.ip));
+    let listed = interfaces::all();
+    let mut ips: Vec<IpAddr> = listed.iter().filter(is_lasting).map(|own| own.ip).collect();
+    // Of the IPv6 addresses, the outward one is a temporary one where the system has such.
+    let has_global_v6 = ips.iter().any(|ip| ip.is_ipv6() && Reach::of(*ip) == Reach::Global);
+    let is_missing =
+        |ip: &&IpAddr| !listed.iter().any(|own| own.ip == **ip) || (ip.is_ipv6() && !has_global_v6);
+    let missing: Vec<IpAddr> = outward.iter().filter(is_missing).copied().collect();
+    ips.extend(missing.into_iter().filter(|ip| !ips.contains(ip)).collect::<Vec<_>>());
+    let is_last_resort = |ip: &IpAddr| ip.is_ipv6() && Reach::of(*ip) == Reach::LinkLocal;
+    if !ips.iter().all(is_last_resort) {
+        ips.retain(|ip| !is_last_resort(ip));
+    }
+    ips.sort_by_key(|ip| (Reach::of(*ip), !outward.contains(ip), ip.is_ipv6()));
+    ips
+}
+
+/// The same address with the name of the interface in place of its number, which changes when the machine starts anew.
+pub fn with_named_zone(address: Address) -> Address {
+    let number = address.zone().and_then(|zone| zone.parse::<u32>().ok());
+    let name = number.and_then(|number| interfaces::zones().into_iter().find(|(known, _)| *known == number));
+    name.map_or_else(|| address.clone(), |(_, name)| address.in_zone(&name))
+}
+
+/// Where an IP address is to be dialled: a link-local one without a zone, as links have it, on each interface.
+pub fn sockets_of(ip: IpAddr, port: u16) -> Vec<SocketAddr> {
+    match ip {
+        IpAddr::V6(v6) if v6.is_unicast_link_local() => {
+            let on_interface = |(number, _)| SocketAddrV6::new(v6, port, 0, number).into();
+            let zones = interfaces::zones();
+            if zones.is_empty() {
+                return vec![SocketAddr::new(ip, port)];
+            }
+            zones.into_iter().map(on_interface).collect()
+        }
+        ip => vec![SocketAddr::new(ip, port)],
+    }
+}
+
 /// Whether this machine does not have the address any more: nothing can be bound to it. One that cannot be tried counts as
 /// there.
 pub fn is_gone(mut address: SocketAddr) -> bool {
@@ -27,21 +74,50 @@ pub fn is_gone(mut address: SocketAddr) -> bool {
     UdpSocket::bind(address).is_err_and(|cause| cause.kind() == io::ErrorKind::AddrNotAvailable)
 }
 
-/// Whether an address is one of this machine's: loopback, or one that the system would use now.
+/// Whether an address is one of this machine's: loopback, or of an interface.
 pub fn is_own(ip: IpAddr) -> bool {
     let ip = ip.to_canonical();
-    ip.is_loopback() || outward_ips().contains(&ip)
+    ip.is_loopback() || (!ip.is_multicast() && UdpSocket::bind((ip, 0)).is_ok())
+}
+
+/// Bits of an address by which machines are most likely on the same network, where the system does not say.
+const LIKELY_PREFIX: [u32; 2] = [24, 64];
+
+/// Whether an address that nobody on this machine has named is worth dialling from here: everybody's, or one of a network that
+/// this machine is on. So no peer can have others dialled on a network where it is not.
+pub fn is_dialled_unasked(address: &Address) -> bool {
+    let Some(ip) = address.ip().map(|ip| ip.to_canonical()) else { return false };
+    if ip.is_unspecified() || ip.is_multicast() {
+        return false;
+    }
+    match Reach::of(ip) {
+        Reach::Global => true,
+        // It was noted because the peer came by it; see `node::pairing`.
+        Reach::Loopback => true,
+        Reach::LinkLocal => ip.is_ipv4() || address.zone().is_some(),
+        Reach::Private | Reach::Carrier | Reach::Nobody => {
+            let likely = outward_ips().into_iter().map(|ip| {
+                let prefix = LIKELY_PREFIX[usize::from(ip.is_ipv6())];
+                InterfaceAddress { ip, prefix, is_lasting: true }
+            });
+            let listed = interfaces::all();
+            let near: Vec<InterfaceAddress> = if listed.is_empty() { likely.collect() } else { listed };
+            is_own(ip) || near.iter().any(|own| own.is_near(ip))
+        }
+    }
 }
 
 /// Who can dial an address, by the range that it is from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+///
+/// In the order of how many can.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Reach {
     /// Everybody, as far as the address goes.
     Global,
-    /// Those in the same network: RFC 1918, and RFC 4193 for IPv6.
-    Private,
     /// Those behind the same provider: carrier-grade NAT (RFC 6598). Some VPNs use the range, too.
     Carrier,
+    /// Those in the same network: RFC 1918, and RFC 4193 for IPv6.
+    Private,
     /// Those on the same wire (RFC 3927, RFC 4291).
     LinkLocal,
     /// This machine.
@@ -84,14 +160,19 @@ impl Reach {
     }
 }
 
-/// Where others can dial a node that listens at `listening`; without a running node, where the default would be. An
-/// unspecified address stands for the machine's own ones, and for loopback if it has none.
+/// Who can dial the best of the addresses; `None` if that cannot be told, because names are among them.
+pub fn best_reach(addresses: &[Address]) -> Option<Reach> {
+    addresses.iter().map(|address| address.ip().map(Reach::of)).collect::<Option<Vec<_>>>()?.into_iter().min()
+}
+
+/// Where others can dial a node that listens at `listening`, the reachable first; without a running node, where the default would
+/// be. An unspecified address stands for the machine's own ones, and for loopback if it has none.
 pub fn reachable_at(listening: &[SocketAddr]) -> Vec<Address> {
     let default = [SocketAddr::from(([0, 0, 0, 0, 0, 0, 0, 0], DEFAULT_PORT))];
     let listening = if listening.is_empty() { &default } else { listening };
     let mut addresses: Vec<Address> = Vec::new();
     for bound in listening {
-        let ips = if bound.ip().is_unspecified() { outward_ips() } else { vec![bound.ip()] };
+        let ips = if bound.ip().is_unspecified() { own_ips() } else { vec![bound.ip()] };
         // A socket on all IPv6 addresses takes IPv4 too where the system lets it; one on 0.0.0.0 takes no IPv6.
         let fits = |ip: &&IpAddr| bound.is_ipv6() || ip.is_ipv4();
         let found: Vec<Address> =
@@ -106,6 +187,7 @@ pub fn reachable_at(listening: &[SocketAddr]) -> Vec<Address> {
             true
         }
     });
+    addresses.truncate(MAX_ADDRESSES);
     addresses
 }
 

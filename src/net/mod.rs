@@ -5,6 +5,7 @@ pub mod deadline;
 pub mod dial;
 pub mod endpoint;
 pub mod handshake;
+mod interfaces;
 pub mod lane;
 pub mod local;
 pub mod loopback;

@@ -7,6 +7,8 @@
 mod common;
 
 #[cfg(target_os = "linux")]
+mod addresses;
+#[cfg(target_os = "linux")]
 mod behind;
 mod foreign;
 mod guessed;

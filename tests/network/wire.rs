@@ -59,6 +59,11 @@ impl Wire {
         assert!(run(&format!("ip -n {} {change}", self.alice)), "ip {change}");
     }
 
+    /// Changes something on Bob's machine by ip(8).
+    pub fn bob(&self, change: &str) {
+        assert!(run(&format!("ip -n {} {change}", self.bob)), "ip {change}");
+    }
+
     /// Alice, and Bob's node, which she knows.
     pub fn peers(&self) -> (Home, Home, Process) {
         let (alice, bob) = (Home::new("alice"), Home::new("bob"));

@@ -8,6 +8,7 @@ use std::thread;
 use std::time::Duration;
 
 use crate::net::deadline::Deadline;
+use crate::net::local;
 use crate::net::transport::{Origin, Stream};
 use crate::wire::address::Address;
 
@@ -49,8 +50,9 @@ pub fn connect_to(address: &SocketAddr, wait: Duration) -> io::Result<Stream> {
 /// The addresses of a host. The system's resolver has no deadline of its own, so it runs in a thread that may outlive the
 /// wait.
 pub fn resolve(address: &Address, wait: Duration) -> io::Result<Vec<SocketAddr>> {
-    if let Some(ip) = address.ip() {
-        return Ok(vec![SocketAddr::new(ip, address.port())]);
+    // The system knows the number of the interface that a zone names.
+    if let (Some(ip), None) = (address.ip(), address.zone()) {
+        return Ok(local::sockets_of(ip, address.port()));
     }
     let (answer, waiting) = mpsc::channel();
     let (host, port) = (address.host().to_owned(), address.port());
@@ -61,6 +63,9 @@ pub fn resolve(address: &Address, wait: Duration) -> io::Result<Vec<SocketAddr>>
     })?;
     match waiting.recv_timeout(wait) {
         Ok(Ok(addresses)) => Ok(addresses),
+        Ok(Err(_)) if address.zone().is_some() => {
+            Err(io::Error::new(io::ErrorKind::NotFound, "this machine has no such interface"))
+        }
         Ok(Err(_)) => Err(io::Error::new(io::ErrorKind::NotFound, "the name does not resolve")),
         Err(_) => Err(io::Error::new(io::ErrorKind::TimedOut, "the name could not be resolved in time")),
     }
