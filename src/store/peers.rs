@@ -8,11 +8,12 @@
 //! on the whole file, which is replaced at once.
 
 mod options;
+mod places;
 
-use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 pub use crate::store::peers::options::FilesPolicy;
+pub use crate::store::peers::places::{Origin, Place};
 
 use crate::crypto::keys::PublicKey;
 use crate::error::{Error, Result, Verb};
@@ -22,14 +23,11 @@ use crate::store::home::Home;
 use crate::store::peers::options::{DIR, FILES, MAX_FILE, MUTE, QUOTA, YES};
 use crate::text;
 use crate::wire::address::Address;
-use crate::wire::link::MAX_ADDRESSES;
 
 /// 10,000 peers with long lines; a larger file is not one that this program wrote.
 const MAX_LEN: u64 = 4 << 20;
 /// Set on a peer for each invite that it used: the invite's id in base32.
 const INVITE: &str = "invite=";
-/// Where the peer dialled from last, with the port that it listens on.
-const SEEN: &str = "seen=";
 /// Set by the user on a peer who is not to connect.
 const BLOCKED: &str = "blocked";
 /// Set by the user on a peer whose safety number was compared.
@@ -44,7 +42,7 @@ pub struct Peer {
     pub name: String,
     /// Their pinned key; unique in the file.
     pub key: PublicKey,
-    /// Where to dial them, best first; may be empty.
+    /// Where the user says that they are, or a link said and was right; may be empty. There may be more, see [`Peer::places`].
     pub addresses: Vec<Address>,
     /// Everything behind the addresses, as written.
     options: Vec<String>,
@@ -147,13 +145,6 @@ impl Peer {
         Ok(())
     }
 
-    /// Adds an address that the user gave, as the first one.
-    pub fn add_address(&mut self, address: Address) {
-        self.addresses.retain(|known| *known != address);
-        self.addresses.insert(0, address);
-        self.addresses.truncate(MAX_ADDRESSES);
-    }
-
     /// An error when the user has blocked the peer: then it is not dialled, and nothing is queued for it.
     pub fn ensure_not_blocked(&self) -> Result<()> {
         if !self.is_blocked() {
@@ -163,39 +154,6 @@ impl Peer {
             what: format!("{} is blocked here", self.name),
             hint: Some(format!("`egoat peers set {} blocked=` lets them in again", self.name)),
         })
-    }
-
-    /// Where the peer was seen last, if that is none of its addresses: it may be another's by now.
-    pub fn seen(&self) -> Option<Address> {
-        self.options.iter().find_map(|option| option.strip_prefix(SEEN)?.parse().ok())
-    }
-
-    /// Whether [`Peer::see_at`] would change nothing.
-    pub fn is_noted_at(&self, address: &Address) -> bool {
-        match self.seen() {
-            Some(seen) => seen == *address,
-            None => self.addresses.contains(address),
-        }
-    }
-
-    /// Notes where the peer was just seen, in the place of where it was seen before.
-    pub fn see_at(&mut self, address: &Address) {
-        if !self.is_noted_at(address) {
-            self.options.retain(|option| !option.starts_with(SEEN));
-            if !self.addresses.contains(address) {
-                self.options.push(format!("{SEEN}{address}"));
-            }
-        }
-    }
-
-    /// The IP addresses that it is known to have.
-    pub fn ips(&self) -> impl Iterator<Item = IpAddr> {
-        self.addresses.iter().chain(&self.seen()).filter_map(Address::ip).collect::<Vec<_>>().into_iter()
-    }
-
-    /// Whether the peer can be dialled at all.
-    pub fn has_address(&self) -> bool {
-        !self.addresses.is_empty() || self.seen().is_some()
     }
 
     fn parse(line: &str) -> std::result::Result<Peer, String> {
@@ -302,6 +260,7 @@ impl Peers {
         let mut peers = Peers::load(home)?;
         let before = peers.text();
         let result = change(&mut peers)?;
+        peers.all_mut().for_each(Peer::forget_old_places);
         let after = peers.text();
         if after != before {
             let path = home.peers_path();
@@ -333,6 +292,13 @@ impl Peers {
         self.lines.iter_mut().find_map(|line| match line {
             Line::Peer(peer) if peer.key == *key => Some(peer),
             _ => None,
+        })
+    }
+
+    fn all_mut(&mut self) -> impl Iterator<Item = &mut Peer> {
+        self.lines.iter_mut().filter_map(|line| match line {
+            Line::Peer(peer) => Some(peer),
+            Line::Other(_) => None,
         })
     }
 
@@ -463,20 +429,5 @@ mod tests {
         }
         assert!(peer.line().ends_with(" - invite=aa"), "{}", peer.line());
         assert!(!peer.is_blocked());
-    }
-
-    #[test]
-    fn what_is_learned_leaves_what_was_given() {
-        let at = |text: &str| text.parse::<Address>().expect("address");
-        let mut peer = Peer::new("bob".into(), key(1), vec![at("a:1"), at("b:1")]);
-        peer.see_at(&at("b:1"));
-        assert!(peer.line().ends_with(" a:1,b:1"), "{}", peer.line());
-        for number in 1..20 {
-            peer.see_at(&at(&format!("c:{number}")));
-        }
-        assert!(peer.line().ends_with(" a:1,b:1 seen=c:19"), "{}", peer.line());
-        assert_eq!(peer.seen(), Some(at("c:19")));
-        peer.add_address(at("b:1"));
-        assert!(peer.line().ends_with(" b:1,a:1 seen=c:19"), "{}", peer.line());
     }
 }

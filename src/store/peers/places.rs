@@ -1,0 +1,436 @@
+//! Where a peer may be: its addresses, where each comes from, and when it last worked (egoat-files(5), PEERS).
+//!
+//! | in the file | origin | how long it stays |
+//! | --- | --- | --- |
+//! | ADDRESS | the user | for ever |
+//! | `link=` | a link that the user gave; moves to the ADDRESSes when it has worked | for ever |
+//! | `told=` | the peer | 30 days after it was noted or has worked |
+//! | `seen=` | a connection that the peer made; one | the same |
+//! | `near=` | the network that both are in; one | the same |
+//!
+//! Another key at an ADDRESS is a changed key: the user has named it for this key, or this key was proven there. At the others
+//! it is not, because another node may have the address by now, or in another network.
+
+use std::fmt;
+use std::net::IpAddr;
+
+use crate::store::peers::Peer;
+use crate::time::{Civil, now_micros};
+use crate::wire::address::Address;
+use crate::wire::link::MAX_ADDRESSES;
+
+/// Most addresses of a peer that are dialled.
+pub const MAX_PLACES: usize = 16;
+/// Days after which an address that the user did not give goes, unless it has worked meanwhile.
+const KEPT: i64 = 30;
+/// An address that works again within so many days is not noted again: that would be a write for each connection.
+const NOTED_AGAIN: i64 = 7;
+/// When an address of any origin last worked: `worked=ADDRESS@DAY`, the latest first.
+const WORKED: &str = "worked=";
+
+/// Where an address comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// The user named it for this peer, or it is one of a link at which the peer has proven its key.
+    User,
+    /// It is one of a link, and has not worked yet.
+    Link,
+    /// The peer told it.
+    Told,
+    /// The peer connected from there.
+    Seen,
+    /// The peer is in the same network.
+    Near,
+}
+
+impl Origin {
+    /// Those that are options, in the order in which their addresses are dialled unless one has worked.
+    const OPTIONS: [Origin; 4] = [Origin::Seen, Origin::Link, Origin::Near, Origin::Told];
+
+    /// The word for the user, and in JSON.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Origin::User => "user",
+            Origin::Link => "link",
+            Origin::Told => "told",
+            Origin::Seen => "seen",
+            Origin::Near => "near",
+        }
+    }
+
+    /// Whether the address stays, whether it works or not.
+    fn is_users(self) -> bool {
+        matches!(self, Origin::User | Origin::Link)
+    }
+}
+
+/// An address of a peer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// Where.
+    pub address: Address,
+    /// Where that comes from.
+    pub origin: Origin,
+    /// When the peer last proved its key there.
+    pub worked: Option<Day>,
+    /// When it was noted, if it is not the user's.
+    noted: Option<Day>,
+}
+
+impl Place {
+    /// An address of a node that is not saved.
+    pub fn of_link(address: Address) -> Place {
+        Place { address, origin: Origin::Link, worked: None, noted: None }
+    }
+
+    /// Whether another key here is a changed key.
+    pub fn is_pinned(&self) -> bool {
+        self.origin == Origin::User
+    }
+
+    fn is_over(&self, today: Day) -> bool {
+        let last = self.worked.max(self.noted);
+        !self.origin.is_users() && last.is_some_and(|last| today.0 - last.0 > KEPT)
+    }
+}
+
+/// A day of UTC, in days since 1970; in the file YYYY-MM-DD.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Day(i64);
+
+const SECONDS: i64 = 24 * 3600;
+
+impl Day {
+    fn today() -> Day {
+        Day((now_micros() / 1_000_000) as i64 / SECONDS)
+    }
+
+    /// `None` for anything but a date of these four and two and two digits.
+    fn parse(text: &str) -> Option<Day> {
+        let [year, month, day] = text.split('-').collect::<Vec<_>>()[..] else { return None };
+        let number = |digits: &str, length: usize| {
+            let is_plain = digits.len() == length && digits.bytes().all(|byte| byte.is_ascii_digit());
+            is_plain.then(|| digits.parse::<u16>().ok()).flatten()
+        };
+        let (year, month, day) = (i64::from(number(year, 4)?), number(month, 2)? as u8, number(day, 2)? as u8);
+        let day = Civil { year, month, day, hour: 0, minute: 0, second: 0 }.to_seconds() / SECONDS;
+        Some(Day(day)).filter(|day| day.to_string() == text)
+    }
+}
+
+impl fmt::Display for Day {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Civil { year, month, day, .. } = Civil::from_seconds(self.0 * SECONDS);
+        write!(f, "{year:04}-{month:02}-{day:02}")
+    }
+}
+
+/// ADDRESS or ADDRESS@DAY.
+fn parse_dated(value: &str) -> Option<(Address, Option<Day>)> {
+    match value.split_once('@') {
+        None => Some((value.parse().ok()?, None)),
+        Some((address, day)) => Some((address.parse().ok()?, Some(Day::parse(day)?))),
+    }
+}
+
+/// The value of an option of this origin.
+fn value_of(origin: Origin, option: &str) -> Option<&str> {
+    option.strip_prefix(origin.as_str())?.strip_prefix('=')
+}
+
+impl Peer {
+    /// Where to dial the peer, best first: what worked last, then the others. At most [`MAX_PLACES`].
+    pub fn places(&self) -> Vec<Place> {
+        let today = Day::today();
+        let mut places = self.all_places();
+        places.retain(|place| !place.is_over(today));
+        let order: Vec<Address> = self.worked().map(|(address, _)| address).collect();
+        let rank = |place: &Place| order.iter().position(|at| *at == place.address).unwrap_or(order.len());
+        places.sort_by_key(rank);
+        places.truncate(MAX_PLACES);
+        places
+    }
+
+    /// All that stand in the file, each once.
+    fn all_places(&self) -> Vec<Place> {
+        let mut places: Vec<Place> = Vec::new();
+        let mut add = |address: Address, origin, noted| {
+            if !places.iter().any(|place| place.address == address) {
+                let worked = self.worked().find(|(at, _)| *at == address).map(|(_, day)| day);
+                places.push(Place { address, origin, worked, noted });
+            }
+        };
+        // An ADDRESS is pinned, whatever else is said of it; where the peer was seen is tried first all the same.
+        let seen = self.dated(Origin::Seen).filter(|(at, _)| !self.addresses.contains(at));
+        seen.for_each(|(at, day)| add(at, Origin::Seen, day));
+        self.addresses.iter().for_each(|at| add(at.clone(), Origin::User, None));
+        for origin in Origin::OPTIONS {
+            self.dated(origin).for_each(|(at, day)| add(at, origin, day));
+        }
+        places
+    }
+
+    fn dated(&self, origin: Origin) -> impl Iterator<Item = (Address, Option<Day>)> {
+        self.options.iter().filter_map(move |option| parse_dated(value_of(origin, option)?))
+    }
+
+    /// The addresses that have worked, the latest first.
+    fn worked(&self) -> impl Iterator<Item = (Address, Day)> {
+        let dated = |option: &String| parse_dated(option.strip_prefix(WORKED)?);
+        self.options.iter().filter_map(dated).filter_map(|(address, day)| Some((address, day?)))
+    }
+
+    /// Whether [`Peer::note_worked`] would tell anything new.
+    pub fn is_news_that_it_works(&self, address: &Address) -> bool {
+        let today = Day::today();
+        let is_old = |(at, day): (Address, Day)| at != *address || (today.0 - day.0).abs() >= NOTED_AGAIN;
+        self.worked().next().is_none_or(is_old) || !self.dated(Origin::Link).all(|(at, _)| at != *address)
+    }
+
+    /// Notes that the peer has just proven its key at this address. One of a link is an ADDRESS from then on.
+    pub fn note_worked(&mut self, address: &Address) {
+        if self.dated(Origin::Link).any(|(at, _)| at == *address) {
+            self.drop_option(Origin::Link, address);
+            self.addresses.push(address.clone());
+        }
+        let first = self.options.iter().position(|option| option.starts_with(WORKED));
+        let first = first.unwrap_or(self.options.len());
+        self.options.insert(first, format!("{WORKED}{address}@{}", Day::today()));
+        let mut index = 0;
+        self.options.retain(|option| {
+            index += 1;
+            let value = option.strip_prefix(WORKED);
+            index - 1 == first || value.and_then(parse_dated).is_none_or(|(at, _)| at != *address)
+        });
+    }
+
+    fn drop_option(&mut self, origin: Origin, address: &Address) {
+        let is_it = |option: &String| {
+            value_of(origin, option).and_then(parse_dated).is_some_and(|(at, _)| at == *address)
+        };
+        self.options.retain(|option| !is_it(option));
+    }
+
+    /// Adds an address that the user gave for this peer, as the first one.
+    pub fn add_address(&mut self, address: Address) {
+        for origin in Origin::OPTIONS {
+            self.drop_option(origin, &address);
+        }
+        self.addresses.retain(|known| *known != address);
+        self.addresses.insert(0, address);
+        self.addresses.truncate(MAX_ADDRESSES);
+    }
+
+    /// Adds the addresses of a link that the user gave. None of them has worked.
+    pub fn add_link(&mut self, addresses: &[Address]) {
+        let known: Vec<Address> = self.dated(Origin::Link).map(|(at, _)| at).collect();
+        // The newest link counts; those of others stay only where there is room.
+        let new = addresses.iter().filter(|at| !self.addresses.contains(at)).cloned();
+        let old = known.into_iter().filter(|at| !addresses.contains(at));
+        let all: Vec<Address> = new.chain(old).take(MAX_ADDRESSES).collect();
+        self.options.retain(|option| value_of(Origin::Link, option).is_none());
+        for address in all {
+            self.drop_option(Origin::Seen, &address);
+            self.options.push(format!("{}={address}", Origin::Link.as_str()));
+        }
+    }
+
+    /// Takes an address away that the user does not want any more, wherever it comes from; says whether it was there.
+    pub fn remove_address(&mut self, address: &Address) -> bool {
+        let before = self.all_places().len();
+        self.addresses.retain(|known| known != address);
+        for origin in Origin::OPTIONS {
+            self.drop_option(origin, address);
+        }
+        self.forget_old_places();
+        self.all_places().len() < before
+    }
+
+    /// Puts the addresses that the user gives in the place of all that are known.
+    pub fn set_addresses(&mut self, addresses: Vec<Address>) {
+        self.options.retain(|option| Origin::OPTIONS.iter().all(|origin| value_of(*origin, option).is_none()));
+        self.addresses.clear();
+        addresses.into_iter().rev().for_each(|address| self.add_address(address));
+        self.forget_old_places();
+    }
+
+    /// Where the peer was seen last, if that is none of its addresses: it may be another's by now.
+    pub fn seen(&self) -> Option<Address> {
+        self.dated(Origin::Seen).next().map(|(address, _)| address)
+    }
+
+    /// Whether [`Peer::see_at`] would change nothing.
+    pub fn is_noted_at(&self, address: &Address) -> bool {
+        match self.seen() {
+            Some(seen) => seen == *address,
+            None => self.knows(address),
+        }
+    }
+
+    fn knows(&self, address: &Address) -> bool {
+        self.addresses.contains(address) || self.dated(Origin::Link).any(|(at, _)| at == *address)
+    }
+
+    /// Notes where the peer was just seen, in the place of where it was seen before.
+    pub fn see_at(&mut self, address: &Address) {
+        if !self.is_noted_at(address) {
+            self.options.retain(|option| value_of(Origin::Seen, option).is_none());
+            if !self.knows(address) {
+                self.options.push(format!("{}={address}@{}", Origin::Seen.as_str(), Day::today()));
+            }
+            self.forget_old_places();
+        }
+    }
+
+    /// Takes out what is over, and when addresses worked that are gone.
+    pub fn forget_old_places(&mut self) {
+        let today = Day::today();
+        for place in self.all_places() {
+            if place.is_over(today) {
+                self.drop_option(place.origin, &place.address);
+            }
+        }
+        let places = self.all_places();
+        let is_gone = |at: &Address| !places.iter().any(|place| place.address == *at);
+        let worked = |option: &str| parse_dated(option.strip_prefix(WORKED)?);
+        self.options.retain(|option| worked(option).is_none_or(|(at, _)| !is_gone(&at)));
+    }
+
+    /// The IP addresses that it is known to have.
+    pub fn ips(&self) -> impl Iterator<Item = IpAddr> {
+        self.places().into_iter().filter_map(|place| place.address.ip())
+    }
+
+    /// Whether the peer can be dialled at all.
+    pub fn has_address(&self) -> bool {
+        !self.places().is_empty()
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::crypto::keys::Seed;
+
+    fn at(text: &str) -> Address {
+        text.parse().unwrap()
+    }
+
+    fn peer(rest: &str) -> Peer {
+        let key = Seed::from_bytes([1; 32]).static_keys().public();
+        Peer::parse(&format!("bob {key} {rest}")).unwrap()
+    }
+
+    /// What stands behind the key.
+    fn rest(peer: &Peer) -> String {
+        peer.line().splitn(3, ' ').nth(2).unwrap().to_owned()
+    }
+
+    fn order(peer: &Peer) -> Vec<String> {
+        peer.places().iter().map(|place| place.address.to_string()).collect()
+    }
+
+    fn day(ago: i64) -> String {
+        Day(Day::today().0 - ago).to_string()
+    }
+
+    #[test]
+    fn days_are_written_as_they_are_read() {
+        for text in ["1970-01-01", "2024-02-29", "9999-12-31", "0001-01-01"] {
+            assert_eq!(Day::parse(text).unwrap().to_string(), text);
+        }
+        for text in ["", "2024-2-29", "2023-02-29", "2024-13-01", "2024-00-01", "+024-01-01", "2024-01-01-1", "x"] {
+            assert_eq!(Day::parse(text), None, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn what_worked_last_is_first() {
+        let mut peer = peer("a:1,b:1 link=c:1 seen=d:1 told=e:1 files=ask near=f:1");
+        assert_eq!(order(&peer), ["d:1", "a:1", "b:1", "c:1", "f:1", "e:1"]);
+        for text in ["b:1", "e:1", "b:1"] {
+            assert!(peer.is_news_that_it_works(&at(text)));
+            peer.note_worked(&at(text));
+            assert!(!peer.is_news_that_it_works(&at(text)));
+        }
+        assert_eq!(order(&peer), ["b:1", "e:1", "d:1", "a:1", "c:1", "f:1"]);
+        let today = day(0);
+        let expected = format!("near=f:1 worked=b:1@{today} worked=e:1@{today}");
+        assert!(rest(&peer).ends_with(&expected), "{}", rest(&peer));
+    }
+
+    #[test]
+    fn an_address_that_works_all_the_time_is_noted_once_a_week() {
+        for (ago, is_news) in [(0, false), (6, false), (7, true), (-7, true)] {
+            assert_eq!(peer(&format!("a:1 worked=a:1@{}", day(ago))).is_news_that_it_works(&at("a:1")), is_news);
+        }
+    }
+
+    #[test]
+    fn a_link_is_relied_on_where_it_has_worked() {
+        let mut peer = peer("a:1");
+        peer.add_link(&[at("b:1"), at("a:1"), at("c:1")]);
+        assert_eq!(rest(&peer), "a:1 link=b:1 link=c:1");
+        peer.note_worked(&at("c:1"));
+        assert_eq!(rest(&peer), format!("a:1,c:1 link=b:1 worked=c:1@{}", day(0)));
+        let pinned: Vec<bool> = peer.places().iter().map(Place::is_pinned).collect();
+        assert_eq!((order(&peer), pinned), (vec!["c:1".into(), "a:1".into(), "b:1".into()], vec![true, true, false]));
+        for number in 0..20 {
+            peer.add_link(&[at(&format!("d:{}", number + 1))]);
+        }
+        assert_eq!(peer.dated(Origin::Link).count(), MAX_ADDRESSES);
+    }
+
+    #[test]
+    fn only_what_the_user_gave_stays_without_working() {
+        let old = day(KEPT + 1);
+        let (young, future) = (day(KEPT), day(-400));
+        let mut peer = peer(&format!(
+            "a:1 link=b:1 seen=c:1@{old} told=d:1@{old} told=e:1@{old} told=f:1@{young} near=g:1 told=h:1@{future} \
+             worked=a:1@{old} worked=b:1@{old} worked=d:1@{young} worked=e:1@{old} worked=z:1@{young}"
+        ));
+        assert_eq!(order(&peer), ["a:1", "b:1", "d:1", "g:1", "f:1", "h:1"]);
+        peer.forget_old_places();
+        let expected = format!(
+            "a:1 link=b:1 told=d:1@{old} told=f:1@{young} near=g:1 told=h:1@{future} worked=a:1@{old} \
+             worked=b:1@{old} worked=d:1@{young}"
+        );
+        assert_eq!(rest(&peer), expected);
+    }
+
+    #[test]
+    fn what_is_learned_leaves_what_was_given() {
+        let mut peer = peer("a:1,b:1");
+        peer.see_at(&at("b:1"));
+        assert_eq!(rest(&peer), "a:1,b:1");
+        for number in 1..20 {
+            peer.see_at(&at(&format!("c:{number}")));
+            peer.note_worked(&at(&format!("c:{number}")));
+        }
+        let today = day(0);
+        assert_eq!(rest(&peer), format!("a:1,b:1 seen=c:19@{today} worked=c:19@{today}"));
+        peer.add_address(at("b:1"));
+        peer.add_address(at("c:19"));
+        assert_eq!(rest(&peer), format!("c:19,b:1,a:1 worked=c:19@{today}"));
+    }
+
+    #[test]
+    fn a_user_takes_any_address_away() {
+        let mut peer = peer("a:1,b:1 seen=c:1 told=d:1 worked=c:1@2024-01-01 blocked");
+        assert!(peer.remove_address(&at("c:1")) && peer.remove_address(&at("b:1")));
+        assert!(!peer.remove_address(&at("c:1")));
+        assert_eq!(rest(&peer), "a:1 told=d:1 blocked");
+        peer.set_addresses(vec![at("e:1"), at("f:1")]);
+        assert_eq!(rest(&peer), "e:1,f:1 blocked");
+        peer.set_addresses(Vec::new());
+        assert_eq!((rest(&peer), peer.has_address()), ("- blocked".to_owned(), false));
+    }
+
+    #[test]
+    fn at_most_sixteen_are_dialled() {
+        let told: Vec<String> = (1..=40).map(|number| format!("told=t:{number}")).collect();
+        let peer = peer(&format!("a:1 {}", told.join(" ")));
+        assert_eq!(order(&peer).len(), MAX_PLACES);
+    }
+}
