@@ -71,7 +71,7 @@ pub enum Error {
         /// The peer as the user knows it.
         peer: String,
         /// What was tried, and how each try ended.
-        why: String,
+        why: Causes,
     },
     /// The peer has no connection left for us.
     Busy {
@@ -134,7 +134,7 @@ pub enum Error {
         /// Fingerprint of the key that answered.
         new: String,
         /// Why its other addresses do not answer; `None` if each has a node with another key.
-        elsewhere: Option<String>,
+        elsewhere: Option<Causes>,
     },
     /// A node with another key answers at an address of a node that is not saved: nothing was pinned there.
     OtherNode {
@@ -237,6 +237,41 @@ pub enum Error {
     },
 }
 
+/// Why a peer cannot be reached: in words what tells most, and for programs how the try at each address ended.
+#[derive(Clone, Debug)]
+pub struct Causes {
+    best: String,
+    tried: Vec<(String, String)>,
+}
+
+impl Causes {
+    /// Of the addresses that were tried, and why each does not do; the first one tells most.
+    pub fn of(tried: Vec<(String, String)>) -> Causes {
+        let mut best = tried.first().map_or_else(String::new, |(address, why)| format!("{address}: {why}"));
+        if tried.len() > 1 {
+            best.push_str(&format!(" ({} addresses were tried)", tried.len()));
+        }
+        Causes { best, tried }
+    }
+
+    /// The addresses that were tried, and why each does not do.
+    pub fn tried(&self) -> &[(String, String)] {
+        &self.tried
+    }
+}
+
+impl<T: Into<String>> From<T> for Causes {
+    fn from(why: T) -> Causes {
+        Causes { best: why.into(), tried: Vec::new() }
+    }
+}
+
+impl fmt::Display for Causes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.best)
+    }
+}
+
 /// What we try to do with a file when the disk fails: the word in the message, and whether stored bytes are in doubt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verb {
@@ -307,6 +342,16 @@ impl Error {
             | Error::ChangedKey { .. }
             | Error::OtherNode { .. }
             | Error::UnknownKey { .. } => 77,
+        }
+    }
+
+    /// The peer that could not be reached, and how the try at each of its addresses ended.
+    pub fn tried(&self) -> Option<(&str, &[(String, String)])> {
+        match self {
+            Error::Unreachable { peer, why } | Error::ChangedKey { peer, elsewhere: Some(why), .. } => {
+                Some((peer, why.tried()))
+            }
+            _ => None,
         }
     }
 
@@ -467,9 +512,8 @@ impl fmt::Display for Error {
                 let nor_host = if *may_be_host { ", and no host either" } else { "" };
                 write!(f, "no peer in {} is called {name}{nor_host}", home.display())
             }
-            Error::Unreachable { peer, why } | Error::Proxy { peer, why } => {
-                write!(f, "cannot reach {peer}: {why}")
-            }
+            Error::Unreachable { peer, why } => write!(f, "cannot reach {peer}: {why}"),
+            Error::Proxy { peer, why } => write!(f, "cannot reach {peer}: {why}"),
             Error::Onion { peer } => {
                 write!(
                     f,

@@ -3,12 +3,14 @@
 //!
 //! A change is durable when its function returns, and a node that runs learns of it at once.
 
+mod found;
 pub mod names;
 pub mod reach;
 pub mod via;
 
 use std::time::Duration;
 
+use crate::app::contacts::found::Found;
 use crate::app::contacts::names::NameMatch;
 use crate::app::identity;
 use crate::app::link;
@@ -215,13 +217,12 @@ enum Paired {
 }
 
 /// A one-off receiver as it can be dialled. What is saved of it, if it is a peer's, stays as it is.
-fn one_off(own: &Own, key: PublicKey, addresses: &[Address], name: Option<String>) -> Result<Peer> {
+fn one_off(own: &Own, key: PublicKey, found: &Found, name: Option<String>) -> Result<Peer> {
     let saved = Peers::load(own.home())?.by_key(&key).cloned();
     let mut peer =
         saved.unwrap_or_else(|| Peer::new(name.unwrap_or_else(|| NAMELESS.into()), key, Vec::new()));
-    for address in addresses.iter().rev() {
-        peer.add_address(address.clone());
-    }
+    peer.add_link(found.given);
+    found.proven_at.into_iter().for_each(|at| peer.note_worked(at));
     Ok(peer)
 }
 
@@ -232,12 +233,14 @@ fn pair(own: &Endpoint, link: &Link, name: Option<String>) -> Result<Paired> {
     Peers::load(own.home())?.by_key(&link.key).map_or(Ok(()), Peer::ensure_not_blocked)?;
     let label = name.clone().unwrap_or_else(|| format!("the node {}", link.key.fingerprint()));
     let target = Target { token: link.token.as_ref(), ..Target::stranger(link.key, &link.addresses, &label) };
-    let profile = dial_to_pair(own, &target)?;
-    let name = name.or(profile.name);
+    let (profile, at) = dial_to_pair(own, &target)?;
+    let given = &link.addresses;
+    let found = Found { given, is_typed: false, proven_at: at.as_ref(), profile: Some(&profile) };
+    let name = name.or(profile.name.clone());
     if profile.is_one_off {
-        return one_off(own, link.key, &link.addresses, name).map(Paired::OneOff);
+        return one_off(own, link.key, &found, name).map(Paired::OneOff);
     }
-    save(own, link.key, &link.addresses, name).map(Paired::Saved)
+    save(own, link.key, &found, name).map(Paired::Saved)
 }
 
 /// Saves the node at an address whose key the user has compared, or takes on trust. If it does not know this node yet, it
@@ -254,29 +257,29 @@ fn meet(own: &Endpoint, key: PublicKey, address: &Address) -> Result<(Paired, Op
         return Err(Error::usage(format!("the node at {address} is this one")));
     }
     let label = address.to_string();
-    let addresses = std::slice::from_ref(address);
-    let (name, refusal) = match dial_to_pair(own, &Target::stranger(key, addresses, &label)) {
-        Ok(profile) if profile.is_one_off => {
-            return Ok((Paired::OneOff(one_off(own, key, addresses, profile.name)?), None));
-        }
-        Ok(profile) => (profile.name, None),
+    let given = std::slice::from_ref(address);
+    let (profile, refusal) = match dial_to_pair(own, &Target::stranger(key, given, &label)) {
+        Ok((profile, _)) => (Some(profile), None),
         Err(refusal @ Error::Refused { .. }) => (None, Some(refusal)),
         Err(error) => return Err(error),
     };
+    let found = Found { given, is_typed: true, proven_at: Some(address), profile: profile.as_ref() };
+    let name = profile.as_ref().and_then(|profile| profile.name.clone());
+    if profile.as_ref().is_some_and(|profile| profile.is_one_off) {
+        return Ok((Paired::OneOff(one_off(own, key, &found, name)?), None));
+    }
     let name = name.or_else(|| text::suggest_name(address.host()));
-    Ok((Paired::Saved(save(own, key, addresses, name)?), refusal))
+    Ok((Paired::Saved(save(own, key, &found, name)?), refusal))
 }
 
-/// Saves a peer with addresses that the user gave, in front of those that it has.
-fn save(own: &Own, key: PublicKey, addresses: &[Address], name: Option<String>) -> Result<Peer> {
+/// Saves a peer that was found.
+fn save(own: &Own, key: PublicKey, found: &Found, name: Option<String>) -> Result<Peer> {
     let peer = edit(own, |peers| {
         if peers.by_key(&key).is_none() {
             peers.add(Peer::new(name.unwrap_or_else(|| NAMELESS.into()), key, Vec::new()));
         }
         let peer = peers.by_key_mut(&key).ok_or_else(unsaved)?;
-        for address in addresses.iter().rev() {
-            peer.add_address(address.clone());
-        }
+        found.note(peer);
         Ok(peer.clone())
     })?;
     // It may have dialled before it was saved.
@@ -288,8 +291,14 @@ fn unsaved() -> Error {
     Error::failed("the peer could not be saved")
 }
 
-/// Saves a peer by its key, without dialling it.
-pub fn add(own: &Own, name: String, key: PublicKey, addresses: Vec<Address>) -> Result<Peer> {
+/// Saves a peer by its key, without dialling it: with addresses that the user named for it, and with those of a link.
+pub fn add(
+    own: &Own,
+    name: String,
+    key: PublicKey,
+    addresses: Vec<Address>,
+    of_link: &[Address],
+) -> Result<Peer> {
     if key == own.key() {
         return Err(Error::usage("this is this node's own key"));
     }
@@ -298,7 +307,8 @@ pub fn add(own: &Own, name: String, key: PublicKey, addresses: Vec<Address>) -> 
             return Err(Error::failed(format!("{} has this key already", other.name)));
         }
         ensure_free(peers, &name)?;
-        let peer = Peer::new(name, key, addresses);
+        let mut peer = Peer::new(name, key, addresses);
+        peer.add_link(of_link);
         peers.add(peer.clone());
         Ok(peer)
     })

@@ -32,6 +32,6 @@ pub mod status;
 pub use crate::app::identity::{Endpoint, Home, Own};
 pub use crate::crypto::keys::PublicKey;
 pub use crate::store::log::Position;
-pub use crate::store::peers::{FilesPolicy, Peer};
+pub use crate::store::peers::{FilesPolicy, Origin, Peer, Place};
 pub use crate::wire::address::Address;
 pub use crate::wire::link::Link;

@@ -31,7 +31,7 @@ use crate::app::{Endpoint, Home};
 use crate::cli::args::{Command, Egoat};
 use crate::cli::grammar::ParsedWords;
 use crate::error::{Error, Result};
-use crate::text;
+use crate::text::{self, json::Object};
 use crate::ui::output::{self, Output};
 
 /// Stdin or stdout, in the place of a file or a link.
@@ -121,7 +121,18 @@ fn run(line: Egoat) -> Result<()> {
             }
             let makes_home = command.makes_home();
             dispatch(&unlock(home, makes_home)?, out, &passphrases, command)
+                .inspect_err(|error| tell_tried(out, error))
         }
+    }
+}
+
+/// The error names the address that tells most; programs are told of all.
+fn tell_tried(out: Output, error: &Error) {
+    let (peer, tried) = error.tried().unwrap_or_default();
+    for (address, why) in tried {
+        out.passing_object(|| {
+            Object::event("tried").text("peer", peer).text("address", address).text("error", why)
+        });
     }
 }
 

@@ -1,6 +1,6 @@
 //! `egoat peers`: list and change who this node talks to.
 
-use crate::app::{Address, FilesPolicy, Link, Own, Peer, contacts, inbox, link};
+use crate::app::{Address, FilesPolicy, Link, Origin, Own, Peer, Place, contacts, inbox, link};
 use crate::cli::args::{self, PeersAction};
 use crate::cli::pair;
 use crate::error::{Error, Result};
@@ -30,7 +30,9 @@ fn object(peer: &Peer) -> Object {
         .text("peer", &peer.name)
         .text("key", &peer.key.to_string())
         .text("fingerprint", &peer.key.fingerprint())
-        .list("addresses", peer.addresses.iter().map(Address::to_string))
+        .list("addresses", peer.places().iter().map(|place| place.address.to_string()))
+        .list("origins", peer.places().iter().map(|place| place.origin.as_str().to_owned()))
+        .list("worked", peer.places().iter().map(worked))
         .optional("seen", peer.seen().map(|at| at.to_string()).as_deref())
         .optional("files", peer.files().map(FilesPolicy::as_str))
         .optional_number("max_file", peer.max_file())
@@ -41,10 +43,37 @@ fn object(peer: &Peer) -> Object {
         .boolean("mute", peer.is_muted())
 }
 
+/// The day when an address worked last, or an empty text.
+fn worked(place: &Place) -> String {
+    place.worked.map_or_else(String::new, |day| day.to_string())
+}
+
+const NO_ADDRESS: &str = "no address; it dials us";
+
 fn addresses(peer: &Peer) -> String {
-    let given = peer.addresses.iter().map(Address::to_string);
-    let addresses: Vec<String> = given.chain(peer.seen().map(|at| format!("{at} (seen)"))).collect();
-    if addresses.is_empty() { "no address; it dials us".into() } else { addresses.join(", ") }
+    let word = |place: Place| match place.origin {
+        Origin::User | Origin::Link => place.address.to_string(),
+        other => format!("{} ({})", place.address, other.as_str()),
+    };
+    let addresses: Vec<String> = peer.places().into_iter().map(word).collect();
+    if addresses.is_empty() { NO_ADDRESS.into() } else { addresses.join(", ") }
+}
+
+/// A line for each address, the one that is dialled first at the top.
+fn address_lines(peer: &Peer) -> String {
+    let line = |place: Place| {
+        let origin = match place.origin {
+            Origin::User => "yours",
+            Origin::Link => "of a link",
+            Origin::Told => "told by it",
+            Origin::Seen => "it was seen there",
+            Origin::Near => "in the same network",
+        };
+        let worked = place.worked.map_or("has not worked yet".into(), |day| format!("worked {day}"));
+        format!("\naddress      {}  ({origin}; {worked})", place.address)
+    };
+    let lines: String = peer.places().into_iter().map(line).collect();
+    if lines.is_empty() { format!("\naddress      {NO_ADDRESS}") } else { lines }
 }
 
 fn list(own: &Own, out: Output) -> Result<()> {
@@ -76,11 +105,11 @@ fn list_unread(own: &Own, out: Output, does_more: bool) -> Result<()> {
 
 fn print(out: Output, peer: &Peer) -> Result<()> {
     let mut human = format!(
-        "name         {}\nkey          {}\nfingerprint  {}\naddresses    {}",
+        "name         {}\nkey          {}\nfingerprint  {}{}",
         peer.name,
         peer.key,
         peer.key.fingerprint(),
-        addresses(peer)
+        address_lines(peer)
     );
     for (name, value) in options(peer) {
         human.push_str(&format!("\n{name:11}  {value}"));
@@ -105,7 +134,7 @@ fn options(peer: &Peer) -> impl Iterator<Item = (&'static str, String)> {
 
 fn add(own: &Own, out: Output, args: &args::PeersAdd) -> Result<()> {
     let name = contacts::parse_name(&args.name)?;
-    let (key, mut addresses) = if Link::looks_like(&args.key) {
+    let (key, of_link) = if Link::looks_like(&args.key) {
         let link = contacts::parse_link(&args.key)?;
         if link.token.is_some() {
             return Err(Error::usage("this link is an invite; `egoat join` takes it"));
@@ -114,10 +143,9 @@ fn add(own: &Own, out: Output, args: &args::PeersAdd) -> Result<()> {
     } else {
         (contacts::parse_key(&args.key)?, Vec::new())
     };
-    for given in &args.addresses {
-        addresses.push(contacts::parse_address(given)?);
-    }
-    print(out, &contacts::add(own, name, key, addresses)?)
+    let addresses =
+        args.addresses.iter().map(|given| contacts::parse_address(given)).collect::<Result<_>>()?;
+    print(out, &contacts::add(own, name, key, addresses, &of_link)?)
 }
 
 fn set(own: &Own, out: Output, args: &args::PeersSet) -> Result<()> {

@@ -59,7 +59,7 @@ pub fn dial(
     index: u8,
     connected: impl FnOnce(Closer),
 ) -> Result<Session> {
-    let unreachable = |why: String| Error::Unreachable { peer: parent.label.clone(), why };
+    let unreachable = |why: String| Error::Unreachable { peer: parent.label.clone(), why: why.into() };
     let network = |cause: std::io::Error| unreachable(reason(&cause));
     let deadline = Deadline::after(HANDSHAKE_TIMEOUT);
     let no_way = |obstacle: Obstacle| obstacle.error(parent.label.clone());

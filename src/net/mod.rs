@@ -10,5 +10,6 @@ pub mod lane;
 pub mod local;
 pub mod loopback;
 mod pace;
+mod race;
 pub mod session;
 pub mod transport;

@@ -187,8 +187,12 @@ impl Context {
         self.lock.as_ref().map_or(Ok(()), |lock| lock.publish(self.own.home(), info))
     }
 
-    /// The profile that this node sends to others.
+    /// The profile that this node sends to others. The port of a one-off receiver is gone in a moment, so it tells that of the
+    /// node beside it, if there is one.
     pub fn profile(&self) -> Result<OwnProfile> {
+        if self.options.once.is_some() {
+            return OwnProfile::new(&self.own);
+        }
         OwnProfile::at_port(&self.own, self.listening_port)
     }
 

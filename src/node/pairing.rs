@@ -5,6 +5,7 @@ use crate::crypto::keys::PublicKey;
 use crate::error::Result;
 use crate::net::dial::{self, Target};
 use crate::net::endpoint::Endpoint;
+use crate::net::local;
 use crate::net::session::Session;
 use crate::store::home::Home;
 use crate::store::invites::{self, Invite};
@@ -35,6 +36,14 @@ pub struct Profile {
     pub time: Option<u64>,
     /// It takes one transfer, and then both forget each other.
     pub is_one_off: bool,
+    /// Where its node listens; 0 if none runs, or if it does not tell.
+    pub port: u16,
+}
+
+/// Whether a peer may have its port dialled: no service of a system but a web server's, which is often the only port that
+/// is let through, is where an egoat is.
+fn is_told_port(port: u16) -> bool {
+    port >= 1024 || port == 443
 }
 
 impl Profile {
@@ -44,15 +53,20 @@ impl Profile {
         let is_one_off = session.features().has(Features::ONE_OFF);
         session.read_as("waiting to be told who it is", |message| {
             let Message::Profile { name, port, time } = message else { return None };
-            let address = seen_at.filter(|_| port != 0).map(|mut at| {
+            let address = seen_at.filter(|_| is_told_port(port)).map(|mut at| {
                 at.set_port(port);
-                Address::from(at)
+                local::with_named_zone(at.into())
             });
             // Without dots, so that no peer can call itself an address.
             let name = text::suggest_name(&name.replace('.', "-"));
             let time = Some(time).filter(|time| *time != 0);
-            Some(Profile { name, address, is_from_here, time, is_one_off })
+            Some(Profile { name, address, is_from_here, time, is_one_off, port })
         })
+    }
+
+    /// Whether it dials through a proxy: then it tells no port, and no more than the minute.
+    pub fn is_hidden(&self) -> bool {
+        self.port == 0 && self.time.is_some_and(|time| time % MINUTE == 0)
     }
 
     /// The address, if it is on another machine, or if the user knows the peer there: by an address, or by an invite that led
@@ -208,11 +222,12 @@ pub fn judge(home: &Home, visitor: &Visitor, rules: &Rules) -> Result<Admittance
     })
 }
 
-/// Dials a node for a session of kind PAIR and returns the profile that the node sends.
-pub fn dial_to_pair(own: &Endpoint, target: &Target) -> Result<Profile> {
+/// Dials a node for a session of kind PAIR; gives the profile that it sends, and which of its addresses led to it.
+pub fn dial_to_pair(own: &Endpoint, target: &Target) -> Result<(Profile, Option<Address>)> {
     let profile = OwnProfile::new(own)?;
     let mut session = dial::dial(own, target, Kind::Pair, || Ok(vec![profile.message()]))?;
+    let at = session.route().map(|route| route.asked().clone());
     let peer_profile = Profile::read(&mut session)?;
     session.finish(&Message::Bye)?;
-    Ok(peer_profile)
+    Ok((peer_profile, at))
 }

@@ -28,6 +28,8 @@ use crate::wire::address::Address;
 const MAX_LEN: u64 = 4 << 20;
 /// Set on a peer for each invite that it used: the invite's id in base32.
 const INVITE: &str = "invite=";
+/// How a user changes the addresses; not an option of the file.
+const ADDRESS: &str = "address";
 /// Set by the user on a peer who is not to connect.
 const BLOCKED: &str = "blocked";
 /// Set by the user on a peer whose safety number was compared.
@@ -124,9 +126,12 @@ impl Peer {
     }
 
     /// Sets an option that is the user's to set, typed as `NAME=VALUE`, and taken away by `NAME=`. Those that are there or not
-    /// are `NAME` or `NAME=yes`, and taken away by `NAME=no` as well. A path is a plain path. An error says what is wrong,
-    /// and nothing was changed.
+    /// are `NAME` or `NAME=yes`, and taken away by `NAME=no` as well. Addresses are changed by `address=`, `address+=` and
+    /// `address-=`. A path is a plain path. An error says what is wrong, and nothing was changed.
     pub fn set_option(&mut self, typed: &str) -> std::result::Result<(), String> {
+        if let Some(change) = typed.strip_prefix(ADDRESS) {
+            return self.change_addresses(change).unwrap_or_else(|| Err(no_option(typed)));
+        }
         let (word, value) = typed.split_once('=').unwrap_or((typed, YES));
         if let Some((_, option)) = FLAGS.iter().find(|(name, _)| *name == word) {
             let is_set = match value {
@@ -192,7 +197,7 @@ impl Peer {
 
 fn no_option(typed: &str) -> String {
     format!(
-        "{} is no option: they are files=, max-file=, quota= and dir= with a value, and blocked, verified and mute",
+        "{} is no option: they are address=, files=, max-file=, quota= and dir= with a value, and blocked, verified and mute",
         text::clean_line(typed)
     )
 }

@@ -163,3 +163,24 @@ fn free_space_is_that_of_the_disk() {
     assert!(fs::write(downloads.join("rest"), vec![1; 1 << 20]).is_err());
     assert_eq!(free(), 0);
 }
+
+#[test]
+fn addresses_are_set_added_and_taken_away() {
+    let alice = home_with_bob();
+    alice.run(&["peers", "set", "bob", "address=a.example:1,[::1]:2"]);
+    assert!(peers_file(&alice).contains(" a.example:1,[::1]:2"), "{}", peers_file(&alice));
+    alice.run(&["peers", "set", "bob", "address+=b.example", "address-=a.example:1"]);
+    let shown = alice.run(&["--json", "peers", "show", "bob"]);
+    assert!(shown.contains("\"addresses\":[\"b.example:4628\",\"[::1]:2\"]"), "{shown}");
+    let before = peers_file(&alice);
+    for (wrong, said) in [
+        ("address-=a.example:1", "a.example:1 is no address of bob"),
+        ("address=x:0", "x:0 is no address: the port"),
+        ("address*=x", "is no option: they are address="),
+    ] {
+        assert!(alice.fails(&["peers", "set", "bob", wrong], 2).contains(said));
+        assert_eq!(peers_file(&alice), before);
+    }
+    alice.run(&["peers", "set", "bob", "address="]);
+    assert!(alice.run(&["peers", "show", "bob"]).contains("no address; it dials us"));
+}

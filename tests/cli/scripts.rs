@@ -469,6 +469,7 @@ fn waiting(printed: &mut Printed, alice: &Home, address: &str, bob: &Home, mut n
     printed.of(alice, &["say", "bob", "waits"]);
     printed.of(alice, &["say", "--expire", "1ms", "bob", "in vain"]);
     printed.of(alice, &["send", "--queue", "bob", &alice.file("q.txt", "q")]);
+    printed.note(&alice.ends_with(&["--json", "send", "bob", &alice.file("t.txt", "t")], b"", 69).0);
     let cancelled = printed.of(alice, &["say", "bob", "taken back"]);
     let number = object(cancelled.trim_end())["number"].to_string();
     printed.of(alice, &["outbox"]);

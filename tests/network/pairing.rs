@@ -67,7 +67,11 @@ fn joining_pins_key_and_address_on_both_sides() {
         (bob.key().to_owned(), alice.key().to_owned())
     );
     assert_eq!(json_text(&hers, "seen"), bob_node.addr);
-    assert!(his.contains(&format!("\"addresses\":[\"{}\"],\"seen\":null", alice_node.addr)), "{his}");
+    assert!(
+        his.contains(&format!("\"addresses\":[\"{}\"],\"origins\":[\"user\"]", alice_node.addr)),
+        "{his}"
+    );
+    assert!(his.contains("\"seen\":null"), "{his}");
 }
 
 #[test]
@@ -362,7 +366,8 @@ fn an_invite_that_is_withdrawn_meanwhile_brings_nobody_back() {
     let alice = Home::new("alice");
     let home = egoat::store::home::Home::locate(alice.path("").to_str()).unwrap();
     let invite = invites::issue(&home, Duration::from_secs(60), None, Vec::new()).unwrap();
-    let profile = Profile { name: None, address: None, is_from_here: true, time: None, is_one_off: false };
+    let profile =
+        Profile { name: None, address: None, is_from_here: true, time: None, is_one_off: false, port: 0 };
     let visitor =
         Visitor { key: Home::new("bob").key().parse().unwrap(), profile: &profile, invite: Some(&invite) };
     invites::withdraw(&home, &invites::id_text(&invite.token.invite_id())).unwrap();
@@ -390,7 +395,11 @@ fn peers_are_shown_renamed_and_added_by_key() {
     let (alice, bob, carol) = (Home::new("alice"), Home::new("bob"), Home::new("carol"));
     alice.run(&["peers", "add", "bob", &bob.key(), "bob.example:5000", "[::1]:6000"]);
     let shown = alice.run(&["peers", "show", "bob"]);
-    assert!(shown.contains(&bob.key()) && shown.contains("bob.example:5000, [::1]:6000"), "{shown}");
+    assert!(
+        shown.contains(&bob.key()) && shown.contains("\naddress      bob.example:5000  (yours"),
+        "{shown}"
+    );
+    assert!(shown.contains("\naddress      [::1]:6000  (yours; has not worked yet)"), "{shown}");
     let link = json_text(&carol.run(&["--json", "id"]), "link");
     alice.run(&["peers", "add", "carol", &link]);
     assert!(alice.run(&["peers", "show", "carol"]).contains(&carol.fingerprint()));

@@ -591,6 +591,7 @@ fn an_onion_service_without_a_proxy_is_told() {
     bob.run(&["peers", "add", "alice", &alice.key(), "XYZ.Onion", &node.addr]);
     bob.run(&["send", "alice", &file]);
     // And so does a proxy that knows the name.
+    bob.run(&["peers", "set", "alice", "address=xyz.onion"]);
     let proxy = Leading::to(&node.addr, 2);
     ends(&bob, &proxy.url, &["say", "--wait", "30s", "alice", "x"], 0);
     assert_eq!(proxy.asked()[0].host, b"xyz.onion");

@@ -1,6 +1,7 @@
 //! Which peer a user means by PEER (egoat(1), DESCRIPTION): a saved name, a link or an address; and the first contact with a
 //! node that is not saved yet.
 
+use crate::app::contacts::found::Found;
 use crate::app::contacts::names::{self, NameMatch};
 use crate::app::contacts::{
     Paired, meet, only_files, pair, parse_address, parse_link, save, several, unknown,
@@ -110,7 +111,7 @@ fn by_link(own: &Endpoint, peers: &Peers, link: &Link) -> Result<Reached> {
     known.map_or(Ok(()), Peer::ensure_not_blocked)?;
     // An invite is used up even by a known peer; a plain link to one may say where it is now.
     if known.is_some() && link.token.is_none() {
-        let peer = save(own, link.key, &link.addresses, None)?;
+        let peer = save(own, link.key, &Found::by_link(&link.addresses), None)?;
         return Ok(Reached { peer, refusal: None, change: PeerChange::None });
     }
     Ok(match pair(own, link, None)? {

@@ -28,7 +28,8 @@ pub fn pair(own: &Endpoint, command: &str, name: Option<String>) -> Result<Peer>
             Some(_) => remote.join(own, &link, name),
             None => Err(Error::Unreachable {
                 peer,
-                why: format!("{why}; and no node runs here for it to dial: start `egoat serve` on one side"),
+                why: format!("{why}; and no node runs here for it to dial: start `egoat serve` on one side")
+                    .into(),
             }),
         },
         joined => joined,

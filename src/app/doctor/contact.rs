@@ -14,7 +14,7 @@ use crate::net::handshake::DialFailure;
 use crate::net::transport::route::{self, Obstacle};
 use crate::net::transport::{Stream, direct};
 use crate::node::pairing;
-use crate::store::peers::Peers;
+use crate::store::peers::{Peers, Place};
 use crate::text;
 use crate::time::now_micros;
 use crate::wire::address::Address;
@@ -30,23 +30,26 @@ pub fn check(report: &mut Reporter, own: &Endpoint, given: &str) -> Result<()> {
     let peers = Peers::load(own.home())?;
     let reference = reach::resolve(own, &peers, given)?;
     let is_saved = matches!(reference, PeerReference::Saved(_));
-    let (label, pinned, seen, addresses) = match reference {
-        PeerReference::Saved(peer) => (peer.name.clone(), Some(peer.key), peer.seen(), peer.addresses),
-        PeerReference::Link(Link { key, addresses, .. }) => ("the link".into(), Some(key), None, addresses),
-        PeerReference::At(at) => (at.to_string(), None, None, vec![at]),
+    let of_link = |addresses: Vec<Address>| addresses.into_iter().map(Place::of_link).collect();
+    let (label, pinned, places) = match reference {
+        PeerReference::Saved(peer) => (peer.name.clone(), Some(peer.key), peer.places()),
+        PeerReference::Link(Link { key, addresses, .. }) => {
+            ("the link".into(), Some(key), of_link(addresses))
+        }
+        PeerReference::At(at) => (at.to_string(), None, of_link(vec![at])),
     };
     // Neither by its name nor by a link.
     if let Some(blocked) = pinned.and_then(|key| peers.by_key(&key)).filter(|peer| peer.is_blocked()) {
         report.skipped("session", &format!("{} is blocked here, and not dialled", blocked.name));
         return Ok(());
     }
-    if seen.is_none() && addresses.is_empty() {
+    if places.is_empty() {
         let hint = "it is served when it dials this node, which must be reachable for that";
         report.warning("session", &format!("no address of {label} is known"), Some(hint));
         return Ok(());
     }
-    let look = ContactCheck { own, peers: &peers, label: &label, pinned, is_saved, seen: seen.as_ref() };
-    report.each(seen.iter().chain(&addresses), |report, address| look.at(report, address));
+    let look = ContactCheck { own, peers: &peers, label: &label, pinned, is_saved };
+    report.each(&places, |report, place| look.at(report, place));
     Ok(())
 }
 
@@ -56,12 +59,11 @@ struct ContactCheck<'a> {
     label: &'a str,
     pinned: Option<PublicKey>,
     is_saved: bool,
-    /// Where it was seen last: another node may be there by now.
-    seen: Option<&'a Address>,
 }
 
 impl ContactCheck<'_> {
-    fn at(&self, report: &mut Reporter, address: &Address) {
+    fn at(&self, report: &mut Reporter, place: &Place) {
+        let address = &place.address;
         let is_proxied = self.own.proxy().is_some();
         let by_proxy = is_proxied || address.is_onion();
         let found = if by_proxy { self.by_proxy(report, address) } else { by_family(report, address) };
@@ -82,8 +84,8 @@ impl ContactCheck<'_> {
         if let Some(took) = took {
             round_trip(report, took);
         }
-        if self.is_right(report, address, key) {
-            self.session(report, address, key);
+        if self.is_right(report, place, key) {
+            self.session(report, place, key);
         }
     }
 
@@ -104,9 +106,9 @@ impl ContactCheck<'_> {
                 report.ok("tcp", "connected by the proxy");
                 Some(stream)
             }
-            Err(Obstacle::Peer(why)) => {
+            Err(Obstacle::Peer { why, .. }) => {
                 report.ok("proxy", &answers);
-                let error = Error::Unreachable { peer: self.label.to_owned(), why };
+                let error = Error::Unreachable { peer: self.label.to_owned(), why: why.into() };
                 failed(report, "tcp", &error);
                 None
             }
@@ -118,7 +120,7 @@ impl ContactCheck<'_> {
     }
 
     /// Whether this is the key that is wanted.
-    fn is_right(&self, report: &mut Reporter, address: &Address, key: PublicKey) -> bool {
+    fn is_right(&self, report: &mut Reporter, place: &Place, key: PublicKey) -> bool {
         let fingerprint = key.fingerprint();
         let known = self.peers.by_key(&key);
         match (self.pinned, known) {
@@ -128,7 +130,7 @@ impl ContactCheck<'_> {
                 report.failed("key", 69, "this node itself answers there", hint);
                 return false;
             }
-            (Some(_), _) if self.seen == Some(address) => {
+            (Some(_), _) if self.is_saved && !place.is_pinned() => {
                 report.failed("key", 69, &format!("another node has this address now, {fingerprint}"), None);
                 return false;
             }
@@ -137,7 +139,7 @@ impl ContactCheck<'_> {
                 let error = if self.is_saved {
                     Error::ChangedKey { peer, old, new: fingerprint, elsewhere: None }
                 } else {
-                    Error::OtherNode { address: address.to_string(), wanted: old, found: fingerprint }
+                    Error::OtherNode { address: place.address.to_string(), wanted: old, found: fingerprint }
                 };
                 failed(report, "key", &error);
                 return false;
@@ -156,7 +158,7 @@ impl ContactCheck<'_> {
     }
 
     /// A whole handshake proves the key, and the answer to it tells whether this node is welcome.
-    fn session(&self, report: &mut Reporter, address: &Address, key: PublicKey) {
+    fn session(&self, report: &mut Reporter, place: &Place, key: PublicKey) {
         let Some(peer) = self.peers.by_key(&key) else {
             return report.skipped("session", "it is no saved peer");
         };
@@ -164,10 +166,9 @@ impl ContactCheck<'_> {
             return report.skipped("session", &format!("{} is blocked here", peer.name));
         }
         let began = Instant::now();
-        let addresses = std::slice::from_ref(address);
-        let target = Target { seen: None, addresses, ..Target::peer(peer, None) };
+        let target = Target { places: vec![place.clone()], ..Target::peer(peer, None) };
         match pairing::dial_to_pair(self.own, &target) {
-            Ok(profile) => {
+            Ok((profile, _)) => {
                 report.ok("session", &format!("{} proves its key, and takes this node as a peer", peer.name));
                 if let Some(time) = profile.time {
                     clock(report, time, began.elapsed());
@@ -181,7 +182,8 @@ impl ContactCheck<'_> {
 /// A failure of the peer that the line names anyway.
 fn failed(report: &mut Reporter, layer: &'static str, error: &Error) {
     let detail = match error {
-        Error::Unreachable { why, .. } | Error::Proxy { why, .. } | Error::Protocol { what: why, .. } => why,
+        Error::Unreachable { why, .. } => &why.to_string(),
+        Error::Proxy { why, .. } | Error::Protocol { what: why, .. } => why,
         error => &error.to_string(),
     };
     report.failed(layer, error.exit_code(), detail, error.hint().as_deref());
@@ -231,7 +233,11 @@ fn by_family(report: &mut Reporter, address: &Address) -> Option<Stream> {
             }
             Err(cause) if works => report.warning(layer, &reason(&cause), None),
             Err(cause) => {
-                failed(report, layer, &Error::Unreachable { peer: String::new(), why: reason(&cause) });
+                failed(
+                    report,
+                    layer,
+                    &Error::Unreachable { peer: String::new(), why: reason(&cause).into() },
+                );
             }
         }
     }

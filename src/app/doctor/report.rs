@@ -1,7 +1,7 @@
 //! The findings of the doctor, and the status that they add up to.
 
 use crate::error::{Error, Result};
-use crate::wire::address::Address;
+use crate::store::peers::Place;
 
 /// How a layer is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,16 +92,12 @@ impl<'a> Reporter<'a> {
     }
 
     /// Looks at each of the addresses. When one works, the failures of others do not count.
-    pub fn each<'b>(
-        &mut self,
-        addresses: impl Iterator<Item = &'b Address>,
-        look: impl Fn(&mut Reporter, &Address),
-    ) {
+    pub fn each(&mut self, places: &[Place], look: impl Fn(&mut Reporter, &Place)) {
         let before = self.failure.take();
         let (mut first, mut works) = (None, false);
-        for address in addresses {
-            self.address = Some(address.to_string());
-            look(self, address);
+        for place in places {
+            self.address = Some(place.address.to_string());
+            look(self, place);
             works |= self.failure.is_none();
             first = first.or(self.failure.take());
         }

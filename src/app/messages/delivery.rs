@@ -158,7 +158,7 @@ impl Tries {
             own.report(&format!("{error}; trying its addresses again"));
         }
         match elsewhere {
-            Some(why) => self.why = Some(why.clone()),
+            Some(why) => self.why = Some(why.to_string()),
             None => self.changed_key = Some(error),
         }
     }

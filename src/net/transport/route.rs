@@ -26,7 +26,12 @@ pub fn patience(own: &Endpoint) -> Duration {
 #[derive(Debug)]
 pub enum Obstacle {
     /// Nobody answers there, as the system or the proxy says.
-    Peer(String),
+    Peer {
+        /// The kind of reason.
+        kind: io::ErrorKind,
+        /// The reason in words.
+        why: String,
+    },
     /// The proxy is not there, or cannot be used.
     Proxy(String),
     /// It is an onion service, and there is no proxy.
@@ -35,13 +40,13 @@ pub enum Obstacle {
 
 impl Obstacle {
     fn network(cause: &io::Error) -> Obstacle {
-        Obstacle::Peer(reason(cause))
+        Obstacle::Peer { kind: cause.kind(), why: reason(cause) }
     }
 
     /// What to tell of the peer.
     pub fn error(self, peer: String) -> Error {
         match self {
-            Obstacle::Peer(why) => Error::Unreachable { peer, why },
+            Obstacle::Peer { why, .. } => Error::Unreachable { peer, why: why.into() },
             Obstacle::Proxy(why) => Error::Proxy { peer, why },
             Obstacle::Onion => Error::Onion { peer },
         }
@@ -51,6 +56,8 @@ impl Obstacle {
 /// The way that a connection took, so that a lane can take the same one.
 #[derive(Clone)]
 pub struct Route {
+    /// As it was asked for.
+    asked: Address,
     /// Of the other end, or of the proxy.
     first: SocketAddr,
     proxied: Option<Proxied>,
@@ -93,13 +100,17 @@ pub fn connect(own: &Endpoint, address: &Address, deadline: Deadline) -> Result<
         }
         let stream = direct::connect(address, deadline).map_err(|cause| Obstacle::network(&cause))?;
         let first = stream.socket().peer_addr().map_err(|cause| Obstacle::network(&cause))?;
-        return Ok((stream, Route { first, proxied }));
+        return Ok((stream, Route { asked: address.clone(), first, proxied }));
     };
     let failed =
         |cause: io::Error| Obstacle::Proxy(way.failed(&format!("cannot be reached: {}", reason(&cause))));
     let stream =
         direct::connect(&way.proxy, deadline.min(Deadline::after(CONNECT_TIMEOUT))).map_err(failed)?;
-    let route = Route { first: stream.socket().peer_addr().map_err(failed)?, proxied: proxied.clone() };
+    let route = Route {
+        asked: address.clone(),
+        first: stream.socket().peer_addr().map_err(failed)?,
+        proxied: proxied.clone(),
+    };
     route.pass(&stream, deadline)?;
     Ok((stream, route))
 }
@@ -115,13 +126,20 @@ impl Route {
         let Some(way) = &self.proxied else { return Ok(()) };
         socks::connect(stream.socket(), &way.login, &way.to, deadline).map_err(|failure| match failure {
             socks::Failure::Proxy(why) => Obstacle::Proxy(way.failed(&why)),
-            socks::Failure::Peer(why) => Obstacle::Peer(way.failed(&why)),
+            socks::Failure::Peer(why) => {
+                Obstacle::Peer { kind: io::ErrorKind::ConnectionRefused, why: way.failed(&why) }
+            }
         })
     }
 
     /// Whether a proxy stands between, which hides how the other end closes.
     pub fn is_proxied(&self) -> bool {
         self.proxied.is_some()
+    }
+
+    /// Where it leads, as somebody has written that: a name is not resolved.
+    pub fn asked(&self) -> &Address {
+        &self.asked
     }
 
     /// Where it leads.

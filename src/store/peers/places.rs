@@ -15,8 +15,9 @@ use std::fmt;
 use std::net::IpAddr;
 
 use crate::store::peers::Peer;
+use crate::text;
 use crate::time::{Civil, now_micros};
-use crate::wire::address::Address;
+use crate::wire::address::{Address, BadAddress};
 use crate::wire::link::MAX_ADDRESSES;
 
 /// Most addresses of a peer that are dialled.
@@ -88,6 +89,12 @@ impl Place {
         self.origin == Origin::User
     }
 
+    /// Whether that it works is not worth a note.
+    pub fn has_worked_lately(&self) -> bool {
+        let is_late = |worked: Day| (Day::today().0 - worked.0).abs() < NOTED_AGAIN;
+        self.origin != Origin::Link && self.worked.is_some_and(is_late)
+    }
+
     fn is_over(&self, today: Day) -> bool {
         let last = self.worked.max(self.noted);
         !self.origin.is_users() && last.is_some_and(|last| today.0 - last.0 > KEPT)
@@ -112,7 +119,8 @@ impl Day {
             let is_plain = digits.len() == length && digits.bytes().all(|byte| byte.is_ascii_digit());
             is_plain.then(|| digits.parse::<u16>().ok()).flatten()
         };
-        let (year, month, day) = (i64::from(number(year, 4)?), number(month, 2)? as u8, number(day, 2)? as u8);
+        let (year, month, day) =
+            (i64::from(number(year, 4)?), number(month, 2)? as u8, number(day, 2)? as u8);
         let day = Civil { year, month, day, hour: 0, minute: 0, second: 0 }.to_seconds() / SECONDS;
         Some(Day(day)).filter(|day| day.to_string() == text)
     }
@@ -180,13 +188,6 @@ impl Peer {
         self.options.iter().filter_map(dated).filter_map(|(address, day)| Some((address, day?)))
     }
 
-    /// Whether [`Peer::note_worked`] would tell anything new.
-    pub fn is_news_that_it_works(&self, address: &Address) -> bool {
-        let today = Day::today();
-        let is_old = |(at, day): (Address, Day)| at != *address || (today.0 - day.0).abs() >= NOTED_AGAIN;
-        self.worked().next().is_none_or(is_old) || !self.dated(Origin::Link).all(|(at, _)| at != *address)
-    }
-
     /// Notes that the peer has just proven its key at this address. One of a link is an ADDRESS from then on.
     pub fn note_worked(&mut self, address: &Address) {
         if self.dated(Origin::Link).any(|(at, _)| at == *address) {
@@ -235,23 +236,71 @@ impl Peer {
         }
     }
 
-    /// Takes an address away that the user does not want any more, wherever it comes from; says whether it was there.
-    pub fn remove_address(&mut self, address: &Address) -> bool {
-        let before = self.all_places().len();
+    /// Changes the addresses as the user types it behind `address`: `=A,B`, `+=A` or `-=A`; `None` for anything else.
+    pub fn change_addresses(&mut self, typed: &str) -> Option<Result<(), String>> {
+        let (how, list) = typed.split_once('=')?;
+        let parse = |text: &str| {
+            let why = |bad: BadAddress| format!("{} is no address: {}", text::clean_line(text), bad.0);
+            text.parse().map_err(why)
+        };
+        let parsed =
+            list.split(',').filter(|_| !list.is_empty()).map(parse).collect::<Result<Vec<Address>, _>>();
+        let addresses = match parsed {
+            Ok(addresses) => addresses,
+            Err(why) => return Some(Err(why)),
+        };
+        Some(match how {
+            "" => self.set_addresses(addresses),
+            "+" => self.add_addresses(addresses),
+            "-" => self.remove_addresses(&addresses),
+            _ => return None,
+        })
+    }
+
+    /// Puts addresses in front of those that are known. Those that the user gave are not dropped for others.
+    fn add_addresses(&mut self, addresses: Vec<Address>) -> Result<(), String> {
+        let new = addresses.iter().filter(|address| !self.addresses.contains(address)).count();
+        if self.addresses.len() + new > MAX_ADDRESSES {
+            return Err(format!(
+                "{} has at most {MAX_ADDRESSES} addresses; address-= takes one away",
+                self.name
+            ));
+        }
+        addresses.into_iter().rev().for_each(|address| self.add_address(address));
+        Ok(())
+    }
+
+    fn remove_addresses(&mut self, addresses: &[Address]) -> Result<(), String> {
+        let unknown =
+            addresses.iter().find(|unwanted| !self.all_places().iter().any(|at| at.address == **unwanted));
+        if let Some(unknown) = unknown {
+            return Err(format!("{unknown} is no address of {}", self.name));
+        }
+        addresses.iter().for_each(|address| self.remove_address(address));
+        Ok(())
+    }
+
+    /// Takes an address away that the user does not want any more, wherever it comes from.
+    fn remove_address(&mut self, address: &Address) {
         self.addresses.retain(|known| known != address);
         for origin in Origin::OPTIONS {
             self.drop_option(origin, address);
         }
         self.forget_old_places();
-        self.all_places().len() < before
     }
 
     /// Puts the addresses that the user gives in the place of all that are known.
-    pub fn set_addresses(&mut self, addresses: Vec<Address>) {
-        self.options.retain(|option| Origin::OPTIONS.iter().all(|origin| value_of(*origin, option).is_none()));
-        self.addresses.clear();
-        addresses.into_iter().rev().for_each(|address| self.add_address(address));
+    fn set_addresses(&mut self, addresses: Vec<Address>) -> Result<(), String> {
+        let (before, options) = (std::mem::take(&mut self.addresses), self.options.clone());
+        if let Err(why) = self.add_addresses(addresses) {
+            self.addresses = before;
+            return Err(why);
+        }
+        self.options = options;
+        self.options
+            .retain(|option| Origin::OPTIONS.iter().all(|origin| value_of(*origin, option).is_none()));
         self.forget_old_places();
+        Ok(())
     }
 
     /// Where the peer was seen last, if that is none of its addresses: it may be another's by now.
@@ -340,7 +389,9 @@ mod tests {
         for text in ["1970-01-01", "2024-02-29", "9999-12-31", "0001-01-01"] {
             assert_eq!(Day::parse(text).unwrap().to_string(), text);
         }
-        for text in ["", "2024-2-29", "2023-02-29", "2024-13-01", "2024-00-01", "+024-01-01", "2024-01-01-1", "x"] {
+        for text in
+            ["", "2024-2-29", "2023-02-29", "2024-13-01", "2024-00-01", "+024-01-01", "2024-01-01-1", "x"]
+        {
             assert_eq!(Day::parse(text), None, "{text:?}");
         }
     }
@@ -350,9 +401,7 @@ mod tests {
         let mut peer = peer("a:1,b:1 link=c:1 seen=d:1 told=e:1 files=ask near=f:1");
         assert_eq!(order(&peer), ["d:1", "a:1", "b:1", "c:1", "f:1", "e:1"]);
         for text in ["b:1", "e:1", "b:1"] {
-            assert!(peer.is_news_that_it_works(&at(text)));
             peer.note_worked(&at(text));
-            assert!(!peer.is_news_that_it_works(&at(text)));
         }
         assert_eq!(order(&peer), ["b:1", "e:1", "d:1", "a:1", "c:1", "f:1"]);
         let today = day(0);
@@ -362,8 +411,9 @@ mod tests {
 
     #[test]
     fn an_address_that_works_all_the_time_is_noted_once_a_week() {
-        for (ago, is_news) in [(0, false), (6, false), (7, true), (-7, true)] {
-            assert_eq!(peer(&format!("a:1 worked=a:1@{}", day(ago))).is_news_that_it_works(&at("a:1")), is_news);
+        for (ago, is_late) in [(0, true), (6, true), (7, false), (-7, false)] {
+            let places = peer(&format!("a:1 worked=a:1@{}", day(ago))).places();
+            assert_eq!(places[0].has_worked_lately(), is_late, "{ago}");
         }
     }
 
@@ -375,7 +425,10 @@ mod tests {
         peer.note_worked(&at("c:1"));
         assert_eq!(rest(&peer), format!("a:1,c:1 link=b:1 worked=c:1@{}", day(0)));
         let pinned: Vec<bool> = peer.places().iter().map(Place::is_pinned).collect();
-        assert_eq!((order(&peer), pinned), (vec!["c:1".into(), "a:1".into(), "b:1".into()], vec![true, true, false]));
+        assert_eq!(
+            (order(&peer), pinned),
+            (vec!["c:1".into(), "a:1".into(), "b:1".into()], vec![true, true, false])
+        );
         for number in 0..20 {
             peer.add_link(&[at(&format!("d:{}", number + 1))]);
         }
@@ -418,12 +471,26 @@ mod tests {
     #[test]
     fn a_user_takes_any_address_away() {
         let mut peer = peer("a:1,b:1 seen=c:1 told=d:1 worked=c:1@2024-01-01 blocked");
-        assert!(peer.remove_address(&at("c:1")) && peer.remove_address(&at("b:1")));
-        assert!(!peer.remove_address(&at("c:1")));
+        peer.set_option("address-=c:1,b:1").unwrap();
+        assert!(peer.set_option("address-=c:1").unwrap_err().contains("c:1 is no address of bob"));
         assert_eq!(rest(&peer), "a:1 told=d:1 blocked");
-        peer.set_addresses(vec![at("e:1"), at("f:1")]);
+        peer.set_option("address+=g:1").unwrap();
+        assert_eq!(rest(&peer), "g:1,a:1 told=d:1 blocked");
+        peer.set_option("address=e:1,f:1").unwrap();
         assert_eq!(rest(&peer), "e:1,f:1 blocked");
-        peer.set_addresses(Vec::new());
+        let before = peer.clone();
+        for wrong in
+            ["address=e:0", "address+=e:2,", "address*=e:2", "address", "addresses=e:2", "address-=x y:1"]
+        {
+            assert!(peer.set_option(wrong).is_err() && peer == before, "{wrong}");
+        }
+        let nine: Vec<String> = (1..=9).map(|number| format!("n:{number}")).collect();
+        for how in ["=", "+="] {
+            let why = peer.set_option(&format!("address{how}{}", nine.join(","))).unwrap_err();
+            assert!(why.contains("at most 8") && peer == before, "{why}");
+        }
+        peer.set_option(&format!("address={}", nine[1..].join(","))).unwrap();
+        peer.set_option("address=").unwrap();
         assert_eq!((rest(&peer), peer.has_address()), ("- blocked".to_owned(), false));
     }
 
