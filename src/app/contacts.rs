@@ -221,8 +221,7 @@ fn one_off(own: &Own, key: PublicKey, found: &Found, name: Option<String>) -> Re
     let saved = Peers::load(own.home())?.by_key(&key).cloned();
     let mut peer =
         saved.unwrap_or_else(|| Peer::new(name.unwrap_or_else(|| NAMELESS.into()), key, Vec::new()));
-    peer.add_link(found.given);
-    found.proven_at.into_iter().for_each(|at| peer.note_worked(at));
+    found.dial_first(&mut peer);
     Ok(peer)
 }
 
@@ -272,9 +271,10 @@ fn meet(own: &Endpoint, key: PublicKey, address: &Address) -> Result<(Paired, Op
     Ok((Paired::Saved(save(own, key, &found, name)?), refusal))
 }
 
-/// Saves a peer that was found.
+/// Saves a peer that was found. What is given back is dialled where it was found, also if that is not saved: files go to a
+/// receiver that is about to end.
 fn save(own: &Own, key: PublicKey, found: &Found, name: Option<String>) -> Result<Peer> {
-    let peer = edit(own, |peers| {
+    let mut peer = edit(own, |peers| {
         if peers.by_key(&key).is_none() {
             peers.add(Peer::new(name.unwrap_or_else(|| NAMELESS.into()), key, Vec::new()));
         }
@@ -284,6 +284,7 @@ fn save(own: &Own, key: PublicKey, found: &Found, name: Option<String>) -> Resul
     })?;
     // It may have dialled before it was saved.
     requests::remove(own.home(), &key)?;
+    found.dial_first(&mut peer);
     Ok(peer)
 }
 

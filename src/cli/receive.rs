@@ -35,6 +35,7 @@ pub fn run(own: &Endpoint, out: Output, args: &args::Receive) -> Result<()> {
         overwrite: args.overwrite,
         accept_new: args.accept_new,
         allow_dot: args.allow_dot,
+        asks: output::can_ask(),
         keep: args.keep.as_deref().map(contacts::parse_name).transpose()?,
         timeout,
     };

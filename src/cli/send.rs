@@ -151,7 +151,7 @@ fn report(out: Output, peer: &Peer, tally: &Tally, sent: Result<Option<Address>>
             .number("files", tally.files() as u64)
             .number("bytes", bytes)
             .number("held", tally.held())
-            .number("milliseconds", tally.elapsed().as_millis() as u64)
+            .number("milliseconds", tally.moving().as_millis() as u64)
             .number("lanes", tally.lanes())
             .text("address", &address)
     });

@@ -115,7 +115,7 @@ pub fn dial<'a>(
     match result {
         Ok((_, session)) => {
             let asked = session.route().map(|route| route.asked().clone());
-            let session = accepted(session, target, &opening()?);
+            let session = accepted(session, target, kind, &opening()?);
             // A refusal, too, comes from a node that has proven its key.
             asked.filter(|_| target.is_saved).iter().for_each(|address| note_worked(own, target, address));
             session
@@ -137,7 +137,7 @@ fn note_worked(own: &Endpoint, target: &Target, address: &Address) {
 }
 
 /// Writes what belongs behind message 3, and waits for ACCEPT.
-fn accepted(mut session: Session, target: &Target, opening: &[Message]) -> Result<Session> {
+fn accepted(mut session: Session, target: &Target, kind: Kind, opening: &[Message]) -> Result<Session> {
     for message in opening {
         session.write(message)?;
     }
@@ -155,12 +155,12 @@ fn accepted(mut session: Session, target: &Target, opening: &[Message]) -> Resul
             session.skip_ignorable(true);
             Ok(session)
         }
-        Err(refusal) => Err(refused(session.label(), refusal)),
+        Err(refusal) => Err(refused(session.label(), refusal, kind)),
     }
 }
 
 /// A refusal in the user's words.
-fn refused(peer: &str, refusal: Refusal) -> Error {
+fn refused(peer: &str, refusal: Refusal, kind: Kind) -> Error {
     let (why, hint) = match refusal {
         Refusal::Unknown => (
             "it does not know this node yet; your request was noted there",
@@ -169,10 +169,19 @@ fn refused(peer: &str, refusal: Refusal) -> Error {
         Refusal::Blocked => ("it has blocked this node", None),
         Refusal::InviteUsed => (
             "another node has used this invite",
-            Some("a link works once; ask for a new one: `egoat invite`"),
+            Some("a link works once; ask for a new one, of `egoat invite`, or for files of `egoat receive`"),
         ),
-        Refusal::InviteExpired => ("the invite has expired", Some("ask for a new link: `egoat invite`")),
+        Refusal::InviteExpired => (
+            "the invite has expired",
+            Some("ask for a new link, of `egoat invite`, or for files of `egoat receive`"),
+        ),
         Refusal::Busy => return Error::Busy { peer: peer.to_owned() },
+        Refusal::Unsupported if kind == Kind::Files => (
+            "it receives files from somebody else right now",
+            Some(
+                "ask for the link that `egoat receive` prints there, or that they run `egoat receive --from` you",
+            ),
+        ),
         Refusal::Unsupported => {
             ("it does not do this now", Some("it may be receiving files only; ask them to run `egoat serve`"))
         }

@@ -50,6 +50,11 @@ impl Invite {
         Invite { token: InviteToken::generate(), expires, name, own_ips }
     }
 
+    /// One by its token, which is good for as long as it is known.
+    pub fn of_token(token: InviteToken) -> Invite {
+        Invite { token, expires: u64::MAX, name: None, own_ips: Vec::new() }
+    }
+
     /// Whether its time is over.
     pub fn is_expired(&self) -> bool {
         now_seconds() >= self.expires

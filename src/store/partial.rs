@@ -4,12 +4,13 @@
 //!
 //! ```text
 //! PEER-KEY BYTES TITLE...
-//! DIR [FOLDER]
+//! DIR [FOLDER [TOKEN]]
 //! [done SEAL]
 //! [NAME in DIR of what has come to it]...
 //! ```
 //!
-//! FOLDER is the name of the one with its data, unless that is `.egoat-ID`.
+//! FOLDER is the name of the one with its data, `.egoat-ID` if it is missing. TOKEN is the secret of the link of an
+//! `egoat receive` by which the peer came: with that it may come again, and go on.
 //! DIR, FOLDER and NAME have `%` and all bytes but the graphic ones of ASCII written as `%` and two hexadecimal digits.
 
 use std::fs::{self, File};
@@ -65,6 +66,8 @@ pub struct Partial {
     pub dir: PathBuf,
     /// The name of the folder in there with its data.
     pub folder: String,
+    /// The token in base32 of the link of a one-off receiver by which its sender came.
+    pub token: Option<String>,
     /// All of it has come to its name; then it waits for the sender to hear of it.
     pub is_done: bool,
 }
@@ -99,20 +102,25 @@ impl Partial {
 
     fn head(&self) -> String {
         let is_usual = self.folder == staged::name_for(&self.id);
-        let folder = if is_usual { String::new() } else { format!(" {}", escape(self.folder.as_ref())) };
-        format!("{} {} {}\n{}{folder}\n", self.peer, self.bytes, self.title, escape(&self.dir))
+        let mut places = escape(&self.dir);
+        if !is_usual || self.token.is_some() {
+            places.push_str(&format!(" {}", escape(self.folder.as_ref())));
+        }
+        self.token.iter().for_each(|token| places.push_str(&format!(" {token}")));
+        format!("{} {} {}\n{places}\n", self.peer, self.bytes, self.title)
     }
 
     /// Of a note, or the start of one that has the first two lines and some of the third, if there is one.
     fn parse(id: &str, text: &str) -> Option<Partial> {
         let mut lines = text.splitn(3, '\n');
         let mut fields = lines.next()?.splitn(3, ' ');
-        let mut places = lines.next()?.split(' ').map(unescape);
-        let dir = places.next()??;
-        let folder = match places.next() {
+        let mut places = lines.next()?.split(' ');
+        let dir = unescape(places.next()?)?;
+        let folder = match places.next().map(unescape) {
             Some(folder) => folder?.to_str()?.to_owned(),
             None => staged::name_for(id),
         };
+        let token = places.next().map(str::to_owned);
         Some(Partial {
             id: id.to_owned(),
             peer: fields.next()?.parse().ok()?,
@@ -120,6 +128,7 @@ impl Partial {
             title: fields.next()?.to_owned(),
             dir,
             folder,
+            token,
             is_done: !lines.next()?.is_empty(),
         })
     }
@@ -365,6 +374,7 @@ mod tests {
             title: "3 files of mine".into(),
             dir: PathBuf::from("/tmp/a b%\n\u{e9}"),
             folder: ".egoat-abc".into(),
+            token: None,
             is_done: false,
         }
     }
@@ -374,6 +384,9 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let (home, partial) = (Home::locate(dir.path().to_str()).unwrap(), sample());
         let elsewhere = Partial { folder: ".egoat-else where".into(), ..sample() };
+        let by_link = Partial { token: Some("abcdefgh".into()), ..sample() };
+        by_link.save(&home).unwrap();
+        assert_eq!(Partial::load(&home, "abc").unwrap(), Some(by_link));
         elsewhere.save(&home).unwrap();
         assert_eq!(Partial::load(&home, "abc").unwrap(), Some(elsewhere));
         partial.save(&home).unwrap();

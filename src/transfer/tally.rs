@@ -1,6 +1,7 @@
 //! How far a transfer is: counted by the threads that move bytes, read by whoever shows it, and who may have it end. It
 //! leaves out how it is shown.
 
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
@@ -23,6 +24,8 @@ pub struct Tally {
     /// Bytes of all files, or [`UNKNOWN`].
     pub total: u64,
     started: Instant,
+    /// When the other side had taken it, which may have had to ask a person.
+    moving: OnceLock<Instant>,
     checked: AtomicU64,
     held: AtomicU64,
     moved: AtomicU64,
@@ -41,6 +44,7 @@ impl Tally {
             ends: files.map(|(index, entry)| manifest.start(index) + entry.size).collect(),
             total: if is_stream { UNKNOWN } else { manifest.bytes() },
             started: Instant::now(),
+            moving: OnceLock::new(),
             checked: zero(),
             held: zero(),
             moved: zero(),
@@ -83,6 +87,7 @@ impl Tally {
 
     /// A connection carries bytes.
     pub fn add_lane(&self) {
+        self.moving.get_or_init(Instant::now);
         self.lanes.fetch_add(1, Relaxed);
     }
 
@@ -142,18 +147,42 @@ impl Tally {
         self.lanes.load(Relaxed)
     }
 
-    /// Since it began.
+    /// Since it was offered.
     pub fn elapsed(&self) -> Duration {
         self.started.elapsed()
     }
 
-    /// Moved bytes in a second, since it began.
+    /// Since it was taken, so that bytes can move.
+    pub fn moving(&self) -> Duration {
+        self.moving.get().map_or(Duration::ZERO, Instant::elapsed)
+    }
+
+    /// Moved bytes in a second, since it was taken.
     pub fn rate(&self) -> u64 {
-        per_second(self.moved(), self.elapsed())
+        per_second(self.moved(), self.moving())
     }
 
     /// Bytes on the other side, moved or held, and how many there are to be, if that is known.
     pub fn done(&self) -> (u64, Option<u64>) {
         (self.held() + self.moved(), (self.total != UNKNOWN).then_some(self.total))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn time_counts_when_it_is_taken() {
+        let manifest = Manifest::new(Vec::new()).expect("an empty one");
+        let tally = Tally::new(&manifest, true);
+        tally.add(1);
+        assert_eq!(tally.moving(), Duration::ZERO);
+        tally.add_lane();
+        let begun = tally.moving.get().copied();
+        tally.add_lane();
+        tally.restart();
+        tally.add_lane();
+        assert!(begun.is_some() && tally.moving.get().copied() == begun);
     }
 }

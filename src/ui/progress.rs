@@ -69,12 +69,16 @@ impl Progress {
         };
         let tick = move || {
             let (mut pace, mut screen) = (Pace::default(), TerminalWidth::default());
+            let mut has_said_that_it_waits = false;
             pace.rate(counted.elapsed(), counted.moved());
             while stopped.recv_timeout(pause) == Err(RecvTimeoutError::Timeout) {
                 let figures = Figures::of(&counted, pace.rate(counted.elapsed(), counted.moved()));
                 match form {
                     Form::Bar => out.draw(&figures.drawn(screen.columns(io::stderr()))),
-                    Form::Lines => out.note(&format!("{}: {}", counted.title, figures.summary())),
+                    Form::Lines => {
+                        let line = figures.line(&name, &mut has_said_that_it_waits);
+                        line.iter().for_each(|line| out.note(&format!("{}: {line}", counted.title)));
+                    }
                     Form::Objects => out.passing_object(|| object(&name, &counted)),
                 }
             }
@@ -152,6 +156,15 @@ impl Figures {
             files_done: tally.files_done(),
             rate,
         }
+    }
+
+    /// All of it, for a line of its own; of a wait for `peer`, which may have to ask a person for minutes, there is one line.
+    fn line(&self, peer: &str, has_said_that_it_waits: &mut bool) -> Option<String> {
+        if self.has_begun || self.checked > 0 {
+            return Some(self.summary());
+        }
+        let is_said = std::mem::replace(has_said_that_it_waits, true);
+        (!is_said).then(|| format!("waiting for {peer} to take it"))
     }
 
     /// What there is to say before bytes move.
@@ -253,7 +266,7 @@ fn object(peer: &str, tally: &Tally) -> Object {
         .optional_number("total", total)
         .number("checked", tally.checked())
         .number("files", tally.files_done() as u64)
-        .number("milliseconds", tally.elapsed().as_millis() as u64)
+        .number("milliseconds", tally.moving().as_millis() as u64)
 }
 
 /// How it went, for the line at the end: `how` is "sent" or "received", `with` "to bob" or "from bob".
@@ -273,7 +286,7 @@ pub fn summary(how: &str, tally: &Tally, with: &str, at: Option<Address>) -> Str
         "{how} {} ({}) {with}{address} in {}, {}/s{lanes}{held}",
         tally.title,
         text::size(bytes),
-        text::duration(tally.elapsed()),
+        text::duration(tally.moving()),
         text::size(tally.rate())
     )
 }
@@ -346,6 +359,15 @@ mod tests {
         assert_eq!(pipe.summary(), "50.0 MiB, 10.0 MiB/s");
         let stalled = Figures { rate: 0, ..half() };
         assert_eq!(stalled.summary(), "50 %, 50.0 MiB of 100.0 MiB, 0 B/s");
+    }
+
+    #[test]
+    fn a_wait_for_a_person_is_one_line() {
+        let (waiting, mut is_said) = (Figures { has_begun: false, ..half() }, false);
+        let lines = [(); 3].map(|()| waiting.line("bob", &mut is_said));
+        assert_eq!(lines, [Some("waiting for bob to take it".into()), None, None]);
+        assert_eq!(half().line("bob", &mut is_said), Some(half().summary()));
+        assert_eq!(half().line("bob", &mut is_said), Some(half().summary()));
     }
 
     #[test]

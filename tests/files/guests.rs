@@ -212,3 +212,107 @@ fn a_sender_that_is_kept_is_a_peer_on_both_sides() {
     alice.run(&["send", &link, &alice.file("b", "b")]);
     assert!(receiver.end().2.contains("the sender is a peer already, called al"));
 }
+
+/// Bob receives at a port of his; gives the link.
+fn receive_at(bob: &Home, addr: &str) -> (Process, String) {
+    poll_until("the port to be free", || {
+        let here = bob.path("here");
+        let args = ["receive", "--into", here.to_str().unwrap(), "--listen", addr];
+        let mut receive = Process::start(bob.cmd(&args));
+        receive.next_line().map(|link| (receive, link))
+    })
+}
+
+#[test]
+fn the_same_command_goes_on_at_a_receiver_that_was_started_anew() {
+    let (alice, carol, bob) = (Home::new("alice"), Home::new("carol"), Home::new("bob"));
+    let addr = bob.own_port("127.0.0.1");
+    let file = alice.file("large", sample(40 * MIB));
+    let (mut receiver, link) = receive_at(&bob, &addr);
+    let mut send = Process::start(alice.cmd(&["send", "--streams", "1", &link, &file]));
+    poll_until("some of it", || {
+        let staged = common::files::staged_in(&bob.path("here"));
+        staged.first().is_some_and(|staging| common::files::chunks_in(staging) > 8).then_some(())
+    });
+    receiver.kill9();
+    assert_ne!(send.end().0, Some(0));
+
+    let (mut receiver, new_link) = receive_at(&bob, &addr);
+    assert_ne!(link, new_link);
+    // The old link is good for who had it, and for that transfer.
+    let said = carol.fails(&["send", &link, &carol.file("c", "c")], 77);
+    assert!(said.contains("has used this invite") && said.contains("`egoat receive`"), "{said}");
+    alice.fails(&["send", &link, &alice.file("other", "x")], 77);
+    receiver.wait_to_say("offered other, which was refused: its link is that of an earlier `egoat receive`");
+    receiver.kill9();
+    let (mut receiver, _) = receive_at(&bob, &addr);
+    let sent = alice.run(&["--json", "send", &link, &file]);
+    let line = sent.lines().find(|line| line.contains("\"event\":\"sent\"")).unwrap();
+    assert!(common::json_number(line, "held") > 0, "{line}");
+    assert_eq!(receiver.end().0, Some(0));
+    knows_nothing(&bob, &alice);
+    // When nothing is left of it, both sides read what to type.
+    let (receiver, _) = receive_at(&bob, &addr);
+    let said = alice.fails(&["send", &link, &file], 77);
+    assert!(
+        said.contains("does not know this invite") && said.contains("for files of `egoat receive`"),
+        "{said}"
+    );
+    receiver.wait_to_say("somebody came with another link than this one: give them this one");
+}
+
+#[test]
+fn a_known_peer_is_told_how_to_send_and_so_is_the_receiver() {
+    let (alice, bob) = (Home::new("alice"), Home::new("bob"));
+    bob.run(&["peers", "add", "alice", &alice.key()]);
+    let (receiver, link) = receive(&bob, &[]);
+    let at = link.rsplit_once('@').unwrap().1;
+    alice.run(&["peers", "add", "bob", &bob.key(), at]);
+    let file = alice.file("a", "a");
+    for _ in 0..2 {
+        let said = alice.fails(&["send", "bob", &file], 77);
+        assert!(said.contains("bob refused: it receives files from somebody else right now"), "{said}");
+        assert!(said.contains("hint: ask for the link that `egoat receive` prints there"), "{said}");
+    }
+    receiver
+        .wait_to_say("alice wants to send files: give them the link, or run `egoat receive --from alice`");
+    assert_eq!(receiver.said().matches("wants to send").count(), 1, "{}", receiver.said());
+    alice.run(&["send", &link, &file]);
+    // Where somebody can be asked, the peer may offer.
+    let Some(terminal) = Terminal::open(200) else { return };
+    let home = bob.path("");
+    terminal.type_line(&format!("EGOAT_HOME='{}' '{EGOAT}' receive --listen 127.0.0.1:0", home.display()));
+    let screen = terminal.wait_for("@127.0.0.1");
+    let link =
+        screen.split_whitespace().find(|word| word.starts_with("egoat:") && word.contains('@')).unwrap();
+    let at = link.rsplit_once('@').unwrap().1;
+    alice.run(&["peers", "set", "bob", &format!("address={at}")]);
+    let mut send = Process::start(alice.cmd(&["send", "bob", &file]));
+    terminal.wait_for("take this? [y/N]");
+    terminal.type_line("y");
+    assert_eq!(send.end().0, Some(0));
+    assert!(bob.path("downloads/alice/a").exists());
+}
+
+#[test]
+fn the_port_of_a_receiver_is_no_address_of_its_node() {
+    let (alice, bob) = (Home::new("alice"), Home::new("bob"));
+    let (mut receiver, link) = receive(&bob, &["--keep", "al"]);
+    alice.run(&["send", &link, &alice.file("a", "a")]);
+    assert_eq!(receiver.end().0, Some(0));
+    assert!(
+        alice.run(&["peers"]).trim_end().ends_with("no address; it dials us"),
+        "{}",
+        alice.run(&["peers"])
+    );
+    // Beside a node, it tells where that is.
+    let dora = Home::new("dora");
+    let node = bob.serve();
+    let (mut receiver, link) = receive(&bob, &["--keep", "dora"]);
+    dora.run(&["send", &link, &dora.file("a", "a")]);
+    assert_eq!(receiver.end().0, Some(0));
+    let at = |line: &str| line.contains(&format!("{} (seen)", node.addr));
+    assert!(at(&dora.run(&["peers"])), "{}", dora.run(&["peers"]));
+    bob.run(&["say", "dora", "hi"]);
+    dora.run(&["say", "--wait", "30s", "bob", "by its node"]);
+}

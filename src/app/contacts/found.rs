@@ -23,6 +23,12 @@ impl<'a> Found<'a> {
         Found { given, is_typed: false, proven_at: None, profile: None }
     }
 
+    /// Has the peer dialled where it was found, for as long as this process runs.
+    pub fn dial_first(&self, peer: &mut Peer) {
+        peer.add_link(self.given);
+        self.proven_at.into_iter().for_each(|at| peer.note_worked(at));
+    }
+
     /// Notes the addresses.
     pub fn note(&self, peer: &mut Peer) {
         let node_port = self.profile.filter(|profile| !profile.is_hidden()).map(|profile| profile.port);

@@ -10,7 +10,7 @@ use crate::app::link::{self, FilesTo, Listen, NodeEvent, Options};
 use crate::error::{Error, Result};
 use crate::net::endpoint::Endpoint;
 use crate::net::local;
-use crate::node::files::once::OneOff;
+use crate::node::files::once::{EarlierGuest, OneOff};
 use crate::node::files::pipe::StdoutPipe;
 use crate::store::invites::Invite;
 use crate::store::peers::Peer;
@@ -45,6 +45,8 @@ pub struct ReceiveOptions {
     pub accept_new: bool,
     /// Names at the top may begin with a dot.
     pub allow_dot: bool,
+    /// Somebody can be asked about what is offered.
+    pub asks: bool,
     /// The sender becomes a peer of this name, once its files are in place.
     pub keep: Option<String>,
     /// How long to wait for a transfer to begin.
@@ -85,13 +87,15 @@ impl Reception {
             .is_none()
             .then(|| Invite::new(options.timeout.unwrap_or(INVITE_TTL), None, Vec::new()));
         let link = |addresses| invite.as_ref().map(|invite| link_of(own, invite, addresses));
-        let once = Arc::new(OneOff::new(
-            invite.clone(),
-            options.from.as_ref().map(|peer| peer.key),
-            options.accept_new,
-            options.allow_dot,
-            options.keep.is_some(),
-        ));
+        let mut once = OneOff::new(invite.clone(), options.from.as_ref().map(|peer| peer.key));
+        once.accept_new = options.accept_new;
+        once.allow_dot = options.allow_dot;
+        once.keeps = options.keep.is_some();
+        once.asks = options.asks;
+        if options.from.is_none() {
+            once.earlier = EarlierGuest::all(own.home())?;
+        }
+        let once = Arc::new(once);
         let files_to = match &options.into {
             Destination::Stdout => FilesTo::Pipe(StdoutPipe::start()?),
             Destination::Directory(dir) => FilesTo::Flat(dir.clone()),

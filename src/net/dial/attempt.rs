@@ -172,7 +172,7 @@ impl Attempt {
                 why:
                     "it does not know this invite: it was withdrawn, is long expired, or the link was altered"
                         .into(),
-                hint: Some("ask for a new link: `egoat invite`".into()),
+                hint: Some("ask for a new link, of `egoat invite`, or for files of `egoat receive`".into()),
             },
             Ok(_) if was_read && self.is_saved => self.lost(address),
             Ok(_) => Error::Unreachable {

@@ -82,9 +82,12 @@ fn shake_hands(context: &Arc<Context>, stream: Stream, slot: PendingSlot) {
         return start_lane(context, stream, &opening, slot);
     }
     let once = context.options().once.as_ref();
-    let find_token = |id: &[u8; INVITE_ID_LEN]| match once.and_then(|once| once.token(id)) {
-        None => Some(invites::find(context.own().home(), id).ok()??.token),
-        token => token,
+    let find_token = |id: &[u8; INVITE_ID_LEN]| {
+        let of_node = || Some(invites::find(context.own().home(), id).ok()??.token);
+        let token = once.and_then(|once| once.token(id)).or_else(of_node);
+        let news = once.filter(|_| token.is_none()).and_then(|once| once.news_of_another_link());
+        news.into_iter().for_each(|news| context.trouble(Error::failed(news)));
+        token
     };
     let features = |invite: Option<&_>| once.map_or(Features::ACCEPTOR, |once| once.features(invite));
     let may_look = |ephemeral: &[u8; DH_LEN]| slot.may_look(ephemeral);

@@ -53,7 +53,9 @@ const GOODBYE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Serves a session of kind FILES.
 pub fn serve(context: &Arc<Context>, mut session: Session, peer: &Peer) -> Result<()> {
-    if context.options().once.as_ref().is_some_and(|once| !once.takes_from(&peer.key)) {
+    if let Some(once) = context.options().once.as_ref().filter(|once| !once.takes_from(&peer.key)) {
+        // Both sides read what to do about it.
+        once.news_of(peer).into_iter().for_each(|news| context.trouble(Error::failed(news)));
         return session.finish(&Message::Refused(Refusal::Unsupported));
     }
     let Some(turn) = context.transfers().begin(&session, !context.options().has_messages()) else {
@@ -124,6 +126,7 @@ fn take_offered(
         bytes: offer.bytes().unwrap_or(UNKNOWN),
         title: offer.manifest.title(),
         dir,
+        token: context.options().once.as_ref().and_then(|once| once.token_of(&peer.key)),
         is_done: false,
     };
     land(context, session, offer, turn, note, limit)
@@ -147,6 +150,10 @@ fn rule_once(
     }
     if once.has_accepted(id) {
         return Ok(session);
+    }
+    if !once.may_offer(&peer.key, id) {
+        let why = "its link is that of an earlier `egoat receive`, and good for what came in part into its directory";
+        return Err(refuse(session, offer, Declined::Asked, why));
     }
     let (answer, decided) = mpsc::sync_channel(1);
     let tops = offer.manifest.tops().into_iter();

@@ -132,7 +132,7 @@ impl Job<'_> {
         // The front-end may have gone before its transfer could be found and stopped.
         let sent = if (self.is_wanted)() { transfer() } else { Err(Error::Stopped) };
         report.title.clone_from(&tally.title);
-        report.milliseconds = tally.elapsed().as_millis() as u64;
+        report.milliseconds = tally.moving().as_millis() as u64;
         (report.bytes, report.held, report.lanes) = (tally.done().0, tally.held(), tally.lanes());
         let sent = self.context.logged(sent);
         match sent {

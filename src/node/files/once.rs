@@ -1,6 +1,6 @@
 //! A one-off receiver, the node of `egoat receive`: whom it takes files from, and which. Its senders are guests. They are
-//! known for as long as the process runs, so that one whose connection was lost may come again; nothing of them is written
-//! to the home, so nothing is left when the process is killed.
+//! known for as long as the process runs, so that one whose connection was lost may come again. Of them, nothing is written
+//! to the home but the note of a transfer that came in part: by that, its sender may go on at a receiver that is started later.
 
 use std::sync::{Mutex, MutexGuard};
 
@@ -9,6 +9,7 @@ use crate::error::Result;
 use crate::node::pairing::{Admittance, Visitor, refused};
 use crate::store::home::Home;
 use crate::store::invites::Invite;
+use crate::store::partial::{self, Partial};
 use crate::store::peers::{Peer, Peers};
 use crate::text;
 use crate::transfer::manifest::Manifest;
@@ -32,13 +33,42 @@ pub struct OneOff {
     pub allow_dot: bool,
     /// The sender becomes a peer in the end, and so do we there.
     pub keeps: bool,
+    /// A person is there who can be asked, so saved peers may offer, too.
+    pub asks: bool,
+    /// Senders of transfers that came in part, by the links of receivers that were here before.
+    pub earlier: Vec<EarlierGuest>,
     state: Mutex<State>,
+}
+
+/// A sender whose transfer came in part.
+pub struct EarlierGuest {
+    /// The link by which it came.
+    invite: Invite,
+    key: PublicKey,
+    /// The id of the transfer.
+    id: String,
+}
+
+impl EarlierGuest {
+    /// Those of a home.
+    pub fn all(home: &Home) -> Result<Vec<EarlierGuest>> {
+        let guest = |partial: Partial| {
+            let invite = Invite::of_token(InviteToken::from_base32(&partial.token?)?);
+            Some(EarlierGuest { invite, key: partial.peer, id: partial.id })
+        };
+        Ok(partial::all(home)?.into_iter().filter_map(guest).collect())
+    }
 }
 
 #[derive(Default)]
 struct State {
     /// Who used the link.
     used_by: Option<PublicKey>,
+    /// Who used links of earlier receivers.
+    came_again: Vec<PublicKey>,
+    /// Peers of whom the user knows that they want to send files.
+    told: Vec<PublicKey>,
+    has_told_of_link: bool,
     /// Senders who are no saved peers.
     guests: Vec<Peer>,
     /// The transfer that the user has said yes to: the sender may be cut off, and is not asked about again.
@@ -46,15 +76,18 @@ struct State {
 }
 
 impl OneOff {
-    /// Nobody has come yet.
-    pub fn new(
-        invite: Option<Invite>,
-        from: Option<PublicKey>,
-        accept_new: bool,
-        allow_dot: bool,
-        keeps: bool,
-    ) -> OneOff {
-        OneOff { invite, from, accept_new, allow_dot, keeps, state: Mutex::default() }
+    /// For the sender with the link, or for this peer alone. Nobody has come yet.
+    pub fn new(invite: Option<Invite>, from: Option<PublicKey>) -> OneOff {
+        OneOff {
+            invite,
+            from,
+            accept_new: false,
+            allow_dot: false,
+            keeps: false,
+            asks: false,
+            earlier: Vec::new(),
+            state: Mutex::default(),
+        }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -65,9 +98,14 @@ impl OneOff {
         self.invite.as_ref().is_some_and(|invite| invite.token.invite_id() == *id)
     }
 
+    fn earlier_by(&self, id: [u8; INVITE_ID_LEN]) -> impl Iterator<Item = &EarlierGuest> {
+        self.earlier.iter().filter(move |guest| guest.invite.token.invite_id() == id)
+    }
+
     /// The link's token, if the id is that of the link.
     pub fn invite_of(&self, id: &[u8; INVITE_ID_LEN]) -> Option<&Invite> {
-        self.invite.as_ref().filter(|_| self.is_own(id))
+        let own = self.invite.as_ref().filter(|_| self.is_own(id));
+        own.or_else(|| self.earlier_by(*id).next().map(|guest| &guest.invite))
     }
 
     /// The token of [`OneOff::invite_of`].
@@ -77,7 +115,7 @@ impl OneOff {
 
     /// The feature bits for a dialler with this invite. Those who use another invite of this home pair with its node.
     pub fn features(&self, invite: Option<&[u8; INVITE_ID_LEN]>) -> Features {
-        let is_guest = !self.keeps && invite.is_none_or(|id| self.is_own(id));
+        let is_guest = !self.keeps && invite.is_none_or(|id| self.invite_of(id).is_some());
         if is_guest { Features::ONE_OFF_ACCEPTOR } else { Features::ACCEPTOR }
     }
 
@@ -96,12 +134,47 @@ impl OneOff {
         self.state().guests.iter().find(|guest| guest.name == name).cloned()
     }
 
-    /// Whether files of this peer or guest are taken.
+    /// Whether files of this peer or guest are taken, or asked about.
     pub fn takes_from(&self, key: &PublicKey) -> bool {
-        match self.from {
-            Some(from) => from == *key,
-            None => self.accept_new || self.state().used_by.as_ref() == Some(key),
+        if let Some(from) = self.from {
+            return from == *key;
         }
+        let is_saved = self.guest(key).is_none();
+        let state = self.state();
+        let has_link = state.used_by.as_ref() == Some(key) || state.came_again.contains(key);
+        self.accept_new || has_link || (is_saved && self.asks)
+    }
+
+    /// Whether it may offer this transfer: by the link of an earlier receiver, one that came in part by it.
+    pub fn may_offer(&self, key: &PublicKey, id: &str) -> bool {
+        let state = self.state();
+        let is_bound = state.came_again.contains(key) && state.used_by.as_ref() != Some(key);
+        !is_bound || self.earlier.iter().any(|guest| guest.key == *key && guest.id == id)
+    }
+
+    /// The token in base32 of the link by which the guest came.
+    pub fn token_of(&self, key: &PublicKey) -> Option<String> {
+        let has_link = self.state().used_by.as_ref() == Some(key);
+        let own = self.invite.as_ref().filter(|_| has_link);
+        let earlier = || self.earlier.iter().find(|guest| guest.key == *key).map(|guest| &guest.invite);
+        own.or_else(earlier).map(|invite| invite.token.to_base32())
+    }
+
+    /// What to tell the user of a saved peer whose files are not taken, once.
+    pub fn news_of(&self, peer: &Peer) -> Option<String> {
+        let mut state = self.state();
+        if state.told.contains(&peer.key) {
+            return None;
+        }
+        state.told.push(peer.key);
+        let name = &peer.name;
+        Some(format!("{name} wants to send files: give them the link, or run `egoat receive --from {name}`"))
+    }
+
+    /// What to tell the user of somebody who has the link of another receiver or an altered one, once.
+    pub fn news_of_another_link(&self) -> Option<String> {
+        let is_told = std::mem::replace(&mut self.state().has_told_of_link, true);
+        (!is_told).then(|| "somebody came with another link than this one: give them this one".into())
     }
 
     /// Decides about a proven dialler; `None` for those with whom this receiver has nothing to do, who are judged as by
@@ -113,10 +186,17 @@ impl OneOff {
         if saved.is_some_and(Peer::is_blocked) {
             return Ok(Some(refused(Refusal::Blocked)));
         }
-        let uses_link = visitor.invite.is_some_and(|invite| self.is_own(&invite.token.invite_id()));
+        let invite_id = visitor.invite.map(|invite| invite.token.invite_id());
+        let uses_link = invite_id.is_some_and(|id| self.is_own(&id));
+        let mut earlier = invite_id.into_iter().flat_map(|id| self.earlier_by(id)).peekable();
+        let uses_earlier = !uses_link && earlier.peek().is_some();
         let mut state = self.state();
         let is_guest = state.guests.iter().any(|guest| guest.key == key);
         match (uses_link, state.used_by) {
+            _ if uses_earlier && !earlier.any(|guest| guest.key == key) => {
+                return Ok(Some(refused(Refusal::InviteUsed)));
+            }
+            _ if uses_earlier => state.came_again.push(key),
             (true, Some(other)) if other != key => return Ok(Some(refused(Refusal::InviteUsed))),
             (true, None) if visitor.invite.is_some_and(Invite::is_expired) => {
                 return Ok(Some(refused(Refusal::InviteExpired)));
