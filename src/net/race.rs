@@ -13,6 +13,9 @@ const STACK: usize = 256 << 10;
 /// Connections that are being made at the same time, each by a thread.
 const MAX_AT_ONCE: usize = 6;
 
+/// Longer than any connection and its use take, by a proxy and tried again.
+const LONGEST: Duration = Duration::from_secs(600);
+
 /// The ways, by number from 0, and how to go each of them. Connecting and using are called in threads of their own, which may
 /// outlive the race, so each must end by itself.
 pub trait Ways: Send + Sync + 'static {
@@ -163,14 +166,14 @@ impl<W: Ways> Race<W> {
             // Nobody listens any more when another way has succeeded: what this one has is closed.
             work.into_iter().for_each(|work| drop(report.send(work())));
         };
-        if Builder::new().name("dial".into()).stack_size(STACK).spawn(go).is_err() {
+        if Builder::new().name("address".into()).stack_size(STACK).spawn(go).is_err() {
             let work = work.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).take();
             work.into_iter().for_each(|work| drop(self.report.send(work())));
         }
     }
 
     /// The next event; `None` when something else is due before.
-    fn next_event(&self) -> Option<Event<W>> {
+    fn next_event(&mut self) -> Option<Event<W>> {
         let connects = self.may_connect().then_some(self.next_connect);
         let is_next_waiting = !self.ready.is_empty() || self.may_connect();
         let due = match self.is_turn_taken() {
@@ -178,7 +181,14 @@ impl<W: Ways> Race<W> {
             false => connects,
         };
         match due {
-            None => self.events.recv().ok(),
+            None => {
+                let event = self.events.recv_timeout(LONGEST).ok();
+                if event.is_none() {
+                    // Threads that have died: nothing is under way.
+                    (self.connecting, self.in_use) = (0, 0);
+                }
+                event
+            }
             Some(due) => self.events.recv_timeout(due.saturating_duration_since(Instant::now())).ok(),
         }
     }

@@ -158,7 +158,7 @@ impl Supervisor {
             undialled: Vec::new(),
             followed: FollowedLogs::default(),
             present,
-            addresses: (local::outward_ips(), Instant::now()),
+            addresses: (local::own_ips(), Instant::now()),
             counted: None,
             unpublished,
         }
@@ -257,7 +257,7 @@ impl Supervisor {
         let (known, compared) = &mut self.addresses;
         if compared.elapsed() > NETWORK_INTERVAL {
             *compared = Instant::now();
-            let addresses = local::outward_ips();
+            let addresses = local::own_ips();
             if *known != addresses {
                 *known = addresses;
                 self.context.roster().all().iter().for_each(|contact| contact.ring());

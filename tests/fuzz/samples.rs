@@ -217,10 +217,12 @@ fn history() -> Vec<Sample> {
 }
 
 fn peers() -> String {
-    let (bob, carol) = (key(3), key(4));
+    let (bob, carol, dora) = (key(3), key(4), key(5));
     format!(
         "# friends\n\nbob {bob} 10.0.0.1:7,[::1]:8 files=ask max-file=4G dir=/srv/from%20bob future=1\n\
-         carol {carol} - blocked seen=10.0.0.2:9\n"
+         carol {carol} - blocked seen=10.0.0.2:9\n\
+         dora {dora} a.example:1 link=[fe80::1%eth0]:2 seen=10.0.0.3:9@2026-12-01 told=b:3@1999-01-01 near=c:4 \
+         worked=a.example:1@2026-12-01 worked=b:3@2026-11-30\n"
     )
 }
 

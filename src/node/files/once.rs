@@ -239,9 +239,9 @@ fn new_guest(guests: &[Peer], mut peers: Peers, visitor: &Visitor) -> Peer {
     let name = visitor.profile.name.clone().unwrap_or_else(|| "guest".into());
     let name = peers.add(Peer::new(name, visitor.key, Vec::new()));
     let mut guest = Peer::new(name, visitor.key, Vec::new());
-    if let Some(address) = &visitor.profile.address {
-        guest.see_at(address);
-    }
+    // As of any stranger: one that comes by a program of this machine is elsewhere.
+    let address = visitor.profile.address.as_ref().filter(|_| !visitor.profile.is_from_here);
+    address.into_iter().for_each(|address| guest.see_at(address));
     guest
 }
 

@@ -229,6 +229,17 @@ pub fn peers(input: &[u8]) -> Option<Vec<u8>> {
         assert_eq!(peers.by_name(&peer.name), Some(peer));
         assert_eq!(peers.by_key(&peer.key), Some(peer));
         let _ = (peer.files(), peer.max_file(), peer.quota(), peer.seen(), peer.is_blocked());
+        let (places, mut noted) = (peer.places(), peer.clone());
+        assert!(places.len() <= 16 && peer.has_address() != places.is_empty());
+        // What has worked is first, and what is over goes once.
+        if let Some(last) = places.last() {
+            noted.note_worked(&last.address);
+            assert_eq!(noted.places()[0].address, last.address);
+        }
+        noted.forget_old_places();
+        let once = noted.clone();
+        noted.forget_old_places();
+        assert_eq!(noted, once);
         assert!(peer.downloads_dir().is_none_or(|dir| dir.is_absolute()));
     }
     Some(written.into_bytes())
