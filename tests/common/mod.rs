@@ -358,6 +358,9 @@ pub fn paired() -> (Home, Node, Home, Node) {
     let (alice, bob) = (Home::new("alice"), Home::new("bob"));
     let (alice_node, bob_node) = (alice.serve(), bob.serve());
     pair(&alice, &bob);
+    // Alice's node notes that it has reached Bob. A test that edits the file meanwhile would lose that or be lost.
+    let has_noted = || fs::read_to_string(alice.path("peers")).is_ok_and(|peers| peers.contains(" worked="));
+    poll_until("a note of where Bob was reached", || has_noted().then_some(()));
     (alice, alice_node, bob, bob_node)
 }
 
