@@ -171,10 +171,14 @@ impl Tally {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::transfer::manifest::Entry;
+    use crate::transfer::path::SafePath;
 
     #[test]
     fn time_counts_when_it_is_taken() {
-        let manifest = Manifest::new(Vec::new()).expect("an empty one");
+        let path = SafePath::parse("a").expect("a name");
+        let entry = Entry { path, is_dir: false, executable: false, modified: 0, size: 0 };
+        let manifest = Manifest::new(vec![entry]).expect("one file");
         let tally = Tally::new(&manifest, true);
         tally.add(1);
         assert_eq!(tally.moving(), Duration::ZERO);
