@@ -201,7 +201,7 @@ fn clock(report: &mut Reporter, peer_time: u64, latest: Duration) {
     if apart < MAX_CLOCK_SKEW {
         return report.ok("clock", &detail);
     }
-    let hint = "set whichever is wrong: times of invites and of --expire mean something else there";
+    let hint = "set whichever is wrong: the times in the two logs differ by as much";
     report.warning("clock", &detail, Some(hint));
 }
 
