@@ -65,6 +65,11 @@ fn drawn(terminal: &Terminal) -> Vec<String> {
     lines
 }
 
+/// What is on the screen, with each line that was broken between words as one.
+fn whole_lines(screen: &str) -> String {
+    screen.replace("\n    ", " ")
+}
+
 fn lines_with<'a>(screen: &'a str, text: &str) -> Vec<&'a str> {
     screen.lines().filter(|line| line.contains(text)).collect()
 }
@@ -88,7 +93,7 @@ fn one_bar_is_drawn_over_and_over_and_goes() {
     assert!(lines.iter().all(|line| line.is_ascii() && line.len() < 80), "{lines:?}");
 
     held.gate.open();
-    let screen = terminal.wait_for("ended:0");
+    let screen = whole_lines(&terminal.wait_for("ended:0"));
     assert!(lines_with(&screen, " %  ").is_empty(), "{screen}");
     let line = lines_with(&screen, "large.bin").pop().unwrap();
     let start = format!("egoat: sent large.bin (48.0 MiB) to bob at {} in ", held.gate.addr);
@@ -152,7 +157,7 @@ fn what_is_said_takes_the_place_of_the_bar() {
     run_on(&terminal, &route.alice, &format!("send --wait 1m --streams 1 bob '{file}'"));
     terminal.wait_for(" of 48.0 MiB");
     route.mend();
-    let screen = terminal.wait_for("ended:0");
+    let screen = whole_lines(&terminal.wait_for("ended:0"));
     let said = lines_with(&screen, "trying again");
     assert!(said.len() == 1 && said[0].starts_with("egoat: connection to bob lost"), "{screen}");
     assert!(lines_with(&screen, " %  ").is_empty(), "{screen}");
