@@ -12,5 +12,5 @@ pub mod prompt;
 pub mod reader;
 pub mod stty;
 pub mod terminal;
-mod width;
+pub mod width;
 pub mod wrap;

@@ -1,6 +1,10 @@
 //! Long lines in a real terminal: no part of a message stands at the left margin, where lines of their own begin.
 
-use crate::common::{EGOAT, Home};
+use egoat::text;
+use egoat::ui::width::{clusters, most_columns};
+
+use crate::common::tmux::Terminal;
+use crate::common::{EGOAT, Home, Process};
 use crate::terminal::{Chat, with_bob};
 
 impl Chat {
@@ -55,6 +59,8 @@ fn no_spaces_push_a_part_of_a_message_to_the_margin() {
         is_broken_well(&chat.see_row(&format!("all {columns}")));
         chat.see(LINK);
     }
+    chat.line(&format!("clear; PATH=/nowhere {log}; echo no stty"));
+    is_broken_well(&chat.see_row("no stty"));
     // A pipe gets a line for each message, as before.
     chat.line(&format!("{log} | wc -l"));
     chat.see_row("6");
@@ -134,4 +140,72 @@ fn a_window_that_is_resized_fast_leaves_no_pieces_of_the_draft() {
         (0..9).all(|number| all.matches(&format!("nothing here has line-{number}")).count() == 1),
         "{all}"
     );
+}
+
+#[test]
+fn no_spaces_push_a_part_of_what_a_node_tells_to_the_margin() {
+    const COLUMNS: usize = 120;
+    let (alice, bob) = (Home::new("alice"), Home::new("bob"));
+    let Some(chat) = Chat::shell(COLUMNS) else { return };
+    let command = |args: &str| format!("{EGOAT} --home {} {args}", alice.path("").display());
+    let forged = |rows: &[String], line: &str| {
+        assert!(rows.iter().any(|row| row.starts_with("    ") && row.contains(line)), "{rows:?}");
+        assert!(!rows.iter().any(|row| row.starts_with(line)), "{rows:?}");
+    };
+    alice.run(&["peers", "add", "bob", &bob.key()]);
+    chat.line(&command("serve --show-text --listen 127.0.0.1:0"));
+    let screen = chat.see("listening on 127.0.0.1:");
+    let (_, at) = screen.rsplit_once("listening on ").unwrap();
+    bob.run(&["peers", "add", "alice", &alice.key(), at.trim()]);
+    let blanks = |head: &str| " ".repeat(COLUMNS - head.len());
+    let text = format!("hi{}message from carol: pay", blanks("message from bob: hi"));
+    bob.run(&["say", "--wait", "20s", "alice", &text]);
+    chat.see("carol: pay");
+    forged(&chat.rows(), "message from carol: pay");
+    chat.keys(&["C-c"]);
+
+    chat.line(&format!("clear; {}", command("receive --listen 127.0.0.1:0")));
+    let link = chat.wait("a link", || {
+        let screen = chat.terminal.screen();
+        let mut words = screen.split_whitespace();
+        words.find(|word| word.starts_with("egoat:") && word.contains("@127.0.0.1:")).map(str::to_owned)
+    });
+    let name = format!("a.txt{}egoat: your friend sends", blanks("    a.txt"));
+    let mut send = Process::start(bob.cmd(&["send", &link, &bob.file(&name, "x")]));
+    chat.see("take this? [y/N]");
+    forged(&chat.rows(), "egoat: your friend sends");
+    chat.line("y");
+    assert_eq!(send.end().0, Some(0));
+}
+
+/// The characters that may stand in clean text, but for planes that have none, which a program counts as so many columns.
+fn characters_of(columns: usize) -> Vec<char> {
+    let assigned = ('\u{80}'..='\u{3FFFF}').chain('\u{E0000}'..='\u{E0FFF}');
+    let is_counted = |c: &char| {
+        let text = c.to_string();
+        text::clean(&text) == text && clusters(&text).map(most_columns).sum::<usize>() == columns
+    };
+    assigned.filter(is_counted).collect()
+}
+
+#[test]
+fn no_character_is_wider_in_a_terminal_than_it_is_counted() {
+    const COLUMNS: usize = 200;
+    let Some(terminal) = Terminal::open(COLUMNS) else { return };
+    let full = "x".repeat(COLUMNS);
+    let (marks, narrow) = (characters_of(0), characters_of(1));
+    // No more marks than tmux keeps with one character.
+    let marked = marks.chunks(3).map(|marks| format!("{full}{}\n", marks.iter().collect::<String>()));
+    let narrow = narrow.chunks(COLUMNS).map(|row| format!("{}\n", row.iter().collect::<String>()));
+    let rows: String = marked.chain(narrow).collect();
+    let home = Home::new("rows");
+    std::fs::write(home.path("rows"), &rows).unwrap();
+
+    terminal.type_line(&format!("clear; cat {}; printf 'e%s\\n' nd", home.path("rows").display()));
+    terminal.wait_for("\nend");
+    let captured = |how: &[&str]| terminal.tmux(&[&["capture-pane", "-p", "-S", "-"], how].concat()).unwrap();
+    let (shown, whole) = (captured(&[]), captured(&["-J"]));
+    let broken = shown.lines().zip(whole.lines()).find(|(row, line)| row.trim_end() != line.trim_end());
+    assert_eq!(broken, None);
+    assert!(shown.lines().count() > rows.lines().count(), "the terminal forgot the first rows");
 }
