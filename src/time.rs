@@ -42,6 +42,11 @@ pub fn believed(micros: u64) -> Option<u64> {
     Some(micros).filter(|micros| *micros != 0 && *micros <= now_micros().saturating_add(MAX_AHEAD))
 }
 
+/// The same in seconds.
+pub fn believed_seconds(seconds: u64) -> Option<u64> {
+    believed(seconds.saturating_mul(MICROS)).map(|_| seconds)
+}
+
 /// A date and a time of day in the Gregorian calendar, in no particular zone.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Civil {

@@ -33,7 +33,7 @@ use crate::net::endpoint::Endpoint;
 use crate::store::peers::Peer;
 use crate::store::presence::Presence;
 use crate::text;
-use crate::time::Zone;
+use crate::time::{self, Zone};
 use crate::wire::address::Address;
 use crate::wire::link::Link;
 
@@ -473,9 +473,9 @@ impl Chat {
         }
     }
 
-    /// A time in seconds of Unix time, to the minute.
+    /// A time in seconds of Unix time, to the minute, as far as it is known.
     fn time(&self, seconds: u64) -> String {
-        self.zone.format(seconds.saturating_mul(1_000_000))[..16].to_owned()
+        self.zone.format_known(time::believed(seconds.saturating_mul(1_000_000)))[..16].to_owned()
     }
 
     /// Shows the last lines, as many as `wanted` says, or those that contain it, see [`Pattern`].

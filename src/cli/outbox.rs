@@ -44,7 +44,10 @@ pub fn status(queue: &Queue) -> String {
     let tried = match &queue.attempt {
         None => "not tried yet".to_owned(),
         Some(FailedAttempt { tried, reason, .. }) => {
-            format!("tried {} ago, {}", text::seconds(now.saturating_sub(*tried)), text::clean_line(reason))
+            let ago = tried.map_or_else(String::new, |tried| {
+                format!(" {} ago", text::seconds(now.saturating_sub(tried)))
+            });
+            format!("tried{ago}, {}", text::clean_line(reason))
         }
     };
     let next = match queue.attempt.as_ref().map_or(0, |attempt| attempt.next.saturating_sub(now)) {

@@ -5,7 +5,7 @@ use crate::cli::args::{self, PeersAction};
 use crate::cli::pair;
 use crate::error::{Error, Result};
 use crate::text::{self, json::Object};
-use crate::time::Zone;
+use crate::time::{self, Zone};
 use crate::ui::output::Output;
 
 pub fn run(own: &Own, out: Output, args: args::Peers) -> Result<()> {
@@ -181,9 +181,10 @@ fn list_requests(own: &Own, out: Output) -> Result<()> {
     let zone = Zone::local();
     for request in contacts::requests(own)? {
         let address = request.address.as_ref().map(Address::to_string);
+        let time = time::believed(request.seconds.saturating_mul(1_000_000));
         let line = format!(
             "{}  {}  {}  {}",
-            zone.format(request.seconds.saturating_mul(1_000_000)),
+            zone.format_known(time),
             request.key.fingerprint(),
             text::clean_line(&request.name),
             address.as_deref().unwrap_or("no address")
@@ -194,7 +195,7 @@ fn list_requests(own: &Own, out: Output) -> Result<()> {
                 .text("key", &request.key.to_string())
                 .text("fingerprint", &request.key.fingerprint())
                 .optional("address", address.as_deref())
-                .number("time", request.seconds.saturating_mul(1_000_000))
+                .optional_number("time", time)
         })?;
     }
     Ok(())

@@ -7,7 +7,7 @@ use crate::app::status::{self, Waiting};
 use crate::cli::outbox;
 use crate::error::Result;
 use crate::text::{self, json::Object};
-use crate::time::now_micros;
+use crate::time::{self, now_micros};
 use crate::ui::output::Output;
 
 pub fn run(own: &Own, out: Output) -> Result<()> {
@@ -19,11 +19,14 @@ pub fn run(own: &Own, out: Output) -> Result<()> {
         out.data(&line("address", &at), || Object::event("address").text("address", &at))?;
     }
     for (peer, here) in &status.here {
-        let long = text::seconds((now_micros() / 1_000_000).saturating_sub(here.since));
-        let human = format!("{peer}, for {long}, by {}", here.way);
+        let since = time::believed(here.since.saturating_mul(1_000_000));
+        let long = since.map_or_else(String::new, |since| {
+            format!(", for {}", text::seconds(now_micros().saturating_sub(since) / 1_000_000))
+        });
+        let human = format!("{peer}{long}, by {}", here.way);
         out.data(&line("here", &human), || {
             let object = Object::event("here").text("peer", peer).text("address", &here.way);
-            object.number("time", here.since.saturating_mul(1_000_000))
+            object.optional_number("time", since)
         })?;
     }
     status.waiting.iter().try_for_each(|waiting| print_waiting(out, waiting))?;

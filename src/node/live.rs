@@ -20,7 +20,8 @@ pub const PROGRESS_INTERVAL: Duration = Duration::from_millis(250);
 /// A peer that is connected.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Connected {
-    since: u64,
+    /// The clock of the day may be set meanwhile.
+    since: Instant,
     way: String,
     /// Connections by which it would learn that files wait for it.
     collectors: usize,
@@ -93,7 +94,7 @@ impl Live {
     pub fn note_peer(&self, peer: PublicKey, way: &str, is_here: impl FnOnce() -> bool) {
         self.change(|state| {
             if is_here() {
-                let since = now_micros() / 1_000_000;
+                let since = Instant::now();
                 state.here.entry(peer).or_insert_with(|| Connected {
                     since,
                     way: way.to_owned(),
@@ -319,15 +320,22 @@ impl Subscription {
     }
 
     fn tell_peers(&mut self, state: &State, news: &mut Vec<Down>) {
+        let now = now_micros() / 1_000_000;
         for (key, here) in &state.here {
             if self.here.get(key) != Some(here) {
                 let Connected { since, way, collectors } = here.clone();
+                let since = now.saturating_sub(since.elapsed().as_secs());
                 news.push(Down::Peer { key: *key, is_here: true, collects: collectors > 0, since, way });
             }
         }
         for key in self.here.keys().filter(|key| !state.here.contains_key(key)) {
-            let since = now_micros() / 1_000_000;
-            news.push(Down::Peer { key: *key, is_here: false, collects: false, since, way: String::new() });
+            news.push(Down::Peer {
+                key: *key,
+                is_here: false,
+                collects: false,
+                since: now,
+                way: String::new(),
+            });
         }
         self.here.clone_from(&state.here);
     }

@@ -15,13 +15,13 @@ use crate::crypto::keys::PublicKey;
 use crate::error::{Error, Result, Verb};
 use crate::store::file;
 use crate::store::home::Home;
-use crate::time::now_micros;
+use crate::time::{self, now_micros};
 
 /// A failed attempt.
 pub struct FailedAttempt {
-    /// Seconds of Unix time.
-    pub tried: u64,
-    /// When it is tried again, in seconds of Unix time.
+    /// Seconds of Unix time, if that is known.
+    pub tried: Option<u64>,
+    /// When it is tried again, in seconds of Unix time: at most the pause from now, also if the clock was set back.
     pub next: u64,
     /// Why it failed.
     pub reason: String,
@@ -40,8 +40,10 @@ pub fn last(home: &Home, peer: &PublicKey) -> Option<FailedAttempt> {
     let text = file::read_text(&home.attempts_path(peer), 64 << 10).ok()??;
     let mut fields = text.trim_end().splitn(3, ' ');
     let mut seconds = || fields.next()?.parse().ok();
-    let (tried, next) = (seconds()?, seconds()?);
-    Some(FailedAttempt { tried, next, reason: fields.next()?.to_owned() })
+    let (tried, next): (u64, u64) = (seconds()?, seconds()?);
+    let latest = (now_micros() / 1_000_000).saturating_add(next.saturating_sub(tried));
+    let reason = fields.next()?.to_owned();
+    Some(FailedAttempt { tried: time::believed_seconds(tried), next: next.min(latest), reason })
 }
 
 /// Forgets it: the peer was reached, or is to be tried now.

@@ -6,7 +6,7 @@ use std::os::unix::fs::MetadataExt;
 
 use crate::common::clock::Clock;
 use crate::common::rogue::{Line, Rogue};
-use crate::common::{Home, Node, Process, json_number, json_text, pair, poll_until, untimed};
+use crate::common::{Home, Node, Process, by, finish, json_number, json_text, pair, poll_until, untimed};
 use egoat::time::now_micros;
 use egoat::wire::features::Features;
 use egoat::wire::message::{Kind, Message};
@@ -279,4 +279,76 @@ fn lines_of_serve_have_times_unless_a_journal_has_them() {
     let mut command = home.cmd(&["--json", "serve", "--listen", "127.0.0.1:0"]);
     command.env_remove("JOURNAL_STREAM");
     assert!(Process::start(command).next_line().unwrap().starts_with("{\"event\":\"listening\""));
+}
+
+/// What a command says whose clock is wrong as well.
+fn by_clock(clock: &Clock, home: &Home, args: &[&str]) -> String {
+    let words: Vec<&str> = clock.words.iter().map(String::as_str).collect();
+    finish(by(&words, &home.cmd(args)), b"", 0).0
+}
+
+#[test]
+fn how_long_a_peer_is_here_does_not_depend_on_the_clock() {
+    let (alice, bob) = (Home::new("alice"), Home::new("bob"));
+    let mut node = alice.serve();
+    let _bob_node = bob.serve();
+    pair(&bob, &alice);
+    node.kill9();
+    let clock = Clock::new(alice.path("clock")).expect("faketime is here");
+    let words: Vec<&str> = clock.words.iter().map(String::as_str).collect();
+    let _node = alice.serve_again_by(&words, &node.addr);
+    alice.run(&["say", "--wait", "20s", "bob", "hi"]);
+    // libfaketime gives the true time now and then, while it reads its file.
+    let here = |status: &dyn Fn() -> String, is_good: fn(&str) -> bool| {
+        poll_until("bob to be here as he is", || {
+            status().lines().find(|line| line.contains("here") && is_good(line)).map(drop)
+        });
+    };
+    for jump in ["+26h", "-26h"] {
+        clock.jump(jump);
+        let status = || by_clock(&clock, &alice, &["status"]);
+        here(&status, |line| line.contains("bob, for ") && !line.contains(" d"));
+    }
+    clock.jump("+26h");
+    // Nobody can be here since tomorrow.
+    here(&|| alice.run(&["--json", "status"]), |line| line.contains("\"time\":null"));
+}
+
+#[test]
+fn a_stranger_who_dialled_while_the_clock_was_ahead_did_so_at_an_unknown_time() {
+    let (alice, bob) = (Home::new("alice"), Home::new("bob"));
+    let mut node = bob.serve();
+    alice.run(&["peers", "add", "bob", &bob.key(), &node.addr]);
+    node.kill9();
+    let clock = Clock::new(bob.path("clock")).expect("faketime is here");
+    clock.jump("+26h");
+    let words: Vec<&str> = clock.words.iter().map(String::as_str).collect();
+    let mut node = bob.serve_again_by(&words, &node.addr);
+    alice.run(&["say", "bob", "hi"]);
+    node.wait_for("alice wants to be a peer");
+    let requests = bob.run(&["peers", "requests"]);
+    assert!(requests.starts_with("????-??-?? ??:??:??  "), "{requests}");
+    let json = bob.run(&["--json", "peers", "requests"]);
+    assert!(json.contains("\"time\":null"), "{json}");
+}
+
+#[test]
+fn a_clock_that_was_ahead_puts_off_no_attempt() {
+    let (alice, bob) = (Home::new("alice"), Home::new("bob"));
+    // Without an address the node tries nothing, and leaves the note as it is.
+    alice.run(&["peers", "add", "bob", &bob.key()]);
+    let _node = alice.serve();
+    alice.run(&["say", "bob", "hi"]);
+    let attempts = alice.path("outbox").join(format!("{}.attempts", bob.key()));
+    let tried = (now_micros() + 26 * HOUR) / 1_000_000;
+    fs::write(&attempts, format!("{tried} {} cannot reach bob: gone\n", tried + 60)).unwrap();
+    for args in [&["outbox"][..], &["status"]] {
+        let (shown, said) = alice.ends_with(args, b"", 0);
+        let line = format!("{shown}{said}");
+        assert!(line.contains("tried, cannot reach bob"), "{line}");
+        let again = line.split("again in ").nth(1).unwrap_or("0 s");
+        assert!(!again.split('\n').next().unwrap().contains(['d', 'h']), "{line}");
+    }
+    let next = json_number(&alice.run(&["--json", "outbox"]), "next");
+    assert!(next < now_micros() + HOUR, "{next}");
 }
