@@ -12,6 +12,7 @@
 //! | [`link`] | run a node, or reach the one that runs |
 //! | [`news`] | what a node tells, in words |
 //! | [`status`] | see what the node does |
+//! | [`retry`] | wait for a peer that is away |
 //! | [`settings`] | where to listen, where files land |
 //! | [`doctor`] | find out what does not work |
 //!
@@ -26,6 +27,7 @@ pub mod inbox;
 pub mod link;
 pub mod messages;
 pub mod news;
+pub mod retry;
 pub mod settings;
 pub mod status;
 

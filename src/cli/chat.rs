@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver};
+use std::time::Duration;
 
 use crate::app::link::{self, NodeEvent, Options};
 use crate::app::{Endpoint, contacts, settings};
@@ -21,7 +22,7 @@ pub fn run(own: &Endpoint, out: Output, args: &args::Chat) -> Result<()> {
         None => false,
     };
     let to = match args.peer.as_deref() {
-        Some(given) => Some(who::find(own, out, given, args.accept_new)?.peer),
+        Some(given) => Some(who::find(own, out, given, args.accept_new, Duration::ZERO)?.peer),
         None => None,
     };
     let notify = args.notify.as_deref().map(terminal::program).transpose()?;

@@ -1,8 +1,9 @@
 //! `egoat say`: queue a message, and try to deliver it now.
 
 use std::io::Read;
+use std::time::{Duration, Instant};
 
-use crate::app::contacts::reach;
+use crate::app::contacts::reach::{self, Reached};
 use crate::app::messages::{self, DeliveryOutcome, Draft, MAX_TEXT, SayResult, lines};
 use crate::app::{Endpoint, Peer};
 use crate::cli::args;
@@ -18,10 +19,10 @@ pub fn run(own: &Endpoint, out: Output, args: &args::Say) -> Result<()> {
         if args.id.is_some() || !args.text.is_empty() {
             return Err(Error::usage("--lines reads its messages from stdin, and they have no --id"));
         }
-        let peer = who::find(own, out, &args.peer, args.accept_new)?.peer;
+        let (to, wait) = find(own, out, args, wait)?;
         out.note_typing("the messages, a line each");
-        let (number, outcome) = lines::say(own, &peer, expires_after, wait)?;
-        return report(out, &peer, number, outcome, wait.is_some());
+        let (number, outcome) = lines::say(own, &to.peer, expires_after, wait)?;
+        return report(out, &to.peer, number, outcome, wait.is_some());
     }
     let text = match &args.text[..] {
         [] => from_stdin(own, out, &args.peer)?,
@@ -35,12 +36,24 @@ pub fn run(own: &Endpoint, out: Output, args: &args::Say) -> Result<()> {
     if args.id.as_deref() == Some("") {
         return Err(Error::usage("an id cannot be empty"));
     }
-    let to = who::find(own, out, &args.peer, args.accept_new)?;
     let expires = expires_after.map_or(0, messages::expiry);
+    let (to, wait) = find(own, out, args, wait)?;
     let draft = Draft { text, key: args.id.clone().unwrap_or_default(), expires };
     let known = || out.note(&format!("a message with this id was queued for {} before", to.peer.name));
     let SayResult { number, outcome } = messages::say(own, &to, draft, wait, known)?;
     report(out, &to.peer, number, outcome, wait.is_some())
+}
+
+/// Finds the peer, and what is left of the wait then.
+fn find(
+    own: &Endpoint,
+    out: Output,
+    args: &args::Say,
+    wait: Option<Duration>,
+) -> Result<(Reached, Option<Duration>)> {
+    let begun = Instant::now();
+    let to = who::find(own, out, &args.peer, args.accept_new, wait.unwrap_or_default())?;
+    Ok((to, wait.map(|wait| wait.saturating_sub(begun.elapsed()))))
 }
 
 /// Tells what became of the message `number`, or of the last of several.

@@ -1,11 +1,12 @@
 //! `egoat send`: files, directories or stdin, now or when the peer can be reached.
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::app::contacts::reach::PeerChange;
 use crate::app::files::send::{self, SPOOL, Sent, StdinFile};
 use crate::app::files::{self, Queued, Sources, Tally};
+use crate::app::retry::Patience;
 use crate::app::{Address, Endpoint, Link, Peer, contacts};
 use crate::cli::args;
 use crate::cli::{DASH, values, who};
@@ -19,6 +20,7 @@ const NAMED: usize = 3;
 
 pub fn run(own: &Endpoint, out: Output, args: &args::Send) -> Result<()> {
     let wait = args.wait.as_deref().map_or(Ok(Duration::ZERO), values::duration)?;
+    let begun = Instant::now();
     let streams = match args.streams {
         None => files::default_streams(),
         Some(streams) if (1..=files::MAX_STREAMS).contains(&streams) => streams,
@@ -28,19 +30,20 @@ pub fn run(own: &Endpoint, out: Output, args: &args::Send) -> Result<()> {
         return Err(meant);
     }
     if args.files.iter().any(|file| file == DASH) {
-        return send_pipe(own, out, args, wait);
+        return send_pipe(own, out, args, begun, wait);
     }
     let paths: Vec<PathBuf> = args.files.iter().map(PathBuf::from).collect();
     let chosen = files::choose(own, &paths, args.name.as_deref())?;
     warn_skipped(&chosen.sources);
-    let peer = find(own, out, args)?;
+    let peer = find(own, out, args, Patience::new(wait))?;
     if args.queue {
         return report_queued(out, &peer, files::queue(own, &peer, &paths, args.name.as_deref())?);
     }
     let tally = files::tally(&chosen.sources);
     let sent = {
         let _shown = Progress::show(out, &peer.name, &tally);
-        send::send(own, &peer, &chosen, streams, &tally, wait, |error| again(out, error))
+        let wait = wait.saturating_sub(begun.elapsed());
+        send::send(own, &peer, &chosen, streams, &tally, wait, |error| who::again(out, error))
     };
     if let Ok(Sent { by_other: true, .. }) = &sent {
         out.note(&format!("{} has it: another command has sent it", peer.name));
@@ -69,19 +72,12 @@ fn misplaced(own: &Endpoint, args: &args::Send) -> Option<Error> {
     })
 }
 
-fn find(own: &Endpoint, out: Output, args: &args::Send) -> Result<Peer> {
-    let found = who::find_receiver(own, out, &args.peer, args.accept_new)?;
+fn find(own: &Endpoint, out: Output, args: &args::Send, patience: Patience) -> Result<Peer> {
+    let found = who::find_receiver(own, out, &args.peer, args.accept_new, patience)?;
     if args.queue && matches!(found.change, PeerChange::OneOff) {
         return Err(Error::usage("an `egoat receive` takes files now, and they cannot be queued for it"));
     }
     found.refusal.map_or(Ok(found.peer), Err)
-}
-
-fn again(out: Output, error: &Error) {
-    match error {
-        Error::ChangedKey { .. } => output::warn(&format!("{error}; trying its addresses again")),
-        _ => out.note(&format!("{error}; trying again")),
-    }
 }
 
 fn warn_skipped(sources: &Sources) {
@@ -96,7 +92,7 @@ fn warn_skipped(sources: &Sources) {
 }
 
 /// Sends stdin, which is one file whose length shows when it ends.
-fn send_pipe(own: &Endpoint, out: Output, args: &args::Send, wait: Duration) -> Result<()> {
+fn send_pipe(own: &Endpoint, out: Output, args: &args::Send, begun: Instant, wait: Duration) -> Result<()> {
     let [_only_stdin] = &args.files[..] else {
         return Err(Error::usage("- (stdin) cannot be combined with other files"));
     };
@@ -110,11 +106,11 @@ fn send_pipe(own: &Endpoint, out: Output, args: &args::Send, wait: Duration) -> 
         }
     };
     let pipe = StdinFile::new(args.name.as_deref(), limit)?;
-    let peer = find(own, out, args)?;
+    let peer = find(own, out, args, Patience::for_pipe(wait))?;
     out.note_typing("what is to be sent");
     let sent = {
         let _shown = Progress::show(out, &peer.name, &pipe.tally);
-        pipe.send(own, &peer, wait, |error| again(out, error))
+        pipe.send(own, &peer, wait.saturating_sub(begun.elapsed()), |error| who::again(out, error))
     };
     report(out, &peer, &pipe.tally, sent)
 }

@@ -194,7 +194,12 @@ pub fn ask_key(own: &Endpoint, address: &Address) -> Result<PublicKey> {
     let mut again = 0;
     loop {
         return match key_at(own, address, Deadline::after(patience(own))) {
-            Err(DialFailure::Unread) if pause(again, None) => {
+            Err(DialFailure::Unread | DialFailure::Cut) if pause(again, None) => {
+                again += 1;
+                continue;
+            }
+            // Another program closes again.
+            Err(DialFailure::Closed) if again == 0 && pause(again, None) => {
                 again += 1;
                 continue;
             }
@@ -211,13 +216,13 @@ pub fn key_error(failure: DialFailure, address: &Address) -> Error {
         DialFailure::NoWay(why) => why.error(peer),
         DialFailure::NotProven(what) => Error::Protocol { peer, what: what.into() },
         DialFailure::Closed => no_answer(peer),
-        DialFailure::Cut => Error::Protocol { peer, what: handshake::TOO_SHORT.into() },
+        DialFailure::Cut => Error::Lost { peer, during: "asking for its key".into() },
         DialFailure::Unread | DialFailure::Unanswered => unread(peer, address),
     }
 }
 
 /// It has read what we sent, and does not answer to that.
-pub(in crate::net::dial) fn no_answer(peer: String) -> Error {
+fn no_answer(peer: String) -> Error {
     let what =
         "it closed the connection without an answer: it is no egoat, one of another version, or too busy";
     Error::Protocol { peer, what: what.into() }
@@ -225,11 +230,14 @@ pub(in crate::net::dial) fn no_answer(peer: String) -> Error {
 
 /// It closes without reading.
 pub(in crate::net::dial) fn unread(peer: String, address: &Address) -> Error {
-    let why = format!(
+    Error::Unreachable { peer, why: takes_nobody(address).into() }
+}
+
+pub(in crate::net::dial) fn takes_nobody(address: &Address) -> String {
+    format!(
         "{address} takes no connection from here now: it has too many, keeps this address out for a while, or is no \
          egoat"
-    );
-    Error::Unreachable { peer, why: why.into() }
+    )
 }
 
 pub(in crate::net::dial) fn key_at(

@@ -6,7 +6,8 @@ use std::net::Shutdown;
 use std::time::{Duration, Instant};
 
 use crate::crypto::handshake::{
-    Initiator, MESSAGE_1_LEN, MESSAGE_2_LEN, MESSAGE_3_LEN, PREAMBLE_LEN, Responder,
+    Initiator, InitiatorLast, MESSAGE_1_LEN, MESSAGE_2_LEN, MESSAGE_3_LEN, PAYLOAD_LEN, PREAMBLE_LEN,
+    Responder,
 };
 use crate::crypto::keys::{INVITE_ID_LEN, InviteToken, PublicKey, StaticKeys};
 use crate::crypto::noise::DH_LEN;
@@ -89,9 +90,9 @@ impl From<ShortRead> for DialFailure {
 }
 
 /// An answer that was cut short. One that is text comes from another program, such as an HTTP server; of so many random
-/// bytes, 1 in 2000 is text.
+/// bytes, 1 in 600 is text.
 fn cut_answer(short: ShortRead, answer: &[u8]) -> DialFailure {
-    const TELLING: usize = 8;
+    const TELLING: usize = 7;
     let said = &answer[..short.got];
     match DialFailure::from(short) {
         DialFailure::Cut if said.len() >= TELLING && is_text(said) => DialFailure::NotProven(TOO_SHORT),
@@ -122,6 +123,24 @@ pub fn initiate(
     label: &str,
     deadline: Deadline,
 ) -> Result<Session, DialFailure> {
+    let (state, payload) = greet(&stream, keys, remote, token, deadline)?;
+    let features = Features::DIALLER.shared(read_acceptor_payload(&payload));
+    let (third, established) = state
+        .write_message_3(&dialler_payload(kind, Features::DIALLER))
+        .map_err(|_| DialFailure::NotProven("the key agreement failed"))?;
+    deadline.write_all(stream.socket(), &third).map_err(DialFailure::Network)?;
+    Session::new(stream, *remote, label.to_owned(), features, established)
+        .map_err(|_| DialFailure::NotProven("the socket cannot be set up"))
+}
+
+/// Messages 1 and 2.
+fn greet(
+    stream: &Stream,
+    keys: &StaticKeys,
+    remote: &PublicKey,
+    token: Option<&InviteToken>,
+    deadline: Deadline,
+) -> Result<(InitiatorLast, [u8; PAYLOAD_LEN]), DialFailure> {
     let preamble = preamble(PURPOSE_SESSION);
     let (state, first) = Initiator::start(keys, remote, &preamble, token)
         .map_err(|_| DialFailure::NotProven("the key in the peers file cannot be talked to"))?;
@@ -133,16 +152,13 @@ pub fn initiate(
         let is_unanswered = short.is_silence() && sent.elapsed() >= UNANSWERED;
         return Err(if is_unanswered { DialFailure::Unanswered } else { cut_answer(short, &second) });
     }
-    let (state, payload) = state
-        .read_message_2(&second)
-        .map_err(|_| DialFailure::NotProven("its answer does not authenticate"))?;
-    let features = Features::DIALLER.shared(read_acceptor_payload(&payload));
-    let (third, established) = state
-        .write_message_3(&dialler_payload(kind, Features::DIALLER))
-        .map_err(|_| DialFailure::NotProven("the key agreement failed"))?;
-    deadline.write_all(stream.socket(), &third).map_err(DialFailure::Network)?;
-    Session::new(stream, *remote, label.to_owned(), features, established)
-        .map_err(|_| DialFailure::NotProven("the socket cannot be set up"))
+    state.read_message_2(&second).map_err(|_| DialFailure::NotProven("its answer does not authenticate"))
+}
+
+/// Whether the node answers a message 1 without an invite, which is as long as one with an invite. The connection ends there,
+/// which a node counts as a line that was cut, and not against us.
+pub fn answers(stream: &Stream, keys: &StaticKeys, remote: &PublicKey, deadline: Deadline) -> bool {
+    greet(stream, keys, remote, None, deadline).is_ok()
 }
 
 /// Asks the node at the other end for its static key, for a first contact. Nothing is proven by it: the key is what

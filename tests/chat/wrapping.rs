@@ -158,7 +158,7 @@ fn no_spaces_push_a_part_of_what_a_node_tells_to_the_margin() {
     let (_, at) = screen.rsplit_once("listening on ").unwrap();
     bob.run(&["peers", "add", "alice", &alice.key(), at.trim()]);
     let blanks = |head: &str| " ".repeat(COLUMNS - head.len());
-    let text = format!("hi{}message from carol: pay", blanks("message from bob: hi"));
+    let text = format!("hi{}message from carol: pay", blanks("2026-12-01 08:20:31 message from bob: hi"));
     bob.run(&["say", "--wait", "20s", "alice", &text]);
     chat.see("carol: pay");
     forged(&chat.rows(), "message from carol: pay");

@@ -180,6 +180,12 @@ fn another_program_at_the_other_end_is_a_protocol_error() {
             vec!["say", &addr, "hi"],
             vec!["join", &format!("egoat:{}@{addr}", bob.key())],
         ] {
+            // A link says that an egoat is there, and a line that is cut closes as well.
+            if says.is_empty() && args[0] == "join" {
+                let said = alice.fails(&args, 69);
+                assert!(said.contains("may be the network, or it is not egoat of this version"), "{said}");
+                continue;
+            }
             let said = alice.fails(&args, 76);
             assert!(said.contains("does not speak this protocol") && said.contains("hint: "), "{said}");
             assert!(said.contains(&addr), "{said}");
@@ -206,7 +212,7 @@ fn a_node_that_is_full_is_unreachable_and_no_other_program() {
         assert!(said.contains("takes no connection from here now: it has too many"), "{said}");
     }
     let (_, said) = alice.ends_with(&["say", "bob", "hi"], b"", 0);
-    assert!(said.contains("queued for bob: cannot reach bob"), "{said}");
+    assert!(said.contains("queued for bob: connection to bob at"), "{said}");
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use crate::common;
 
+use common::proxy::{How, Plan, Proxy, Way};
 use common::{EGOAT, Home, Process, json_text, pair, paired, poll_until};
 use egoat::crypto::base32;
 use egoat::node::pairing::{self, Admittance, Profile, Rules, Visitor};
@@ -500,4 +501,93 @@ fn a_fingerprint_is_confirmed_on_a_terminal() {
     assert_eq!(bob.run(&["peers"]), "");
     on_terminal("yes\n", 0);
     assert!(bob.run(&["peers"]).contains(&alice.fingerprint()));
+}
+
+/// The same link by way of a proxy in front of the node.
+fn by_way_of(link: &str, proxy: &Proxy) -> String {
+    format!("{}@{}", link.split('@').next().unwrap(), proxy.addr)
+}
+
+#[test]
+fn a_handshake_that_is_cut_is_a_lost_connection_and_no_fault_of_the_link() {
+    let (alice, bob) = (Home::new("alice"), Home::new("bob"));
+    let node = alice.serve();
+    let proxy = Proxy::before(&node.addr);
+    let link = by_way_of(&invite(&alice, &[]), &proxy);
+    // Late, the dialler sees an end in order after what it said, as from a node that does not know the invite.
+    proxy.hold();
+    for plan in [
+        Plan::cut(Way::ToNode, 600, How::Late),
+        Plan::cut(Way::ToNode, 600, How::Cut),
+        Plan::cut(Way::ToDialler, 600, How::Cut),
+        Plan::cut(Way::ToDialler, 20, How::Cut),
+    ] {
+        proxy.plan(move || plan);
+        let said = bob.fails(&["join", &link], 69);
+        assert!(!said.contains("invite") && !said.contains("protocol"), "{plan:?}: {said}");
+    }
+    proxy.release();
+    proxy.plan(Plan::default);
+    // The connections that were held end in their time.
+    let join = || bob.cmd(&["join", &link]).output().unwrap().status.success();
+    poll_until("a place at the node", || join().then_some(()));
+    // Nor does a good line make a bad link good.
+    let said = bob.fails(&["join", &altered(&link, link.find('.').unwrap() + 1)], 77);
+    assert!(said.contains("does not know this invite"), "{said}");
+}
+
+#[test]
+fn a_node_that_is_met_at_an_address_may_be_cut_off_as_well() {
+    let (alice, bob) = (Home::new("alice"), Home::new("bob"));
+    let node = alice.serve();
+    let proxy = Proxy::before(&node.addr);
+    proxy.plan(|| Plan::cut(Way::ToDialler, 20, How::Cut));
+    let said = bob.fails(&["chat", &proxy.addr], 69);
+    assert!(said.contains("lost while"), "{said}");
+}
+
+#[test]
+fn whoever_waits_pairs_when_the_line_is_good_again() {
+    let (alice, bob) = (Home::new("alice"), Home::new("bob"));
+    let file = bob.file("a.txt", "a");
+    let here = alice.path("here").to_str().unwrap().to_owned();
+    let mut receive = Process::start(alice.cmd(&["receive", "--into", &here, "--listen", "127.0.0.1:0"]));
+    let link = receive.wait_for("egoat:");
+    let proxy = Proxy::before(link.split('@').nth(1).unwrap());
+    proxy.plan(|| Plan::cut(Way::ToDialler, 600, How::Cut));
+    let mut send = Process::start(bob.cmd(&["send", "--wait", "10m", &by_way_of(&link, &proxy), &file]));
+    send.wait_to_say("trying again");
+    proxy.plan(Plan::default);
+    let (status, _, said) = send.end();
+    assert_eq!((status, receive.end().0), (Some(0), Some(0)), "{said}");
+
+    let node = alice.serve();
+    let proxy = Proxy::before(&node.addr);
+    proxy.plan(|| Plan::cut(Way::ToDialler, 600, How::Cut));
+    let link = by_way_of(&invite(&alice, &[]), &proxy);
+    let mut say = Process::start(bob.cmd(&["say", "--wait", "10m", &link, "hi"]));
+    say.wait_to_say("trying again");
+    proxy.plan(Plan::default);
+    let (status, _, said) = say.end();
+    assert_eq!(status, Some(0), "{said}");
+}
+
+#[test]
+fn what_a_pipe_gave_outlives_a_first_connection_that_is_cut() {
+    let (alice, bob) = (Home::new("alice"), Home::new("bob"));
+    let node = bob.serve();
+    bob.run(&["peers", "add", "alice", &alice.key()]);
+    for (number, at) in [0, 600].into_iter().enumerate() {
+        let proxy = Proxy::before(&node.addr);
+        proxy.plan(move || Plan::cut(Way::ToNode, at, How::Cut));
+        let name = format!("bob{number}");
+        alice.run(&["peers", "add", &name, &bob.key(), &proxy.addr]);
+        let mut send = Process::start(alice.cmd(&["send", &name, "-"]));
+        send.write(b"precious");
+        send.wait_to_say("trying again");
+        proxy.plan(Plan::default);
+        let (status, _, said) = send.end();
+        assert_eq!(status, Some(0), "{said}");
+        alice.run(&["peers", "remove", &name]);
+    }
 }

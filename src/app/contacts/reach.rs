@@ -6,6 +6,7 @@ use crate::app::contacts::names::{self, NameMatch};
 use crate::app::contacts::{
     Paired, meet, only_files, pair, parse_address, parse_link, save, several, unknown,
 };
+use crate::app::retry::{Patience, retry};
 use crate::error::{Error, Result};
 use crate::net::dial;
 use crate::net::endpoint::Endpoint;
@@ -81,9 +82,15 @@ pub fn ensure_found(own: &Endpoint, given: &str) -> Result<()> {
 }
 
 /// Finds the peer, and pairs with it if it is not saved yet. `trusts` is asked about the fingerprint of a node that is
-/// known by its address alone. A one-off receiver is an error.
-pub fn reach(own: &Endpoint, given: &str, trusts: impl FnOnce(&Address, &str) -> Trust) -> Result<Reached> {
-    match reach_for_files(own, given, trusts)? {
+/// known by its address alone, at each try. A one-off receiver is an error. `again` hears why it is tried again.
+pub fn reach(
+    own: &Endpoint,
+    given: &str,
+    patience: Patience,
+    trusts: impl FnMut(&Address, &str) -> Trust,
+    again: impl FnMut(&Error),
+) -> Result<Reached> {
+    match reach_for_files(own, given, patience, trusts, again)? {
         Reached { change: PeerChange::OneOff, .. } => Err(only_files()),
         reached => Ok(reached),
     }
@@ -93,8 +100,14 @@ pub fn reach(own: &Endpoint, given: &str, trusts: impl FnOnce(&Address, &str) ->
 pub fn reach_for_files(
     own: &Endpoint,
     given: &str,
-    trusts: impl FnOnce(&Address, &str) -> Trust,
+    mut patience: Patience,
+    mut trusts: impl FnMut(&Address, &str) -> Trust,
+    again: impl FnMut(&Error),
 ) -> Result<Reached> {
+    retry(|error| patience.until(error), || reach_once(own, given, &mut trusts), again)
+}
+
+fn reach_once(own: &Endpoint, given: &str, trusts: impl FnMut(&Address, &str) -> Trust) -> Result<Reached> {
     let peers = Peers::load(own.home())?;
     match resolve(own, &peers, given)? {
         PeerReference::Saved(peer) => {
@@ -125,7 +138,7 @@ fn by_address(
     own: &Endpoint,
     peers: &Peers,
     at: Address,
-    trusts: impl FnOnce(&Address, &str) -> Trust,
+    mut trusts: impl FnMut(&Address, &str) -> Trust,
 ) -> Result<Reached> {
     let key = dial::ask_key(own, &at)?;
     let known = peers.by_key(&key);

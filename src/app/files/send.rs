@@ -1,12 +1,13 @@
 //! Sending files, or what comes out of a pipe, now: by this process, or by the node that runs here where only the peer can
 //! dial. Retries for as long as the user waits. It leaves out what is queued.
 
+use std::cell::RefCell;
 use std::sync::Arc;
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::app::files::{Chosen, by_node, file_name};
 use crate::app::link::NodeLink;
+use crate::app::retry::{Patience, retry};
 use crate::error::{Error, Result};
 use crate::net::endpoint::Endpoint;
 use crate::node::files::once_sent::{OnceSent, note_sent};
@@ -20,10 +21,6 @@ use crate::transfer::tally::Tally;
 use crate::wire::address::Address;
 use crate::wire::message::UNKNOWN;
 
-/// How long to wait before a try is repeated.
-const RETRY_AFTER: Duration = Duration::from_secs(1);
-/// A pipe cannot be read twice, so its connection may be lost for this long, however short the user's wait.
-const PIPE_WAIT: Duration = Duration::from_secs(60);
 /// How long a peer that is connected with the node here has to say that it would collect files.
 const COLLECT_WAIT: Duration = Duration::from_secs(5);
 /// Bytes of a pipe that are kept for a retry unless the user says otherwise.
@@ -48,7 +45,7 @@ pub fn send(
     streams: usize,
     tally: &Arc<Tally>,
     wait: Duration,
-    again: impl FnMut(&Error),
+    mut again: impl FnMut(&Error),
 ) -> Result<Sent> {
     let sources = &chosen.sources;
     let mut once = OnceSent::claim(own, peer, sources);
@@ -56,7 +53,7 @@ pub fn send(
         tally.hold(sources.manifest().bytes());
         return Ok(Sent { address: None, by_other: true, note: once.into_note() });
     }
-    let deadline = Instant::now() + wait;
+    let mut patience = Patience::new(wait);
     let attempt = || match reach(own, peer)? {
         Way::Own(outgoing) => {
             let address = outgoing.address();
@@ -68,8 +65,11 @@ pub fn send(
             Ok(None)
         }
     };
-    let address = retry(tally, |error| may_pass(error).then_some(deadline), attempt, again)
-        .map_err(|error| after(wait, error))?;
+    let again = |error: &Error| {
+        again(error);
+        tally.restart();
+    };
+    let address = retry(|error| patience.until(error), attempt, again).map_err(|error| after(wait, error))?;
     Ok(Sent { address, by_other: false, note: once.into_note() })
 }
 
@@ -95,12 +95,6 @@ fn reach(own: &Endpoint, peer: &Peer) -> Result<Way> {
     }
 }
 
-/// A later try may succeed, also after a changed key: another node may have an old address of the peer, and the peer a new
-/// one.
-fn may_pass(error: &Error) -> bool {
-    error.is_passing() || matches!(error, Error::ChangedKey { .. })
-}
-
 /// The error at the end of a wait. The user has heard of a changed key by then, so it is the reason only if each address had
 /// one.
 fn after(wait: Duration, error: Error) -> Error {
@@ -109,36 +103,6 @@ fn after(wait: Duration, error: Error) -> Error {
             Error::Unreachable { peer, why }
         }
         other => other,
-    }
-}
-
-/// Retries after those errors, and until those deadlines, that `until` names. `again` hears of a changed key once.
-fn retry<T>(
-    tally: &Tally,
-    mut until: impl FnMut(&Error) -> Option<Instant>,
-    mut attempt: impl FnMut() -> Result<T>,
-    mut again: impl FnMut(&Error),
-) -> Result<T> {
-    // Once told, and the end of a try at which each address had another key.
-    let (mut has_told_key, mut changed_key) = (false, None);
-    loop {
-        let error = match attempt() {
-            Ok(done) => return Ok(done),
-            Err(error) => error,
-        };
-        let Some(deadline) = until(&error) else { return Err(error) };
-        let is_key = matches!(error, Error::ChangedKey { .. });
-        if Instant::now() >= deadline {
-            return Err(changed_key.unwrap_or(error));
-        }
-        if !(is_key && std::mem::replace(&mut has_told_key, true)) {
-            again(&error);
-        }
-        if let Error::ChangedKey { elsewhere: None, .. } = error {
-            changed_key = Some(error);
-        }
-        tally.restart();
-        thread::sleep(RETRY_AFTER);
     }
 }
 
@@ -179,10 +143,10 @@ impl StdinFile {
         wait: Duration,
         mut again: impl FnMut(&Error),
     ) -> Result<Option<Address>> {
+        let mut patience = Patience::for_pipe(wait);
         let pieces = outbound::read_stdin().map_err(|cause| Error::failed(format!("stdin: {cause}")))?;
-        let mut patience = PipePatience { deadline: Instant::now() + wait, lost: None };
         // Nobody can read a pipe twice: whoever begins to send it goes on.
-        let way = retry(&self.tally, |error| patience.until(error), || reach(own, peer), &mut again);
+        let way = retry(|error| patience.until(error), || reach(own, peer), &mut again);
         match way.map_err(|error| after(wait, error))? {
             Way::ByNode(link) => {
                 by_node::send_pipe(&link, peer, &self.name, pieces, self.limit, &self.tally).map(|()| None)
@@ -203,40 +167,23 @@ impl StdinFile {
         peer: &Peer,
         mut pipe: Pipe,
         outgoing: Outgoing,
-        mut patience: PipePatience,
-        again: impl FnMut(&Error),
+        patience: Patience,
+        mut again: impl FnMut(&Error),
     ) -> Result<Option<Address>> {
         let mut first = Some(outgoing);
+        let patience = RefCell::new(patience);
         let attempt = || {
             let outgoing = first.take().map_or_else(|| outbound::dial(own, peer), Ok)?;
+            patience.borrow_mut().found();
             let address = outgoing.address();
             pipe.send(|| false, outgoing, &self.tally).map(|()| address)
         };
-        let at = retry(&self.tally, |error| patience.until(error), attempt, again)?;
+        let again = |error: &Error| {
+            again(error);
+            self.tally.restart();
+        };
+        let at = retry(|error| patience.borrow_mut().until(error), attempt, again)?;
         note_sent(own, peer, now_micros(), &[(self.tally.done().0, self.name.clone())])?;
         Ok(at)
-    }
-}
-
-/// How long a pipe's transfer is tried.
-struct PipePatience {
-    /// The end of the user's own wait.
-    deadline: Instant,
-    /// When a connection was lost last.
-    lost: Option<Instant>,
-}
-
-impl PipePatience {
-    /// Until when to try after this error, if at all.
-    fn until(&mut self, error: &Error) -> Option<Instant> {
-        if matches!(error, Error::Lost { .. }) {
-            self.lost = Some(Instant::now());
-        }
-        match self.lost {
-            None => may_pass(error).then_some(self.deadline),
-            // A router in front of a peer that is away may answer in its place, with anything.
-            Some(lost) => (may_pass(error) || matches!(error, Error::Protocol { .. }))
-                .then_some(self.deadline.max(lost + PIPE_WAIT)),
-        }
     }
 }

@@ -9,7 +9,7 @@ use crate::crypto::keys::{InviteToken, PublicKey};
 use crate::crypto::random_array;
 use crate::error::{Error, reason};
 use crate::net::deadline::Deadline;
-use crate::net::dial::{key_at, no_answer, unread};
+use crate::net::dial::{key_at, takes_nobody, unread};
 use crate::net::endpoint::Endpoint;
 use crate::net::handshake::{self, DialFailure, HANDSHAKE_TIMEOUT};
 use crate::net::race::Ways;
@@ -134,7 +134,7 @@ impl Attempt {
                     return Err(AddressFailure::Telling(Error::Protocol { peer, what: what.into() }));
                 }
                 Err(DialFailure::Unanswered) => return Err(self.explain_silence(address)),
-                Err(DialFailure::Cut) => Closed::Other(self.cut_short(address)),
+                Err(DialFailure::Cut) => Closed::Other(self.lost(address)),
                 Err(DialFailure::Closed) => self.explain_closed(address, true),
                 Err(DialFailure::Unread) => self.explain_closed(address, false),
             };
@@ -167,24 +167,33 @@ impl Attempt {
         let peer = self.label.clone();
         Closed::Other(match key_at(&self.own, address, self.within(patience(&self.own))) {
             Ok(key) if key != self.key => return Closed::Key(key),
-            Ok(_) if was_read && self.token.is_some() => Error::Refused {
+            // A line that is cut at this point looks the same, so the node has to answer others.
+            Ok(_) if was_read && self.token.is_some() && self.answers(address) => Error::Refused {
                 peer,
                 why:
                     "it does not know this invite: it was withdrawn, is long expired, or the link was altered"
                         .into(),
                 hint: Some("ask for a new link, of `egoat invite`, or for files of `egoat receive`".into()),
             },
-            Ok(_) if was_read && self.is_saved => self.lost(address),
+            Ok(_) if was_read => self.lost(address),
             Ok(_) => Error::Unreachable {
                 peer,
                 why: format!("the node at {address} is too busy to answer").into(),
             },
-            Err(DialFailure::Closed | DialFailure::Cut) if was_read && self.is_saved => self.lost(address),
-            Err(DialFailure::Closed) if was_read => no_answer(format!("{peer} at {address}")),
+            Err(DialFailure::Closed | DialFailure::Cut) if was_read => self.lost(address),
             Err(DialFailure::NotProven(what)) if was_read => {
                 Error::Protocol { peer: format!("{peer} at {address}"), what: what.into() }
             }
+            Err(DialFailure::Unread) => self.reset(address),
             Err(_) => unread(peer, address),
+        })
+    }
+
+    /// Whether the node at the address answers the handshake of somebody without an invite.
+    fn answers(&self, address: &Address) -> bool {
+        let connected = route::connect(&self.own, address, self.within(patience(&self.own)));
+        connected.is_ok_and(|(stream, _)| {
+            handshake::answers(&stream, self.own.keys(), &self.key, self.within(HANDSHAKE_TIMEOUT))
         })
     }
 
@@ -211,16 +220,10 @@ impl Attempt {
         Error::Lost { peer, during: during.into() }
     }
 
-    /// It closes in the middle of its answer.
-    fn cut_short(&self, address: &Address) -> Error {
-        if self.is_saved {
-            self.lost(address)
-        } else {
-            Error::Protocol {
-                peer: format!("{} at {address}", self.label),
-                what: handshake::TOO_SHORT.into(),
-            }
-        }
+    /// A node that resets the connection each time has no place for us, or something between the two does that.
+    fn reset(&self, address: &Address) -> Error {
+        let peer = format!("{} at {address}", self.label);
+        Error::Lost { peer, during: format!("greeting it: {}", takes_nobody(address)) }
     }
 }
 

@@ -191,8 +191,11 @@ impl Job<'_> {
         let mut pipe = Pipe::new(manifest, Spool::new(self.own().home(), pieces, kept)?);
         self.counted(&tally, report, || {
             let mut lost = None;
-            while let Err(error) = self.try_pipe(&mut pipe, &tally) {
-                if matches!(error, Error::Lost { .. }) {
+            let mut is_connected = false;
+            while let Err(error) = self.try_pipe(&mut pipe, &tally, &mut is_connected) {
+                // One that cuts each handshake is away.
+                let is_new = std::mem::take(&mut is_connected) || lost.is_none();
+                if is_new && matches!(error, Error::Lost { .. }) {
                     lost = Some(Instant::now());
                 }
                 let is_away = lost.is_some_and(|since| since.elapsed() < PIPE_WAIT);
@@ -207,8 +210,9 @@ impl Job<'_> {
         })
     }
 
-    fn try_pipe(&self, pipe: &mut Pipe, tally: &Tally) -> Result<()> {
+    fn try_pipe(&self, pipe: &mut Pipe, tally: &Tally, is_connected: &mut bool) -> Result<()> {
         let outgoing = collect::reach(self.context, &self.contact, &self.peer)?;
+        *is_connected = true;
         let contact = &self.contact;
         pipe.send(|| !contact.is_welcome(), outgoing, tally)
     }
