@@ -145,6 +145,7 @@ fn a_disk_that_holds_less_gets_visible_escapes_and_says_so() {
         assert_eq!(content(here), name);
     }
     assert_eq!(landed.values().filter(|found| found.content.is_some()).count(), NAMES.len());
+    node.wait_to_say("Screenshot 00:15:23.png");
     let told = node.kill9();
     assert_eq!(told.matches(" does not hold ").count(), 1, "{told}");
     assert!(told.contains("Screenshot 00:15:23.png: Screenshot 00%3A15%3A23.png\n"), "{told}");
