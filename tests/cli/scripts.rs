@@ -358,7 +358,8 @@ fn objects_are_as_the_manual_page_has_them() {
 /// A node that nobody has told where to listen; in a network of its own, else nothing is printed.
 fn chosen_port(printed: &mut Printed) -> bool {
     let Some(lan) = Lan::new() else { return false };
-    let mut node = Process::start(lan.cmd(Home::new("dora").cmd(&["--json", "serve"])));
+    let dora = Home::new("dora");
+    let mut node = Process::start(lan.cmd(dora.cmd(&["--json", "serve"])));
     printed.until(&mut node, "port");
     true
 }

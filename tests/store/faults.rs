@@ -618,7 +618,6 @@ fn what_cannot_be_printed_is_a_disk_error() {
         &["invite"],
         &["peers"],
         &["receive", "--listen", "127.0.0.1:0"],
-        &["--json", "say", "bob", "x"],
         &["--help"],
         &["--version"],
     ] {
