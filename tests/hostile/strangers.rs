@@ -362,7 +362,8 @@ fn a_token_is_in_no_error_and_no_event() {
     let link = link.trim_end();
     let token = &link[link.find('.').unwrap() + 1..link.find('@').unwrap()];
     let mut said = bob.pipe(&["join", "-"], link.as_bytes());
-    for wrong in [link.replace("127.0.0.1:", "127.0.0.1:99999"), link.replace('@', "!"), format!("{link}/x")] {
+    for wrong in [link.replace("127.0.0.1:", "127.0.0.1:99999"), link.replace('@', "!"), format!("{link}/x")]
+    {
         said += &carol.fails(&["join", &wrong], 2);
     }
     said += &carol.fails(&["join", link], 77);
