@@ -3,10 +3,11 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::time::Duration;
 
-use crate::store::{external, file};
+use crate::store::external::{self, Starter};
+use crate::store::file;
 
 /// How long df may take. It answers at once, unless it waits for a file server that is gone.
 const DF_TIMEOUT: Duration = Duration::from_secs(2);
@@ -97,7 +98,7 @@ fn ask_df(options: &[&str], dir: &Path) -> Option<String> {
         return None;
     }
     // std has no statvfs(3). POSIX has df(1), with one format for all systems.
-    let mut df = Command::new("df");
+    let mut df = Starter::for_tool().command("df");
     df.args(options).arg("--").arg(existing(dir)).env("LC_ALL", "C").stderr(Stdio::null());
     let ended = external::run_within(DF_TIMEOUT, &mut df, "").ok()?;
     ended.status.success().then_some(ended.printed)

@@ -383,3 +383,20 @@ fn a_link_in_the_place_of_a_new_file_leads_nowhere() {
     assert_eq!(fs::read_to_string(&victim).unwrap(), "mine");
     assert!(alice.run(&["id"]).contains("other"));
 }
+
+/// Any df(1) that comes first in PATH is asked for the room on a disk.
+#[test]
+fn df_gets_no_passphrase() {
+    let alice = Home::new("alice");
+    fs::create_dir(alice.path("bin")).unwrap();
+    let seen = alice.path("seen");
+    let body = r#"{ echo "number: $EGOAT_PASSPHRASE_FD"; cat <&3; } >>"$SEEN" 2>/dev/null; PATH=${PATH#*:} exec df "$@""#;
+    alice.script("bin/df", body);
+    let mut command = with_passphrase(&alice, &["doctor"], "the secret\n");
+    let path = std::env::var("PATH").unwrap();
+    command.env("PATH", format!("{}:{path}", alice.path("bin").display())).env("SEEN", &seen);
+    let out = String::from_utf8(command.output().unwrap().stdout).unwrap();
+    assert!(out.contains("disk"), "{out}");
+    let seen = fs::read_to_string(seen).unwrap();
+    assert!(seen.starts_with("number: \n") && !seen.contains("secret"), "{seen}");
+}

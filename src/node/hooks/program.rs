@@ -134,7 +134,7 @@ fn kill(child: &mut Child) {
     #[cfg(unix)]
     {
         // Every shell has this built in; kill(1) is not everywhere.
-        let mut kill = std::process::Command::new(external::SHELL);
+        let mut kill = Starter::for_tool().command(external::SHELL);
         kill.args(["-c", "kill -s KILL -- \"-$0\"", &child.id().to_string()]);
         let _ = kill.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status();
     }
