@@ -101,15 +101,65 @@ pub fn owner(data: &Metadata) -> Option<u32> {
 /// The number of the user that this process runs as: the owner of a file that it makes. std has no getuid(2). `None` where
 /// it can make none in `dir` and the system does not tell otherwise.
 pub fn user(dir: &Path) -> Option<u32> {
-    let process = if cfg!(target_os = "linux") { fs::metadata("/proc/self").ok() } else { None };
-    // Also a process that is kept from being looked into belongs to root there.
-    let told = process.as_ref().and_then(owner).filter(|user| *user != 0);
-    told.or_else(|| {
+    // What root makes on the disk of another host may belong to nobody.
+    process_user().filter(|user| *user != 0).or_else(|| {
         let probe = dir.join(format!("probe-{}", random_name()));
         let made = private().write(true).create_new(true).open(&probe).and_then(|file| file.metadata());
         let _ = fs::remove_file(&probe);
         made.ok().as_ref().and_then(owner)
     })
+}
+
+/// Whether the system tells owners, so that it can be seen who may change a path.
+pub const HAS_OWNERS: bool = cfg!(unix);
+
+/// The number of the user that this process runs as, where the system tells it: on Linux.
+pub fn process_user() -> Option<u32> {
+    // The last of four is the one that counts for files.
+    status_numbers("Uid:")?.get(3).copied()
+}
+
+/// The numbers in a line of /proc/self/status.
+fn status_numbers(name: &str) -> Option<Vec<u32>> {
+    let status =
+        if cfg!(target_os = "linux") { fs::read_to_string("/proc/self/status").ok()? } else { return None };
+    let line = status.lines().find_map(|line| line.strip_prefix(name))?;
+    Some(line.split_whitespace().filter_map(|number| number.parse().ok()).collect())
+}
+
+/// The owner of everything that belongs to nobody in a namespace of users, such as root outside of it (user_namespaces(7)).
+const OVERFLOW: u32 = 65534;
+/// The map of users of a process that is in no such namespace: every user has its own number.
+const NO_NAMESPACE: [&str; 3] = ["0", "0", "4294967295"];
+
+/// Whether this belongs to root, also to root outside of a container.
+pub fn is_of_system(found: &Metadata) -> bool {
+    match owner(found) {
+        None | Some(0) => true,
+        Some(OVERFLOW) => {
+            fs::read_to_string("/proc/self/uid_map").is_ok_and(|map| !map.split_whitespace().eq(NO_NAMESPACE))
+        }
+        Some(_) => false,
+    }
+}
+
+/// Whether somebody else than the owner and root can put something else in the place of what is in the directory: all, or
+/// a group that is neither root's nor one of ours. Where a directory is sticky, as /tmp is, nobody can.
+pub fn lets_others_replace(found: &Metadata) -> bool {
+    let Some(mode) = mode(found).filter(|mode| mode & 0o1000 == 0) else { return false };
+    mode & 0o002 != 0 || (mode & 0o020 != 0 && !is_own_group(found))
+}
+
+#[cfg(unix)]
+fn is_own_group(found: &Metadata) -> bool {
+    let group = std::os::unix::fs::MetadataExt::gid(found);
+    let Some(own) = status_numbers("Gid:").zip(status_numbers("Groups:")) else { return true };
+    group == 0 || own.0.contains(&group) || own.1.contains(&group)
+}
+
+#[cfg(not(unix))]
+fn is_own_group(_found: &Metadata) -> bool {
+    true
 }
 
 /// A name that nobody can guess.

@@ -30,3 +30,4 @@ pub mod source;
 pub mod space;
 pub mod staged;
 pub mod syncer;
+pub mod way;

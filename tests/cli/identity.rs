@@ -384,6 +384,60 @@ fn a_link_in_the_place_of_a_new_file_leads_nowhere() {
     assert!(alice.run(&["id"]).contains("other"));
 }
 
+/// While a node runs, too: a directory that is not the user's, or in which others may rename, is somebody else's to swap.
+#[test]
+fn a_home_below_a_directory_of_others_is_refused() {
+    let around = tempfile::tempdir().unwrap();
+    let shared = around.path().join("shared");
+    let dir = shared.join("home");
+    fs::create_dir_all(&dir).unwrap();
+    fs::set_permissions(&dir, PermissionsExt::from_mode(0o700)).unwrap();
+    let home = dir.to_str().unwrap().to_owned();
+    let run = |args: &[&str], code| {
+        let mut command = std::process::Command::new(common::EGOAT);
+        command.args(["--home", &home]).args(args).env_remove("EGOAT_HOME");
+        common::finish(command, b"", code).1
+    };
+    let set = |mode| fs::set_permissions(&shared, PermissionsExt::from_mode(mode)).unwrap();
+    run(&["id"], 0);
+    for mode in [0o777, 0o757, 0o703] {
+        set(mode);
+        let said = run(&["id"], 74);
+        let why = format!("{} is not yours alone: its mode is {mode:03o}, so that others", shared.display());
+        assert!(
+            said.contains(&why) && said.contains(&format!("`chmod go-w {}`", shared.display())),
+            "{said}"
+        );
+    }
+    // As /tmp is, and as a home directory with a group of its own.
+    for mode in [0o1777, 0o775, 0o755] {
+        set(mode);
+        run(&["id"], 0);
+    }
+    if std::os::unix::fs::chown(&shared, None, Some(12345)).is_err() {
+        return common::skip("only root can give a directory away");
+    }
+    set(0o775);
+    run(&["id"], 74);
+    set(0o755);
+    run(&["id"], 0);
+    std::os::unix::fs::chown(&shared, Some(12345), None).unwrap();
+    assert!(run(&["id"], 74).contains("it belongs to user 12345, who can put another home in the place of"));
+    // Nor may a link of theirs lead to it.
+    std::os::unix::fs::chown(&shared, Some(0), Some(0)).unwrap();
+    let link = around.path().join("link");
+    std::os::unix::fs::symlink(&shared, &link).unwrap();
+    let by_link = link.join("home").to_str().unwrap().to_owned();
+    let run_by_link = |code| {
+        let mut command = std::process::Command::new(common::EGOAT);
+        command.args(["--home", &by_link, "id"]).env_remove("EGOAT_HOME");
+        common::finish(command, b"", code).1
+    };
+    run_by_link(0);
+    std::os::unix::fs::lchown(&link, Some(12345), Some(12345)).unwrap();
+    assert!(run_by_link(74).contains("it belongs to user 12345"));
+}
+
 /// Any df(1) that comes first in PATH is asked for the room on a disk.
 #[test]
 fn df_gets_no_passphrase() {
