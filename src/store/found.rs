@@ -10,7 +10,7 @@ use crate::error::{Error, Result, reason};
 use crate::store::file;
 use crate::store::folder::Folder;
 use crate::store::open;
-use crate::store::own_files::OwnFiles;
+use crate::store::own_files::{self, OwnFiles};
 use crate::text;
 
 /// The way out for a file of which nobody knows the size.
@@ -77,6 +77,13 @@ impl Found {
         if own.has(&real, &data) {
             return Err(own_home(path));
         }
+        if own.is_in_other_home(&real) {
+            return Err(refuse_with(
+                path,
+                "it is a home of egoat, or in one, with its identity and all histories",
+                Some(SHARED),
+            ));
+        }
         let inode = file::inode(&data);
         Ok(Found { data, place: Place { real, inode }, held })
     }
@@ -98,23 +105,31 @@ pub enum Kind {
     File,
     /// A directory.
     Dir,
-    /// Egoat's own home, of which `downloads/` and `uploads/` may be sent, or something else that belongs to it.
+    /// A home of egoat, this one's or another, of which `downloads/` and `uploads/` may be sent.
+    Home,
+    /// Something else that belongs to this one's home.
     Own,
     /// A symbolic link, a socket, a FIFO or a device.
     Other,
 }
 
 /// What lies in a directory, in the order of names, so that the same tree is the same transfer when it is tried again. Of
-/// egoat's own home it is what may be sent.
+/// a home of egoat it is what may be sent.
 pub fn list(folder: &Folder, own: &OwnFiles) -> Result<Vec<DirEntry>> {
     let failed = |cause| refuse(folder.path(), reason(&cause));
     let mut listed = folder.entries().map_err(failed)?;
     if own.is_home(&folder.metadata().map_err(failed)?) {
         listed.retain(|entry| entry.metadata().is_ok_and(|data| own.is_shared(&data)));
+    } else if own.is_other_home(&folder.way_to("")) {
+        let is_dir = |entry: &DirEntry| entry.file_type().is_ok_and(|kind| kind.is_dir());
+        listed.retain(|entry| own_files::is_shared_name(&entry.file_name()) && is_dir(entry));
     }
     listed.sort_unstable_by_key(DirEntry::file_name);
     Ok(listed)
 }
+
+/// The way out for a home.
+const SHARED: &str = "what lies in its downloads/ and uploads/ can be sent";
 
 /// Lists a directory and looks at everything in it. Of what this opens, nothing stays open, however deep the tree.
 pub fn children(folder: &Folder, own: &OwnFiles) -> Result<Vec<Child>> {
@@ -126,7 +141,9 @@ pub fn look(folder: &Folder, entry: &DirEntry, own: &OwnFiles) -> Result<Child> 
     let name = entry.file_name();
     let failed = |cause| refuse(&folder.path().join(&name), reason(&cause));
     let data = entry.metadata().map_err(failed)?;
-    let kind = if own.is_private(&data) {
+    let kind = if own.is_home(&data) || (data.is_dir() && own.is_other_home(&folder.way_to(&name))) {
+        Kind::Home
+    } else if own.is_private(&data) {
         Kind::Own
     } else if data.is_dir() {
         Kind::Dir
@@ -198,6 +215,5 @@ fn neither(path: &Path) -> Error {
 }
 
 fn own_home(path: &Path) -> Error {
-    const SHARED: &str = "what lies in its downloads/ and uploads/ can be sent";
     refuse_with(path, "it is egoat's own home, or in it, with the identity and all histories", Some(SHARED))
 }

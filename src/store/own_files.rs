@@ -2,12 +2,14 @@
 //! so no other name of the home, link or mount hides it. What lies in its `downloads/` and `uploads/` is the user's own.
 
 use std::collections::HashSet;
+use std::ffi::OsStr;
 use std::fs::{self, Metadata};
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result, Verb};
 use crate::store::home::{Home, OWN_FOLDERS};
-use crate::store::open::FileId;
+use crate::store::open::{self, FileId};
 
 /// The folders of the home in which files of the user lie.
 const SHARED: [&str; 2] = ["downloads", "uploads"];
@@ -46,7 +48,7 @@ impl OwnFiles {
             // A file that another process has just replaced is of no concern.
             let Ok(data) = entry.metadata() else { continue };
             let name = entry.file_name();
-            if depth == 1 && data.is_dir() && SHARED.iter().any(|shared| name == *shared) {
+            if depth == 1 && data.is_dir() && is_shared_name(&name) {
                 self.shared.extend(FileId::of(&data));
                 continue;
             }
@@ -92,9 +94,69 @@ impl OwnFiles {
         nearest(data).or_else(|| above().find_map(|data| nearest(&data))).unwrap_or(false)
     }
 
-    /// The same by names alone, where files have no ids.
-    fn has_path(&self, real: &Path) -> bool {
-        let Ok(below) = real.strip_prefix(&self.dir) else { return false };
-        !SHARED.iter().any(|shared| below.starts_with(shared))
+    /// Whether a directory is a home of egoat that is not this one: of another identity, or this one's on a file system that shows
+    /// the same files once more under other numbers, such as an overlay. One with the very file that is the identity here is
+    /// where some of this home is kept.
+    pub fn is_other_home(&self, dir: &Path) -> bool {
+        let mut start = [0; IDENTITY.len()];
+        let Ok(mut file) = open::followed(&dir.join("identity")) else { return false };
+        let is_own = file.metadata().is_ok_and(|data| self.is_private(&data));
+        !is_own && file.read_exact(&mut start).is_ok() && start == IDENTITY
     }
+
+    /// Whether a file or directory is in such a home, but not in a folder for files of the user; `real` is its path without
+    /// links.
+    pub fn is_in_other_home(&self, real: &Path) -> bool {
+        let mut below: Option<&OsStr> = None;
+        for above in real.ancestors() {
+            if self.is_other_home(above) {
+                return !below.is_some_and(is_shared_name);
+            }
+            below = above.file_name();
+        }
+        false
+    }
+
+    /// What [`OwnFiles::has`] says by names alone, where files have no ids.
+    fn has_path(&self, real: &Path) -> bool {
+        has_path(&self.dir, real)
+    }
+}
+
+fn has_path(home: &Path, real: &Path) -> bool {
+    let Ok(below) = real.strip_prefix(home) else { return false };
+    !SHARED.iter().any(|shared| below.starts_with(shared))
+}
+
+/// The start of every identity file.
+const IDENTITY: &[u8] = b"E-Goat identity ";
+
+/// Whether a name in a home is that of a folder in which files of the user lie.
+pub fn is_shared_name(name: &OsStr) -> bool {
+    SHARED.iter().any(|shared| name == *shared)
+}
+
+/// Whether a directory, which need not exist, is the home or lies in it, but not in a folder for files of the user; `real` is
+/// its path without links. Nothing of the home is looked at but its folders.
+pub fn is_inside(home: &Home, real: &Path) -> bool {
+    let id = |dir: &Path| fs::metadata(dir).ok().as_ref().and_then(FileId::of);
+    let Some(home_id) = id(home.dir()) else {
+        return fs::canonicalize(home.dir()).is_ok_and(|home| has_path(&home, real));
+    };
+    let folders = |names: &[&str]| names.iter().filter_map(|name| id(&home.dir().join(name))).collect();
+    let (mut private, shared): (Vec<FileId>, Vec<FileId>) = (folders(&OWN_FOLDERS), folders(&SHARED));
+    private.push(home_id);
+    let mut below = None;
+    for dir in real.ancestors() {
+        let found = id(dir);
+        // A folder for files that is still to be made.
+        let is_shared = || below.is_some_and(is_shared_name);
+        match found {
+            Some(found) if shared.contains(&found) => return false,
+            Some(found) if found == home_id && is_shared() => return false,
+            Some(found) if private.contains(&found) => return true,
+            _ => below = dir.file_name(),
+        }
+    }
+    false
 }

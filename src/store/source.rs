@@ -110,7 +110,7 @@ impl Tree<'_> {
             let data = &child.data;
             match child.kind {
                 // Only what of it may be sent counts: its logs change with the very queue that this is for.
-                Kind::Own if self.own.is_home(data) => self.add(&found::enter(folder, &child)?, depth + 1)?,
+                Kind::Home => self.add(&found::enter(folder, &child)?, depth + 1)?,
                 Kind::Own | Kind::Other => continue,
                 _ if depth >= MAX_DEPTH => {
                     return Err(refuse(self.top, format!("it is more than {MAX_DEPTH} directories deep")));

@@ -110,7 +110,7 @@ impl Sources {
         let clean = |path: &PathBuf| text::clean_line(&path.to_string_lossy());
         self.own
             .iter()
-            .map(move |path| format!("{} is egoat's own home, or part of it, and stays here", clean(path)))
+            .map(move |path| format!("{} is a home of egoat, or part of one, and stays here", clean(path)))
     }
 
     /// Reads their bytes; each thread has its own.
@@ -235,9 +235,10 @@ impl<'a> Scan<'a> {
             Kind::Dir => self.add_dir(&found::enter(folder, child)?, &name(), data, depth + 1),
             Kind::Own => {
                 self.own_found.push(path());
-                if !self.own.is_home(data) {
-                    return Ok(());
-                }
+                Ok(())
+            }
+            Kind::Home => {
+                self.own_found.push(path());
                 let home = found::enter(folder, child)?;
                 let has_shared = !found::list(&home, self.own)?.is_empty();
                 if has_shared { self.add_dir(&home, &name(), data, depth + 1) } else { Ok(()) }

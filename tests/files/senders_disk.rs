@@ -203,7 +203,7 @@ fn the_home_stays_when_what_it_is_in_is_sent() {
         send.current_dir(alice.around()).arg("--home").arg(home);
         send.args(["send", "--name", &name, "bob", "."]);
         let (_, said) = common::finish(send, b"", 0);
-        assert!(said.contains("home is egoat's own home, or part of it, and stays here"), "{said}");
+        assert!(said.contains("home is a home of egoat, or part of one, and stays here"), "{said}");
         only_the_home_stays(&route.landing.join(name));
     }
 }
@@ -240,7 +240,7 @@ fn the_home_itself_and_what_is_in_it_is_refused() {
     }
     // A name of the identity in a tree stays as well.
     let (_, said) = alice.ends_with(&["send", "bob", text(&beside)], b"", 0);
-    assert!(said.contains("another name is egoat's own home, or part of it"), "{said}");
+    assert!(said.contains("another name is a home of egoat, or part of one"), "{said}");
     assert_eq!(names_in(&route.landing.join("other")), ["file"]);
     alice.run(&["send", "bob", text(&alice.path("downloads/bob/got")), text(&alice.path("uploads"))]);
     assert_eq!(landed_in(&route.landing), ["got", "other", "uploads"]);
@@ -271,7 +271,7 @@ fn what_links_in_the_home_lead_to_is_part_of_it() {
     }
     let (_, said) = alice.ends_with(&["send", "--name", "all", "bob", text(elsewhere.path())], b"", 0);
     for name in names {
-        let stays = format!("/{name} is egoat's own home, or part of it, and stays here");
+        let stays = format!("/{name} is a home of egoat, or part of one, and stays here");
         assert!(said.contains(&stays), "{said}");
     }
     assert_eq!(names_in(&route.landing.join("all")), ["file"]);
@@ -290,4 +290,45 @@ fn a_file_whose_size_nobody_knows_is_refused() {
         }
     }
     assert!(bob.run(&["outbox"]).is_empty());
+}
+
+/// With `--home`, the usual home is somebody else's to this command; so is its own one where an overlay shows it again.
+#[test]
+fn the_home_of_another_identity_stays_as_well() {
+    let route = Route::new();
+    let tree = route.alice.path("tree");
+    let other = tree.join("other");
+    egoat::store::file::create_dir(&tree).unwrap();
+    let mut id = Command::new(common::EGOAT);
+    id.arg("--home").arg(&other).arg("id");
+    assert!(id.output().unwrap().status.success());
+    fs::write(other.join("peers"), SECRET).unwrap();
+    fs::write(tree.join("public"), PUBLIC).unwrap();
+    for dir in ["uploads", "downloads/bob"] {
+        fs::create_dir_all(other.join(dir)).unwrap();
+        fs::write(other.join(dir).join("public"), PUBLIC).unwrap();
+    }
+    let landed = || {
+        files_in(&route.landing)
+            .iter()
+            .map(|path| text(path).replace(text(&route.landing), ""))
+            .collect::<Vec<_>>()
+    };
+    let expected = ["/other/downloads/bob/public", "/other/uploads/public", "/public"]
+        .map(|path| format!("/tree{path}"));
+    let (_, said) = route.alice.ends_with(&["send", "bob", text(&tree)], b"", 0);
+    assert!(said.contains("tree/other is a home of egoat, or part of one, and stays here"), "{said}");
+    assert_eq!(landed(), expected);
+    fs::remove_dir_all(route.landing.join("tree")).unwrap();
+    route.alice.run(&["send", "--queue", "bob", text(&tree)]);
+    route.alice.ends_with(&["fetch"], b"", 0);
+    poll_until("the queue to be sent", || (landed() == expected).then_some(()));
+    for named in ["", "identity", "peers", "history", "history/.."] {
+        let path = other.join(named);
+        for way in [&[][..], &["--queue"]] {
+            let said = route.alice.fails(&[&["send", "bob"], way, &[text(&path)]].concat(), 1);
+            assert!(said.contains("it is a home of egoat, or in one"), "{said}");
+        }
+    }
+    route.alice.run(&["send", "bob", text(&other.join("uploads"))]);
 }
