@@ -91,6 +91,8 @@ pub struct Chat {
     /// In the order of the peers file.
     peers: Vec<Peer>,
     peers_version: Option<(SystemTime, u64)>,
+    /// Why the peers file cannot be used, as it was told.
+    peers_trouble: Option<String>,
     open: Option<OpenConversation>,
     /// All conversations are shown together.
     is_all: bool,
@@ -138,6 +140,7 @@ impl Chat {
             histories,
             peers: Vec::new(),
             peers_version: None,
+            peers_trouble: None,
             open: None,
             is_all: scope != Scope::Conversations,
             is_lost: false,

@@ -50,6 +50,9 @@ pub struct PendingRings {
     pub peers: HashSet<PublicKey>,
 }
 
+/// What [`peers::version`] says of the peers file.
+type PeersVersion = Option<(SystemTime, u64)>;
+
 /// What all threads of a node share.
 pub struct Context {
     own: Endpoint,
@@ -65,10 +68,12 @@ pub struct Context {
     told_full: Mutex<Option<Instant>>,
     /// No front-end gets the seed any more.
     keeps_seed: AtomicBool,
+    /// Why the peers file could not be read when that was told last, and what had changed the file last.
+    told_peers: Mutex<Option<(String, PeersVersion)>>,
     listening_port: u16,
     channels: Channels,
     /// The version of the peers file that the roster shows.
-    peers_version: Mutex<Option<(SystemTime, u64)>>,
+    peers_version: Mutex<PeersVersion>,
     /// What front-ends have rung for since the supervisor looked last.
     rings: Mutex<PendingRings>,
     /// Contacts for which the supervisor has not yet started threads.
@@ -91,6 +96,7 @@ impl Context {
             room: Room::new(own.home().dir(), options.keep_free),
             told_full: Mutex::new(None),
             keeps_seed: AtomicBool::new(false),
+            told_peers: Mutex::new(None),
             own,
             options,
             roster: Roster::default(),
@@ -207,8 +213,22 @@ impl Context {
         match error {
             Error::Lost { .. } => {}
             error if error.is_disk_full() && !self.is_full_news() => {}
+            error if !self.is_peers_news(&error) => {}
             error => self.tell(NodeEvent::Trouble(error)),
         }
+    }
+
+    /// A peers file that cannot be read is met by every look and every stranger, until it changes.
+    fn is_peers_news(&self, error: &Error) -> bool {
+        let file = self.own.home().peers_path();
+        if !matches!(error, Error::Disk { path, .. } if *path == file) {
+            return true;
+        }
+        let new = Some((error.to_string(), peers::version(&file)));
+        let mut told = self.told_peers.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let is_news = *told != new;
+        *told = new;
+        is_news
     }
 
     fn is_full_news(&self) -> bool {

@@ -27,6 +27,7 @@ use crate::node::options::Options;
 use crate::node::roster::{Contact, Roster, Via};
 use crate::node::threads::{self, LOG_POLL_INTERVAL};
 use crate::store::cancel::cancel;
+use crate::store::file;
 use crate::store::home::Own;
 use crate::store::node_lock::{self, NodeInfo, NodeLock, StartingLock};
 use crate::store::presence::{self, Presence};
@@ -192,8 +193,9 @@ impl Supervisor {
         let context = Arc::clone(&self.context);
         self.unpublished.take_if(|info| context.publish(info).is_ok());
         match context.refresh_roster() {
-            // Most likely the process is out of file descriptors for a moment; the next look retries.
-            Ok(()) | Err(Error::Disk { .. }) => {}
+            Ok(()) => {}
+            // For a moment; the next look retries.
+            Err(Error::Disk { cause, .. }) if file::are_too_many_open(&cause) => {}
             Err(error) => context.trouble(error),
         }
         self.start_dialling();

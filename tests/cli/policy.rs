@@ -184,3 +184,25 @@ fn addresses_are_set_added_and_taken_away() {
     alice.run(&["peers", "set", "bob", "address="]);
     assert!(alice.run(&["peers", "show", "bob"]).contains("no address; it dials us"));
 }
+
+#[cfg(unix)]
+#[test]
+fn a_peers_file_that_cannot_be_read_is_told_once_until_it_changes() {
+    let alice = home_with_bob();
+    let node = alice.serve();
+    let told = || node.said().matches("cannot read").count();
+    let peers = alice.path("peers");
+    let text = peers_file(&alice);
+    fs::remove_file(&peers).unwrap();
+    fs::create_dir(&peers).unwrap();
+    poll_until("the trouble to be told", || (told() == 1).then_some(()));
+    // The directory has another time then.
+    fs::create_dir(peers.join("x")).unwrap();
+    poll_until("it to be told again", || (told() == 2).then_some(()));
+    // At once: a directory that is emptied first has another time again.
+    fs::rename(&peers, alice.path("aside")).unwrap();
+    fs::write(&peers, text).unwrap();
+    let carol = Home::new("carol");
+    pair(&alice, &carol);
+    assert_eq!(told(), 2);
+}

@@ -97,15 +97,21 @@ impl Chat {
         if version == self.peers_version && version.is_some() {
             return Ok(());
         }
+        let has_changed = version != self.peers_version;
         self.peers_version = version;
         let peers: Vec<Peer> = match Peers::load(self.own.home()) {
             Ok(peers) => peers.iter().cloned().collect(),
             // With a typing error in the file, what was read before holds.
             Err(error) => {
-                view.error(&error);
+                let trouble = Some(error.to_string());
+                if has_changed || trouble != self.peers_trouble {
+                    view.error(&error);
+                }
+                self.peers_trouble = trouble;
                 return Ok(());
             }
         };
+        self.peers_trouble = None;
         let known: HashSet<PublicKey> = self.peers.iter().map(|peer| peer.key).collect();
         let has_begun = self.has_begun;
         for peer in peers.iter().filter(|peer| has_begun && !known.contains(&peer.key)) {
