@@ -452,7 +452,7 @@ impl Error {
             Error::Disk { cause, .. } => match cause.kind() {
                 io::ErrorKind::StorageFull => Some("free some space and try again".into()),
                 io::ErrorKind::PermissionDenied => {
-                    Some("check the owner and the mode, or choose another --home".into())
+                    Some("check its owner and its mode, and those of the directory that it is in".into())
                 }
                 _ => None,
             },
