@@ -329,6 +329,10 @@ fn room_is_kept_free_of_names() {
     let node = bob.serve_with(&[&args[..], &[elsewhere.path().to_str().unwrap()]].concat());
     let files: Vec<Entry> = (0..20000).map(|number| rogue_file(format!("{number:0>250}"), 0)).collect();
     declined(&node, &files);
+    // Notes have three bytes for each that is not ASCII.
+    let files: Vec<Entry> =
+        (0..7500).map(|number| rogue_file(format!("{}{number:0>5}", "\u{634}".repeat(125)), 0)).collect();
+    declined(&node, &files);
     // Others are served.
     let alice = Home::new("alice");
     pair(&bob, &alice);

@@ -27,6 +27,7 @@ use crate::store::home::Home;
 use crate::store::partial::{self, Done, Partial};
 use crate::store::peers::{FilesPolicy, Peer};
 use crate::store::space::{self, KeepFree, Usage};
+use crate::store::staged;
 use crate::text;
 use crate::time;
 use crate::transfer::landing::{Landing, Place, Received, Taken};
@@ -446,11 +447,11 @@ fn has_no_bytes(context: &Context, offer: &Offer, note: &Partial, turn: &Turn) -
 /// What each path at the top costs in the note of a transfer and in the history, beside its bytes.
 const PER_NOTED_PATH: u64 = 256;
 
-/// About what the home notes of a transfer: where all that is at the top has landed, in the note of the transfer and in the
-/// history.
+/// About what the home notes of a transfer: where all that is at the top has landed, in the note of the transfer, which escapes
+/// what is not ASCII, and in the history.
 fn noted_at_home(offer: &Offer, dir: &Path) -> u64 {
-    let path = |name: &str| (dir.as_os_str().len() + name.len()) as u64;
-    offer.manifest.tops().iter().map(|(name, ..)| 2 * path(name) + PER_NOTED_PATH).sum()
+    let length = |name: &str| staged::escape(Path::new(name)).len() + dir.as_os_str().len() + name.len();
+    offer.manifest.tops().iter().map(|(name, ..)| length(name) as u64 + PER_NOTED_PATH).sum()
 }
 
 /// A stream on its way to a disk of which some room is kept free: it says how long it is when it is there.
