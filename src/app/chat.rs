@@ -31,6 +31,7 @@ use crate::crypto::keys::PublicKey;
 use crate::error::{Error, Result};
 use crate::net::endpoint::Endpoint;
 use crate::store::peers::Peer;
+use crate::store::place;
 use crate::store::presence::Presence;
 use crate::text;
 use crate::time::{self, Zone};
@@ -691,8 +692,18 @@ impl Chat {
         }
     }
 
-    /// Decides an offer.
+    /// Decides an offer. It stays open if nothing can land in the directory that is named.
     pub fn decide(&mut self, number: u64, decision: Decision) -> Result<()> {
+        if let Decision::Accept { dir: Some(dir) } = &decision {
+            place::check(self.own.home(), dir)?;
+            let dots = self.live.offers.get(&number).map_or("", |offer| offer.dots.as_str());
+            if !dots.is_empty() && place::is_user_home(dir) {
+                return Err(Error::Failed {
+                    what: format!("{dots}; none of these is taken into your home directory"),
+                    hint: Some(format!("name another one: /accept {number} DIR")),
+                });
+            }
+        }
         self.link.decide(number, decision)
     }
 

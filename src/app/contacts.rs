@@ -24,7 +24,8 @@ use crate::node::pairing::dial_to_pair;
 use crate::store::cancel::cancel;
 use crate::store::home::{Home, Own};
 use crate::store::invites::{self, Invite};
-use crate::store::peers::{Peer, Peers};
+use crate::store::peers::{DIR, Peer, Peers};
+use crate::store::place;
 use crate::store::requests::{self, Request};
 use crate::text;
 use crate::wire::address::{Address, BadAddress};
@@ -397,12 +398,21 @@ fn ensure_free(peers: &Peers, name: &str) -> Result<()> {
 /// Sets rules of a peer, each written as in the peers file. A peer who is blocked now gets nothing of what waits: the
 /// number of messages and files that were cancelled comes along.
 pub fn set(own: &Own, peer: &Peer, rules: &[String]) -> Result<(Peer, usize)> {
+    let apply =
+        |peer: &mut Peer| rules.iter().try_for_each(|rule| peer.set_option(rule).map_err(Error::usage));
+    // Without the lock of the peers file: a disk may take its time.
+    let mut tried = peer.clone();
+    apply(&mut tried)?;
+    let sets_dir = rules.iter().any(|rule| rule.starts_with(DIR));
+    if let Some(dir) = tried.downloads_dir().filter(|_| sets_dir) {
+        place::check_for_later(own.home(), &dir)?;
+    }
     let changed = Peers::edit(own.home(), |peers| {
         if peers.by_key(&peer.key).is_none() {
             return Err(unknown(own.home(), peers, &peer.name, None, false));
         }
         let saved = peers.by_key_mut(&peer.key).ok_or_else(unsaved)?;
-        rules.iter().try_for_each(|rule| saved.set_option(rule).map_err(Error::usage))?;
+        apply(saved)?;
         Ok(saved.clone())
     })?;
     // Ring last: the node cancels as well, and the user would be told of none.

@@ -8,6 +8,7 @@ use crate::error::{Error, Result, Verb};
 use crate::node::door::listen;
 use crate::store::file;
 use crate::store::home::Home;
+use crate::store::place;
 
 pub use crate::store::home::expand;
 
@@ -28,6 +29,18 @@ pub fn parse_listen(given: &[String]) -> Result<Vec<Listen>> {
 /// `None` for an empty path.
 pub fn directory(typed: &str) -> Option<PathBuf> {
     std::path::absolute(expand(Path::new(typed))).ok()
+}
+
+/// Where received files land; an error if they cannot, where the user has named the place.
+pub fn downloads(home: &Home, given: Option<&str>) -> Result<PathBuf> {
+    if given.is_some_and(str::is_empty) {
+        return Err(Error::usage("--downloads names no directory: its value is empty"));
+    }
+    let dir = home.downloads(given)?;
+    if given.is_some() || home.has_downloads_variable() {
+        place::check_for_later(home, &dir)?;
+    }
+    Ok(dir)
 }
 
 /// Makes a temporary directory that its owner alone can read.

@@ -27,6 +27,7 @@ pub fn run(own: &Endpoint, out: Output, args: &args::Receive) -> Result<()> {
         listen: settings::parse_listen(&args.listen)?,
         into: match args.into.as_deref() {
             Some(DASH) => Destination::Stdout,
+            Some("") => return Err(Error::usage("--into names no directory: its value is empty")),
             Some(dir) => Destination::Directory(settings::absolute(dir.into())),
             None => Destination::Downloads,
         },
@@ -101,6 +102,9 @@ fn describe(offered: &Offered) -> String {
     }
     if offered.tops.len() > LISTED {
         lines.push(format!("and {} more", offered.tops.len() - LISTED));
+    }
+    if !offered.dots.is_empty() {
+        lines.push(offered.dots.clone());
     }
     lines.join("\n")
 }

@@ -42,7 +42,7 @@ pub fn run(own: &Endpoint, out: Output, args: &args::Serve) -> Result<()> {
         limits: limits(out, args)?,
         accept_new: args.accept_new,
         programs: Programs::new(args.on_message.as_deref(), args.on_file.as_deref())?,
-        ..link::default_options(listen, own.home().downloads(args.downloads.as_deref())?)
+        ..link::default_options(listen, settings::downloads(own.home(), args.downloads.as_deref())?)
     };
     output::stamp_lines();
     let events = link::start(own, options)?;

@@ -36,6 +36,8 @@ pub struct Offered {
     pub files: u64,
     /// Their bytes, if that is known.
     pub bytes: Option<u64>,
+    /// What is to be known of names at the top that begin with a dot; empty if there are none.
+    pub dots: String,
     /// Takes the answer.
     pub answer: SyncSender<Decision>,
 }

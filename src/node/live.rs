@@ -396,7 +396,8 @@ mod tests {
     use super::*;
 
     fn offer() -> PendingOffer {
-        PendingOffer { number: 0, peer: "bob".into(), title: "a".into(), files: 1, bytes: 2, until: 3 }
+        let (peer, title, dots) = ("bob".into(), "a".into(), String::new());
+        PendingOffer { number: 0, peer, title, files: 1, bytes: 2, until: 3, dots }
     }
 
     #[test]

@@ -119,6 +119,11 @@ impl Home {
         })
     }
 
+    /// Whether the environment says where received files land.
+    pub fn has_downloads_variable(&self) -> bool {
+        variable("EGOAT_DOWNLOADS").is_some()
+    }
+
     /// The identity file.
     pub fn identity_path(&self) -> PathBuf {
         self.dir.join("identity")

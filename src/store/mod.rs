@@ -22,6 +22,7 @@ pub mod own_files;
 pub mod ownership;
 pub mod partial;
 pub mod peers;
+pub mod place;
 pub mod presence;
 pub mod queued_files;
 pub mod requests;

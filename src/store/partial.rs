@@ -22,7 +22,7 @@ use crate::crypto::keys::PublicKey;
 use crate::error::{Error, Result, Verb};
 use crate::store::file;
 use crate::store::home::Home;
-use crate::store::space::{self, Usage};
+use crate::store::space::Usage;
 use crate::store::staged::{self, Locked, MAP, NAMES, StagingFolder, escape, unescape};
 use crate::wire::message::UNKNOWN;
 
@@ -87,7 +87,7 @@ impl Partial {
 
     /// What its folder has taken up so far.
     pub fn usage(&self) -> Usage {
-        usage_of(&self.staging())
+        staged::usage(&self.dir, &self.folder, &self.id)
     }
 
     /// Whether an earlier try may have ended while it gave names to directories.
@@ -192,7 +192,7 @@ impl Partial {
 
     /// Locks its data, making the folder if it is not there.
     pub fn lock(&self) -> io::Result<Locked> {
-        staged::lock(&self.dir, &self.folder)
+        staged::lock(&self.dir, &self.folder, &self.id)
     }
 
     /// The same where something of somebody else is in the way: then it gets a folder of another name. `None` while
@@ -220,7 +220,7 @@ impl Partial {
 
     /// Bytes of it that are here, and when the last of them came; `None` when its folder is gone.
     pub fn held(&self, chunk: u64) -> Option<(u64, SystemTime)> {
-        let file = staged::open_map(&self.dir, &self.folder).ok()?;
+        let file = self.open_map().ok()?;
         let since = file.metadata().ok()?.modified().ok()?;
         let most = if self.bytes == UNKNOWN { STREAM_MAP } else { self.bytes.div_ceil(chunk) };
         let mut map = Vec::new();
@@ -235,6 +235,10 @@ impl Partial {
             None => 0,
         };
         Some((held, since))
+    }
+
+    fn open_map(&self) -> io::Result<File> {
+        staged::open_map(&self.dir, &self.folder, &self.id)
     }
 
     /// Removes its data and the note of it, unless somebody works on it; says whether it did.
@@ -273,7 +277,7 @@ impl Partial {
 
     fn last_change(&self, home: &Home) -> Option<SystemTime> {
         let noted = self.noted(home)?;
-        let map = fs::metadata(self.map_path()).and_then(|data| data.modified()).ok();
+        let map = self.open_map().and_then(|map| map.metadata()?.modified()).ok();
         Some(map.map_or(noted, |map| map.max(noted)))
     }
 }
@@ -284,16 +288,7 @@ fn noted(home: &Home, id: &str) -> Option<SystemTime> {
 
 /// What the transfer `id` to `dir` has taken up so far, with the folder in which it waits.
 pub fn staged(home: &Home, dir: &Path, id: &str) -> Usage {
-    usage_of(&dir.join(folder_of(home, id)))
-}
-
-/// What the folder of a transfer has taken up so far, itself among it.
-pub fn usage_of(staging: &Path) -> Usage {
-    if fs::symlink_metadata(staging).is_err() {
-        return Usage::default();
-    }
-    let held = space::used(staging);
-    Usage { entries: held.entries + 1, ..held }
+    staged::usage(dir, &folder_of(home, id), id)
 }
 
 /// The name of the folder for the transfer: the one that an earlier try had, or the usual one.

@@ -12,7 +12,7 @@ mod places;
 
 use std::path::{Path, PathBuf};
 
-pub use crate::store::peers::options::FilesPolicy;
+pub use crate::store::peers::options::{DIR, FilesPolicy};
 pub use crate::store::peers::places::{Origin, Place};
 
 use crate::crypto::keys::PublicKey;
@@ -20,7 +20,7 @@ use crate::error::{Error, Result, Verb};
 use crate::store::conversation::ConversationId;
 use crate::store::file;
 use crate::store::home::Home;
-use crate::store::peers::options::{DIR, FILES, MAX_FILE, MUTE, QUOTA, YES};
+use crate::store::peers::options::{FILES, MAX_FILE, MUTE, QUOTA, YES};
 use crate::text;
 use crate::wire::address::Address;
 

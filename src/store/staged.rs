@@ -5,18 +5,23 @@
 
 use std::collections::HashMap;
 use std::fs::{self, File};
-use std::io::{self, Seek, SeekFrom, Write};
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use crate::crypto::{base32, random_array};
 use crate::store::file;
 use crate::store::folder::Folder;
+use crate::store::place;
+use crate::store::space::{self, Usage};
 use crate::text::percent;
 
 /// The start of its name; the id follows. No peer may give a name that begins so.
 pub const STAGING: &str = ".egoat-";
 /// The file in it that is locked while a process works on it.
 const LOCK: &str = "lock";
+/// The file in it with the id of its transfer, which is one of its peer, its files and its place: somebody who may rename what
+/// is in the place can give one the folder of another.
+const ID: &str = "id";
 /// The file in it with a byte for each chunk, 1 for those that are there.
 pub const MAP: &str = "map";
 /// The file in it with the names that directories get: a line for each, the one that it has in there and the one it gets.
@@ -27,6 +32,8 @@ pub const FILES: &str = "files";
 pub const TRIAL: &str = "trial";
 /// The start of the name of a file that is made in it to see to whom that belongs.
 const PROBE: &str = "probe-";
+/// More than an id ever has.
+const MAX_ID: u64 = 64;
 /// More than the names of a transfer ever have: see `store::partial`.
 const MAX_NAMES: u64 = 128 << 20;
 
@@ -62,9 +69,9 @@ pub enum Locked {
     Foreign,
 }
 
-/// Locks the folder `name` in `dir`, making it if it is not there.
-pub fn lock(dir: &Path, name: &str) -> io::Result<Locked> {
-    let place = Folder::open(dir)?;
+/// Locks the folder `name` in `dir` for the transfer `id`, making it if it is not there.
+pub fn lock(dir: &Path, name: &str, id: &str) -> io::Result<Locked> {
+    let place = place::open(dir)?;
     let is_new = match place.create_folder(name) {
         Err(cause) if cause.kind() == io::ErrorKind::AlreadyExists => false,
         made => made.and_then(|()| place.sync()).map(|()| true)?,
@@ -77,19 +84,54 @@ pub fn lock(dir: &Path, name: &str) -> io::Result<Locked> {
         Ok(()) | Err(fs::TryLockError::WouldBlock) => return Ok(Locked::Busy),
         Err(fs::TryLockError::Error(cause)) => return Err(cause),
     }
+    if !claim(&folder, id)? {
+        return Ok(Locked::Foreign);
+    }
     let is_open_to_change = is_open_to_change(&folder)?;
     let staged = StagingFolder { place, folder, is_new, name: name.to_owned(), _lock: lock };
     if !is_new && is_open_to_change {
         // Others may have changed what is in it. A file system that knows no modes has it so each time.
         staged.remove()?;
-        return self::lock(dir, name);
+        return self::lock(dir, name, id);
     }
     Ok(Locked::Ours(Box::new(staged)))
 }
 
+/// Whether the folder is for this transfer, or was not used for any yet: then it is from now on.
+fn claim(folder: &Folder, id: &str) -> io::Result<bool> {
+    if is_of(folder, id) {
+        return Ok(true);
+    }
+    let is_unused = |name: &PathBuf| is_probe(name) || name == Path::new(LOCK) || name == Path::new(ID);
+    if !folder.names()?.iter().all(is_unused)
+        || fs::symlink_metadata(folder.way_to(ID)).is_ok_and(|id| id.len() > 0)
+    {
+        return Ok(false);
+    }
+    let mut file = folder.open_or_create(ID)?;
+    file.write_all(id.as_bytes())?;
+    // Else a power cut may leave all but this.
+    file.sync_data()?;
+    Ok(true)
+}
+
+fn is_of(folder: &Folder, id: &str) -> bool {
+    let mut noted = String::new();
+    let read = folder.read_file(ID).and_then(|file| file.take(MAX_ID).read_to_string(&mut noted));
+    read.is_ok() && noted == id
+}
+
+/// What the folder `name` in `dir` holds, itself among it, if it is that of the transfer `id`. No link is followed.
+pub fn usage(dir: &Path, name: &str, id: &str) -> Usage {
+    let folder = place::open(dir).and_then(|place| place.folder(name));
+    let Some(folder) = folder.ok().filter(|folder| is_of(folder, id)) else { return Usage::default() };
+    let held = space::used(&folder.way_to(""));
+    Usage { entries: held.entries + 1, ..held }
+}
+
 /// Whether somebody else has put something of this name there.
 pub fn is_foreign(dir: &Path, name: &str) -> bool {
-    Folder::open(dir).and_then(|place| open_own(&place, name)).is_ok_and(|own| own.is_none())
+    place::open(dir).and_then(|place| open_own(&place, name)).is_ok_and(|own| own.is_none())
 }
 
 /// Opens the folder if its owner is whoever owns what this process makes, and it was made for a transfer; `None` for
@@ -120,7 +162,7 @@ fn has_parts_alone(names: &[PathBuf]) -> bool {
 }
 
 fn is_part(name: &Path) -> bool {
-    [LOCK, MAP, NAMES, FILES, TRIAL].iter().any(|part| name == Path::new(part))
+    [LOCK, ID, MAP, NAMES, FILES, TRIAL].iter().any(|part| name == Path::new(part))
 }
 
 fn is_probe(name: &Path) -> bool {
@@ -133,10 +175,10 @@ fn is_open_to_change(folder: &Folder) -> io::Result<bool> {
         .is_some_and(|handle| handle.metadata().is_ok_and(|data| file::is_open_to_change(&data))))
 }
 
-/// Opens the map of a folder that nobody else can write to, for a look at how much is there.
-pub fn open_map(dir: &Path, name: &str) -> io::Result<File> {
-    let folder = Folder::open(dir)?.folder(name)?;
-    if is_open_to_change(&folder)? {
+/// Opens the map of the folder of a transfer that nobody else can write to, for a look at how much is there.
+pub fn open_map(dir: &Path, name: &str, id: &str) -> io::Result<File> {
+    let folder = place::open(dir)?.folder(name)?;
+    if is_open_to_change(&folder)? || !is_of(&folder, id) {
         return Err(io::ErrorKind::PermissionDenied.into());
     }
     folder.open_file(MAP)
@@ -146,9 +188,11 @@ impl StagingFolder {
     /// Removes it with what is in it, and nothing else: somebody may have renamed it, and given its name to another folder.
     pub fn remove(&self) -> io::Result<()> {
         self.folder.ensure_here()?;
-        let (last, first): (Vec<_>, Vec<_>) =
-            self.folder.names()?.into_iter().partition(|name| name == Path::new(LOCK));
-        for part in first.iter().chain(&last).filter(|name| is_part(name) || is_probe(name)) {
+        let mut parts = self.folder.names()?;
+        parts.retain(|name| is_part(name) || is_probe(name));
+        // Whenever this ends, what is left is known for the folder of this transfer.
+        parts.sort_by_key(|name| [ID, LOCK].iter().position(|last| name == Path::new(last)));
+        for part in &parts {
             let way = self.folder.way_to(part);
             let is_dir = fs::symlink_metadata(&way)?.is_dir();
             if is_dir { fs::remove_dir_all(way)? } else { fs::remove_file(way)? }

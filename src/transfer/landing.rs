@@ -6,25 +6,24 @@ use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use crate::crypto::keys::PublicKey;
 use crate::crypto::{Hasher, base32};
-use crate::error::{Error, Result, Verb, reason};
+use crate::error::{Error, Result, Verb};
 use crate::store::file;
 use crate::store::folder::Folder;
 use crate::store::home::Home;
+use crate::store::open::FileId;
 use crate::store::partial::Partial;
-use crate::store::staged::{self, FILES, Locked, StagingFolder};
+use crate::store::place;
+use crate::store::staged::{FILES, Locked, StagingFolder};
 use crate::transfer::manifest::Manifest;
 use crate::transfer::names;
-use crate::transfer::path::{NameList, numbered};
+use crate::transfer::path::{NameList, free_number, numbered};
 use crate::transfer::seal;
 use crate::wire::message::TRANSFER_LEN;
 
-/// The way out of a place that is none.
-const ELSEWHERE: &str = "choose another directory with --into DIR";
-/// Numbers that are tried one after the other.
-const MANY: u32 = 16;
 /// How often somebody else may take a free name before we do.
 const MAX_RACES: usize = 1000;
 
@@ -76,27 +75,6 @@ fn is_dir_at(path: &Path) -> Option<bool> {
     fs::symlink_metadata(path).ok().map(|found| found.is_dir())
 }
 
-/// Whether files can land in `dir`, which need not exist yet, as far as that shows now.
-pub fn check_place(dir: &Path) -> Result<()> {
-    let existing = dir.ancestors().find(|above| fs::symlink_metadata(above).is_ok());
-    let existing = existing.unwrap_or(Path::new("."));
-    let probe = existing.join(staged::new_name());
-    let found = fs::metadata(existing);
-    if found.is_ok_and(|found| !found.is_dir()) {
-        let what = format!("cannot receive into {}: {} is no directory", dir.display(), existing.display());
-        return Err(Error::Failed { what, hint: Some(ELSEWHERE.into()) });
-    }
-    file::create_dir(&probe).and_then(|()| fs::remove_dir(&probe)).map_err(|cause| {
-        let what = format!(
-            "cannot receive into {}: nothing can be made in {}: {}",
-            dir.display(),
-            existing.display(),
-            reason(&cause)
-        );
-        Error::Failed { what, hint: Some(ELSEWHERE.into()) }
-    })
-}
-
 /// A file or directory that is in place.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Received {
@@ -134,12 +112,14 @@ pub struct Landing {
     note: Partial,
     staged: StagingFolder,
     files: Folder,
+    /// The files in the place that have other names, by what they are, once somebody had to know them.
+    linked: OnceLock<HashMap<FileId, PathBuf>>,
 }
 
 impl Landing {
     /// Makes the folder, or finds it as an earlier try left it. `None` while somebody else works on it.
     pub fn open(home: &Home, place: Place, mut note: Partial) -> Result<Option<Landing>> {
-        file::create_private_dir(&place.dir).map_err(Error::disk(Verb::Create, &place.dir))?;
+        place::make(home, &place.dir)?;
         // Noted first, so that no folder is ever forgotten.
         note.save(home)?;
         let staged = match note.begin(home) {
@@ -159,12 +139,17 @@ impl Landing {
 
     fn of(home: &Home, place: Place, note: Partial, staged: StagingFolder) -> Result<Landing> {
         let files = open_files(&staged).map_err(Error::disk(Verb::Create, &note.staging().join(FILES)))?;
-        Ok(Landing { home: home.clone(), place, note, staged, files })
+        Ok(Landing { home: home.clone(), place, note, staged, files, linked: OnceLock::new() })
     }
 
     /// Brings an earlier try to its end that had begun to give directories their names: all was whole by then. Says
-    /// whether everything has its name now.
-    pub fn resume(home: &Home, note: &Partial, manifest: &Manifest) -> Result<bool> {
+    /// whether everything has its name now. `meanwhile` is called now and then.
+    pub fn resume(
+        home: &Home,
+        note: &Partial,
+        manifest: &Manifest,
+        meanwhile: &mut dyn FnMut() -> Result<()>,
+    ) -> Result<bool> {
         if !note.has_names() {
             return Ok(false);
         }
@@ -176,7 +161,7 @@ impl Landing {
         let Some(seal) = seal else { return Ok(false) };
         let place = Place { dir: note.dir.clone(), overwrite: false };
         let landing = Landing::of(home, place, note.clone(), *staged)?;
-        let (manifest, _) = landing.fit(manifest.clone())?;
+        let (manifest, _) = landing.fit(manifest.clone(), meanwhile)?;
         let is_named = |name: &str| named.get(Path::new(name)).filter(|_| !landing.has(name));
         let tops = manifest.tops();
         let found = seal::seal(&manifest, |place| match is_named(tops[place].0) {
@@ -204,8 +189,13 @@ impl Landing {
     }
 
     /// The manifest with names that this folder holds, and a list of those that have changed.
-    pub fn fit(&self, manifest: Manifest) -> Result<(Manifest, NameList)> {
-        names::fit(manifest, &self.staged.folder).map_err(Error::disk(Verb::Create, &self.place.dir))
+    /// `meanwhile` is called now and then.
+    pub fn fit(
+        &self,
+        manifest: Manifest,
+        meanwhile: &mut dyn FnMut() -> Result<()>,
+    ) -> Result<(Manifest, NameList)> {
+        names::fit(manifest, &self.staged.folder, meanwhile)
     }
 
     /// Whether a file or directory still has the name that it was offered with.
@@ -249,7 +239,7 @@ impl Landing {
         opened.map_err(Error::disk(Verb::Open, &self.place.dir))?;
         if self.place.overwrite {
             let wanted = self.place.dir.join(name);
-            replace(&self.files, place, name.as_ref()).map_err(Error::disk(Verb::Replace, &wanted))?;
+            replace(&self.files, place, name.as_ref())?;
             return Ok(wanted);
         }
         let staged = self.files.way_to(name);
@@ -275,13 +265,31 @@ impl Landing {
 
     /// Where an earlier try has put the file that is staged here, if it ended before it could note so.
     fn earlier_link(&self, staged: &Path) -> io::Result<Option<PathBuf>> {
-        if !file::has_links(&fs::symlink_metadata(staged)?) {
+        let found = fs::symlink_metadata(staged)?;
+        if !file::has_links(&found) {
             return Ok(None);
         }
         let place = &self.staged.place;
-        let mut names = place.names()?.into_iter();
-        let link = names.find(|name| file::is_linked(staged, &place.way_to(name)));
+        let linked = match self.linked.get() {
+            Some(linked) => linked,
+            // Once for all files: there may be many, and what this try adds are others.
+            None => {
+                let listed = self.list_linked()?;
+                self.linked.get_or_init(|| listed)
+            }
+        };
+        let name = FileId::of(&found).and_then(|id| linked.get(&id));
+        let link = name.filter(|name| file::is_linked(staged, &place.way_to(name)));
         Ok(link.map(|name| self.place.dir.join(name)))
+    }
+
+    fn list_linked(&self) -> io::Result<HashMap<FileId, PathBuf>> {
+        let names = self.staged.place.names()?.into_iter();
+        let id = |name: &PathBuf| {
+            let found = fs::symlink_metadata(self.staged.place.way_to(name)).ok()?;
+            FileId::of(&found).filter(|_| file::has_links(&found))
+        };
+        Ok(names.filter_map(|name| Some((id(&name)?, name))).collect())
     }
 
     /// Renaming fails when there is a directory with something in it.
@@ -322,23 +330,6 @@ impl Landing {
     }
 }
 
-/// The first number that is free, where many of the first ones are; else one that is found in a few looks, however many
-/// are taken: the one after a taken one.
-fn free_number(is_taken: impl Fn(u32) -> bool) -> u32 {
-    if let Some(number) = (0..MANY).find(|number| !is_taken(*number)) {
-        return number;
-    }
-    let (mut taken, mut free) = (MANY - 1, 2 * MANY);
-    while free < u32::MAX && is_taken(free) {
-        (taken, free) = (free, free.saturating_mul(2));
-    }
-    while free - taken > 1 {
-        let middle = taken + (free - taken) / 2;
-        if is_taken(middle) { taken = middle } else { free = middle }
-    }
-    free
-}
-
 /// The folder for files in one that may be there from an earlier try.
 fn open_files(staged: &StagingFolder) -> io::Result<Folder> {
     match staged.folder.create_folder(FILES) {
@@ -358,54 +349,28 @@ fn move_file(staged: &Path, path: &Path) -> io::Result<()> {
 }
 
 /// Puts a file in the place of another, and the files of a directory among those of another, which keeps its own. No
-/// link is followed, and no directory makes room for a file or the other way round.
-fn replace(from: &Folder, to: &Folder, name: &Path) -> io::Result<()> {
+/// link is followed, and no directory makes room for a file or the other way round. An error names the file that stays.
+fn replace(from: &Folder, to: &Folder, name: &Path) -> Result<()> {
     let (staged, way) = (from.way_to(name), to.way_to(name));
+    let failed = |cause| Error::disk(Verb::Replace, &to.path().join(name))(cause);
     let target = match fs::symlink_metadata(&way) {
-        Err(cause) if cause.kind() == io::ErrorKind::NotFound => return fs::rename(staged, way),
-        target => target?,
+        Err(cause) if cause.kind() == io::ErrorKind::NotFound => {
+            return fs::rename(staged, way).map_err(failed);
+        }
+        target => target.map_err(failed)?,
     };
-    match (fs::symlink_metadata(&staged)?.is_dir(), target.is_dir()) {
-        (false, false) => fs::rename(staged, way),
+    match (fs::symlink_metadata(&staged).map_err(failed)?.is_dir(), target.is_dir()) {
+        (false, false) => fs::rename(staged, way).map_err(failed),
         (true, true) => {
-            let (from, to) = (from.folder(name)?, to.folder(name)?);
-            from.names()?.iter().try_for_each(|child| replace(&from, &to, child))?;
-            to.sync()
+            let (from, to) = (from.folder(name).map_err(failed)?, to.folder(name).map_err(failed)?);
+            from.names().map_err(failed)?.iter().try_for_each(|child| replace(&from, &to, child))?;
+            to.sync().map_err(failed)
         }
         (true, false) => {
-            Err(io::Error::new(io::ErrorKind::NotADirectory, "a file is in the place of a directory"))
+            Err(failed(io::Error::new(io::ErrorKind::NotADirectory, "a file is in the place of a directory")))
         }
         (false, true) => {
-            Err(io::Error::new(io::ErrorKind::IsADirectory, "a directory is in the place of a file"))
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-    use std::cell::Cell;
-
-    #[test]
-    fn a_free_number_is_found_in_a_few_looks() {
-        for count in (0..100).chain([10_000, 1 << 20, u32::MAX - 1]) {
-            let looks = Cell::new(0);
-            let is_taken = |number| {
-                looks.set(looks.get() + 1);
-                number < count
-            };
-            assert_eq!(free_number(is_taken), count);
-            assert!(looks.get() <= MANY + 64, "{count}: {} looks", looks.get());
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn it_is_free(taken in proptest::collection::hash_set(0_u32..100, 0..100)) {
-            let number = free_number(|number| taken.contains(&number));
-            prop_assert!(!taken.contains(&number));
-            prop_assert!(number == 0 || taken.contains(&(number - 1)));
+            Err(failed(io::Error::new(io::ErrorKind::IsADirectory, "a directory is in the place of a file")))
         }
     }
 }

@@ -11,9 +11,12 @@ use std::collections::{HashMap, HashSet};
 use crate::store::source::MAX_ENTRIES;
 use crate::store::space::Usage;
 use crate::text;
-use crate::transfer::path::{NameList, SafePath, check_set};
+use crate::transfer::path::{NameList, SafePath, check_set, shortened};
 use crate::wire::codec::{FieldReader, FieldWriter, Malformed};
 use crate::wire::message::{CHUNK, MAX_MANIFEST};
+
+/// Names with a dot that are shown of an offer.
+const DOTS_SHOWN: usize = 5;
 
 /// A file or directory of a transfer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -143,6 +146,30 @@ impl Manifest {
             }
         }
         tops
+    }
+
+    /// The names at the top that begin with a dot, or with a dot after what nobody sees and some disks ignore; and whether each
+    /// is a directory.
+    pub fn dot_names(&self) -> Vec<(&str, bool)> {
+        let begins = |name: &str| name.chars().find(|c| text::is_clean(*c)) == Some('.');
+        self.tops()
+            .into_iter()
+            .filter(|(name, ..)| begins(name))
+            .map(|(name, is_dir, _)| (name, is_dir))
+            .collect()
+    }
+
+    /// What somebody who is asked about the files has to know of those names, in one line that is clean for a terminal; empty
+    /// if there are none.
+    pub fn dot_note(&self) -> String {
+        let dots = self.dot_names();
+        let shown: Vec<String> = dots.iter().take(DOTS_SHOWN).map(|(name, _)| shortened(name)).collect();
+        let more = if dots.len() > shown.len() { ", ..." } else { "" };
+        match dots.len() {
+            0 => String::new(),
+            1 => format!("1 name at the top begins with a dot: {}", shown[0]),
+            count => format!("{count} names at the top begin with a dot: {}{more}", shown.join(", ")),
+        }
     }
 
     /// The same as a history has it: bytes and names.

@@ -181,7 +181,10 @@ fn declined(peer: &str, reason: Declined, bytes: u64) -> Error {
         Declined::Disk => Error::Remote { peer, why: "it cannot write where files land", disk: true },
         Declined::DotNames => refused(
             "it takes no names that begin with a dot at the top",
-            Some("they can allow it: `egoat receive --allow-dot`; or send one under another name, by --name"),
+            Some(
+                "they can allow it: `egoat receive --allow-dot`, or take them elsewhere than in their home directory; or \
+                 send one under another name, by --name",
+            ),
         ),
         Declined::Policy => {
             refused("it takes no files from you", Some("they can allow it: `files=` in their peers file"))

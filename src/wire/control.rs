@@ -141,6 +141,9 @@ pub struct PendingOffer {
     pub bytes: u64,
     /// When it ends without an answer, in seconds of Unix time.
     pub until: u64,
+    /// What is to be known of names at the top that begin with a dot, in one line that is safe to show; empty if there are
+    /// none.
+    pub dots: String,
 }
 
 /// Files that the node was to send, and what became of them.
@@ -371,8 +374,9 @@ impl Down {
                 for number in [offer.number, offer.files, offer.bytes, offer.until] {
                     out.put_u64(number);
                 }
-                put_short(out, &offer.peer);
-                put_short(out, &offer.title);
+                for text in [&offer.peer, &offer.title, &offer.dots] {
+                    put_short(out, text);
+                }
             }),
             Down::Decided(offer) => frame(38, |out| out.put_u64(*offer)),
             Down::Address(address) => frame(39, |out| out.put(address.as_bytes())),
@@ -429,7 +433,8 @@ impl Down {
                 let (number, files) = (fields.u64("offer")?, fields.u64("files")?);
                 let (bytes, until) = (fields.u64("bytes")?, fields.u64("until")?);
                 let (peer, title) = (short(&mut fields, "peer")?, short(&mut fields, "title")?);
-                Down::Offer(PendingOffer { number, peer, title, files, bytes, until })
+                let dots = short(&mut fields, "dot names")?;
+                Down::Offer(PendingOffer { number, peer, title, files, bytes, until, dots })
             }
             38 => Down::Decided(fields.u64("offer")?),
             39 => Down::Address(rest(&mut fields, "address")?),
@@ -526,6 +531,7 @@ mod tests {
             files: 12,
             bytes: 40,
             until: 1 << 31,
+            dots: "1 name".into(),
         };
         let job = |outcome| {
             Down::Job(JobReport {

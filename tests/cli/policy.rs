@@ -32,9 +32,11 @@ fn options_are_set_shown_and_taken_away() {
         "{json}"
     );
 
-    let set = ["files=ask", "max-file=4 GiB", "quota=1500", "dir=/srv/from bob/100%", "blocked"];
+    let around = alice.around().to_str().unwrap();
+    let dir = format!("dir={around}/from bob/100%");
+    let set = ["files=ask", "max-file=4 GiB", "quota=1500", &dir, "blocked"];
     let printed = alice.run(&[&["peers", "set", "bob"], &set[..]].concat());
-    let words = "files=ask max-file=4GiB quota=1500 dir=/srv/from%20bob/100%25 blocked";
+    let words = format!("files=ask max-file=4GiB quota=1500 dir={around}/from%20bob/100%25 blocked");
     assert_eq!(peers_file(&alice), format!("{} {words}\n", plain.trim_end()));
     let shown = alice.run(&["peers", "show", "bob"]);
     assert_eq!(printed, shown);
@@ -42,7 +44,7 @@ fn options_are_set_shown_and_taken_away() {
         "files        ask",
         "max-file     4.0 GiB",
         "quota        1.4 KiB",
-        "dir          /srv/from bob/100%",
+        &format!("dir          {around}/from bob/100%"),
         "blocked      yes",
     ] {
         assert!(shown.lines().any(|shown| shown == line), "{line:?} is not in {shown}");
@@ -50,7 +52,7 @@ fn options_are_set_shown_and_taken_away() {
     let json = alice.run(&["--json", "peers", "show", "bob"]);
     assert_eq!(
         (json_text(&json, "files"), json_text(&json, "dir")),
-        ("ask".into(), "/srv/from bob/100%".into())
+        ("ask".into(), format!("{around}/from bob/100%"))
     );
     assert!(
         json.contains("\"max_file\":4294967296,\"quota\":1500,") && json.contains("\"blocked\":true"),
@@ -126,11 +128,12 @@ fn what_a_node_learns_leaves_the_options() {
     let (alice, bob) = (Home::new("alice"), Home::new("bob"));
     let mut node = alice.serve();
     pair(&alice, &bob);
-    alice.run(&["peers", "set", "bob", "files=ask", "dir=/srv/a b"]);
+    let around = alice.around().to_str().unwrap();
+    alice.run(&["peers", "set", "bob", "files=ask", &format!("dir={around}/a b")]);
     alice.run(&["peers", "rename", "bob", "robert"]);
     let serving = bob.serve();
     poll_until("bob's address to be noted", || peers_file(&alice).contains(&serving.addr).then_some(()));
-    assert!(peers_file(&alice).contains(" files=ask dir=/srv/a%20b"), "{}", peers_file(&alice));
+    assert!(peers_file(&alice).contains(&format!(" files=ask dir={around}/a%20b")), "{}", peers_file(&alice));
     assert!(node.is_running());
 }
 

@@ -135,12 +135,12 @@ fn what_is_taken_may_go_elsewhere() {
         (there.display().to_string(), there.clone()),
         // Where the chat was started, and with no shell in between.
         ("from bob".into(), talk.alice.path("from bob")),
-        ("~/x".into(), talk.alice.path("home/x")),
+        ("~/x".into(), talk.alice.path("user/x")),
     ] {
         if typed.starts_with('~') {
             // A chat that knows where home is.
             let mut command = talk.lan.cmd_with_stderr(talk.alice.cmd(&["chat"]));
-            command.env("HOME", talk.alice.path("home"));
+            command.env("HOME", talk.alice.path("user"));
             assert_eq!(talk.chat.end().0, Some(0));
             talk.chat = Process::start(command);
             talk.shows("egoat: listening on ");
@@ -155,13 +155,13 @@ fn what_is_taken_may_go_elsewhere() {
         assert!(line.contains(&format!(" * bob sent {} ", place.join("a").display())), "{line}");
     }
     assert!(!talk.landing.exists());
-    // A place that cannot be is told on both sides.
-    let mut send = talk.offer(&[&file]);
+    // A place that cannot be is told, and another one can be named.
+    let send = talk.offer(&[&file]);
     talk.shows("egoat: [");
     talk.types(&format!("/accept 2 {}", there.join("a/below").display()));
-    let (code, _, said) = send.end();
-    assert!(code == Some(74) && said.contains("it cannot write where files land"), "{said}");
-    assert!(talk.shows("egoat: cannot create ").contains("a place/for it/a"));
+    assert!(talk.shows("egoat: cannot receive into ").contains("a place/for it/a is no directory"));
+    talk.types(&format!("/accept 2 {}", talk.alice.path("another").display()));
+    talk.is_sent(send);
 }
 
 #[test]
@@ -294,4 +294,39 @@ fn what_is_queued_is_asked_about_once_and_may_be_cancelled() {
         "{out}"
     );
     assert_eq!(out.lines().count(), 1);
+}
+
+#[test]
+fn an_offer_shows_names_with_a_dot_and_stays_open_while_nothing_can_land_there() {
+    let Some(mut talk) = Talk::begin(&["files=ask"]) else { return };
+    let user = talk.alice.path("user");
+    fs::create_dir(&user).unwrap();
+    // A chat that knows where home is.
+    let mut command = talk.lan.cmd_with_stderr(talk.alice.cmd(&["chat"]));
+    command.current_dir(talk.alice.around()).env("HOME", &user);
+    assert_eq!(talk.chat.end().0, Some(0));
+    talk.chat = Process::start(command);
+    talk.shows("egoat: listening on ");
+    let send = talk.offer(&[&talk.bob.file("photo.jpg", "a"), &talk.bob.file(".profile", "evil")]);
+    let offer = talk.shows("egoat: [");
+    assert!(
+        offer.contains(
+            "photo.jpg and 1 more (2 files, 5 B); 1 name at the top begins with a dot: .profile: /accept 1"
+        ),
+        "{offer}"
+    );
+    talk.types("/accept 1 ~/");
+    assert!(talk.shows("egoat: 1 name").contains("none of these is taken into your home directory"));
+    for (dir, why) in [
+        ("/proc/egoat", "egoat: cannot receive into /proc/egoat: nothing can be made in /proc: "),
+        (&*talk.alice.file("file", ""), "egoat: cannot receive into "),
+        (talk.alice.path("").to_str().unwrap(), "egoat: cannot receive into "),
+    ] {
+        talk.types(&format!("/accept 1 {dir}"));
+        talk.shows(why);
+    }
+    assert_eq!(names_in(&user), [""; 0]);
+    talk.types("/accept 1 elsewhere");
+    talk.is_sent(send);
+    assert_eq!(landed_in(&talk.alice.path("elsewhere")), [".profile", "photo.jpg"]);
 }

@@ -211,6 +211,61 @@ fn what_others_could_write_to_is_not_gone_on_with() {
     assert!(staged_in(&route.landing).is_empty());
 }
 
+/// Somebody who may rename what is in the place gives one transfer the folder of another: its sender would hear what is in
+/// there by hash, and it would be lost.
+#[test]
+fn a_transfer_does_not_get_the_folder_of_another_one() {
+    let mut route = Route::new();
+    let contents = [sample_of(2, 6 * MIB), sample_of(3, 6 * MIB)];
+    let files = ["a.bin", "b.bin"].map(|name| {
+        let content = &contents[usize::from(name == "b.bin")];
+        route.alice.file(name, content)
+    });
+    route.send_in_part(SOME, SOME_CHUNKS, &["--streams", "1", &files[0]], Blow::Sender);
+    let own = route.staging();
+    let aside = route.bob.path("aside");
+    fs::rename(&own, &aside).unwrap();
+    route.send_in_part(SOME, SOME_CHUNKS, &["--streams", "1", &files[1]], Blow::Sender);
+    let other = route.staging();
+    fs::remove_dir_all(&other).unwrap();
+    fs::rename(&aside, &other).unwrap();
+    let held = |home: &Home| json_number(home.run(&["--json", "partial"]).lines().last().unwrap(), "held");
+    assert_eq!(held(&route.bob), 0);
+    assert_eq!(route.send(&["--streams", "1", &files[1]]).held, 0);
+    assert!(fs::read(route.landing.join("b.bin")).unwrap() == contents[1]);
+    assert_eq!(names_in(&other.join("files")), ["a.bin"], "what waits for its own rest is left alone");
+    fs::rename(&other, &own).unwrap();
+    assert!(route.send(&["--streams", "1", &files[0]]).held > 0);
+    assert_eq!(names_in(&route.landing), ["a.bin", "b.bin"]);
+    assert!(fs::read(route.landing.join("a.bin")).unwrap() == contents[0]);
+}
+
+/// What counts against a quota is what is in the place; a link to much, in the place of the folder of a transfer, takes
+/// nothing off it.
+#[test]
+fn a_link_in_the_place_of_that_folder_makes_no_room() {
+    let mut route = Route::new();
+    let file = route.alice.file("large.bin", sample(6 * MIB));
+    route.send_in_part(SOME, SOME_CHUNKS, &["--streams", "1", &file], Blow::Sender);
+    route.bob.run(&["peers", "set", "alice", "quota=10M"]);
+    let (staging, much) = (route.staging(), route.bob.path("much"));
+    fs::remove_dir_all(&staging).unwrap();
+    fs::create_dir(&much).unwrap();
+    fs::File::create(much.join("zeros")).unwrap().set_len(1 << 30).unwrap();
+    symlink(&much, &staging).unwrap();
+    fs::write(route.landing.join("before"), sample(6 * MIB)).unwrap();
+    let said = route.alice.fails(&["send", "bob", &file], 77);
+    assert!(said.contains("your files there would be more than it has room for you"), "{said}");
+    // Nor does a folder that is for something else.
+    fs::remove_file(&staging).unwrap();
+    fs::rename(&much, &staging).unwrap();
+    fs::rename(staging.join("zeros"), staging.join("files")).unwrap();
+    route.alice.fails(&["send", "bob", &file], 77);
+    fs::remove_dir_all(&staging).unwrap();
+    fs::remove_file(route.landing.join("before")).unwrap();
+    route.send(&[&file]);
+}
+
 #[test]
 fn however_many_files_have_the_name_one_more_gets_a_number() {
     let route = Route::new();
@@ -277,6 +332,28 @@ fn what_cannot_be_replaced_is_told_before_a_byte_is_sent() {
     assert!(fs::read(at("tree/sub/file")).unwrap() == large);
 }
 
+/// It comes while the bytes travel, so that only the step to the names meets it.
+#[test]
+fn what_cannot_be_replaced_late_is_told_by_its_own_name() {
+    let route = Route::with(&["--overwrite"]);
+    let gate = Gate::before(&route.node.addr, SOME);
+    route.alice.run(&["peers", "remove", "bob"]);
+    route.alice.run(&["peers", "add", "bob", &route.bob.key(), &gate.addr]);
+    fs::create_dir_all(route.alice.path("tree/sub")).unwrap();
+    for (name, size) in [("tree/a", 6 * MIB), ("tree/sub/b", 10)] {
+        route.alice.file(name, sample(size));
+    }
+    let mut send = route.start(&["--streams", "1", route.alice.path("tree").to_str().unwrap()]);
+    poll_until("chunks to be written", || (route.chunks() > 0).then_some(()));
+    let taken = route.landing.join("tree/sub/b");
+    fs::create_dir_all(&taken).unwrap();
+    gate.open();
+    let (code, _, said) = send.end();
+    assert_eq!(code, Some(74), "{said}");
+    let why = format!("cannot replace {}: a directory is in the place of a file", taken.display());
+    route.node.wait_to_say(&why);
+}
+
 #[test]
 fn an_older_sender_hears_of_it_in_the_words_that_it_knows() {
     let bob = Home::new("bob");
@@ -301,12 +378,12 @@ fn a_place_that_can_be_no_directory_is_told_before_there_is_a_link() {
     for (into, why) in [
         (file.as_str(), format!("{file} is no directory")),
         (&below, format!("{file} is no directory")),
-        (&dangling, format!("nothing can be made in {dangling}: no such file or directory")),
+        (&dangling, format!("{dangling} is a link that leads nowhere")),
         ("/proc/egoat", "nothing can be made in /proc: ".to_owned()),
     ] {
         let (out, said) = bob.ends_with(&["receive", "--listen", "127.0.0.1:0", "--into", into], b"", 1);
         assert!(said.contains(&format!("egoat: error: cannot receive into {into}: {why}")), "{said}");
-        assert!(said.contains("hint: choose another directory with --into DIR"), "{said}");
+        assert!(said.contains("hint: choose another directory"), "{said}");
         assert_eq!(out, "", "a link for nobody");
         assert!(!bob.path("invites").exists(), "no invite is used up");
     }
@@ -453,13 +530,21 @@ fn a_node_that_is_killed_as_files_get_their_names_makes_no_second_copy() {
     let mut killed = Faulty::start(&bob, &["serve", "--listen", "127.0.0.1:0"], &fault);
     let addr = killed.wait_for("listening on ").replace("listening on ", "");
     alice.run(&["peers", "add", "bob", &bob.key(), &addr]);
-    let files = [alice.file("empty", ""), alice.file("small", "x"), alice.file("large", sample(MIB))];
-    let send = [&["send", "bob"][..], &files.each_ref().map(String::as_str)].concat();
+    let mut files = vec![alice.file("empty", ""), alice.file("large", sample(MIB))];
+    files.extend((10..40).map(|number| alice.file(&format!("small{number}"), number.to_string())));
+    let send: Vec<&str> = ["send", "bob"].into_iter().chain(files.iter().map(String::as_str)).collect();
+    let names: Vec<&str> = files.iter().map(|path| path.rsplit('/').next().unwrap()).collect();
     alice.fails(&send, 69);
     poll_until("it to be killed", || killed.was_hit().then_some(()));
     drop(killed);
-    assert_eq!(landed_in(&landing), ["empty", "large", "small"]);
-    let _node = bob.serve_again_at(&addr);
+    assert_eq!(landed_in(&landing), names);
+    let trace = bob.path("trace").to_str().unwrap().to_owned();
+    let place = landing.to_str().unwrap();
+    let words = ["strace", "-f", "-qq", "-o", &trace, "-e", "trace=getdents64", "-P", place];
+    let _node = bob.serve_again_by(&words, &addr);
     alice.run(&send);
-    assert_eq!(names_in(&landing), ["empty", "large", "small"]);
+    assert_eq!(names_in(&landing), names);
+    // They are looked for together: else many files take the square of the time.
+    let looks = fs::read_to_string(trace).unwrap().matches("getdents64").count();
+    assert!((1..files.len()).contains(&looks), "{looks} looks at the whole place");
 }

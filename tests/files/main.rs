@@ -19,6 +19,8 @@ mod names;
 #[cfg(unix)]
 mod pipes;
 #[cfg(unix)]
+mod places;
+#[cfg(unix)]
 mod progress;
 #[cfg(unix)]
 mod queued;

@@ -477,6 +477,7 @@ fn leave_part(route: &Route, id: &str, age: Duration) -> PathBuf {
     let staging = route.landing.join(format!(".egoat-{id}"));
     fs::create_dir_all(staging.join("files")).unwrap();
     fs::write(staging.join("lock"), "").unwrap();
+    fs::write(staging.join("id"), id).unwrap();
     fs::write(staging.join("map"), [1, 0, 0, 0, 0]).unwrap();
     fs::write(staging.join(format!("files/{id}.bin")), [0; CHUNK]).unwrap();
     let time = SystemTime::now() - age;

@@ -159,10 +159,11 @@ impl Chat {
         self.shown_offers.retain(|number| self.live.offers.contains_key(number));
         for offer in self.live.offers.values() {
             if self.shown_offers.insert(offer.number) {
-                let PendingOffer { number, peer, title, files, bytes, .. } = offer;
+                let PendingOffer { number, peer, title, files, bytes, dots, .. } = offer;
                 let extent = text::extent(*files, Some(*bytes).filter(|bytes| *bytes != UNKNOWN));
+                let dots = if dots.is_empty() { String::new() } else { format!("; {dots}") };
                 let question = format!(
-                    "[{number}] {peer} offers {title}{extent}: /accept {number} [DIR] or /refuse {number}"
+                    "[{number}] {peer} offers {title}{extent}{dots}: /accept {number} [DIR] or /refuse {number}"
                 );
                 let is_muted = self.peers.iter().any(|one| one.name == *peer && one.is_muted());
                 if is_muted || self.is_away { view.note(&question) } else { view.alert(&question) }

@@ -14,8 +14,8 @@ use crate::node::files::once::{EarlierGuest, OneOff};
 use crate::node::files::pipe::StdoutPipe;
 use crate::store::invites::Invite;
 use crate::store::peers::Peer;
+use crate::store::place;
 use crate::store::space::KeepFree;
-use crate::transfer::landing;
 use crate::wire::address::Address;
 use crate::wire::link::Link;
 
@@ -76,7 +76,7 @@ impl Reception {
         // Before there is a link, which works for one sender.
         match (&options.into, &downloads) {
             (Destination::Directory(dir), _) | (Destination::Downloads, Ok(dir)) => {
-                landing::check_place(dir)?
+                place::check(own.home(), dir)?
             }
             _ => {}
         }

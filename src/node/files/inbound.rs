@@ -16,7 +16,6 @@ use crate::node::context::Context;
 use crate::node::door::limits::ENOUGH_FILES;
 use crate::node::event::{Decision, NodeEvent, Offered};
 use crate::node::files::collect_lanes;
-use crate::node::files::once;
 use crate::node::files::pipe::StdoutPipe;
 use crate::node::files::transfers::{IncomingTransfer, Turn};
 use crate::node::live::TransferGuard;
@@ -26,12 +25,13 @@ use crate::store::history::History;
 use crate::store::home::Home;
 use crate::store::partial::{self, Done, Partial};
 use crate::store::peers::{FilesPolicy, Peer};
+use crate::store::place;
 use crate::store::space::{self, KeepFree, Usage};
 use crate::store::staged;
 use crate::text;
 use crate::time;
 use crate::transfer::landing::{Landing, Place, Received, Taken};
-use crate::transfer::path::count_of_names;
+use crate::transfer::path::{NameList, count_of_names};
 use crate::transfer::policy::{DeclineReason, Rules, Verdict};
 use crate::transfer::receive::{self, Inbound, Offer};
 use crate::transfer::seal;
@@ -109,6 +109,10 @@ fn take_offered(
         FilesTo::Flat(dir) => dir.clone(),
         _ => peer.downloads_dir().unwrap_or_else(|| context.options().landing(name)),
     };
+    // Ahead of all that looks at what is there.
+    if let Err(error) = place::check_way(context.own().home(), &default_dir) {
+        return Err(declined_by_disk(session, error));
+    }
     // Ahead of the rules: what is there already takes no room, and need not be asked about again.
     let id = offer.id.at(&default_dir);
     let new = announce(context, session, turn, &offer, &id)?;
@@ -118,6 +122,7 @@ fn take_offered(
         OfferResponse::Take { dir, limit } => (dir, limit),
         OfferResponse::Decline(reason) => return Err(refuse(session, &offer, reason, because(reason))),
     };
+    let session = keep_dots_out(context, session, &offer, &dir)?;
     let id = offer.id.at(&dir);
     let Some(session) = announce(context, session, turn, &offer, &id)? else { return Ok(()) };
     let note = Partial {
@@ -143,10 +148,13 @@ fn rule_once(
     is_pipe: bool,
 ) -> Result<Session> {
     let Some(once) = &context.options().once else { return Ok(session) };
-    let dots = once::dot_names(&offer.manifest);
+    let dots = offer.manifest.dot_names();
     if !is_pipe && !once.allow_dot && !dots.is_empty() {
         let reason = Declined::DotNames.told_to(session.features());
-        let why = format!("names at the top begin with a dot, which --allow-dot takes:{dots}");
+        let mut list = NameList::default();
+        dots.iter()
+            .for_each(|(name, is_dir)| list.note(name, &if *is_dir { "a directory" } else { "a file" }));
+        let why = format!("names at the top begin with a dot, which --allow-dot takes:{list}");
         return Err(refuse(session, offer, reason, &why));
     }
     if once.has_accepted(id) {
@@ -164,6 +172,7 @@ fn rule_once(
         tops: tops.map(|(name, is_dir, bytes)| (name.to_owned(), is_dir, bytes)).collect(),
         files: offer.manifest.files() as u64,
         bytes: offer.bytes(),
+        dots: offer.manifest.dot_note(),
         answer,
     }));
     match await_answer(&mut session, &decided)? {
@@ -173,6 +182,17 @@ fn rule_once(
         }
     }
     Ok(session)
+}
+
+/// Nothing lands in the user's home directory, for whatever reason, that shells and other programs there would obey.
+fn keep_dots_out(context: &Context, session: Session, offer: &Offer, dir: &Path) -> Result<Session> {
+    let is_allowed = context.options().once.as_ref().is_some_and(|once| once.allow_dot);
+    if is_allowed || offer.manifest.dot_names().is_empty() || !place::is_user_home(dir) {
+        return Ok(session);
+    }
+    let why = format!("{} is your home directory, and {}", dir.display(), offer.manifest.dot_note());
+    let reason = Declined::DotNames.told_to(session.features());
+    Err(refuse(session, offer, reason, &why))
 }
 
 /// Says no; gives what the user is told.
@@ -185,7 +205,7 @@ fn refuse(session: Session, offer: &Offer, reason: Declined, why: &str) -> Error
 /// transfer, or an earlier try has completed it.
 fn announce(
     context: &Context,
-    session: Session,
+    mut session: Session,
     turn: &Arc<Turn>,
     offer: &Offer,
     id: &str,
@@ -193,7 +213,8 @@ fn announce(
     if !turn.claim(id) {
         return session.finish(&Message::Bye).map(|()| None);
     }
-    match done_before(context, offer, id) {
+    let mut waiting = WaitingSender::new(&mut session);
+    match done_before(context, offer, id, &mut || waiting.look()) {
         Ok(None) => Ok(Some(session)),
         Ok(Some((note, paths))) => say_again(context, session, offer, &note, paths).map(|()| None),
         Err(error) => Err(declined_by_disk(session, error)),
@@ -203,7 +224,7 @@ fn announce(
 /// Takes what the rules let in, if there is room for it.
 fn land(
     context: &Arc<Context>,
-    session: Session,
+    mut session: Session,
     offer: Offer,
     turn: &Arc<Turn>,
     mut note: Partial,
@@ -232,9 +253,13 @@ fn land(
     };
     let is_guest = context.options().once.as_ref().is_some_and(|once| once.is_passing(&landing.peer()));
     let wanted = if is_guest { offer.manifest.without_programs() } else { offer.manifest };
-    let (manifest, changed) = match landing.fit(wanted) {
+    let mut waiting = WaitingSender::new(&mut session);
+    let (manifest, changed) = match landing.fit(wanted, &mut || waiting.look()) {
         Ok(fitted) => fitted,
-        Err(error) => return Err(declined_by_disk(session, error)),
+        Err(error) => {
+            landing.discard_if_new();
+            return Err(declined_by_disk(session, error));
+        }
     };
     if !changed.is_empty() {
         let (dir, names) = (place_shown, count_of_names(changed.count()));
@@ -261,6 +286,10 @@ fn declined_by_name(session: Session, title: &str, taken: &Taken) -> Result<()> 
 }
 
 fn declined_by_disk(session: Session, error: Error) -> Error {
+    // The sender has gone meanwhile.
+    if matches!(error, Error::Lost { .. } | Error::Protocol { .. }) {
+        return error;
+    }
     let reason = match receive::failure(&error) {
         Some(Failure::Full) => Declined::Full,
         Some(Failure::OpenFiles) => Declined::OpenFiles,
@@ -370,6 +399,7 @@ fn ask(context: &Context, session: &mut Session, peer: &Peer, offer: &Offer) -> 
         files: offer.manifest.files() as u64,
         bytes: offer.bytes().unwrap_or(control::UNKNOWN),
         until: time::now_micros() / 1_000_000 + ANSWER_TIMEOUT.as_secs(),
+        dots: offer.manifest.dot_note(),
     };
     let Some((decided, _asked)) = context.live().offer(shown) else { return Ok(None) };
     await_answer(session, &decided)
@@ -378,7 +408,7 @@ fn ask(context: &Context, session: &mut Session, peer: &Peer, offer: &Offer) -> 
 /// Waits for the user's answer. Signs of life keep the sender waiting.
 fn await_answer(session: &mut Session, decided: &Receiver<Decision>) -> Result<Option<Decision>> {
     let asked = Instant::now();
-    let mut last_sent = Instant::now();
+    let mut sender = WaitingSender::new(session);
     loop {
         match decided.recv_timeout(HANG_UP_POLL) {
             Ok(decision) => return Ok(Some(decision)),
@@ -389,15 +419,38 @@ fn await_answer(session: &mut Session, decided: &Receiver<Decision>) -> Result<O
             }
             Err(RecvTimeoutError::Timeout) => {}
         }
-        if session.has_input()? {
+        sender.look()?;
+    }
+}
+
+/// A sender that waits for the answer to its offer.
+struct WaitingSender<'a> {
+    session: &'a mut Session,
+    looked: Instant,
+    last_sent: Instant,
+}
+
+impl WaitingSender<'_> {
+    fn new(session: &mut Session) -> WaitingSender<'_> {
+        WaitingSender { session, looked: Instant::now(), last_sent: Instant::now() }
+    }
+
+    /// An error if it is gone. Signs of life keep it waiting. Looks once in a while, however often this is called.
+    fn look(&mut self) -> Result<()> {
+        if self.looked.elapsed() < HANG_UP_POLL {
+            return Ok(());
+        }
+        self.looked = Instant::now();
+        if self.session.has_input()? {
             // It has nothing to say now: it went.
-            let kind = session.read("waiting for an answer")?.kind();
-            return Err(session.unexpected(kind, "waiting for an answer"));
+            let kind = self.session.read("waiting for an answer")?.kind();
+            return Err(self.session.unexpected(kind, "waiting for an answer"));
         }
-        if last_sent.elapsed() >= PING_AFTER {
-            session.send(&Message::Ping)?;
-            last_sent = Instant::now();
+        if self.last_sent.elapsed() >= PING_AFTER {
+            self.session.send(&Message::Ping)?;
+            self.last_sent = Instant::now();
         }
+        Ok(())
     }
 }
 
@@ -420,7 +473,7 @@ fn has_no_entries(offer: &Offer, note: &Partial, turn: &Turn) -> Option<Declined
     if wanted.saturating_add(total / KEPT_ENTRIES) > free {
         return Some(Declined::Full);
     }
-    turn.take_entries(&note.dir, note.staging(), count);
+    turn.take_entries(note.clone(), count);
     None
 }
 
@@ -486,10 +539,15 @@ impl Sink for StreamRoom<'_> {
 
 /// All of it came to its name before, and is there as it came, but the sender has not heard of it. Gives the note, and where
 /// it is.
-fn done_before(context: &Context, offer: &Offer, id: &str) -> Result<Option<(Partial, Vec<PathBuf>)>> {
+fn done_before(
+    context: &Context,
+    offer: &Offer,
+    id: &str,
+    meanwhile: &mut dyn FnMut() -> Result<()>,
+) -> Result<Option<(Partial, Vec<PathBuf>)>> {
     let home = context.own().home();
     let Some(note) = Partial::load(home, id)? else { return Ok(None) };
-    if !note.is_done && !Landing::resume(home, &note, &offer.manifest)? {
+    if !note.is_done && !Landing::resume(home, &note, &offer.manifest, meanwhile)? {
         return Ok(None);
     }
     let Done { paths, seal } = note.done(home)?;

@@ -11,9 +11,6 @@ use crate::store::home::Home;
 use crate::store::invites::Invite;
 use crate::store::partial::{self, Partial};
 use crate::store::peers::{Peer, Peers};
-use crate::text;
-use crate::transfer::manifest::Manifest;
-use crate::transfer::path::NameList;
 use crate::wire::features::Features;
 use crate::wire::message::Refusal;
 
@@ -243,15 +240,4 @@ fn new_guest(guests: &[Peer], mut peers: Peers, visitor: &Visitor) -> Peer {
     let address = visitor.profile.address.as_ref().filter(|_| !visitor.profile.is_from_here);
     address.into_iter().for_each(|address| guest.see_at(address));
     guest
-}
-
-/// The names at the top that begin with a dot, or with a dot after what nobody sees and some disks ignore.
-pub fn dot_names(manifest: &Manifest) -> NameList {
-    let mut dots = NameList::default();
-    for (name, is_dir, _) in manifest.tops() {
-        if name.chars().find(|c| text::is_clean(*c)) == Some('.') {
-            dots.note(name, &if is_dir { "a directory" } else { "a file" });
-        }
-    }
-    dots
 }

@@ -8,7 +8,8 @@ use std::time::Duration;
 use crate::crypto::keys::PublicKey;
 use crate::net::session::Session;
 use crate::net::transport::Closer;
-use crate::store::{partial, space};
+use crate::store::partial::Partial;
+use crate::store::space;
 use crate::transfer::receive::{Inbound, MAX_MANIFESTS};
 use crate::transfer::tally::Tally;
 
@@ -47,8 +48,8 @@ struct GivenRoom {
 struct GivenEntries {
     disk: Option<u64>,
     count: u64,
-    /// Where those wait that are there.
-    staging: PathBuf,
+    /// Those that are there wait in the folder of this.
+    note: Partial,
 }
 
 impl Running {
@@ -227,16 +228,16 @@ impl Turn {
         let others = state.running.iter().filter(|one| one.number != self.number);
         let given: Vec<GivenEntries> = others.filter_map(|one| one.entries.clone()).collect();
         drop(state);
-        let to_come = |one: &GivenEntries| one.count.saturating_sub(partial::usage_of(&one.staging).entries);
+        let to_come = |one: &GivenEntries| one.count.saturating_sub(one.note.usage().entries);
         given.iter().filter(|one| one.disk == disk).fold(0, |sum, one| sum.saturating_add(to_come(one)))
     }
 
-    /// Notes that this one may make so many, which wait in `staging` until they are all there.
-    pub fn take_entries(&self, dir: &Path, staging: PathBuf, count: u64) {
-        let disk = space::disk_id(dir);
+    /// Notes that this one, of which that is the note, may make so many.
+    pub fn take_entries(&self, note: Partial, count: u64) {
+        let disk = space::disk_id(&note.dir);
         let mut state = self.transfers.state();
         if let Some(own) = state.running.iter_mut().find(|one| one.number == self.number) {
-            own.entries = Some(GivenEntries { disk, count, staging });
+            own.entries = Some(GivenEntries { disk, count, note });
         }
     }
 
