@@ -13,15 +13,14 @@ use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::io;
 
+use crate::error::{Error, Result, Verb};
 use crate::store::file;
 use crate::store::folder::Folder;
+use crate::store::place::SURE_LENGTH;
 use crate::store::staged::TRIAL;
 use crate::text::percent;
 use crate::transfer::manifest::{Entry, Manifest};
-use crate::transfer::path::{MAX_COMPONENT, NameList, SafePath, numbered, shortened};
-
-/// Names up to this many bytes are held everywhere: eCryptfs has the least, 143.
-const SURE_LENGTH: usize = 143;
+use crate::transfer::path::{MAX_COMPONENT, NameList, SafePath, free_number, numbered, shortened};
 
 /// Where names can be tried.
 pub trait Trial {
@@ -45,14 +44,22 @@ pub enum Made {
 }
 
 /// The manifest with the names that the folder holds, its entries in the same order, and a list of what has changed.
-pub fn fit(manifest: Manifest, staging: &Folder) -> io::Result<(Manifest, NameList)> {
+/// `meanwhile` is called for each name that is tried, and ends it by an error.
+pub fn fit(
+    manifest: Manifest,
+    staging: &Folder,
+    meanwhile: &mut dyn FnMut() -> Result<()>,
+) -> Result<(Manifest, NameList)> {
     if is_plain(&manifest) {
         return Ok((manifest, NameList::default()));
     }
-    let mut folder = TrialFolder::open(staging)?;
+    let failed = |cause| Error::disk(Verb::Create, staging.path())(cause);
+    let mut folder = TrialFolder::open(staging, meanwhile).map_err(failed)?;
     let fitted = fit_by(&manifest, &mut folder, cfg!(windows));
-    folder.remove(staging)?;
-    Ok(match fitted? {
+    let ended = folder.ended.take();
+    folder.remove(staging).map_err(failed)?;
+    ended.map_or(Ok(()), Err)?;
+    Ok(match fitted.map_err(failed)? {
         Some((fitted, changed)) => (fitted, changed),
         None => (manifest, NameList::default()),
     })
@@ -95,6 +102,7 @@ fn fit_by(
     let mut changed = NameList::default();
     for (parent, names) in by_directory(manifest) {
         grain.trial.clear()?;
+        grain.numbers.clear();
         // Those that are held as they are come first, so that none of them has to make room.
         let mut others = Vec::new();
         for path in names {
@@ -161,6 +169,8 @@ struct Grain<'a, T> {
     holds_ends: bool,
     /// Whether it holds a name with this character in it.
     characters: HashMap<char, bool>,
+    /// The next number for names that differ in case alone, of which there may be very many.
+    numbers: HashMap<String, u32>,
 }
 
 impl<'a, T: Trial> Grain<'a, T> {
@@ -174,7 +184,14 @@ impl<'a, T: Trial> Grain<'a, T> {
             holds_ends = holds_ends && trial.make(made)? == Made::New && !trial.has(same);
         }
         trial.clear()?;
-        Ok(Grain { trial, is_windows, is_blind, holds_ends, characters: HashMap::new() })
+        Ok(Grain {
+            trial,
+            is_windows,
+            is_blind,
+            holds_ends,
+            characters: HashMap::new(),
+            numbers: HashMap::new(),
+        })
     }
 
     /// Whether it holds a sample of the manifest's names: each character of ASCII, one of each length in UTF-8 of the others,
@@ -237,11 +254,14 @@ impl<'a, T: Trial> Grain<'a, T> {
                 Made::Refused => {}
             }
         }
-        for number in 1..10_000 {
-            let other = numbered(&base, number);
-            if self.make(&other)? == Made::New {
-                return Ok(other);
-            }
+        let alike = base.to_lowercase();
+        let next = self.numbers.get(&alike).copied().unwrap_or(1);
+        let is_taken = |number| number == 0 || self.trial.has(&numbered(&base, number));
+        let number = if is_taken(next) { free_number(is_taken) } else { next };
+        let other = numbered(&base, number);
+        if self.make(&other)? == Made::New {
+            self.numbers.insert(alike, number.saturating_add(1));
+            return Ok(other);
         }
         let what = format!("it does not hold the name {}", shortened(name));
         Err(io::Error::new(io::ErrorKind::InvalidInput, what))
@@ -307,21 +327,24 @@ fn is_device(name: &str) -> bool {
 }
 
 /// A real folder to try names in.
-struct TrialFolder {
+struct TrialFolder<'a> {
     folder: Folder,
     made: Vec<String>,
+    meanwhile: &'a mut dyn FnMut() -> Result<()>,
+    /// Why no more names are tried.
+    ended: Option<Error>,
 }
 
 /// A name that every folder holds.
 const SURE: &str = "sure";
 
-impl TrialFolder {
+impl<'a> TrialFolder<'a> {
     /// Makes it in the folder of a transfer, in the place of one that an earlier try left.
-    fn open(staging: &Folder) -> io::Result<TrialFolder> {
+    fn open(staging: &Folder, meanwhile: &'a mut dyn FnMut() -> Result<()>) -> io::Result<TrialFolder<'a>> {
         staging.ensure_here()?;
         let _ = fs::remove_dir_all(staging.way_to(TRIAL));
         staging.create_folder(TRIAL)?;
-        Ok(TrialFolder { folder: staging.folder(TRIAL)?, made: Vec::new() })
+        Ok(TrialFolder { folder: staging.folder(TRIAL)?, made: Vec::new(), meanwhile, ended: None })
     }
 
     fn remove(mut self, staging: &Folder) -> io::Result<()> {
@@ -337,8 +360,12 @@ impl TrialFolder {
     }
 }
 
-impl Trial for TrialFolder {
+impl Trial for TrialFolder<'_> {
     fn make(&mut self, name: &str) -> io::Result<Made> {
+        if let Err(error) = (self.meanwhile)() {
+            self.ended = Some(error);
+            return Err(io::ErrorKind::Interrupted.into());
+        }
         match self.create(name) {
             Ok(()) => Ok(Made::New),
             Err(cause) if cause.kind() == io::ErrorKind::AlreadyExists => Ok(Made::Taken),
@@ -532,11 +559,60 @@ mod tests {
     }
 
     #[test]
+    fn many_names_that_are_one_take_a_few_looks_each() {
+        let count = 3000;
+        let spelt = |number: usize| (0..12).map(move |bit| if number >> bit & 1 == 0 { 'a' } else { 'A' });
+        let names: Vec<String> = (0..count).map(|number| spelt(number).collect()).collect();
+        let paths: Vec<&str> = names.iter().map(String::as_str).collect();
+        let mut folder = Counting { fake: Fake { known_by: Some(vfat), ..Fake::default() }, looks: 0.into() };
+        let (fitted, _) = fit_by(&manifest(&paths), &mut folder, false).expect("fits").expect("changed");
+        let held: HashSet<String> =
+            fitted.entries().iter().map(|entry| entry.path.as_str().to_lowercase()).collect();
+        assert_eq!(held.len(), count);
+        assert!(folder.looks.get() < 5 * count, "{} looks", folder.looks.get());
+    }
+
+    /// Counts what is asked of a folder.
+    struct Counting {
+        fake: Fake,
+        looks: std::cell::Cell<usize>,
+    }
+
+    impl Trial for Counting {
+        fn make(&mut self, name: &str) -> io::Result<Made> {
+            self.looks.set(self.looks.get() + 1);
+            self.fake.make(name)
+        }
+
+        fn has(&self, name: &str) -> bool {
+            self.looks.set(self.looks.get() + 1);
+            self.fake.has(name)
+        }
+
+        fn clear(&mut self) -> io::Result<()> {
+            self.fake.clear()
+        }
+    }
+
+    #[test]
+    fn names_are_tried_no_longer_than_somebody_waits() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let staging = Folder::open(dir.path()).expect("opens");
+        let mut left = 8;
+        let fitted = fit(manifest(&ODD), &staging, &mut || {
+            left -= 1;
+            if left > 0 { Ok(()) } else { Err(Error::Stopped) }
+        });
+        assert!(matches!(fitted, Err(Error::Stopped)) && left == 0);
+        assert!(staging.names().expect("listed").is_empty());
+    }
+
+    #[test]
     fn a_real_folder_is_left_as_it_was() {
         let dir = tempfile::tempdir().expect("a folder");
         let staging = Folder::open(dir.path()).expect("opens");
         fs::create_dir(dir.path().join(TRIAL)).expect("left by an earlier try");
-        let (fitted, changed) = fit(manifest(&ODD), &staging).expect("fits");
+        let (fitted, changed) = fit(manifest(&ODD), &staging, &mut || Ok(())).expect("fits");
         assert_eq!((fitted.entries().len(), changed.count()), (ODD.len(), 0));
         assert!(staging.names().expect("listed").is_empty());
     }

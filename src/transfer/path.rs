@@ -33,6 +33,8 @@ const MAX_EXTENSION: usize = 32;
 pub const MAX_LISTED: usize = 20;
 /// The most characters of one name in such a list: a peer may claim 65,535 bytes of path.
 const MAX_SHOWN: usize = 160;
+/// Numbers that are tried one after the other.
+const MANY: u32 = 16;
 
 /// A relative path that stays below the directory it is joined to. It may have characters that show nothing: clean it
 /// for a terminal.
@@ -196,6 +198,23 @@ impl fmt::Display for NameList {
             more => write!(f, "\nand {more} more"),
         }
     }
+}
+
+/// The first number that is free, where many of the first ones are; else one that is found in a few looks, however many
+/// are taken: the one after a taken one.
+pub fn free_number(is_taken: impl Fn(u32) -> bool) -> u32 {
+    if let Some(number) = (0..MANY).find(|number| !is_taken(*number)) {
+        return number;
+    }
+    let (mut taken, mut free) = (MANY - 1, 2 * MANY);
+    while free < u32::MAX && is_taken(free) {
+        (taken, free) = (free, free.saturating_mul(2));
+    }
+    while free - taken > 1 {
+        let middle = taken + (free - taken) / 2;
+        if is_taken(middle) { taken = middle } else { free = middle }
+    }
+    free
 }
 
 /// A name, clean for a terminal, and no longer than a line or two.
@@ -559,7 +578,27 @@ mod tests {
         ]
     }
 
+    #[test]
+    fn a_free_number_is_found_in_a_few_looks() {
+        for count in (0..100).chain([10_000, 1 << 20, u32::MAX - 1]) {
+            let looks = std::cell::Cell::new(0);
+            let is_taken = |number| {
+                looks.set(looks.get() + 1);
+                number < count
+            };
+            assert_eq!(free_number(is_taken), count);
+            assert!(looks.get() <= MANY + 64, "{count}: {} looks", looks.get());
+        }
+    }
+
     proptest! {
+        #[test]
+        fn a_free_number_is_free(taken in prop::collection::hash_set(0_u32..100, 0..100)) {
+            let number = free_number(|number| taken.contains(&number));
+            prop_assert!(!taken.contains(&number));
+            prop_assert!(number == 0 || taken.contains(&(number - 1)));
+        }
+
         #[test]
         fn what_parses_stays_below(parts in prop::collection::vec(component(), 1..5)) {
             if let Ok(path) = SafePath::parse(&parts.join("/")) {
