@@ -3,12 +3,12 @@
 
 use crate::common;
 
-use common::files::{CHUNK, sample};
 use common::rogue::{Line, Rogue};
 use common::{Home, Node, poll_until};
 use egoat::crypto::lane::TICKET_LEN;
 use egoat::wire::features::Features;
 use egoat::wire::message::{Kind, Message, Refusal};
+use std::fs::File;
 use std::net::TcpListener;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -47,14 +47,25 @@ impl Field {
     }
 
     /// The session by which Mallory collects the file that is queued then, which is taken with so many lanes.
-    fn collecting(&self, content: &[u8], lanes: u8) -> (Line, Line) {
+    fn collecting(&self, bytes: u64, lanes: u8) -> (Line, Line) {
         let mut fetching = self.fetching();
-        self.alice.run(&["send", "--queue", "mallory", &self.alice.file("file", content)]);
-        assert_eq!(fetching.read().map(|(kind, _)| kind), Some(FILES_WAIT));
+        File::create(self.alice.path("file")).unwrap().set_len(bytes).unwrap();
+        self.alice.run(&["send", "--queue", "mallory", self.alice.path("file").to_str().unwrap()]);
+        // News that is none for the peer comes as a PING alone.
+        let mut is_told = false;
+        while !is_told {
+            match fetching.read().map(|(kind, _)| kind) {
+                Some(FILES_WAIT) => is_told = true,
+                kind => {
+                    assert_eq!(kind, Some(Message::Ping.kind()));
+                    fetching.say(&Message::Pong);
+                }
+            }
+        }
         fetching.expect(&Message::Ping);
         fetching.say(&Message::Pong);
         let mut line = self.session(Kind::Collect);
-        let offer = Message::Offer { transfer: [0; 16], entries: 1, bytes: content.len() as u64 };
+        let offer = Message::Offer { transfer: [0; 16], entries: 1, bytes };
         line.expect(&offer);
         assert_eq!(line.read().map(|(kind, _)| kind), Some(Message::Manifest(&[]).kind()));
         line.say(&Message::Take { lanes, ticket: [0; TICKET_LEN] });
@@ -113,8 +124,8 @@ fn a_peer_of_before_is_not_told() {
 #[test]
 fn a_lane_that_has_proven_nothing_is_sent_nothing() {
     let field = Field::new(Features::ACCEPTOR);
-    let content = sample(40 * CHUNK);
-    let (_fetching, mut line) = field.collecting(&content, 2);
+    // More than the sockets' buffers hold, so that there is something left for the lanes.
+    let (_fetching, mut line) = field.collecting(200 << 20, 2);
     let ticket = line.collect_ticket();
     let lane = |index| {
         let dial = || line.lane(&field.node.addr, &ticket, index);
