@@ -8,7 +8,7 @@ use egoat::net::session::{Incoming, MAX_IN_RECORD};
 use egoat::wire::address::Address;
 use egoat::wire::features::Features;
 use egoat::wire::link::{Link, MAX_ADDRESSES};
-use egoat::wire::message::{HEADER, Message, max_body};
+use egoat::wire::message::{HEADER, IGNORABLE, Message, max_body};
 
 /// A record of this length is none: what follows it was sealed by nobody.
 const RAW: u16 = u16::MAX;
@@ -69,8 +69,8 @@ fn good_messages(stream: &[u8]) -> (usize, bool) {
     let mut at = 0;
     while let Some((&[kind, a, b, c, d], rest)) = stream[at..].split_first_chunk::<HEADER>() {
         let length = u32::from_be_bytes([a, b, c, d]) as usize;
-        // A session without features has no GOT.
-        let is_known = kind != Message::Got(0).kind();
+        // A session without features has no GOT, and no ignorable messages.
+        let is_known = kind != Message::Got(0).kind() && kind < IGNORABLE;
         if is_known && max_body(kind).is_ok_and(|most| length <= most) {
             let Some(body) = rest.get(..length) else { break };
             if Message::decode(kind, body).is_ok() {
