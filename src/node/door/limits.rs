@@ -22,8 +22,8 @@ const OTHER_FILES: usize = 24;
 const DEFAULT_FILES: usize = 256;
 /// Bytes of memory for a connection: its stack of 256 KiB, and as much again for buffers.
 const MEMORY_EACH: usize = 512 << 10;
-/// Bytes for the program and its other threads.
-const OTHER_MEMORY: usize = 12 << 20;
+/// Bytes for the other threads of a node and what they allocate, beside what the program takes as it starts.
+const OTHER_MEMORY: usize = 8 << 20;
 
 /// How many connections are taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,7 +47,7 @@ impl Limits {
     pub fn new(peers: Option<usize>, pending: Option<usize>) -> Limits {
         let system = System {
             files: soft_limit("Max open files").unwrap_or(DEFAULT_FILES),
-            memory: soft_limit("Max address space").unwrap_or(usize::MAX),
+            memory: soft_limit("Max address space").map_or(usize::MAX, |most| most.saturating_sub(taken())),
         };
         Limits::within(system, peers, pending)
     }
@@ -74,7 +74,15 @@ impl Limits {
 #[derive(Clone, Copy)]
 struct System {
     files: usize,
+    /// Bytes of address space beside those that the program has.
     memory: usize,
+}
+
+/// Bytes of address space that the program has now; 0 where the system does not tell.
+fn taken() -> usize {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let size = status.lines().find_map(|line| line.strip_prefix("VmSize:")?.trim().strip_suffix(" kB"));
+    size.and_then(|size| size.parse::<usize>().ok()).map_or(0, |size| size << 10)
 }
 
 /// A soft limit, if there is one, where the system tells it in /proc.
@@ -96,7 +104,7 @@ mod tests {
     #[test]
     fn there_are_files_and_memory_for_everybody() {
         for files in [64, 256, 1024, 4096, 20_000, 1 << 20] {
-            for memory in [14 << 20, 20 << 20, 100 << 20, usize::MAX] {
+            for memory in [10 << 20, 16 << 20, 100 << 20, usize::MAX] {
                 for given in [None, Some(1), Some(100), Some(usize::MAX)] {
                     let (seats, pending) = within(files, memory, given);
                     assert!(seats >= 1 && pending >= 1);
@@ -113,7 +121,7 @@ mod tests {
         assert_eq!(within(64, PLENTY, None), (3, 8));
         assert_eq!(within(20_000, PLENTY, None), (MAX_SEATS, MAX_PENDING));
         assert_eq!(within(20_000, PLENTY, Some(3)), (6, 3));
-        assert_eq!(within(20_000, 20 << 20, None), (8, 8));
+        assert_eq!(within(20_000, 16 << 20, None), (8, 8));
         assert_eq!(Limits { seats: 5, pending: 1, open_files: 64 }.peers(), 3);
         // Too little for anything, but not for nothing.
         assert_eq!(within(48, PLENTY, None), (3, 3));
