@@ -226,7 +226,7 @@ fn receive_at(bob: &Home, addr: &str) -> (Process, String) {
 #[test]
 fn the_same_command_goes_on_at_a_receiver_that_was_started_anew() {
     let (alice, carol, bob) = (Home::new("alice"), Home::new("carol"), Home::new("bob"));
-    let addr = bob.own_port("127.0.0.1");
+    let addr = bob.own_port("127.0.0.1:0");
     let file = alice.file("large", sample(40 * MIB));
     let (mut receiver, link) = receive_at(&bob, &addr);
     let mut send = Process::start(alice.cmd(&["send", "--streams", "1", &link, &file]));
