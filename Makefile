@@ -108,7 +108,9 @@ install:
 	chmod 440 $(DESTDIR)$(SUDOERSDIR)/egoat
 	install -m 644 src/package/egoat.sysusers $(DESTDIR)$(SYSUSERSDIR)/egoat.conf
 	sed 's,/usr/bin/,$(BINDIR)/,' src/package/egoat.service >$(DESTDIR)$(UNITDIR)/system/egoat.service
+	chmod 644 $(DESTDIR)$(UNITDIR)/system/egoat.service
 	sed 's,/usr/bin/,$(BINDIR)/,' src/package/egoat.user.service >$(DESTDIR)$(UNITDIR)/user/egoat.service
+	chmod 644 $(DESTDIR)$(UNITDIR)/user/egoat.service
 
 uninstall:
 	rm -f $(DESTDIR)$(BINDIR)/egoat $(DESTDIR)$(BINDIR)/egoat-system \

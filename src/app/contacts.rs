@@ -46,7 +46,7 @@ pub fn names(home: &Home) -> Result<Vec<String>> {
     Ok(Peers::load(home)?.iter().map(|peer| peer.name.clone()).collect())
 }
 
-/// The saved peer that is meant by a name, see [`names`].
+/// The saved peer that is meant by a name, see [`mod@names`].
 pub fn named(own: &Own, name: &str) -> Result<Peer> {
     let peers = Peers::load(own.home())?;
     match names::find(peers.iter(), name) {

@@ -147,7 +147,7 @@ fn value_of(origin: Origin, option: &str) -> Option<&str> {
 }
 
 impl Peer {
-    /// Where to dial the peer, best first: what worked last, then the others. At most [`MAX_PLACES`].
+    /// Where to dial the peer, best first: what worked last, then the others. At most 16.
     pub fn places(&self) -> Vec<Place> {
         let today = Day::today();
         let mut places = self.all_places();
