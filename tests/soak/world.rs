@@ -27,8 +27,11 @@ const EXPECTED: &[&str] = &[
     "egoat: error: connection to ",
     "egoat: error: no message ",
     "egoat: error: no node runs on ",
-    // It is stopped.
+    // It is stopped, or was killed while it sent files for a command.
     "egoat: error: the node here did not answer within ",
+    "egoat: error: the node here has ended",
+    // Two workers chose the same file.
+    "egoat: another command is sending the same to ",
     // The user has cancelled it.
     " could not finish the transfer: it stopped sending",
     "egoat: error: not delivered to ",
