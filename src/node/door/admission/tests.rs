@@ -148,6 +148,20 @@ fn when_the_answers_of_an_address_are_used_up_each_there_gets_its_turn() {
     assert!(waits.eq(turns));
 }
 
+/// What does not authenticate is looked at, and takes nothing of the answers for what does.
+#[test]
+fn garbage_uses_up_no_answers() {
+    let (admission, start) = (admission(), Instant::now());
+    let come = |number: u32| {
+        let from = IpAddr::from((number + (99 << 24)).to_be_bytes()).to_string();
+        admission.try_at(&from, start).expect("a place")
+    };
+    for number in 0..200 {
+        assert!(come(number).may_look(&first_message()));
+    }
+    assert_eq!(come(200).reserve_answer_at(&first_message(), start), Some(Duration::ZERO));
+}
+
 #[test]
 fn peers_that_prove_themselves_use_up_no_answers() {
     let admission = admission();
