@@ -61,19 +61,19 @@ struct OpenConversation {
 
 /// A question that the user is to answer with yes or no.
 pub enum Question {
-    /// Whether the node at an address has this key.
+    /// Ask whether the node at an address has this key.
     Fingerprint {
         /// The address.
         at: Address,
         /// The key that answered there.
         key: PublicKey,
     },
-    /// Whether to join with a link that was pasted.
+    /// Ask whether to join with a pasted link.
     Join(Link),
 }
 
 impl Question {
-    /// What it is about, in a few words.
+    /// The subject of the question, in a few words.
     pub fn title(&self) -> String {
         match self {
             Question::Fingerprint { at, .. } => at.to_string(),
@@ -635,7 +635,7 @@ impl Chat {
         });
     }
 
-    /// Whether everybody is muted in this chat.
+    /// Whether this chat mutes all peers, as `/away` wants.
     pub fn is_away(&self) -> bool {
         self.is_away
     }

@@ -152,7 +152,7 @@ pub fn withdraw(own: &Own, link: &Link) -> Result<()> {
     }
 }
 
-/// Who can use a link with these addresses, if that is not everybody; `None` also where it cannot be told.
+/// A sentence that says who can use a link with these addresses; `None` if everybody can, and where nobody can tell.
 pub fn who_can_use(addresses: &[Address]) -> Option<&'static str> {
     match local::best_reach(addresses)? {
         Reach::Global => None,

@@ -27,7 +27,7 @@ pub use crate::transfer::tally::{Tally, per_second};
 
 /// Files and directories that the user named.
 pub struct Chosen {
-    /// What they are.
+    /// The files behind the names, as they were when they were chosen.
     pub sources: Arc<Sources>,
     paths: Vec<PathBuf>,
     name: Option<String>,

@@ -102,7 +102,7 @@ pub struct ConnectedPeer {
     pub since: u64,
     /// By which address.
     pub way: String,
-    /// It has dialled the node for its messages, and would collect files.
+    /// The peer fetches its messages from the node, and collects files when it is told that some wait.
     pub collects: bool,
 }
 

@@ -92,11 +92,7 @@ pub fn send(mut session: Session, feed: &mut dyn Feed, from: u64, tally: &Tally)
         };
         match next {
             Ok(FeedItem::Bytes(at, bytes)) => {
-                session.write_piece(at, bytes.len(), |space| {
-                    space.copy_from_slice(bytes);
-                    Ok(())
-                })?;
-                tally.add(bytes.len() as u64);
+                send_piece(&mut session, at, bytes, tally)?;
                 last_sent = Instant::now();
             }
             Ok(FeedItem::Nothing) if last_sent.elapsed() < PING_AFTER => {}
@@ -122,6 +118,15 @@ pub fn send(mut session: Session, feed: &mut dyn Feed, from: u64, tally: &Tally)
     session.send(&Message::End)?;
     session.skip_ignorable(true);
     send::stored(session)
+}
+
+fn send_piece(session: &mut Session, at: u64, bytes: &[u8], tally: &Tally) -> Result<()> {
+    session.write_piece(at, bytes.len(), |space| {
+        space.copy_from_slice(bytes);
+        Ok(())
+    })?;
+    tally.add(bytes.len() as u64);
+    Ok(())
 }
 
 fn read_ack(session: &mut Session, feed: &mut dyn Feed) -> Result<()> {

@@ -59,7 +59,7 @@ pub trait View {
     /// The user wants to leave the chat.
     fn leave(&mut self);
 
-    /// Whether a person types the lines, who can answer a question.
+    /// Whether a person types the lines: a script cannot answer a question.
     fn can_answer(&self) -> bool {
         true
     }

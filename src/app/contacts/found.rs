@@ -13,7 +13,7 @@ pub struct Found<'a> {
     pub is_typed: bool,
     /// Where it has proven its key just now, unless nobody dialled.
     pub proven_at: Option<&'a Address>,
-    /// What it says of itself, unless it refused to.
+    /// The node's profile; `None` if the node refused the connection.
     pub profile: Option<&'a Profile>,
 }
 

@@ -7,7 +7,7 @@ use crate::text::spelling::nearest;
 /// Peers that are named as possible ones; more are no help.
 const LISTED: usize = 5;
 
-/// What a typed name means.
+/// The peers that a typed name can mean.
 pub enum NameMatch<'p> {
     /// This peer.
     One(&'p Peer),

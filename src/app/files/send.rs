@@ -106,7 +106,7 @@ fn after(wait: Duration, error: Error) -> Error {
     }
 }
 
-/// Whether the peer keeps what has arrived, so that the same command goes on from there.
+/// Whether the peer keeps the bytes that have arrived, so that the same command can resume.
 pub fn is_kept(error: &Error, tally: &Tally) -> bool {
     let is_kept = matches!(
         error,

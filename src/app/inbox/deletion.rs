@@ -21,7 +21,7 @@ pub struct OldEntries {
     until: u64,
 }
 
-/// What was noted before `until`, in µs of Unix time, with this peer or with all who have a history.
+/// The entries from before `until`, in µs of Unix time: of one peer, or of all peers with a history.
 pub fn find(own: &Own, only: Option<&Peer>, until: u64) -> Result<Vec<OldEntries>> {
     let peers = contacts::all(own)?;
     let conversations = match only {

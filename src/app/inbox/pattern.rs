@@ -14,12 +14,12 @@ impl Pattern {
         Pattern { wanted: typed.to_owned(), has_capital: typed.chars().any(char::is_uppercase) }
     }
 
-    /// Whether it is found everywhere.
+    /// Whether the pattern is empty, and so matches every text.
     pub fn is_empty(&self) -> bool {
         self.wanted.is_empty()
     }
 
-    /// What to say when it is found nowhere: `place`, as in "nothing here", and what would find more.
+    /// The note for a search without a match: it names the `place`, as in "nothing here", and a pattern that finds more.
     pub fn not_found(&self, place: &str) -> String {
         let wanted = text::clean_line(&self.wanted);
         match self.has_capital {
@@ -31,7 +31,7 @@ impl Pattern {
         }
     }
 
-    /// Whether these bytes, which need not be UTF-8, contain it.
+    /// Whether the bytes contain the pattern; they need not be UTF-8.
     pub fn is_in(&self, raw: &[u8]) -> bool {
         let wanted = self.wanted.as_bytes();
         if wanted.is_empty() {

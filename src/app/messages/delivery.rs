@@ -83,12 +83,7 @@ pub fn deliver(
             break;
         }
         let Some(left) = deadline.remaining() else {
-            let why = tries.why.unwrap_or_else(|| why_untried(own, peer));
-            let ended = unless_dropped(own, peer, outbox, number, DeliveryOutcome::Queued(why))?;
-            return match (ended, tries.changed_key) {
-                (DeliveryOutcome::Queued(_), Some(error)) => Err(error),
-                (ended, _) => Ok(ended),
-            };
+            return not_in_time(own, peer, outbox, number, tries);
         };
         if bell.ring()? {
             if let Some(attempt) = attempts::last(own.home(), &peer.key) {
@@ -126,6 +121,21 @@ pub fn deliver(
         }
     }
     unless_dropped(own, peer, outbox, number, DeliveryOutcome::Delivered)
+}
+
+/// The outcome when the wait is over: the message stays queued, unless each address of the peer had another key.
+fn not_in_time(
+    own: &Endpoint,
+    peer: &Peer,
+    outbox: &mut Outbox,
+    number: u64,
+    tries: Tries,
+) -> Result<DeliveryOutcome> {
+    let why = tries.why.unwrap_or_else(|| why_untried(own, peer));
+    match (unless_dropped(own, peer, outbox, number, DeliveryOutcome::Queued(why))?, tries.changed_key) {
+        (DeliveryOutcome::Queued(_), Some(error)) => Err(error),
+        (outcome, _) => Ok(outcome),
+    }
 }
 
 /// Why no try was made in the time there was.

@@ -14,6 +14,7 @@ use crate::node::context::Context;
 use crate::node::files::collect;
 use crate::node::files::once_sent::{OnceSent, note_sent};
 use crate::node::files::outbound::{self, Pipe};
+use crate::node::files::patience::Patience;
 use crate::node::roster::Contact;
 use crate::node::threads;
 use crate::store::own_files::OwnFiles;
@@ -25,9 +26,7 @@ use crate::transfer::stream::Spool;
 use crate::transfer::tally::Tally;
 use crate::wire::control::{JobOutcome, JobReport, SendMode};
 
-/// A pipe cannot be read twice, so a lost connection may be away for this long before its transfer is given up.
-const PIPE_WAIT: Duration = Duration::from_secs(60);
-/// The first retry of a pipe's transfer comes after this.
+/// A pipe's transfer is retried after this, or at once when the peer is back.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// The bytes of a pipe as its front-end hands them over.
@@ -190,16 +189,10 @@ impl Job<'_> {
         let tally = Arc::new(Tally::new(&manifest, true));
         let mut pipe = Pipe::new(manifest, Spool::new(self.own().home(), pieces, kept)?);
         self.counted(&tally, report, || {
-            let mut lost = None;
-            let mut is_connected = false;
-            while let Err(error) = self.try_pipe(&mut pipe, &tally, &mut is_connected) {
-                // One that cuts each handshake is away.
-                let is_new = std::mem::take(&mut is_connected) || lost.is_none();
-                if is_new && matches!(error, Error::Lost { .. }) {
-                    lost = Some(Instant::now());
-                }
-                let is_away = lost.is_some_and(|since| since.elapsed() < PIPE_WAIT);
-                if !is_away || !error.is_passing() || tally.check_stop().is_err() {
+            let mut patience = Patience::for_pipe(Duration::ZERO);
+            while let Err(error) = self.try_pipe(&mut pipe, &tally, &mut patience) {
+                let is_over = patience.until(&error).is_none_or(|until| Instant::now() >= until);
+                if is_over || tally.check_stop().is_err() {
                     return Err(error);
                 }
                 tally.restart();
@@ -210,9 +203,9 @@ impl Job<'_> {
         })
     }
 
-    fn try_pipe(&self, pipe: &mut Pipe, tally: &Tally, is_connected: &mut bool) -> Result<()> {
+    fn try_pipe(&self, pipe: &mut Pipe, tally: &Tally, patience: &mut Patience) -> Result<()> {
         let outgoing = collect::reach(self.context, &self.contact, &self.peer)?;
-        *is_connected = true;
+        patience.found();
         let contact = &self.contact;
         pipe.send(|| !contact.is_welcome(), outgoing, tally)
     }

@@ -13,6 +13,7 @@ pub mod lanes;
 pub mod once;
 pub mod once_sent;
 pub mod outbound;
+pub mod patience;
 pub mod pipe;
 pub mod queued;
 pub mod transfers;
