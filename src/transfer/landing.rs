@@ -99,8 +99,13 @@ impl TransferId {
 
     /// The whole id, another one for each place.
     pub fn at(&self, place: &Path) -> String {
+        self.with(place.as_os_str().as_encoded_bytes())
+    }
+
+    /// The whole id, another one for other bytes.
+    pub fn with(&self, more: &[u8]) -> String {
         let mut hasher = self.0.clone();
-        hasher.update(place.as_os_str().as_encoded_bytes());
+        hasher.update(more);
         base32::encode(&hasher.finish()[..16])
     }
 }

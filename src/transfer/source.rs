@@ -113,6 +113,21 @@ impl Sources {
             .map(move |path| format!("{} is a home of egoat, or part of one, and stays here", clean(path)))
     }
 
+    /// Which files they are on this machine: where those are that the user named, and the numbers of all of them. Two
+    /// that have name, size and time in common differ in this.
+    pub fn identity(&self) -> Vec<u8> {
+        let mut identity = Vec::new();
+        for top in &self.tops {
+            identity.extend(top.real.as_os_str().as_encoded_bytes());
+            identity.push(0);
+        }
+        for id in self.ids.iter().flatten() {
+            identity.extend(id.device().to_be_bytes());
+            identity.extend(id.inode().to_be_bytes());
+        }
+        identity
+    }
+
     /// Reads their bytes; each thread has its own.
     pub fn reader(&self) -> SourceReader<'_> {
         SourceReader { sources: self, open: None, walk: None }

@@ -437,6 +437,9 @@ fn two_of_one_name_from_one_peer_both_arrive() {
         fs::create_dir_all(alice.path(&format!("{n}/dir"))).unwrap();
         let content = sample_of(n, 2 * MIB);
         let file = alice.file(&format!("{n}/same.bin"), &content);
+        // Of other times, or the receiver would take them for one transfer.
+        let time = UNIX_EPOCH + Duration::from_secs(n);
+        fs::File::options().write(true).open(&file).unwrap().set_modified(time).unwrap();
         let tree = alice.file(&format!("{n}/dir/file"), n.to_string());
         let tree = Path::new(&tree).parent().unwrap().to_str().unwrap();
         sends.push(Process::start(alice.cmd(&["send", "bob", "--streams", "1", tree, &file])));

@@ -1,7 +1,6 @@
 //! Files of a command, sent once: a command that is killed as it ends is repeated by its user, and the repeated one finds a
 //! note that the peer has the files. It leaves out how the note is kept: see `store::sent`.
 
-use std::path::Path;
 use std::sync::Arc;
 
 use crate::error::Result;
@@ -73,7 +72,7 @@ impl OnceSent {
 }
 
 fn id(peer: &Peer, sources: &Sources) -> String {
-    TransferId::new(&peer.key, &[0; TRANSFER_LEN], sources.manifest()).at(Path::new("sent"))
+    TransferId::new(&peer.key, &[0; TRANSFER_LEN], sources.manifest()).with(&sources.identity())
 }
 
 fn is_saved(own: &Own, peer: &Peer) -> bool {
