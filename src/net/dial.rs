@@ -100,13 +100,13 @@ fn may_dial(own: &Endpoint, place: &Place) -> bool {
     }
 }
 
-/// Dials until an address leads to a node that proves `target.key` and accepts. `opening` is asked for right after
-/// the handshake, and written before the answer is known.
-pub fn dial<'a>(
+/// Dials until an address leads to a node that proves `target.key` and accepts. `opening` writes, right after the handshake,
+/// what goes out before the answer is known.
+pub fn dial(
     own: &Endpoint,
     target: &Target,
     kind: Kind,
-    opening: impl FnOnce() -> Result<Vec<Message<'a>>>,
+    opening: &mut dyn FnMut(&mut Session) -> Result<()>,
 ) -> Result<Session> {
     let attempt = Arc::new(target.attempt(own, kind));
     let count = attempt.places.len();
@@ -115,7 +115,7 @@ pub fn dial<'a>(
     match result {
         Ok((_, session)) => {
             let asked = session.route().map(|route| route.asked().clone());
-            let session = accepted(session, target, kind, &opening()?);
+            let session = accepted(session, target, kind, opening);
             // A refusal, too, comes from a node that has proven its key.
             asked.filter(|_| target.is_saved).iter().for_each(|address| note_worked(own, target, address));
             session
@@ -136,11 +136,14 @@ fn note_worked(own: &Endpoint, target: &Target, address: &Address) {
     }
 }
 
-/// Writes what belongs behind message 3, and waits for ACCEPT.
-fn accepted(mut session: Session, target: &Target, kind: Kind, opening: &[Message]) -> Result<Session> {
-    for message in opening {
-        session.write(message)?;
-    }
+/// Has written what belongs behind message 3, and waits for ACCEPT.
+fn accepted(
+    mut session: Session,
+    target: &Target,
+    kind: Kind,
+    opening: &mut dyn FnMut(&mut Session) -> Result<()>,
+) -> Result<Session> {
+    opening(&mut session)?;
     let deadline = Deadline::after(HANDSHAKE_TIMEOUT);
     session.set_deadline(Some(target.by.map_or(deadline, |by| by.min(deadline))));
     session.flush()?;

@@ -337,8 +337,48 @@ impl Session {
         self.flush()
     }
 
+    /// Reads how many messages the dialler has sent early, if both ends know of that.
+    pub fn read_early(&mut self) -> Result<()> {
+        if self.features().has(Features::EARLY) {
+            self.incoming.early =
+                self.read_as("waiting for its first messages", |message| match message {
+                    Message::Early(messages) => Some(messages),
+                    _ => None,
+                })?;
+        }
+        Ok(())
+    }
+
+    /// Reads what is left of the early messages, and puts it aside. Says what the first one is, if there is one.
+    pub fn put_early_aside(&mut self) -> Result<Option<Message<'_>>> {
+        while self.incoming.early > 0 {
+            self.wait_for_message("waiting for what was sent early")?;
+            self.incoming.put_aside().map_err(|what| self.broken(what))?;
+        }
+        Ok(self.incoming.first_aside())
+    }
+
+    /// The early messages that were put aside count: they are read next.
+    pub fn take_early(&mut self) {
+        self.incoming.take_back_aside();
+    }
+
+    /// They do not count.
+    pub fn drop_early(&mut self) {
+        self.incoming.drop_aside();
+    }
+
     /// The next message; waits for it while bytes keep coming, see `Patience`. `during` says for what, should it fail.
     pub fn read(&mut self, during: &str) -> Result<Message<'_>> {
+        self.wait_for_message(during)?;
+        // `self` is borrowed by the message, so the label is cloned only on failure, inside.
+        let label = &self.label;
+        self.incoming
+            .next_message()
+            .map_err(|what| Error::Protocol { peer: label.clone(), what: what.into() })
+    }
+
+    fn wait_for_message(&mut self, during: &str) -> Result<()> {
         let mut patience = Patience::new(self.incoming.records);
         while !self.has_message()? {
             if self.has_unreported() && self.reported.elapsed() >= GOT_AFTER {
@@ -346,11 +386,7 @@ impl Session {
             }
             self.fill(&mut patience).map_err(|cause| self.lost(during, &cause))?;
         }
-        // `self` is borrowed by the message, so the label is cloned only on failure, inside.
-        let label = &self.label;
-        self.incoming
-            .next_message()
-            .map_err(|what| Error::Protocol { peer: label.clone(), what: what.into() })
+        Ok(())
     }
 
     /// The next message, which must be one that `pick` takes.

@@ -225,7 +225,7 @@ pub fn judge(home: &Home, visitor: &Visitor, rules: &Rules) -> Result<Admittance
 /// Dials a node for a session of kind PAIR; gives the profile that it sends, and which of its addresses led to it.
 pub fn dial_to_pair(own: &Endpoint, target: &Target) -> Result<(Profile, Option<Address>)> {
     let profile = OwnProfile::new(own)?;
-    let mut session = dial::dial(own, target, Kind::Pair, || Ok(vec![profile.message()]))?;
+    let mut session = dial::dial(own, target, Kind::Pair, &mut |session| session.write(&profile.message()))?;
     let at = session.route().map(|route| route.asked().clone());
     let peer_profile = Profile::read(&mut session)?;
     session.finish(&Message::Bye)?;

@@ -123,6 +123,10 @@ impl Outbox {
         let mut log = self.log.lock()?;
         pending.retain_waiting(messages)?;
         let Some(last) = messages.last() else { return Ok(()) };
+        // A peer that refuses us is tried for days, and each try would add a note.
+        if Entry::decode_mark(log.log().last_head()) == Some(Entry::Sent(last.number)) {
+            return Ok(());
+        }
         log.push(log.next_seq(), &Counters::of(log.log()).sent(last.number))?;
         log.commit(false)
     }

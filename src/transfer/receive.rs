@@ -60,6 +60,7 @@ pub fn read_offer(
     match offered(&mut session, may_keep)? {
         Ok(None) => Ok(None),
         Ok(Some(offer)) => {
+            session.put_early_aside()?;
             // Until it is answered, the sender has nothing to say.
             session.skip_ignorable(false);
             Ok(Some((session, offer)))
@@ -226,9 +227,14 @@ impl Inbound {
         let_in: impl FnOnce(&Session) -> (u8, [u8; TICKET_LEN]),
     ) -> Result<()> {
         session.skip_ignorable(true);
-        self.prove(session)?;
+        let has_proven = self.prove(session)?;
         let (lanes, ticket) = let_in(session);
         session.send(&Message::Take { lanes, ticket })?;
+        if has_proven {
+            session.drop_early()
+        } else {
+            session.take_early()
+        }
         let expected = self.read_start(session)?;
         session.skip_ignorable(false);
         self.tally.add_lane();
@@ -241,8 +247,10 @@ impl Inbound {
         Err(lost.unwrap_or_else(|| session.broken("the end before the last chunk")))
     }
 
-    /// Says what is here from an earlier try, with its hashes: what the sender finds to be the same it leaves out.
-    fn prove(&self, session: &mut Session) -> Result<()> {
+    /// Says what is here from an earlier try, with its hashes: what the sender finds to be the same it leaves out. Says here
+    /// whether that is anything.
+    fn prove(&self, session: &mut Session) -> Result<bool> {
+        let mut has_proven = false;
         for run in self.staging.held(RUN) {
             let Some(hash) = self.staging.hash(&run) else {
                 self.staging.forget(&run);
@@ -250,9 +258,10 @@ impl Inbound {
             };
             let count = (run.end - run.start) as u32;
             session.send(&Message::Have { first: run.start, count, hash })?;
+            has_proven = true;
             self.tally.check(u64::from(count) * CHUNK as u64);
         }
-        Ok(())
+        Ok(has_proven)
     }
 
     /// How many chunks will come.

@@ -16,7 +16,10 @@ use crate::text;
 use crate::transfer::manifest::Manifest;
 use crate::transfer::source::{SourceReader, Sources};
 use crate::transfer::tally::Tally;
-use crate::wire::message::{CHUNK, Declined, Failure, Message, PIECE, TRANSFER_LEN, UNKNOWN};
+use crate::wire::features::Features;
+use crate::wire::message::{
+    CHUNK, Declined, Failure, HEADER, MAX_EARLY, Message, PIECE, PIECE_HEAD, TRANSFER_LEN, UNKNOWN,
+};
 
 /// When a lane is lost, the session says why within this, or has nothing to say.
 const REASON_TIMEOUT: Duration = Duration::from_secs(5);
@@ -57,18 +60,68 @@ pub enum Answer {
         /// Chunks that it has.
         proven: Vec<Range<u64>>,
     },
+    /// As they were sent early: all that is left is to hear that they are stored.
+    Taken,
     /// In order, from this byte on.
     Stream(u64),
     /// Not at all: they came with an earlier try, of which only the last word was lost.
     Stored,
 }
 
-/// Offers files and learns how they are taken. What the receiver has of an earlier try is compared with the files.
-pub fn offer(session: &mut Session, sources: &Sources, tally: &Tally) -> Result<Answer> {
+/// Writes all of a transfer before it is known whether the session is accepted, and says whether; where the receiver knows
+/// of that, and the transfer is short enough (egoat-protocol(7), Sending early).
+pub fn write_early(session: &mut Session, files: Option<&Sources>) -> Result<bool> {
+    if !session.features().has(Features::EARLY) {
+        return Ok(false);
+    }
+    let short = files.and_then(|files| Some((files.manifest(), short_content(files)?)));
+    let Some((manifest, (parts, data))) = short else {
+        session.write(&Message::Early(0))?;
+        return Ok(false);
+    };
+    let pieces = manifest.chunks();
+    // OFFER, START and END are three.
+    session.write(&Message::Early(3 + parts.len() as u16 + pieces as u16))?;
+    write_offer(session, [0; TRANSFER_LEN], manifest, &parts, manifest.bytes())?;
+    session.write(&Message::Start(pieces))?;
+    if !data.is_empty() {
+        session.write(&Message::Piece { at: 0, data: &data })?;
+    }
+    session.write(&Message::End)?;
+    Ok(true)
+}
+
+/// The manifest's parts and the bytes of all files, if they may be sent early: less than a PIECE holds. What cannot be read
+/// is told when it is its turn.
+fn short_content(files: &Sources) -> Option<(Vec<Vec<u8>>, Vec<u8>)> {
+    /// Of OFFER, START, PIECE and END, and of the headers of what is counted below.
+    const HEADS: u64 = 33 + 13 + PIECE_HEAD as u64 + 5 + HEADER as u64;
+    let manifest = files.manifest();
+    let room = (MAX_EARLY as u64 - HEADS).checked_sub(manifest.bytes())?;
+    if manifest.entries().len() as u64 > room {
+        return None;
+    }
+    let parts = manifest.parts();
+    if parts.len() != 1 || parts[0].len() as u64 > room {
+        return None;
+    }
+    let mut data = vec![0; manifest.bytes() as usize];
+    files.reader().read(0, &mut data).ok()?;
+    Some((parts, data))
+}
+
+/// Offers files, unless that `is_early`, and learns how they are taken. What the receiver has of an earlier try is compared
+/// with the files.
+pub fn offer(session: &mut Session, sources: &Sources, tally: &Tally, is_early: bool) -> Result<Answer> {
     let manifest = sources.manifest();
-    write_offer(session, [0; TRANSFER_LEN], manifest, manifest.bytes())?;
+    if !is_early {
+        write_offer(session, [0; TRANSFER_LEN], manifest, &manifest.parts(), manifest.bytes())?;
+        session.flush()?;
+    }
     let mut reader = sources.reader();
+    let mut has_compared = false;
     let answer = read_answer(session, manifest.bytes(), manifest.chunks(), tally, |chunks, hash| {
+        has_compared = true;
         let (start, end) = (chunks.start * CHUNK as u64, (chunks.end * CHUNK as u64).min(manifest.bytes()));
         let is_same = reader.hash(start, end - start)? == *hash;
         tally.check(end - start);
@@ -77,6 +130,12 @@ pub fn offer(session: &mut Session, sources: &Sources, tally: &Tally) -> Result<
     let is_one_file = manifest.entries().len() == 1 && manifest.files() == 1;
     if matches!(answer, Answer::Stream(_)) && !is_one_file {
         return Err(session.broken("it takes several files as if they were one"));
+    }
+    if is_early && !has_compared && matches!(answer, Answer::Chunks { .. }) {
+        tally.add_lane();
+        tally.add(manifest.bytes());
+        session.skip_ignorable(true);
+        return Ok(Answer::Taken);
     }
     Ok(answer)
 }
@@ -88,11 +147,12 @@ pub fn offer_stream(
     manifest: &Manifest,
     tally: &Tally,
 ) -> Result<Option<u64>> {
-    write_offer(session, transfer, manifest, UNKNOWN)?;
+    write_offer(session, transfer, manifest, &manifest.parts(), UNKNOWN)?;
+    session.flush()?;
     match read_answer(session, UNKNOWN, 0, tally, |_, _| Ok(false))? {
         Answer::Stream(from) => Ok(Some(from)),
         Answer::Stored => Ok(None),
-        Answer::Chunks { .. } => Err(session.broken("it takes a stream as if it were files")),
+        Answer::Chunks { .. } | Answer::Taken => Err(session.broken("it takes a stream as if it were files")),
     }
 }
 
@@ -100,13 +160,11 @@ fn write_offer(
     session: &mut Session,
     transfer: [u8; TRANSFER_LEN],
     manifest: &Manifest,
+    parts: &[Vec<u8>],
     bytes: u64,
 ) -> Result<()> {
     session.write(&Message::Offer { transfer, entries: manifest.entries().len() as u32, bytes })?;
-    for part in manifest.parts() {
-        session.write(&Message::Manifest(&part))?;
-    }
-    session.flush()
+    parts.iter().try_for_each(|part| session.write(&Message::Manifest(part)))
 }
 
 /// Reads HAVE, each for some of `chunks` behind those of the one before, until it is TAKE, STREAM or DECLINE. So there

@@ -14,6 +14,8 @@ impl Features {
     pub const NONE: Features = Features(0);
     /// Bit 0: this end skips messages of the types from 128 on that it does not know.
     pub const IGNORABLE: Features = Features(1 << 0);
+    /// Bit 1: the dialler says before ACCEPT what it has to say first.
+    pub const EARLY: Features = Features(1 << 1);
     /// Bit 3: a peer that is told of files that wait for it collects them.
     pub const COLLECT: Features = Features(1 << 3);
     /// Bit 8: TEXT says when the message was queued.
@@ -28,6 +30,7 @@ impl Features {
     pub const DIALLER: Features = Features::ACCEPTOR.with(Features::ONE_OFF);
     /// What a node sets as an acceptor.
     pub const ACCEPTOR: Features = Features::IGNORABLE
+        .with(Features::EARLY)
         .with(Features::COLLECT)
         .with(Features::SAID)
         .with(Features::PROGRESS)

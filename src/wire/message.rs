@@ -43,6 +43,8 @@ pub const MAX_IGNORABLE: usize = 8192;
 pub const GOT: u8 = 10;
 /// The type of FILES-WAIT, the only ignorable one that this program knows.
 pub const FILES_WAIT: u8 = 128;
+/// Bytes of all messages that are sent early, with their headers: a few round trips of a new TCP connection.
+pub const MAX_EARLY: usize = 48 << 10;
 /// Bytes of what names a transfer in OFFER.
 pub const TRANSFER_LEN: usize = 16;
 
@@ -279,6 +281,7 @@ messages! {
     8  Text     Sender   { number: u64 as Number, said: Option<u64> as Said, text: &'a [u8] as Rest<MAX_TEXT> } "A message of a person or a script.";
     9  Ack      Receiver (number: u64 as Number) "All messages to this number are on the receiver's disk.";
     10 Got      Either   (bytes: u64) "So many bytes of the other end's stream have arrived.";
+    11 Early    Sender   (messages: u16) "So many of the next messages are written before ACCEPT was read.";
     16 Offer    Sender   { transfer: [u8; TRANSFER_LEN], entries: u32, bytes: u64 } "What the manifest adds up to.";
     17 Manifest Sender   (entries: &'a [u8] as Rest<MAX_MANIFEST>) "A part of the manifest: whole entries.";
     18 Take     Receiver { lanes: u8, ticket: [u8; TICKET_LEN] } "The offer is taken, in chunks, on so many lanes more.";

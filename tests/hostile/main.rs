@@ -13,6 +13,7 @@ mod conversations;
 #[cfg(target_os = "linux")]
 mod disks;
 #[cfg(unix)]
+mod early;
 mod files;
 mod growth;
 #[cfg(unix)]

@@ -11,6 +11,8 @@ mod cursor;
 mod deleting;
 mod delivery;
 #[cfg(unix)]
+mod early;
+#[cfg(unix)]
 mod hooks;
 #[cfg(unix)]
 mod lines;

@@ -16,6 +16,7 @@ use crate::store::peers::Peer;
 use crate::store::sent::SentNote;
 use crate::time::now_micros;
 use crate::transfer::manifest::Manifest;
+use crate::transfer::source::Sources;
 use crate::transfer::stream::Spool;
 use crate::transfer::tally::Tally;
 use crate::wire::address::Address;
@@ -54,7 +55,7 @@ pub fn send(
         return Ok(Sent { address: None, by_other: true, note: once.into_note() });
     }
     let mut patience = Patience::new(wait);
-    let attempt = || match reach(own, peer)? {
+    let attempt = || match reach(own, peer, Some(sources))? {
         Way::Own(outgoing) => {
             let address = outgoing.address();
             once.send(own, peer, (*outgoing, streams), (sources, tally), || false)?;
@@ -82,11 +83,11 @@ enum Way {
 }
 
 /// The node comes first where the peer collects from it: most likely nobody can dial that peer.
-fn reach(own: &Endpoint, peer: &Peer) -> Result<Way> {
+fn reach(own: &Endpoint, peer: &Peer, files: Option<&Sources>) -> Result<Way> {
     if let Some(link) = by_node::link_to(own, peer, Duration::ZERO)? {
         return Ok(Way::ByNode(link));
     }
-    match outbound::dial(own, peer) {
+    match outbound::dial(own, peer, files) {
         Ok(outgoing) => Ok(Way::Own(Box::new(outgoing))),
         Err(error) if error.is_passing() => {
             by_node::link_to(own, peer, COLLECT_WAIT)?.map(Way::ByNode).ok_or(error)
@@ -146,7 +147,7 @@ impl StdinFile {
         let mut patience = Patience::for_pipe(wait);
         let pieces = outbound::read_stdin().map_err(|cause| Error::failed(format!("stdin: {cause}")))?;
         // Nobody can read a pipe twice: whoever begins to send it goes on.
-        let way = retry(|error| patience.until(error), || reach(own, peer), &mut again);
+        let way = retry(|error| patience.until(error), || reach(own, peer, None), &mut again);
         match way.map_err(|error| after(wait, error))? {
             Way::ByNode(link) => {
                 by_node::send_pipe(&link, peer, &self.name, pieces, self.limit, &self.tally).map(|()| None)
@@ -173,7 +174,7 @@ impl StdinFile {
         let mut first = Some(outgoing);
         let patience = RefCell::new(patience);
         let attempt = || {
-            let outgoing = first.take().map_or_else(|| outbound::dial(own, peer), Ok)?;
+            let outgoing = first.take().map_or_else(|| outbound::dial(own, peer, None), Ok)?;
             patience.borrow_mut().found();
             let address = outgoing.address();
             pipe.send(|| false, outgoing, &self.tally).map(|()| address)

@@ -14,7 +14,7 @@ use crate::net::endpoint::Endpoint;
 use crate::net::session::Session;
 use crate::net::transport::Closer;
 use crate::node::files::queued;
-use crate::node::messages::flow::{self, Idle, Sender};
+use crate::node::messages::flow::{self, Idle, Sender, Start};
 use crate::node::pairing::OwnProfile;
 use crate::node::room::Room;
 use crate::node::threads;
@@ -22,7 +22,7 @@ use crate::store::attempts;
 use crate::store::history::History;
 use crate::store::home::{Home, Own};
 use crate::store::node_lock::{self, DeliveryLock, NoNodeLock};
-use crate::store::outbox::Outbox;
+use crate::store::outbox::{Outbox, QueuedMessage};
 use crate::store::peers::Peer;
 use crate::store::space::KeepFree;
 use crate::wire::message::{Kind, Message};
@@ -217,9 +217,11 @@ pub struct Fetched {
 pub fn fetch(own: &Endpoint, peer: &Peer) -> Result<Fetched> {
     let mut fetched = Fetched { delivered: push_messages(own, peer)?, ..Fetched::default() };
     let profile = OwnProfile::at_port(own, 0)?;
-    let opening = || Ok(vec![profile.message(), Message::Held(flow::held(own, &peer.key)?)]);
     let by = one_try(own);
-    let mut session = dial::dial(own, &Target::peer(peer, Some(by)), Kind::Pull, opening)?;
+    let mut session = dial::dial(own, &Target::peer(peer, Some(by)), Kind::Pull, &mut |session| {
+        session.write(&profile.message())?;
+        session.write(&Message::Held(flow::held(own, &peer.key)?))
+    })?;
     let end = Deadline::after(MAX_COLLECTING);
     let room = Room::new(own.home().dir(), KeepFree::default());
     let shortage = Cell::new(None);
@@ -294,9 +296,9 @@ fn deliver_once(
     let dialled = dial_push(own, peer, by, end);
     // Not while it dials: an address that says nothing takes long, and would keep a node from starting.
     let Some(_lock) = NoNodeLock::take(own.home())? else { return Ok(Turn::NodeStarts) };
-    let result = dialled.and_then(|mut session| {
+    let result = dialled.and_then(|(mut session, early)| {
         let closer = session.closer();
-        give_way(own.home(), &closer, || send_pending(own, &mut session, outbox, delivered))
+        give_way(own.home(), &closer, || send_pending(own, &mut session, early, outbox, delivered))
     });
     if result.is_err() && node_lock::is_starting(own.home())? {
         return Ok(Turn::NodeStarts);
@@ -332,18 +334,34 @@ fn give_way<T>(home: &Home, closer: &Closer, send: impl FnOnce() -> T) -> T {
     })
 }
 
-/// A session for messages.
-fn dial_push(own: &Endpoint, peer: &Peer, by: Deadline, end: Deadline) -> Result<Session> {
+/// A session for messages, and those that were sent early.
+fn dial_push(
+    own: &Endpoint,
+    peer: &Peer,
+    by: Deadline,
+    end: Deadline,
+) -> Result<(Session, Vec<QueuedMessage>)> {
     // Port 0: whoever only says something is not reachable afterwards.
     let profile = OwnProfile::at_port(own, 0)?;
     let target = Target::peer(peer, Some(by.min(end)));
-    let mut session = dial::dial(own, &target, Kind::Push, || Ok(vec![profile.message()]))?;
+    let mut early = Vec::new();
+    let mut session = dial::dial(own, &target, Kind::Push, &mut |session| {
+        session.write(&profile.message())?;
+        early = flow::write_early(session, own)?;
+        Ok(())
+    })?;
     session.set_deadline(Some(end));
-    Ok(session)
+    Ok((session, early))
 }
 
-fn send_pending(own: &Own, session: &mut Session, outbox: &mut Outbox, delivered: &mut usize) -> Result<()> {
-    let held = flow::read_held(session)?;
+fn send_pending(
+    own: &Own,
+    session: &mut Session,
+    early: Vec<QueuedMessage>,
+    outbox: &mut Outbox,
+    delivered: &mut usize,
+) -> Result<()> {
+    let start = Start { held: flow::read_held(session)?, acknowledged: 0, early };
     // Asked when nothing is left to send. What came in between is sent too; what cannot be read must not keep us here.
     let mut looked = false;
     let idle = |_| match outbox.has_pending() {
@@ -353,5 +371,5 @@ fn send_pending(own: &Own, session: &mut Session, outbox: &mut Outbox, delivered
         }
         _ => Idle::Stop,
     };
-    Sender::new(session, own, held)?.run(|| true, idle, || false, |count, _| *delivered += count)
+    Sender::new(session, own, start)?.run(|| true, idle, || false, |count, _| *delivered += count)
 }

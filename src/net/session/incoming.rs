@@ -12,7 +12,8 @@ use crate::net::deadline::timed_out;
 use crate::net::session::{RECORD, SMALL};
 use crate::wire::features::Features;
 use crate::wire::message::{
-    FILES_WAIT, GOT, HEADER, IGNORABLE, MAX_IGNORABLE, MAX_PROFILE, MAX_TEXT_BODY, Message, max_body,
+    FILES_WAIT, GOT, HEADER, IGNORABLE, MAX_EARLY, MAX_IGNORABLE, MAX_PROFILE, MAX_TEXT_BODY, Message,
+    max_body,
 };
 
 /// Bytes of read buffer of a connection with traffic.
@@ -53,6 +54,12 @@ pub struct Incoming {
     /// ... unless a message goes on in the next record: then they are at `carried[taken..]`.
     carried: Vec<u8>,
     taken: usize,
+    /// Messages of those that were sent early that are still to be read.
+    pub(super) early: u16,
+    /// Bytes of those that were read.
+    early_bytes: usize,
+    /// Whole messages, sent early and read out of turn.
+    aside: Vec<u8>,
 }
 
 impl Incoming {
@@ -75,6 +82,9 @@ impl Incoming {
             opened: 0..0,
             carried: Vec::new(),
             taken: 0,
+            early: 0,
+            early_bytes: 0,
+            aside: Vec::new(),
         }
     }
 
@@ -252,9 +262,47 @@ impl Incoming {
             return Err("message cut short");
         }
         self.skipped = 0;
+        self.count_early(length)?;
         let features = self.features;
         let bytes = self.take(length);
         Message::decode_with(features, bytes[0], &bytes[HEADER..]).map_err(|malformed| malformed.0)
+    }
+
+    /// Puts the message that [`Incoming::has_message`] found aside.
+    pub(super) fn put_aside(&mut self) -> std::result::Result<(), &'static str> {
+        let (_, length) = self.front()?.ok_or("message cut short")?;
+        self.skipped = 0;
+        self.count_early(length)?;
+        let message = self.take(length).to_vec();
+        self.aside.extend(message);
+        Ok(())
+    }
+
+    /// Counts a message, if it is one that was sent early.
+    fn count_early(&mut self, length: usize) -> std::result::Result<(), &'static str> {
+        if self.early > 0 {
+            self.early -= 1;
+            self.early_bytes += length;
+        }
+        if self.early_bytes > MAX_EARLY { Err("more than may be sent early") } else { Ok(()) }
+    }
+
+    /// The first message that was put aside.
+    pub(super) fn first_aside(&self) -> Option<Message<'_>> {
+        let (&[kind, a, b, c, d], behind) = self.aside.split_first_chunk::<HEADER>()?;
+        let body = behind.get(..u32::from_be_bytes([a, b, c, d]) as usize)?;
+        Message::decode_with(self.features, kind, body).ok()
+    }
+
+    /// What was put aside is read next.
+    pub(super) fn take_back_aside(&mut self) {
+        self.carry();
+        self.carried.splice(0..0, std::mem::take(&mut self.aside));
+    }
+
+    /// What was put aside is never read.
+    pub(super) fn drop_aside(&mut self) {
+        self.aside = Vec::new();
     }
 
     /// Gives the buffers back, if nothing is in them.

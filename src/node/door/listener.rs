@@ -21,7 +21,7 @@ use crate::node::event::NodeEvent;
 use crate::node::files::lanes::Lane;
 use crate::node::files::{collect, inbound};
 use crate::node::messages::dialler::{receive_messages, send_messages};
-use crate::node::messages::flow::{self, FILES_WAIT};
+use crate::node::messages::flow::{self, FILES_WAIT, Start};
 use crate::node::pairing::{self, Admittance, Profile, Rules, Visitor};
 use crate::node::roster::{Contact, Via};
 use crate::node::threads;
@@ -261,6 +261,7 @@ fn serve_push(context: &Arc<Context>, mut session: Session, peer: &Peer) -> Resu
     };
     session.accept()?;
     session.send(&Message::Held(held))?;
+    flow::receive_early(&mut session, held)?;
     receive_messages(context, &contact, &mut session)
 }
 
@@ -285,5 +286,6 @@ fn serve_pull(context: &Arc<Context>, mut session: Session, peer: &Peer, answere
         .features()
         .has(FILES_WAIT)
         .then(|| (contact.desk().attend(), context.live().begin_collecting(peer.key)));
-    send_messages(context, &contact, &mut session, (held, answered), &mut 0, &mut has_files)
+    let start = Start { held, acknowledged: contact.acknowledged_since(answered), early: Vec::new() };
+    send_messages(context, &contact, &mut session, start, &mut 0, &mut has_files)
 }

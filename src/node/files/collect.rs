@@ -19,6 +19,7 @@ use crate::node::files::outbound::{self, Outgoing};
 use crate::node::roster::{CollectTurn, Contact};
 use crate::node::threads;
 use crate::store::peers::Peer;
+use crate::transfer::source::Sources;
 use crate::wire::message::{Kind, Message};
 
 /// How long a peer that was told of files has to dial: a handshake and a half at a round trip of a second.
@@ -26,12 +27,14 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A session over which files go to the contact's peer: one that we dial, or one by which the peer collects, which comes
 /// first where the peer dials us for its messages.
-pub fn reach(context: &Context, contact: &Contact, peer: &Peer) -> Result<Outgoing> {
+pub fn reach(context: &Context, contact: &Contact, peer: &Peer, files: Option<&Sources>) -> Result<Outgoing> {
     let call = || contact.desk().wait(PATIENCE, || contact.ring());
+    let dial = || outbound::dial(context.own(), peer, files);
     if contact.dials_in() {
-        return call().map_or_else(|| outbound::dial(context.own(), peer), Ok);
+        call().map_or_else(dial, Ok)
+    } else {
+        dial().or_else(|error| call().ok_or(error))
     }
-    outbound::dial(context.own(), peer).or_else(|error| call().ok_or(error))
 }
 
 /// Serves a session of kind COLLECT: a thread that has files for the peer gets it.
@@ -85,8 +88,10 @@ pub fn run(context: &Arc<Context>, contact: &Contact, _turn: &CollectTurn) {
 fn collect(context: &Arc<Context>, peer: &Peer) -> Result<bool> {
     let profile = context.profile()?;
     let target = Target::peer(peer, None);
-    let opening = || Ok(vec![profile.message()]);
-    let session = threads::run_apart("dial", || dial::dial(context.own(), &target, Kind::Collect, opening))?;
+    let dial = || {
+        dial::dial(context.own(), &target, Kind::Collect, &mut |session| session.write(&profile.message()))
+    };
+    let session = threads::run_apart("dial", dial)?;
     let Some(turn) = context.transfers().begin(&session, false) else {
         return session.finish(&Message::Bye).map(|()| false);
     };

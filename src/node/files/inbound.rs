@@ -64,6 +64,7 @@ pub fn serve(context: &Arc<Context>, mut session: Session, peer: &Peer) -> Resul
     };
     session.accept()?;
     session.flush()?;
+    session.read_early()?;
     receive(context, session, peer, turn);
     Ok(())
 }

@@ -164,7 +164,7 @@ impl Job<'_> {
             false => OnceSent::of_command(self.own(), &self.peer, &sources),
         };
         let sent = self.counted(&tally, report, || {
-            let outgoing = collect::reach(self.context, &self.contact, &self.peer)?;
+            let outgoing = collect::reach(self.context, &self.contact, &self.peer, Some(&sources))?;
             let streams = outbound::default_streams();
             let contact = &self.contact;
             let is_unwanted = || !contact.is_welcome();
@@ -204,7 +204,7 @@ impl Job<'_> {
     }
 
     fn try_pipe(&self, pipe: &mut Pipe, tally: &Tally, patience: &mut Patience) -> Result<()> {
-        let outgoing = collect::reach(self.context, &self.contact, &self.peer)?;
+        let outgoing = collect::reach(self.context, &self.contact, &self.peer, None)?;
         patience.found();
         let contact = &self.contact;
         pipe.send(|| !contact.is_welcome(), outgoing, tally)

@@ -50,6 +50,8 @@ pub fn default_streams() -> usize {
 /// A session for one transfer to a peer.
 pub struct Outgoing {
     session: Session,
+    /// All of the transfer was sent early.
+    is_early: bool,
     collected: Option<Collected>,
 }
 
@@ -63,7 +65,7 @@ struct Collected {
 impl Outgoing {
     /// One by which the peer collects. `over` is dropped when the transfer is over.
     pub fn collected(session: Session, lanes: Arc<Lanes>, over: Sender<()>) -> Outgoing {
-        Outgoing { session, collected: Some(Collected { lanes, _over: over }) }
+        Outgoing { session, is_early: false, collected: Some(Collected { lanes, _over: over }) }
     }
 
     /// The address that was dialled, if it was not the peer who dialled.
@@ -77,24 +79,31 @@ impl Outgoing {
     }
 }
 
-/// Dials the peer, for one transfer.
-pub fn dial(own: &Endpoint, peer: &Peer) -> Result<Outgoing> {
+/// Dials the peer, for one transfer: of these files, which go out with the first messages if there are few of them, or of a
+/// pipe.
+pub fn dial(own: &Endpoint, peer: &Peer, files: Option<&Sources>) -> Result<Outgoing> {
     let profile = OwnProfile::new(own)?;
-    let session = dial::dial(own, &Target::peer(peer, None), Kind::Files, || Ok(vec![profile.message()]))?;
-    Ok(Outgoing { session, collected: None })
+    let mut is_early = false;
+    let session = dial::dial(own, &Target::peer(peer, None), Kind::Files, &mut |session| {
+        session.write(&profile.message())?;
+        is_early = send::write_early(session, files)?;
+        Ok(())
+    })?;
+    Ok(Outgoing { session, is_early, collected: None })
 }
 
 /// Sends the files over at most `streams` connections, the session among them. When they are in place on the peer's disk,
 /// `note` is called, and only then does the peer hear a goodbye: should this process end in between, the next try is told
 /// that they are stored, and no second copy is made.
 fn send(
-    Outgoing { mut session, collected }: Outgoing,
+    Outgoing { mut session, is_early, collected }: Outgoing,
     sources: &Arc<Sources>,
     streams: usize,
     tally: &Arc<Tally>,
     note: impl FnOnce() -> Result<()>,
 ) -> Result<()> {
-    let session = match send::offer(&mut session, sources, tally)? {
+    let session = match send::offer(&mut session, sources, tally, is_early)? {
+        Answer::Taken => send::stored(session)?,
         Answer::Stored => {
             tally.hold(sources.manifest().bytes());
             session
@@ -245,7 +254,7 @@ impl Pipe {
     ) -> Result<()> {
         let closer = outgoing.session.closer();
         // What goes with it lasts as long as the session.
-        let Outgoing { mut session, collected: _collected } = outgoing;
+        let Outgoing { mut session, is_early: _, collected: _collected } = outgoing;
         watched(is_unwanted, &closer, tally, || {
             let session = match send::offer_stream(&mut session, self.transfer, &self.manifest, tally)? {
                 Some(from) => stream::send(session, &mut self.spool, from, tally)?,

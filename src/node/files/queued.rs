@@ -40,7 +40,7 @@ pub fn send_next<G>(
     own: &Endpoint,
     peer: &Peer,
     queue: &mut QueuedFiles,
-    reach: impl FnOnce() -> Result<Outgoing>,
+    reach: impl FnOnce(&Sources) -> Result<Outgoing>,
     is_welcome: impl Fn() -> bool + Sync,
     begun: impl FnOnce(&Arc<Tally>) -> G,
 ) -> Result<JobEnd> {
@@ -57,7 +57,7 @@ pub fn send_next<G>(
         Err(error) => return stopped(peer, queue, &job, unreadable(&job, &error)),
     };
     // Whom the peer does not know, or what it does not do now, may be otherwise tomorrow: messages wait as well.
-    let session = reach()?;
+    let session = reach(&sources)?;
     let tally = Arc::new(Tally::new(sources.manifest(), false));
     let _shown = begun(&tally);
     let note = || {
@@ -125,7 +125,8 @@ pub fn send_all(own: &Endpoint, peer: &Peer, troubles: &mut Vec<Error>) -> Resul
     let mut queue = own.queued_files(&peer.key)?;
     let mut sent = 0;
     loop {
-        match send_next(own, peer, &mut queue, || outbound::dial(own, peer), || true, |_| ()) {
+        let reach = |files: &Sources| outbound::dial(own, peer, Some(files));
+        match send_next(own, peer, &mut queue, reach, || true, |_| ()) {
             Ok(JobEnd::Nothing) => return Ok(sent),
             Ok(JobEnd::Sent(_)) => {
                 attempts::clear(own.home(), &peer.key)?;
@@ -191,6 +192,6 @@ fn step(
     }
     let Some((_, queue)) = open else { return Ok(None) };
     let begun = |tally: &Arc<Tally>| context.live().begin(&peer.name, true, None, tally);
-    let reach = || collect::reach(context, contact, peer);
+    let reach = |files: &Sources| collect::reach(context, contact, peer, Some(files));
     context.logged(send_next(own, peer, queue, reach, || contact.is_welcome(), begun)).map(Some)
 }

@@ -10,7 +10,7 @@ use crate::net::dial::{self, Target};
 use crate::net::session::Session;
 use crate::node::context::Context;
 use crate::node::event::NodeEvent;
-use crate::node::messages::flow::{self, Idle, Sender};
+use crate::node::messages::flow::{self, Idle, Sender, Start};
 use crate::node::retry::{self, Backoff, Retry};
 use crate::node::roster::{Contact, Via};
 use crate::node::threads;
@@ -46,7 +46,8 @@ pub fn push(context: &Arc<Context>, contact: &Arc<Contact>) {
 
 fn push_once(context: &Arc<Context>, contact: &Arc<Contact>, peer: &Peer, retry: &mut Retry) -> Result<()> {
     let dialled = Instant::now();
-    let mut session = dial_peer(context, peer, Kind::Push, || Ok(None))?;
+    let opening = |session: &mut Session| context.logged(flow::write_early(session, context.own()));
+    let (mut session, early) = dial_peer(context, peer, Kind::Push, opening)?;
     let Some(_connection) = context.connect(contact, &session, false) else {
         return session.finish(&Message::Bye);
     };
@@ -54,7 +55,8 @@ fn push_once(context: &Arc<Context>, contact: &Arc<Contact>, peer: &Peer, retry:
     let Some(_sending) = contact.begin_sending(Via::Push, None) else { return session.finish(&Message::Bye) };
     let held = flow::read_held(&mut session)?;
     context.reached(contact)?;
-    let sent = send_messages(context, contact, &mut session, (held, dialled), &mut retry.seen, || false);
+    let start = Start { held, acknowledged: contact.acknowledged_since(dialled), early };
+    let sent = send_messages(context, contact, &mut session, start, &mut retry.seen, || false);
     // It is there: if the connection is lost, it may be back in a moment. A disk that is full here is not.
     if !sent.as_ref().is_err_and(Error::is_disk_full) {
         retry.reset();
@@ -62,18 +64,16 @@ fn push_once(context: &Arc<Context>, contact: &Arc<Contact>, peer: &Peer, retry:
     sent
 }
 
-/// Sends to the contact until the connection ends; the same for a push that we dialled and a pull that came. What the peer
-/// holds is as it was at some time after `since`: what it has acknowledged over another connection since then it holds too.
+/// Sends to the contact until the connection ends; the same for a push that we dialled and a pull that came.
 /// `has_files` says when the peer is to be told that files wait for it.
 pub fn send_messages(
     context: &Arc<Context>,
     contact: &Contact,
     session: &mut Session,
-    (held, since): (u64, Instant),
+    start: Start,
     seen: &mut u64,
     has_files: impl FnMut() -> bool,
 ) -> Result<()> {
-    let held = held.max(contact.acknowledged_since(since));
     let label = session.label().to_owned();
     let allowed = || contact.is_welcome();
     let idle = |wait| match contact.wait_for_news(seen, wait) {
@@ -86,7 +86,7 @@ pub fn send_messages(
         context.live().look();
         context.tell(NodeEvent::Delivered { peer: contact.name(&label), count, number });
     };
-    let sender = Sender::new(session, context.own(), held);
+    let sender = Sender::new(session, context.own(), start);
     context.logged(sender.and_then(|sender| sender.run(allowed, idle, has_files, delivered)))
 }
 
@@ -109,8 +109,10 @@ fn pull_once(
     if !context.may_send(contact) {
         return Ok(());
     }
-    let held = || Ok(Some(Message::Held(context.logged(flow::held(context.own(), &peer.key))?)));
-    let mut session = dial_peer(context, peer, Kind::Pull, held)?;
+    let opening = |session: &mut Session| {
+        session.write(&Message::Held(context.logged(flow::held(context.own(), &peer.key))?))
+    };
+    let (mut session, ()) = dial_peer(context, peer, Kind::Pull, opening)?;
     let Some(_connection) = context.connect(contact, &session, false) else {
         return session.finish(&Message::Bye);
     };
@@ -136,15 +138,24 @@ pub fn receive_messages(context: &Arc<Context>, contact: &Contact, session: &mut
     context.logged(flow::receive(session, context.own(), false, allowed, stored, files_wait))
 }
 
-fn dial_peer(
+/// `opening` writes what goes out behind our profile, before the answer is known.
+fn dial_peer<T: Default + Send>(
     context: &Arc<Context>,
     peer: &Peer,
     kind: Kind,
-    then: impl Fn() -> Result<Option<Message<'static>>> + Sync,
-) -> Result<Session> {
+    opening: impl Fn(&mut Session) -> Result<T> + Sync,
+) -> Result<(Session, T)> {
     let profile = context.profile()?;
-    let opening = || Ok([profile.message()].into_iter().chain(then()?).collect());
     let target = Target::peer(peer, None);
+    let dial = || {
+        let mut sent = T::default();
+        let session = dial::dial(context.own(), &target, kind, &mut |session| {
+            session.write(&profile.message())?;
+            sent = opening(session)?;
+            Ok(())
+        })?;
+        Ok((session, sent))
+    };
     // In a thread of its own, as when accepting: what the handshake has touched of the stack goes back to the system.
-    threads::run_apart("dial", || dial::dial(context.own(), &target, kind, opening))
+    threads::run_apart("dial", dial)
 }

@@ -15,7 +15,7 @@ use crate::store::home::Own;
 use crate::store::outbox::{Outbox, Pending, QueuedMessage};
 use crate::time;
 use crate::wire::features::Features;
-use crate::wire::message::{MAX_TEXT_BODY, Message};
+use crate::wire::message::{HEADER, MAX_EARLY, MAX_TEXT_BODY, Message};
 
 /// Bytes of text on their way that are not yet acknowledged. It bounds the memory of both ends, and is what a burst may
 /// have in flight: large enough that a sync at the other end does not stop the stream.
@@ -35,6 +35,58 @@ pub fn read_held(session: &mut Session) -> Result<u64> {
     })
 }
 
+/// Writes what waits before it is known what the receiver holds, if both ends know of that, and says what
+/// (egoat-protocol(7), Sending early).
+pub fn write_early(session: &mut Session, own: &Own) -> Result<Vec<QueuedMessage>> {
+    let mut early = Vec::new();
+    if !session.features().has(Features::EARLY) {
+        return Ok(early);
+    }
+    let mut outbox = own.outbox(&session.peer())?;
+    let mut pending = outbox.pending();
+    let mut room = MAX_EARLY;
+    while let Some(waiting) = pending.read()? {
+        // Neither is skipped: there must be no gap.
+        let Some(left) = room.checked_sub(HEADER + 16 + waiting.draft.text.len()) else { break };
+        if waiting.is_expired() {
+            break;
+        }
+        room = left;
+        early.push(waiting);
+    }
+    outbox.note_sent(&mut pending, &mut early)?;
+    session.write(&Message::Early(early.len() as u16))?;
+    write_texts(session, &early)?;
+    Ok(early)
+}
+
+fn write_texts(session: &mut Session, messages: &[QueuedMessage]) -> Result<()> {
+    let says_when = session.features().has(Features::SAID);
+    for QueuedMessage { number, said, draft } in messages {
+        let said = says_when.then(|| time::believed(*said).unwrap_or_default());
+        session.write(&Message::Text { number: *number, said, text: &draft.text })?;
+    }
+    Ok(())
+}
+
+/// What a sender knows when a flow starts.
+#[derive(Default)]
+pub struct Start {
+    /// What the receiver says that it holds.
+    pub held: u64,
+    /// What it has acknowledged over another connection while that was on its way.
+    pub acknowledged: u64,
+    /// What was sent before that was known.
+    pub early: Vec<QueuedMessage>,
+}
+
+impl Start {
+    /// Whether the receiver takes what was sent early; else it drops all of that.
+    fn counts_early(&self) -> bool {
+        self.early.first().is_some_and(|first| self.held < first.number)
+    }
+}
+
 /// What the sender does when nothing waits.
 pub enum Idle {
     /// Look again.
@@ -51,6 +103,8 @@ pub struct Sender<'a> {
     own: &'a Own,
     /// What the receiver held at the start: it needs no sending, only its acknowledgement was lost.
     held: u64,
+    /// The last number of what was taken early: all up to it is held or on its way.
+    early: u64,
     /// Closed while nothing happens, so that an idle connection has no files open but its socket.
     logs: Option<PeerLogs>,
     /// Whether the receiver was told, by a first PING, that nothing waits for it any more.
@@ -77,32 +131,41 @@ impl PeerLogs {
 }
 
 impl<'a> Sender<'a> {
-    /// Begins a flow to a receiver that holds everything up to `held`.
-    pub fn new(session: &'a mut Session, own: &'a Own, held: u64) -> Result<Sender<'a>> {
+    /// Begins a flow.
+    pub fn new(session: &'a mut Session, own: &'a Own, start: Start) -> Result<Sender<'a>> {
         let peer = session.label();
         let mut outbox = own.outbox(&session.peer())?;
         let sent = own.history(session.peer().into())?.sent();
+        let counts_early = start.counts_early();
+        let held = start.held.max(start.acknowledged);
         if held > sent && !outbox.has_issued(held)? {
+            // What was taken early has higher numbers, and so has all that waits after it.
+            let again = if counts_early { "" } else { "; what waits is sent again under new numbers" };
             own.report(&format!(
                 "{peer} holds newer messages from here than this home has sent: it was restored from a backup, or its \
-                 clock went back; what waits is sent again under new numbers"
+                 clock went back{again}"
             ));
-            outbox.reissue_above(held)?;
+            if !counts_early {
+                outbox.reissue_above(held)?;
+            }
         } else if held < sent {
             own.report(&format!(
                 "{peer} does not hold all that it had acknowledged: it was restored from a backup, or its history was \
                  deleted; what it lost is not sent again, but `egoat log {peer}` still has it"
             ));
         }
+        // All that was taken early is acknowledged over this connection, also if another one has brought it meanwhile.
+        let (held, early) = if counts_early { (start.held, start.early) } else { (held, Vec::new()) };
         Ok(Sender {
             session,
             own,
             held,
+            early: early.last().map_or(0, |last| last.number),
             logs: None,
             greeted: false,
             in_doubt: false,
-            flight: VecDeque::new(),
-            in_flight: 0,
+            in_flight: early.iter().map(in_window).sum(),
+            flight: early.into(),
         })
     }
 
@@ -170,6 +233,9 @@ impl<'a> Sender<'a> {
         while room > 0 {
             let Some(waiting) = self.logs()?.pending.read()? else { break };
             let is_held = waiting.number <= self.held;
+            if !is_held && waiting.number <= self.early {
+                continue;
+            }
             if !is_held && waiting.is_expired() {
                 self.drop_expired(new.last())?;
                 continue;
@@ -188,18 +254,16 @@ impl<'a> Sender<'a> {
         if !new.is_empty() {
             outbox.note_sent(pending, &mut new)?;
         }
-        let says_when = self.session.features().has(Features::SAID);
-        for QueuedMessage { number, said, draft } in &new {
-            let said = says_when.then(|| time::believed(*said).unwrap_or_default());
-            self.session.write(&Message::Text { number: *number, said, text: &draft.text })?;
-        }
+        write_texts(self.session, &new)?;
         new.into_iter().for_each(|message| self.add_to_flight(message));
         self.session.flush()
     }
 
     fn add_to_flight(&mut self, message: QueuedMessage) {
         self.in_flight += in_window(&message);
-        self.flight.push_back(message);
+        // What is held stands in front of what was sent early.
+        let place = self.flight.partition_point(|other| other.number < message.number);
+        self.flight.insert(place, message);
     }
 
     /// Drops all that is expired, but for what is on its way, held or in time: up to the last of these.
@@ -258,6 +322,24 @@ fn in_window(message: &QueuedMessage) -> usize {
 /// What the receiver holds, as it says at the start of a flow: what is in the history, and on disk by now.
 pub fn held(own: &Own, peer: &PublicKey) -> Result<u64> {
     own.history((*peer).into())?.received()
+}
+
+/// Reads what the sender has sent early, before it knew what is `held` here. All of it counts if the first message is new,
+/// and is received like what follows; else all of it is dropped, and sent again. If only what is new were stored, the next
+/// HELD would claim what was dropped, and a sender that was restored from a backup would take that for delivered.
+pub fn receive_early(session: &mut Session, held: u64) -> Result<()> {
+    session.read_early()?;
+    session.take_bodies(MAX_EARLY);
+    let first = session.put_early_aside()?.map(|first| match first {
+        Message::Text { number, .. } => Ok(number),
+        other => Err(other.kind()),
+    });
+    match first {
+        Some(Ok(number)) if number > held => session.take_early(),
+        Some(Err(kind)) => return Err(session.unexpected(kind, "waiting for messages")),
+        _ => session.drop_early(),
+    }
+    Ok(())
 }
 
 /// What the receiver has read and must do next.
