@@ -38,12 +38,21 @@ pub fn read_held(session: &mut Session) -> Result<u64> {
 /// Writes what waits before it is known what the receiver holds, if both ends know of that, and says what
 /// (egoat-protocol(7), Sending early).
 pub fn write_early(session: &mut Session, own: &Own) -> Result<Vec<QueuedMessage>> {
-    let mut early = Vec::new();
     if !session.features().has(Features::EARLY) {
-        return Ok(early);
+        return Ok(Vec::new());
     }
-    let mut outbox = own.outbox(&session.peer())?;
+    // An outbox that is damaged, or cannot be written, is told of when the flow begins: the peer is there all the same.
+    let early = take_early(own, &session.peer()).unwrap_or_default();
+    session.write(&Message::Early(early.len() as u16))?;
+    write_texts(session, &early)?;
+    Ok(early)
+}
+
+/// What waits for the peer from the oldest message on, as much as may be sent early; noted as sent.
+fn take_early(own: &Own, peer: &PublicKey) -> Result<Vec<QueuedMessage>> {
+    let mut outbox = own.outbox(peer)?;
     let mut pending = outbox.pending();
+    let mut early = Vec::new();
     let mut room = MAX_EARLY;
     while let Some(waiting) = pending.read()? {
         // Neither is skipped: there must be no gap.
@@ -55,8 +64,6 @@ pub fn write_early(session: &mut Session, own: &Own) -> Result<Vec<QueuedMessage
         early.push(waiting);
     }
     outbox.note_sent(&mut pending, &mut early)?;
-    session.write(&Message::Early(early.len() as u16))?;
-    write_texts(session, &early)?;
     Ok(early)
 }
 
