@@ -358,6 +358,11 @@ impl Session {
         Ok(self.incoming.first_aside())
     }
 
+    /// Whether early messages are put aside.
+    pub fn has_early(&self) -> bool {
+        self.incoming.first_aside().is_some()
+    }
+
     /// The early messages that were put aside count: they are read next.
     pub fn take_early(&mut self) {
         self.incoming.take_back_aside();

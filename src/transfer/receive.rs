@@ -228,12 +228,17 @@ impl Inbound {
     ) -> Result<()> {
         session.skip_ignorable(true);
         let has_proven = self.prove(session)?;
+        let is_early = !has_proven && session.has_early();
+        // A sender that has said everything, and has gone since, wants nothing of it to land.
+        if is_early && session.has_input()? {
+            return session.read_as(DURING, |_| None);
+        }
         let (lanes, ticket) = let_in(session);
         session.send(&Message::Take { lanes, ticket })?;
-        if has_proven {
-            session.drop_early()
-        } else {
+        if is_early {
             session.take_early()
+        } else {
+            session.drop_early()
         }
         let expected = self.read_start(session)?;
         session.skip_ignorable(false);

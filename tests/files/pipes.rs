@@ -517,11 +517,11 @@ fn what_is_stored_is_not_sent_again() {
     let mut send = Process::start_between(command, file_of(&route.alice, &content), Stdio::piped());
     let [bytes, held] = sent(&mut send);
     assert_eq!(bytes, content.len() as u64);
-    // All pieces that had come whole, though the sender had not heard of the last ones.
+    // Pieces that had come whole, more than the sender had heard of. Those that the node had not read when it sent its next
+    // ACK are gone: to that, a closed connection answers with a reset.
     assert!(held > ACK_EVERY as u64 && held.is_multiple_of(PIECE as u64), "{held}");
-    assert!(cut - held < PIECE as u64 + 2 * BESIDE + 170 * 31, "{held}");
     let passed: u64 = route.proxy.connections().iter().map(|connection| connection.passed()[0]).sum();
-    assert!(passed < bytes + PIECE as u64 + 4 * BESIDE + 200 * 31, "{passed}");
+    assert!(passed < bytes + cut - held + 4 * BESIDE + 200 * 31, "{passed}");
     assert!(fs::read(route.landing.join("stdin")).unwrap() == content);
 }
 

@@ -438,7 +438,7 @@ impl Large {
     fn under_way(plan: Plan) -> Large {
         let route = Route::new();
         let file = route.alice.path("large.bin");
-        File::create(&file).unwrap().set_len(2 << 30).unwrap();
+        File::create(&file).unwrap().set_len(1 << 30).unwrap();
         let mut node = serve(&route.alice);
         node.wait_for("connected with bob");
         route.proxy.plan(move || plan);

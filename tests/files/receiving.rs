@@ -12,8 +12,8 @@ use common::{Home, Process, pair, poll_until};
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
-/// What the connection of an offer says that is not taken.
-const OFFER: u64 = 16 << 10;
+/// What the connection of an offer says that is not taken: with files that are sent early.
+const OFFER: u64 = (48 << 10) + (16 << 10);
 /// Bytes of one connection after which it hangs, and the chunks in them.
 const SOME: u64 = 3 << 20;
 const SOME_CHUNKS: usize = 12;

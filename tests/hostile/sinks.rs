@@ -157,7 +157,11 @@ impl Mallory {
     /// Dials, says its name, and is let in.
     fn session(&self, home: &Home, at: SocketAddr, kind: Kind) -> Session {
         let mut session = self.dial(home, at, kind);
-        session.send(&Message::Profile { name: "mallory", port: 0, time: 0 }).unwrap();
+        session.write(&Message::Profile { name: "mallory", port: 0, time: 0 }).unwrap();
+        if [Kind::Push, Kind::Files].contains(&kind) {
+            session.write(&Message::Early(0)).unwrap();
+        }
+        session.flush().unwrap();
         read(&mut session, |message| message == Message::Accept);
         session
     }
