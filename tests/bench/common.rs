@@ -82,20 +82,9 @@ impl Home {
 
     /// A node with more options than where to listen.
     pub fn serve_with(&self, options: &[&str]) -> Node {
-        let mut child = self
-            .command(&["serve", "--listen", "127.0.0.1:0"])
-            .args(options)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("it starts");
-        let mut stdout = BufReader::new(child.stdout.take().expect("piped"));
-        let mut line = String::new();
-        stdout.read_line(&mut line).expect("it speaks");
-        let Some((_, address)) = line.trim_end().split_once("listening on ") else { panic!("{line}") };
-        let address = address.to_owned();
-        thread::spawn(move || stdout.lines().for_each(drop));
-        Node { child, address }
+        let mut command = self.command(&["serve", "--listen", "127.0.0.1:0"]);
+        command.args(options);
+        Node::of(command)
     }
 }
 
@@ -113,6 +102,18 @@ impl Drop for Node {
 }
 
 impl Node {
+    /// What this command starts, once it listens.
+    pub fn of(mut serve: Command) -> Node {
+        let mut child = serve.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("it starts");
+        let mut stdout = BufReader::new(child.stdout.take().expect("piped"));
+        let mut line = String::new();
+        stdout.read_line(&mut line).expect("it speaks");
+        let Some((_, address)) = line.trim_end().split_once("listening on ") else { panic!("{line}") };
+        let address = address.to_owned();
+        thread::spawn(move || stdout.lines().for_each(drop));
+        Node { child, address }
+    }
+
     pub fn id(&self) -> u32 {
         self.child.id()
     }

@@ -34,7 +34,7 @@ pub struct Contender {
 }
 
 impl Contender {
-    fn new(what: &str, landing: PathBuf, run: impl Fn(&Load, &Path) -> Run + 'static) -> Contender {
+    pub fn new(what: &str, landing: PathBuf, run: impl Fn(&Load, &Path) -> Run + 'static) -> Contender {
         Contender { what: what.into(), landing: Some(landing), run: Box::new(run) }
     }
 
@@ -49,7 +49,7 @@ impl Contender {
 }
 
 /// A directory of its own for each contender.
-fn landing(ground: &Ground, what: &str) -> PathBuf {
+pub fn landing(ground: &Ground, what: &str) -> PathBuf {
     ground.place(&format!("landing-{}", what.replace(' ', "-")))
 }
 
@@ -163,7 +163,7 @@ pub fn over_ssh(ground: &Ground, tools: &[&str]) -> Vec<Contender> {
 }
 
 /// A tool's command that copies the load into `landing`.
-fn ssh_command(tool: &str, config: &Path, load: &Load, landing: &Path) -> Command {
+pub fn ssh_command(tool: &str, config: &Path, load: &Load, landing: &Path) -> Command {
     let mut words = tool.split(' ');
     let mut command = Command::new(words.next().unwrap_or_default());
     let target = format!("{HOST}:{}/", landing.display());

@@ -1,6 +1,6 @@
 //! The second half of `make bench`: how fast files travel, beside what a user would pick instead of egoat and beside
-//! what the machine allows. All of it is real processes on loopback, from memory to memory; the contenders of a table
-//! take turns, so that a disturbance hits all of them. Nothing fails here but a broken program.
+//! what the machine allows. All of it is real processes on loopback, from memory to memory, and over links of network
+//! namespaces; the contenders of a table take turns, so that a disturbance hits all of them. Nothing fails here but a broken program.
 //!
 //! `cargo bench --bench transfer -- seal big` runs some sections only; EGOAT_RUNS says how often each contender runs,
 //! after once that is not counted. Homes are in the temporary directory and sync to its disk as ever; with
@@ -15,7 +15,9 @@ mod load;
 #[path = "../common/sshd.rs"]
 mod sshd;
 mod usage;
+mod wide;
 
+use std::rc::Rc;
 use std::time::Duration;
 
 use common::{Home, median_and_worst, milliseconds, row, sync_time, time};
@@ -31,8 +33,8 @@ const ROUND_TRIP: f64 = 2.0 * DELAY.as_millis() as f64 / 1e3;
 
 /// Its name, and what it measures and prints.
 type Section = (&'static str, fn(&Bench));
-const SECTIONS: [Section; 5] =
-    [("seal", seal), ("big", big), ("small", small), ("tiny", tiny), ("delay", delayed)];
+const SECTIONS: [Section; 6] =
+    [("seal", seal), ("big", big), ("small", small), ("tiny", tiny), ("delay", delayed), ("wide", wide)];
 
 struct Bench {
     ground: Ground,
@@ -235,4 +237,47 @@ fn delayed(bench: &Bench) {
     let share = compare(&load, |long, short| long / (1.1 * short + ROUND_TRIPS * ROUND_TRIP));
     let goal = format!("<= 1.1 without delay + {ROUND_TRIPS} round trips");
     verdict("256 MiB, share of the time that it may take", share, &goal);
+}
+
+/// Round trips of a message and of a small file to a node, that of TCP among them.
+const OPENING: f64 = 3.0;
+/// What the programs themselves may take for that, in seconds.
+const STARTING: f64 = 0.05;
+
+/// Links that are long, that lose packets, or both.
+fn wide(bench: &Bench) {
+    let Some(program) = wide::program(&bench.ground) else { return println!("left out: there is no cc") };
+    for kind in &wide::KINDS {
+        let link = match wide::Link::lay(kind, &program) {
+            Ok(link) => Rc::new(link),
+            Err(why) => return println!("left out: {why}"),
+        };
+        println!("\n{}", kind.what);
+        let load = Load::file(&bench.ground, &format!("{}-MiB", kind.bytes >> 20), kind.bytes);
+        let ranking = contest(&load, &wide::contenders(&link, &bench.ground), bench.runs);
+        verdict(
+            "scp's time in egoat's",
+            times(&ranking, "scp"),
+            if kind.round_trip < 20.0 { "> 1" } else { ">= 1.8" },
+        );
+        verdict("rsync's time in egoat's", times(&ranking, "rsync"), "> 1");
+        if kind.round_trip == 150.0 {
+            opening(bench, &link, kind.round_trip / 1e3);
+        }
+    }
+}
+
+/// What a message and a small file take over a link.
+fn opening(bench: &Bench, link: &wide::Link, round_trip: f64) {
+    let pair = wide::Pair::over(link, &bench.ground);
+    let small = Load::file(&bench.ground, "1-KiB", 1 << 10);
+    let path = small.path.to_str().expect("UTF-8");
+    let goal = milliseconds(Duration::from_secs_f64(OPENING * round_trip + STARTING));
+    for arguments in [&["say", "bob", "hello"][..], &["send", "bob", path]] {
+        let (median, worst) = time(bench.runs, || {
+            let ran = pair.command(link, arguments).output().expect("it starts");
+            assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
+        });
+        row(arguments[0], milliseconds(median), milliseconds(worst), &format!("<= {goal}"));
+    }
 }

@@ -1,9 +1,9 @@
-//! A private ssh server on loopback and a client that knows it, for what goes over ssh: keys of
+//! A private ssh server, on loopback or in a network namespace, and a client that knows it, for what goes over ssh: keys of
 //! their own, the ciphers and algorithms of the installed OpenSSH, nothing of the user's or the system's configuration.
 
 use std::ffi::OsStr;
 use std::fs;
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread;
@@ -34,8 +34,14 @@ pub fn find(program: &str) -> Option<PathBuf> {
 }
 
 impl Sshd {
-    /// Starts it and logs in once; the error says why that cannot be.
+    /// Starts it on loopback and logs in once; the error says why that cannot be.
     pub fn start() -> Result<Sshd, String> {
+        Sshd::start_at("127.0.0.1", &[], &[])
+    }
+
+    /// The same at an address, with words in front of the commands of server and client, such as those that run them in a
+    /// namespace.
+    pub fn start_at(address: &str, server_words: &[&str], client_words: &[&str]) -> Result<Sshd, String> {
         let sshd = find("sshd").ok_or("sshd is not installed")?;
         let dir = tempfile::tempdir().map_err(|error| error.to_string())?;
         let (taken, port) = take_port().map_err(|error| error.to_string())?;
@@ -43,9 +49,9 @@ impl Sshd {
             let file = dir.path().join(key);
             said(Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-f"]).arg(file))?;
         }
-        configure(dir.path(), port).map_err(|error| error.to_string())?;
+        configure(dir.path(), address, port).map_err(|error| error.to_string())?;
         check(&sshd, dir.path())?;
-        let child = Command::new(&sshd)
+        let child = after(server_words, sshd.as_os_str())
             .args(["-D", "-e", "-f"])
             .arg(dir.path().join("sshd_config"))
             .stdin(Stdio::null())
@@ -55,11 +61,16 @@ impl Sshd {
             .map_err(|error| error.to_string())?;
         let server = Sshd { child, dir, _port: taken };
         let deadline = Instant::now() + START;
-        while TcpStream::connect(("127.0.0.1", port)).is_err() && Instant::now() < deadline {
-            thread::sleep(Duration::from_millis(10));
+        let log_in = || {
+            said(after(client_words, OsStr::new("ssh")).arg("-F").arg(server.config()).args([HOST, "true"]))
+        };
+        loop {
+            match log_in() {
+                Ok(()) => return Ok(server),
+                Err(why) if Instant::now() >= deadline => return Err(why),
+                Err(_) => thread::sleep(Duration::from_millis(10)),
+            }
         }
-        said(Command::new("ssh").arg("-F").arg(server.config()).args([HOST, "true"]))?;
-        Ok(server)
     }
 
     /// The process that every connection's processes descend from.
@@ -78,6 +89,14 @@ impl Drop for Sshd {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// A program with words in front.
+fn after(words: &[&str], program: &OsStr) -> Command {
+    let [first, more @ ..] = words else { return Command::new(program) };
+    let mut command = Command::new(first);
+    command.args(more).arg(program);
+    command
 }
 
 fn take_port() -> std::io::Result<(Socket, u16)> {
@@ -100,18 +119,18 @@ fn said(command: &mut Command) -> Result<(), String> {
     }
 }
 
-fn configure(dir: &Path, port: u16) -> std::io::Result<()> {
+fn configure(dir: &Path, address: &str, port: u16) -> std::io::Result<()> {
     let file = |name: &str| dir.join(name).display().to_string();
     // Without PAM and with internal-sftp the server needs nothing of the system it runs on.
     let server = format!(
-        "ListenAddress 127.0.0.1\nPort {port}\nHostKey {}\nAuthorizedKeysFile {}\nPidFile none\nStrictModes no\n\
+        "ListenAddress {address}\nPort {port}\nHostKey {}\nAuthorizedKeysFile {}\nPidFile none\nStrictModes no\n\
          UsePAM no\nPasswordAuthentication no\nKbdInteractiveAuthentication no\nPermitRootLogin prohibit-password\n\
          Subsystem sftp internal-sftp\n",
         file("host"),
         file("user.pub"),
     );
     let client = format!(
-        "Host {HOST}\nHostName 127.0.0.1\nPort {port}\nHostKeyAlias {HOST}\nIdentityFile {}\nIdentitiesOnly yes\n\
+        "Host {HOST}\nHostName {address}\nPort {port}\nHostKeyAlias {HOST}\nIdentityFile {}\nIdentitiesOnly yes\n\
          IdentityAgent none\nUserKnownHostsFile {}\nGlobalKnownHostsFile /dev/null\nStrictHostKeyChecking yes\n\
          BatchMode yes\nLogLevel ERROR\n",
         file("user"),
