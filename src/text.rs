@@ -192,18 +192,26 @@ pub fn parse_size(text: &str) -> Option<u64> {
     number.checked_mul(1 << (10 * power))
 }
 
-/// Reads a duration: `90` and `90s` (seconds), `500ms`, `5m`, `24h`, `7d`.
+/// Reads a duration: `500ms`, `90s`, `5m`, `24h`, `7d`, or `0`. A number without a unit is none: whoever types `90` may mean
+/// days.
 pub fn parse_duration(text: &str) -> Option<Duration> {
     let (number, unit) = number_and_unit(text)?;
     let seconds = match unit {
         "ms" => return Some(Duration::from_millis(number)),
-        "" | "s" => 1,
+        "" if number == 0 => 0,
+        "s" => 1,
         "m" => 60,
         "h" => 60 * 60,
         "d" => 24 * 60 * 60,
         _ => return None,
     };
     number.checked_mul(seconds).map(Duration::from_secs)
+}
+
+/// The number, if the text is a number and nothing else.
+pub fn bare_number(text: &str) -> Option<&str> {
+    let text = text.trim();
+    (!text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())).then_some(text)
 }
 
 /// Splits `64 MiB` into 64 and `MiB`. No sign, no fraction; overflow is None.
@@ -399,7 +407,7 @@ mod tests {
     #[test]
     fn durations() {
         let cases = [
-            ("90", 90_000),
+            ("0", 0),
             ("90s", 90_000),
             ("500ms", 500),
             ("5m", 300_000),
@@ -409,7 +417,9 @@ mod tests {
         for (text, millis) in cases {
             assert_eq!(parse_duration(text), Some(Duration::from_millis(millis)), "{text:?}");
         }
-        for bad in ["", "s", "-5", "1.5h", "5 years", "5M", "18446744073709551615d", "99999999999999999999"] {
+        for bad in
+            ["", "s", "90", "-5", "1.5h", "5 years", "5M", "18446744073709551615d", "99999999999999999999"]
+        {
             assert_eq!(parse_duration(bad), None, "{bad:?}");
         }
         let cases = [

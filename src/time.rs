@@ -150,7 +150,7 @@ impl Zone {
     /// Reads a time as people write it for `log --since`, in microseconds since 1970.
     ///
     /// `YYYY-MM-DD`, with ` HH:MM` or ` HH:MM:SS` (or `T` for the space), `HH:MM` today, `today`,
-    /// `yesterday`, or how long ago: `2h`, `3d` (see [`text::parse_duration`]). Times before 1970 are 0.
+    /// `yesterday`, `now`, or how long ago: `2h`, `3d` (see [`text::parse_duration`]). Times before 1970 are 0.
     pub fn parse_time(&self, text: &str, now_micros: u64) -> Option<u64> {
         let text = text.trim();
         if let Some(ago) = text::parse_duration(text) {
@@ -159,6 +159,7 @@ impl Zone {
         let civil_now = self.civil((now_micros / MICROS) as i64);
         let today = Civil { hour: 0, minute: 0, second: 0, ..civil_now };
         let civil = match text {
+            "now" => return Some(now_micros),
             "today" => today,
             "yesterday" => Civil::from_seconds(today.to_seconds() - DAY),
             _ => match text.split_once([' ', 'T']) {
@@ -270,7 +271,8 @@ mod tests {
             ("yesterday", "2024-07-14 00:00:00"),
             ("2h", "2024-07-15 12:30:00"),
             ("3d", "2024-07-12 14:30:00"),
-            ("90", "2024-07-15 14:28:30"),
+            ("now", "2024-07-15 14:30:00"),
+            ("0", "2024-07-15 14:30:00"),
             ("99999999d", "1970-01-01 01:00:00"),
             ("1969-07-20", "1970-01-01 01:00:00"),
         ];
@@ -297,8 +299,8 @@ mod tests {
             "２０:００",
             "2024-01-01 x",
         ] {
-            // A plain number is a duration, and outer blanks are nothing.
-            let expected = bad == "12" || bad == "2024-01-01 ";
+            // Outer blanks are nothing.
+            let expected = bad == "2024-01-01 ";
             assert_eq!(zone.parse_time(bad, 0).is_some(), expected, "{bad:?}");
         }
     }

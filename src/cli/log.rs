@@ -12,7 +12,7 @@ use crate::app::inbox::{self, Cursor};
 use crate::app::link::LOG_POLL_INTERVAL;
 use crate::app::link::bell::Bell;
 use crate::app::{Own, Peer, contacts};
-use crate::cli::args;
+use crate::cli::{args, values};
 use crate::error::{Error, Result};
 use crate::text::{self, json::Object};
 use crate::time::{Zone, now_micros};
@@ -91,7 +91,7 @@ fn delete(own: &Own, out: Output, peer: Option<&Peer>, before: &str, args: &args
         ));
     }
     let zone = Zone::local();
-    let until = time(&zone, before)?;
+    let until = deletion_time(&zone, before)?;
     let all = deletion::find(own, peer, until)?;
     if all.is_empty() {
         out.note(&format!("nothing is there from before {}", zone.format(until)));
@@ -170,12 +170,31 @@ impl Selection {
 }
 
 fn time(zone: &Zone, given: &str) -> Result<u64> {
-    zone.parse_time(given, now_micros()).ok_or_else(|| Error::Usage {
-        what: format!("{} is no time", text::clean_line(given)),
-        hint: Some(
-            "a time is 2026-11-22, \"2026-11-22 08:00\", 08:00, yesterday, or how long ago: 2h".into(),
-        ),
+    zone.parse_time(given, now_micros()).ok_or_else(|| {
+        values::without_unit(given).unwrap_or_else(|| Error::Usage {
+            what: format!("{} is no time", text::clean_line(given)),
+            hint: Some(
+                "a time is 2026-11-22, \"2026-11-22 08:00\", 08:00, yesterday, or how long ago: 2h".into(),
+            ),
+        })
     })
+}
+
+/// The time by which a user says that everything is to be deleted.
+const NOW: &str = "now";
+
+/// Before when entries are deleted. A time that is not past would delete everything, and may be a slip: a script whose number
+/// of days is empty, or the wrong year.
+fn deletion_time(zone: &Zone, given: &str) -> Result<u64> {
+    let until = time(zone, given)?;
+    let is_zero = text::parse_duration(given).is_some_and(|ago| ago.is_zero());
+    if given.trim() != NOW && (is_zero || until >= now_micros()) {
+        return Err(Error::Usage {
+            what: format!("before {} is everything: that time is not past", text::clean_line(given)),
+            hint: Some(format!("to delete everything, say so: --delete-before {NOW}")),
+        });
+    }
+    Ok(until)
 }
 
 /// How far was printed, and where that is noted, if it is.

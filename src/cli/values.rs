@@ -13,7 +13,19 @@ const MAX_DURATION: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 /// Parses a duration.
 pub fn duration(given: &str) -> Result<Duration> {
     text::parse_duration(given).map(|duration| duration.min(MAX_DURATION)).ok_or_else(|| {
-        Error::usage(format!("{} is no duration, such as 30s, 5m or 24h", text::clean_line(given)))
+        without_unit(given).unwrap_or_else(|| {
+            Error::usage(format!("{} is no duration, such as 30s, 5m or 24h", text::clean_line(given)))
+        })
+    })
+}
+
+/// The error of a number without a unit, if this is one.
+pub fn without_unit(given: &str) -> Option<Error> {
+    text::bare_number(given).map(|number| Error::Usage {
+        what: format!("{number} has no unit"),
+        hint: Some(format!(
+            "write {number}s, {number}m, {number}h or {number}d for seconds, minutes, hours or days"
+        )),
     })
 }
 

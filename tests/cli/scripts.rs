@@ -55,6 +55,12 @@ fn failures_say_nothing_on_stdout_and_have_their_status() {
         (2, &["receive", "--from", "nobody"]),
         (69, &["-q", "receive", "--from", "away", "--timeout", "10ms", "--listen", "127.0.0.1:0"]),
         (2, &["invite", "--ttl", "0"]),
+        (2, &["invite", "--ttl", "90"]),
+        (2, &["say", "--wait", "5", "bob", "x"]),
+        (2, &["say", "--expire", "5", "bob", "x"]),
+        (2, &["send", "--wait", "5", "bob", "x"]),
+        (2, &["receive", "--timeout", "5"]),
+        (2, &["log", "--since", "5"]),
         (2, &["invite", "--as", "a/b"]),
         (2, &["join"]),
         (2, &["join", "egoat:abc"]),
@@ -345,7 +351,7 @@ fn objects_are_as_the_manual_page_has_them() {
     for home in [&alice, &bob] {
         printed.of(home, &["log"]);
         printed.of(home, &["peers"]);
-        printed.of(home, &["log", "--delete-before", "0", "--yes"]);
+        printed.of(home, &["log", "--delete-before", "now", "--yes"]);
     }
     printed.of(&alice, &["demo"]);
     let mut expected = documented();

@@ -165,7 +165,7 @@ fn nothing_comes_twice() {
     poll_until("the program", || (told() == "one\ntwo\n").then_some(()));
 
     assert_eq!(
-        alice.ends_with(&["log", "--delete-before", "0", "--yes"], b"", 0),
+        alice.ends_with(&["log", "--delete-before", "now", "--yes"], b"", 0),
         ("bob: deleted 2 messages and files\n".into(), String::new())
     );
     assert_eq!((alice.run(&["log"]), new()), (String::new(), vec![]));
@@ -176,9 +176,9 @@ fn nothing_comes_twice() {
     // The node comes again, and finds out what each holds.
     let addr = node.addr.clone();
     node.kill9();
-    alice.run(&["--json", "log", "--delete-before", "0", "--yes", "bob"]);
+    alice.run(&["--json", "log", "--delete-before", "now", "--yes", "bob"]);
     let mut node = alice.serve_again_by(&["env"], &addr);
-    drop(bob.run(&["log", "--delete-before", "0", "--yes"]));
+    drop(bob.run(&["log", "--delete-before", "now", "--yes"]));
     let said = bob.run(&["--json", "say", "--wait", "60s", "--id", "one", "alice", "one"]);
     assert!(said.contains("\"state\":\"delivered\""), "{said}");
     say("four");
@@ -197,20 +197,33 @@ fn it_is_asked_about() {
     let written = Written::new();
     let home = &written.home;
     logs::receive(&written.own, "bob", &["hello"]);
-    let said = home.fails(&["log", "--delete-before", "0"], 2);
+    let said = home.fails(&["log", "--delete-before", "now"], 2);
     assert!(said.contains("bob: 1 message or file") && said.contains("hint: with --yes"), "{said}");
     for (wrong, code) in
-        [(&["--yes"][..], 2), (&["--delete-before", "frob"], 2), (&["--delete-before", "0", "-f"], 2)]
+        [(&["--yes"][..], 2), (&["--delete-before", "frob"], 2), (&["--delete-before", "now", "-f"], 2)]
     {
         home.fails(&[&["log"], wrong].concat(), code);
     }
+    // What may be a slip deletes nothing, and says what would.
+    let said = home.fails(&["log", "--delete-before", "90", "--yes"], 2);
+    assert!(
+        said.contains("error: 90 has no unit") && said.contains("hint: write 90s, 90m, 90h or 90d"),
+        "{said}"
+    );
+    for everything in ["0", "0d", "2199-01-01"] {
+        let said = home.fails(&["log", "--delete-before", everything, "--yes"], 2);
+        assert!(said.contains(&format!("before {everything} is everything")), "{said}");
+        assert!(said.contains("hint: to delete everything, say so: --delete-before now"), "{said}");
+    }
+    assert_eq!(home.received(), ["hello"]);
     let (out, said) = home.ends_with(&["log", "--delete-before", "1d", "--yes"], b"", 0);
     assert!(out.is_empty() && said.contains("nothing is there from before"), "{said}");
     assert_eq!(home.received(), ["hello"]);
     let Some(terminal) = Terminal::open(200) else { return };
     let dir = home.path("").to_str().unwrap().to_owned();
     for (answer, left) in [("n", 1), ("", 1), ("y", 0)] {
-        terminal.type_line(&format!("clear; '{EGOAT}' --home '{dir}' log --delete-before 0; echo ended:$?"));
+        terminal
+            .type_line(&format!("clear; '{EGOAT}' --home '{dir}' log --delete-before now; echo ended:$?"));
         terminal.wait_for("delete this for good? [y/N]");
         terminal.type_line(answer);
         terminal.wait_for(if left > 0 { "ended:1" } else { "bob: deleted 1 message or file" });
@@ -220,6 +233,6 @@ fn it_is_asked_about() {
     logs::receive(&written.own, "bob", &["hello"]);
     let former = logs::key(&written.own, "bob");
     home.run(&["peers", "remove", "bob"]);
-    let out = home.run(&["--json", "log", "--delete-before", "0", "--yes"]);
+    let out = home.run(&["--json", "log", "--delete-before", "now", "--yes"]);
     assert_eq!(out, format!("{{\"event\":\"deleted\",\"peer\":\"{}\",\"count\":1}}\n", former.fingerprint()));
 }
