@@ -351,7 +351,8 @@ pub struct PeersSet {
     /// the peer's name
     #[argh(positional, arg_name = "peer")]
     pub name: String,
-    /// files=ask|accept|refuse, max-file=SIZE, quota=SIZE, dir=PATH, mute=yes, blocked|verified; OPTION= takes it away
+    /// files=ask|accept|refuse, max-file=SIZE, quota=SIZE, dir=PATH, overwrite=yes|no, mute=yes, blocked|verified; OPTION= takes
+    /// it away
     #[argh(positional, arg_name = "option")]
     pub options: Vec<String>,
 }

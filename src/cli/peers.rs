@@ -38,6 +38,7 @@ fn object(peer: &Peer) -> Object {
         .optional_number("max_file", peer.max_file())
         .optional_number("quota", peer.quota())
         .optional("dir", peer.downloads_dir().as_ref().map(|dir| dir.to_string_lossy()).as_deref())
+        .optional_boolean("overwrite", peer.overwrite())
         .boolean("blocked", peer.is_blocked())
         .boolean("verified", peer.is_verified())
         .boolean("mute", peer.is_muted())
@@ -125,6 +126,7 @@ fn options(peer: &Peer) -> impl Iterator<Item = (&'static str, String)> {
         ("max-file", peer.max_file().map(text::size)),
         ("quota", peer.quota().map(text::size)),
         ("dir", dir),
+        ("overwrite", peer.overwrite().map(|holds| if holds { "yes" } else { "no" }.to_owned())),
         ("blocked", peer.is_blocked().then(|| "yes".to_owned())),
         ("verified", peer.is_verified().then(|| "yes".to_owned())),
         ("mute", peer.is_muted().then(|| "yes".to_owned())),

@@ -20,7 +20,7 @@ use crate::error::{Error, Result, Verb};
 use crate::store::conversation::ConversationId;
 use crate::store::file;
 use crate::store::home::Home;
-use crate::store::peers::options::{FILES, MAX_FILE, MUTE, QUOTA, YES};
+use crate::store::peers::options::{FILES, MAX_FILE, MUTE, NO, OVERWRITE, QUOTA, YES};
 use crate::text;
 use crate::wire::address::Address;
 
@@ -121,6 +121,11 @@ impl Peer {
         options::directory(self.value(DIR)?).ok()
     }
 
+    /// Whether the peer's files replace those that are there already, if the user has said so for this peer.
+    pub fn overwrite(&self) -> Option<bool> {
+        self.value(OVERWRITE).map(|value| value == YES)
+    }
+
     fn value(&self, name: &str) -> Option<&str> {
         self.options.iter().find_map(|option| option.strip_prefix(name))
     }
@@ -136,7 +141,7 @@ impl Peer {
         if let Some((_, option)) = FLAGS.iter().find(|(name, _)| *name == word) {
             let is_set = match value {
                 YES => true,
-                "no" | "" => false,
+                NO | "" => false,
                 _ => return Err(format!("{word}= is yes or no")),
             };
             self.options.retain(|known| known.split('=').next() != Some(word));
@@ -197,7 +202,8 @@ impl Peer {
 
 fn no_option(typed: &str) -> String {
     format!(
-        "{} is no option: they are address=, files=, max-file=, quota= and dir= with a value, and blocked, verified and mute",
+        "{} is no option: they are address=, files=, max-file=, quota=, dir= and overwrite= with a value, and blocked, \
+         verified and mute",
         text::clean_line(typed)
     )
 }

@@ -47,6 +47,11 @@ impl Object {
         self.field(name, if value { "true" } else { "false" })
     }
 
+    /// True or false, or null.
+    pub fn optional_boolean(self, name: &str, value: Option<bool>) -> Object {
+        self.field(name, value.map_or("null", |value| if value { "true" } else { "false" }))
+    }
+
     /// A list of strings.
     pub fn list(self, name: &str, values: impl Iterator<Item = String>) -> Object {
         let values: Vec<String> = values.map(|value| json_string(&value)).collect();

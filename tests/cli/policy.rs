@@ -27,7 +27,7 @@ fn options_are_set_shown_and_taken_away() {
     let json = alice.run(&["--json", "peers", "show", "bob"]);
     assert!(
         json.ends_with(
-            "\"seen\":null,\"files\":null,\"max_file\":null,\"quota\":null,\"dir\":null,\"blocked\":false,\"verified\":false,\"mute\":false}\n"
+            "\"seen\":null,\"files\":null,\"max_file\":null,\"quota\":null,\"dir\":null,\"overwrite\":null,\"blocked\":false,\"verified\":false,\"mute\":false}\n"
         ),
         "{json}"
     );
@@ -59,6 +59,11 @@ fn options_are_set_shown_and_taken_away() {
         "{json}"
     );
 
+    let shown = alice.run(&["peers", "set", "bob", "overwrite=no"]);
+    assert!(shown.contains("\noverwrite    no\n") && peers_file(&alice).contains(" overwrite=no"), "{shown}");
+    assert!(alice.run(&["--json", "peers"]).contains("\"overwrite\":false"));
+    alice.run(&["peers", "set", "bob", "overwrite="]);
+    assert!(!peers_file(&alice).contains("overwrite"));
     // One at a time, and what is not named stays.
     alice.run(&["peers", "set", "bob", "files=refuse"]);
     alice.run(&["peers", "set", "bob", "quota="]);

@@ -333,6 +333,23 @@ fn what_cannot_be_replaced_is_told_before_a_byte_is_sent() {
     assert!(fs::read(at("tree/sub/file")).unwrap() == large);
 }
 
+/// One peer may replace its files, and another one not, whatever holds for all.
+#[test]
+fn a_peer_replaces_files_or_not_as_the_user_says_of_it() {
+    for (args, option, expected) in
+        [(&[][..], "overwrite=yes", &["a"][..]), (&["--overwrite"], "overwrite=no", &["a", "a (1)"])]
+    {
+        let route = Route::with(args);
+        route.bob.run(&["peers", "set", "alice", option]);
+        for content in ["first", "second"] {
+            route.send(&[&route.alice.file("a", content)]);
+        }
+        assert_eq!(names_in(&route.landing), expected, "{option}");
+        let replaced = fs::read_to_string(route.landing.join("a")).unwrap();
+        assert_eq!(replaced, if expected.len() == 1 { "second" } else { "first" });
+    }
+}
+
 /// It comes while the bytes travel, so that only the step to the names meets it.
 #[test]
 fn what_cannot_be_replaced_late_is_told_by_its_own_name() {

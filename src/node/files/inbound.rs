@@ -136,7 +136,14 @@ fn take_offered(
         token: context.options().once.as_ref().and_then(|once| once.token_of(&peer.key)),
         is_done: false,
     };
-    land(context, session, offer, turn, note, limit)
+    let overwrite = overwrites(context, peer);
+    land(context, session, offer, turn, (note, overwrite), limit)
+}
+
+/// Whether files of the peer replace those that are there. A one-off receiver does what it was started for.
+fn overwrites(context: &Context, peer: &Peer) -> bool {
+    let own = context.options();
+    peer.overwrite().filter(|_| own.once.is_none()).unwrap_or(own.overwrite)
 }
 
 /// The rules of a one-off receiver, if this is one; an error if they say no.
@@ -228,7 +235,7 @@ fn land(
     mut session: Session,
     offer: Offer,
     turn: &Arc<Turn>,
-    mut note: Partial,
+    (mut note, overwrite): (Partial, bool),
     limit: u64,
 ) -> Result<()> {
     let home = context.own().home();
@@ -242,7 +249,7 @@ fn land(
         session.finish(&Message::Decline(reason))?;
         return Err(Error::failed(what));
     }
-    let place = Place { dir: note.dir.clone(), overwrite: context.options().overwrite };
+    let place = Place { dir: note.dir.clone(), overwrite };
     if let Some(taken) = place.taken_by_another_kind(&offer.manifest) {
         return declined_by_name(session, &note.title, &taken);
     }

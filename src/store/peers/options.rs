@@ -13,13 +13,16 @@ pub const MAX_FILE: &str = "max-file=";
 pub const QUOTA: &str = "quota=";
 /// The folder for the peer's files.
 pub const DIR: &str = "dir=";
-
+/// Whether the peer's files replace those that are there already, whatever the node says.
+pub const OVERWRITE: &str = "overwrite=";
 /// Whether no bell sounds for the peer in a chat.
 pub const MUTE: &str = "mute=";
-/// The value that mutes the peer.
+/// The value of an option that holds.
 pub const YES: &str = "yes";
+/// The value of an option that does not hold.
+pub const NO: &str = "no";
 
-const NAMES: [&str; 5] = [FILES, MAX_FILE, QUOTA, DIR, MUTE];
+const NAMES: [&str; 6] = [FILES, MAX_FILE, QUOTA, DIR, OVERWRITE, MUTE];
 
 /// What becomes of the files that a peer offers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,7 +72,7 @@ fn check_value(name: &str, value: &str) -> Result<(), String> {
         MAX_FILE | QUOTA if text::parse_size(value).is_none() => {
             Err(format!("{name} is a size, such as 500M or 4G"))
         }
-        MUTE if ![YES, "no"].contains(&value) => Err("mute= is yes or no".into()),
+        OVERWRITE | MUTE if ![YES, NO].contains(&value) => Err(format!("{name} is yes or no")),
         DIR => directory(value).map(drop),
         _ => Ok(()),
     }
@@ -138,7 +141,7 @@ mod tests {
         for good in [
             "",
             "files=ask",
-            "files=accept max-file=4G quota=0 mute=yes",
+            "files=accept max-file=4G quota=0 overwrite=no mute=yes",
             "blocked future=1 files filesystem=x",
         ] {
             assert_eq!(checked(good), Ok(()), "{good:?}");
@@ -163,6 +166,8 @@ mod tests {
             "dir=/a%",
             "mute=",
             "mute=maybe",
+            "overwrite=",
+            "overwrite=Yes",
             "files=ask x files=ask",
             "quota=1 quota=2",
         ] {
