@@ -228,6 +228,15 @@ pub enum Error {
         /// The exit status of a command that fails so.
         status: u8,
     },
+    /// Queued files were stopped, and wait for the user's decision.
+    NotSent {
+        /// Which, and why.
+        what: String,
+        /// The next step.
+        hint: String,
+        /// The peer refused them; else they have changed.
+        is_refused: bool,
+    },
     /// Anything else that ended a command.
     Failed {
         /// What and why.
@@ -342,6 +351,13 @@ impl Error {
             | Error::ChangedKey { .. }
             | Error::OtherNode { .. }
             | Error::UnknownKey { .. } => 77,
+            Error::NotSent { is_refused, .. } => {
+                if *is_refused {
+                    77
+                } else {
+                    1
+                }
+            }
         }
     }
 
@@ -387,7 +403,9 @@ impl Error {
             | Error::Refused { hint, .. }
             | Error::ByNode { hint, .. }
             | Error::Failed { hint, .. } => hint.clone(),
-            Error::Identity { hint, .. } | Error::Exposed { hint, .. } => Some(hint.clone()),
+            Error::Identity { hint, .. } | Error::Exposed { hint, .. } | Error::NotSent { hint, .. } => {
+                Some(hint.clone())
+            }
             Error::Source { hint, .. } => hint.map(str::to_owned),
             Error::Proxy { .. } => {
                 Some("see that it runs, and what --proxy, $EGOAT_PROXY or the file proxy says of it".into())
@@ -497,6 +515,7 @@ impl fmt::Display for Error {
             Error::Usage { what, .. }
             | Error::Failed { what, .. }
             | Error::ByNode { what, .. }
+            | Error::NotSent { what, .. }
             | Error::TimedOut { what } => f.write_str(what),
             Error::Disk { verb, path, cause } => {
                 write!(f, "cannot {verb} {}: {}", path.display(), reason(cause))

@@ -107,6 +107,25 @@ pub fn why_stopped(job: &Job) -> Option<String> {
     })
 }
 
+/// The error that says of a stopped job which it is, why it is not sent, and how to go on; `None` while it waits.
+pub fn stopped_error(peer: &Peer, job: &Job) -> Option<Error> {
+    let (number, name) = (job.number, &peer.name);
+    let what = format!("{number} to {name}, {}, was not sent: {}", title_of(job), why_stopped(job)?);
+    Some(Error::NotSent {
+        what: text::clean_line(&what),
+        hint: how_to_go_on(peer, job),
+        is_refused: matches!(job.stopped, Some(Stop::Refused(_))),
+    })
+}
+
+/// What to type for a stopped job.
+pub fn how_to_go_on(peer: &Peer, job: &Job) -> String {
+    format!(
+        "`egoat outbox retry {}` sends it as it is now, `egoat outbox cancel {}` takes it back",
+        peer.name, job.number
+    )
+}
+
 /// The state of a job in one word.
 pub fn state_of(job: &Job) -> &'static str {
     job.stopped.as_ref().map_or("waiting", Stop::word)

@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use crate::app::contacts::{self, reach::Reached};
+use crate::app::files;
 use crate::app::link;
 use crate::error::{Error, Result};
 use crate::net::endpoint::Endpoint;
@@ -236,12 +237,26 @@ fn queue_again(own: &Own, peer: &Peer, tell: &mut impl FnMut(FetchStep) -> Resul
 /// Connects to every peer that has an address, delivers what waits here, and collects what waits there; a node that runs
 /// does so all the time.
 pub fn fetch(own: &Endpoint, mut tell: impl FnMut(FetchStep) -> Result<()>) -> Result<()> {
+    // What is stopped meanwhile is told with its cause.
+    let stopped = stopped(own)?;
     if link::ring(own, None)? {
-        return tell(FetchStep::NodeRuns);
+        tell(FetchStep::NodeRuns)?;
+    } else {
+        let mut peers = contacts::all(own)?;
+        peers.retain(|peer| peer.has_address() && !peer.is_blocked());
+        visit(&peers, |peer| delivery::fetch(own, peer), &mut tell)?;
     }
-    let mut peers = contacts::all(own)?;
-    peers.retain(|peer| peer.has_address() && !peer.is_blocked());
-    visit(&peers, |peer| delivery::fetch(own, peer), tell)
+    stopped.into_iter().try_for_each(|error| tell(FetchStep::Failed(error)))
+}
+
+/// The files that were stopped, as errors: nobody sends them before the user decides.
+fn stopped(own: &Own) -> Result<Vec<Error>> {
+    let mut errors = Vec::new();
+    for peer in correspondents(own)? {
+        let jobs = own.read_queued_files(&peer.key).all()?;
+        errors.extend(jobs.iter().filter_map(|job| files::stopped_error(&peer, job)));
+    }
+    Ok(errors)
 }
 
 fn visit(

@@ -157,13 +157,17 @@ fn print(out: Output, step: FetchStep, failures: &mut Failures) -> Result<()> {
         FetchStep::QueuedAgain(peer, number) => {
             out.note(&format!("{number} to {peer} waits again, as it is now"))
         }
-        FetchStep::Visited(peer, Fetched { delivered, received, files, troubles }) => {
-            let sent = if files > 0 { format!(", files sent {files}") } else { String::new() };
-            out.data(&format!("{peer}: delivered {delivered}, received {received}{sent}"), || {
+        FetchStep::Visited(peer, fetched) => {
+            let Fetched { delivered, received, files, collected, troubles, notes } = fetched;
+            let counts = [("files sent", files), ("files received", collected)];
+            let moved = counts.iter().filter(|(_, count)| *count > 0);
+            let moved: String = moved.map(|(what, count)| format!(", {what} {count}")).collect();
+            out.data(&format!("{peer}: delivered {delivered}, received {received}{moved}"), || {
                 let object = Object::event("fetched").text("peer", &peer);
                 let object = object.number("delivered", delivered as u64).number("received", received as u64);
-                object.number("files", files as u64)
+                object.number("files", files as u64).number("collected", collected as u64)
             })?;
+            notes.iter().for_each(|note| out.note(note));
             troubles.into_iter().for_each(|error| failures.add(error));
         }
         FetchStep::Away(peer, error) if !failures.is_strict => {

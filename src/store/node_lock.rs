@@ -115,6 +115,11 @@ pub fn deliverer(home: &Home, peer: &PublicKey) -> Option<u32> {
     lock::holder(&File::open(home.delivery_lock_path(peer)).ok()?)
 }
 
+/// The process that sends the queued files of the peer, where the system tells.
+pub fn files_sender(home: &Home, peer: &PublicKey) -> Option<u32> {
+    lock::holder(&File::open(home.files_lock_path(peer)).ok()?)
+}
+
 /// Keeps a node from starting while messages flow without one. Whoever holds it lets go as soon as [`is_starting`].
 pub struct NoNodeLock {
     _node: Lockable,

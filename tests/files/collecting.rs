@@ -244,3 +244,34 @@ fn a_transfer_goes_on_after_the_command_the_network_or_a_node_has_ended() {
         assert_eq!(couple.bob.run(&["log"]).matches("large.bin").count(), 1, "{blow}");
     }
 }
+
+/// Whoever runs no node gets by `fetch` what is queued for them, and messages that come meanwhile.
+#[test]
+fn fetch_collects_what_is_queued_there() {
+    let mut couple = Couple::new();
+    couple.bob_node.kill9();
+    couple.node.wait_for("disconnected from bob");
+    let large = sample(9 * MIB);
+    for (name, content) in [("one", &b"1"[..]), ("two", b"2"), ("large", &large)] {
+        couple.alice.run(&["send", "--queue", "bob", &couple.alice.file(name, content)]);
+    }
+    couple.alice.run(&["say", "bob", "hello"]);
+    let out = couple.bob.run(&["fetch"]);
+    assert_eq!(out, "alice: delivered 0, received 1, files received 3\n");
+    assert_eq!(landed_in(&couple.landing), ["large", "one", "two"]);
+    assert!(fs::read(couple.landing.join("large")).unwrap() == large);
+    poll_until("the outbox to be empty", || couple.alice.run(&["outbox"]).is_empty().then_some(()));
+    assert_eq!(couple.bob.run(&["log"]).lines().count(), 4);
+    // With nothing there, it is over at once.
+    assert_eq!(
+        couple.bob.ends_with(&["fetch"], b"", 0),
+        ("alice: delivered 0, received 0\n".into(), String::new())
+    );
+    // What is not taken is told here, and keeps nothing back.
+    couple.bob.run(&["peers", "set", "alice", "max-file=3"]);
+    couple.alice.run(&["send", "--queue", "bob", &couple.alice.file("long", "12345")]);
+    couple.alice.run(&["send", "--queue", "bob", &couple.alice.file("next", "x")]);
+    let (out, said) = couple.bob.ends_with(&["fetch"], b"", 1);
+    assert_eq!(out, "alice: delivered 0, received 0, files received 1\n", "{said}");
+    assert!(said.contains("alice offered long, which was refused"), "{said}");
+}

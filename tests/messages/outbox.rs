@@ -681,8 +681,8 @@ fn fetch_delivers_and_collects_in_one_pass() {
     assert_eq!(
         alice.run(&["--json", "fetch"]).lines().filter(|line| !line.contains("away")).collect::<Vec<_>>(),
         [
-            "{\"event\":\"fetched\",\"peer\":\"bob\",\"delivered\":1,\"received\":3,\"files\":0}",
-            "{\"event\":\"fetched\",\"peer\":\"carol\",\"delivered\":1,\"received\":1,\"files\":0}"
+            "{\"event\":\"fetched\",\"peer\":\"bob\",\"delivered\":1,\"received\":3,\"files\":0,\"collected\":0}",
+            "{\"event\":\"fetched\",\"peer\":\"carol\",\"delivered\":1,\"received\":1,\"files\":0,\"collected\":0}"
         ]
     );
     assert_eq!(received(&alice), ["one", "two", "three", "from carol"]);

@@ -5,14 +5,15 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::app::link::LOG_POLL_INTERVAL;
 use crate::app::link::bell::Bell;
+use crate::app::link::{self, LOG_POLL_INTERVAL};
 use crate::error::{Error, Result};
 use crate::net::deadline::Deadline;
 use crate::net::dial::{self, Target};
 use crate::net::endpoint::Endpoint;
 use crate::net::session::Session;
 use crate::net::transport::Closer;
+use crate::node::files::collect_once::{self, Collected};
 use crate::node::files::queued;
 use crate::node::messages::flow::{self, Idle, Sender, Start};
 use crate::node::pairing::OwnProfile;
@@ -208,14 +209,34 @@ pub struct Fetched {
     pub received: usize,
     /// Queued files, jobs of them, that are in place there now.
     pub files: usize,
+    /// Transfers of the peer that are in place here now.
+    pub collected: usize,
     /// Why other files are not, or not all messages were collected.
     pub troubles: Vec<Error>,
+    /// What others do or have to do, which is no failure.
+    pub notes: Vec<String>,
 }
 
 /// Delivers what waits for the peer, and collects what waits there; for when no node runs. Files come last: they may take
 /// long.
 pub fn fetch(own: &Endpoint, peer: &Peer) -> Result<Fetched> {
-    let mut fetched = Fetched { delivered: push_messages(own, peer)?, ..Fetched::default() };
+    let mut fetched = Fetched::default();
+    push_messages(own, peer, &mut fetched)?;
+    pull(own, peer, &mut fetched)?;
+    push_files(own, peer, &mut fetched)?;
+    Ok(fetched)
+}
+
+/// Delivers the messages and files that wait for the peer.
+pub fn push_all(own: &Endpoint, peer: &Peer) -> Result<Fetched> {
+    let mut fetched = Fetched::default();
+    push_messages(own, peer, &mut fetched)?;
+    push_files(own, peer, &mut fetched)?;
+    Ok(fetched)
+}
+
+/// Collects the messages that wait at the peer, and its files if it says that some do.
+fn pull(own: &Endpoint, peer: &Peer, fetched: &mut Fetched) -> Result<()> {
     let profile = OwnProfile::at_port(own, 0)?;
     let by = one_try(own);
     let mut session = dial::dial(own, &Target::peer(peer, Some(by)), Kind::Pull, &mut |session| {
@@ -232,45 +253,101 @@ pub fn fetch(own: &Endpoint, peer: &Peer) -> Result<Fetched> {
             false
         }
     };
-    // Whoever wants files that wait there has to run a node: this is over in a moment.
-    flow::receive(&mut session, own, true, goes_on, |messages| fetched.received += messages.len(), || ())?;
-    drop(session);
+    let files_wait = Cell::new(false);
+    let received = |messages: Vec<_>| fetched.received += messages.len();
+    flow::receive(&mut session, own, true, goes_on, received, || files_wait.set(true))?;
     fetched.troubles.extend(shortage.take());
-    fetched.files = queued::send_all(own, peer, &mut fetched.troubles)?;
-    Ok(fetched)
+    if files_wait.get() {
+        pull_files(own, peer, session, &room, fetched)?;
+    }
+    Ok(())
 }
 
-/// Delivers the messages and files that wait for the peer.
-pub fn push_all(own: &Endpoint, peer: &Peer) -> Result<Fetched> {
-    let mut fetched = Fetched { delivered: push_messages(own, peer)?, ..Fetched::default() };
-    fetched.files = queued::send_all(own, peer, &mut fetched.troubles)?;
-    Ok(fetched)
+/// Collects the files that wait at the peer. The session stays meanwhile, because by it the peer knows that somebody
+/// collects, and so do the messages that come over it.
+fn pull_files(
+    own: &Endpoint,
+    peer: &Peer,
+    mut session: Session,
+    room: &Room,
+    fetched: &mut Fetched,
+) -> Result<()> {
+    let options = link::default_options(Vec::new(), own.home().downloads(None)?);
+    let closer = session.closer();
+    let end = Deadline::after(MAX_COLLECTING);
+    let has_room = |bytes| room.take(&peer.key, &peer.name, bytes as u64).is_ok();
+    let (collected, received) = thread::scope(|scope| {
+        let mut received = 0;
+        let pull = threads::spawn_scoped(scope, "pull", move || {
+            // It ends when all is collected, or the peer is gone, which the other connection shows as well.
+            let count = |messages: Vec<_>| received += messages.len();
+            let _ = flow::receive(&mut session, own, false, has_room, count, || ());
+            received
+        });
+        let collected = collect_once::run(own, peer, options, end);
+        closer.close();
+        (collected, pull.ok().and_then(|pull| pull.join().ok()).unwrap_or_default())
+    });
+    let Collected { count, troubles, are_left } = collected?;
+    fetched.received += received;
+    fetched.collected = count;
+    if are_left && troubles.is_empty() {
+        fetched
+            .notes
+            .push(format!("more files wait at {}: `egoat fetch` again, or run `egoat serve`", peer.name));
+    }
+    fetched.troubles.extend(troubles);
+    Ok(())
 }
 
-fn push_messages(own: &Endpoint, peer: &Peer) -> Result<usize> {
+/// Sends the files that are queued for the peer, unless another process does.
+fn push_files(own: &Endpoint, peer: &Peer, fetched: &mut Fetched) -> Result<()> {
+    match queued::send_all(own, peer, &mut fetched.troubles)? {
+        Some(sent) => fetched.files = sent,
+        None => {
+            let sender = process(node_lock::files_sender(own.home(), &peer.key));
+            fetched.notes.push(format!("{sender} sends files to {} just now", peer.name));
+        }
+    }
+    Ok(())
+}
+
+/// Another process of this home, by its number where the system tells.
+fn process(number: Option<u32>) -> String {
+    number.map_or("another egoat".into(), |number| format!("process {number}"))
+}
+
+/// Delivers the messages that wait for the peer. Another process that does has its turn, for at most `MAX_CONNECTION`.
+fn push_messages(own: &Endpoint, peer: &Peer, fetched: &mut Fetched) -> Result<()> {
     let mut outbox = own.outbox(&peer.key)?;
     if !outbox.has_pending()? {
-        return Ok(0);
+        return Ok(());
     }
-    let mut delivered = 0;
+    let mut turn_of_other = Deadline::after(MAX_CONNECTION);
     loop {
         let Some(_lock) = DeliveryLock::take(own.home(), &peer.key)? else {
-            return Err(Error::failed(format!("another egoat is delivering to {}", peer.name)));
+            if !outbox.has_pending()? {
+                return Ok(());
+            }
+            if turn_of_other.remaining().is_some() {
+                thread::sleep(OUTBOX_POLL);
+                continue;
+            }
+            let other = process(node_lock::deliverer(own.home(), &peer.key));
+            fetched.notes.push(format!("{other} delivers to {} just now", peer.name));
+            return Ok(());
         };
-        let before = delivered;
-        match deliver_once(
-            own,
-            peer,
-            &mut outbox,
-            (one_try(own), Deadline::after(MAX_CONNECTION)),
-            &mut delivered,
-        ) {
-            Ok(Turn::Done) => return Ok(delivered),
+        turn_of_other = Deadline::after(MAX_CONNECTION);
+        let before = fetched.delivered;
+        let deadlines = (one_try(own), Deadline::after(MAX_CONNECTION));
+        match deliver_once(own, peer, &mut outbox, deadlines, &mut fetched.delivered) {
+            Ok(Turn::Done) => return Ok(()),
             Ok(Turn::NodeStarts) => {
-                return Err(Error::failed(format!("a node starts here, and delivers to {}", peer.name)));
+                fetched.notes.push(format!("a node starts here, and delivers to {}", peer.name));
+                return Ok(());
             }
             // Its time was over, and there is more.
-            Err(Error::Lost { .. }) if delivered > before => {}
+            Err(Error::Lost { .. }) if fetched.delivered > before => {}
             Err(error) => return Err(error),
         }
     }

@@ -278,14 +278,19 @@ fn serve_pull(context: &Arc<Context>, mut session: Session, peer: &Peer, answere
     session.flush()?;
     let held = flow::read_held(&mut session)?;
     let mut told = None;
+    // A command that fetches is gone after the first sign of life: it must hear of queued files before that.
+    let mut are_queued = context.own().read_queued_files(&peer.key).has_waiting().unwrap_or(false);
     let mut has_files = || {
         let call = contact.desk().call();
-        call.is_some() && std::mem::replace(&mut told, call) != call
+        let is_called = call.is_some() && std::mem::replace(&mut told, call) != call;
+        std::mem::take(&mut are_queued) || is_called
     };
     let _attendance = session
         .features()
         .has(FILES_WAIT)
         .then(|| (contact.desk().attend(), context.live().begin_collecting(peer.key)));
+    // The thread with the files may have looked before the peer could be told.
+    contact.ring();
     let start = Start { held, acknowledged: contact.acknowledged_since(answered), early: Vec::new() };
     send_messages(context, &contact, &mut session, start, &mut 0, &mut has_files)
 }

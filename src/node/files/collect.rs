@@ -16,6 +16,7 @@ use crate::node::context::Context;
 use crate::node::files::inbound;
 use crate::node::files::lanes::OutgoingLane;
 use crate::node::files::outbound::{self, Outgoing};
+use crate::node::files::transfers::Turn;
 use crate::node::roster::{CollectTurn, Contact};
 use crate::node::threads;
 use crate::store::peers::Peer;
@@ -86,14 +87,19 @@ pub fn run(context: &Arc<Context>, contact: &Contact, _turn: &CollectTurn) {
 
 /// Collects one transfer; `false` when nothing waits, or it has failed.
 fn collect(context: &Arc<Context>, peer: &Peer) -> Result<bool> {
+    Ok(open(context, peer)?.is_some_and(|(session, turn)| inbound::receive(context, session, peer, turn)))
+}
+
+/// Dials the peer to collect a transfer; `None` while as many as may be come from it already.
+pub fn open(context: &Context, peer: &Peer) -> Result<Option<(Session, Turn)>> {
     let profile = context.profile()?;
     let target = Target::peer(peer, None);
     let dial = || {
         dial::dial(context.own(), &target, Kind::Collect, &mut |session| session.write(&profile.message()))
     };
     let session = threads::run_apart("dial", dial)?;
-    let Some(turn) = context.transfers().begin(&session, false) else {
-        return session.finish(&Message::Bye).map(|()| false);
-    };
-    Ok(inbound::receive(context, session, peer, turn))
+    match context.transfers().begin(&session, false) {
+        Some(turn) => Ok(Some((session, turn))),
+        None => session.finish(&Message::Bye).map(|()| None),
+    }
 }

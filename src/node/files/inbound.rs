@@ -76,7 +76,6 @@ pub fn receive(context: &Arc<Context>, session: Session, peer: &Peer, turn: Turn
     let is_taken = matches!(taken, Ok(true));
     if let Err(error) = taken {
         // Told while the turn lasts: ahead of what the next try has to tell.
-        let error = with_limit(context, error);
         context.tell(NodeEvent::TransferFailed { peer: peer.name.clone(), error });
     }
     is_taken
@@ -89,10 +88,14 @@ enum OfferResponse {
 }
 
 /// Takes what is offered; `false` when nothing is.
-fn take(context: &Arc<Context>, session: Session, peer: &Peer, turn: &Arc<Turn>) -> Result<bool> {
-    let offered = receive::read_offer(session, |bytes| turn.may_keep(bytes))?;
-    let Some((session, offer)) = offered else { return Ok(false) };
-    take_offered(context, session, peer, offer, turn).map(|()| true)
+pub fn take(context: &Arc<Context>, session: Session, peer: &Peer, turn: &Arc<Turn>) -> Result<bool> {
+    let offered = receive::read_offer(session, |bytes| turn.may_keep(bytes));
+    let taken = match offered {
+        Ok(None) => return Ok(false),
+        Ok(Some((session, offer))) => take_offered(context, session, peer, offer, turn),
+        Err(error) => Err(error),
+    };
+    taken.map(|()| true).map_err(|error| with_limit(context, error))
 }
 
 fn take_offered(

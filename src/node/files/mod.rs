@@ -2,10 +2,12 @@
 //! what a peer sends, to the disk or to a [`pipe`]; [`transfers`] keeps simultaneous transfers apart, and [`lanes`] their
 //! further connections. [`outbound`] sends over one session and its lanes. [`queued`] sends what waits in a peer's queue, and
 //! [`job`] what a front-end hands to the node. A peer that this node cannot dial collects its files: [`collect`] and
-//! [`collect_lanes`] have both ends of that, and at the [`desk`] a sender waits for it.
+//! [`collect_lanes`] have both ends of that, and at the [`desk`] a sender waits for it. [`collect_once`] is that end for a
+//! command.
 
 pub mod collect;
 pub mod collect_lanes;
+pub mod collect_once;
 pub mod desk;
 pub mod inbound;
 pub mod job;

@@ -114,20 +114,19 @@ fn stopped(peer: &Peer, queue: &mut QueuedFiles, job: &Job, stop: Stop) -> Resul
     Ok(if is_stopped { JobEnd::Stopped(error()) } else { JobEnd::Cancelled })
 }
 
-/// Sends until nothing waits, for when no node runs. Says how many jobs, and keeps what was in the way of others.
-pub fn send_all(own: &Endpoint, peer: &Peer, troubles: &mut Vec<Error>) -> Result<usize> {
+/// Sends until nothing waits, for when no node runs. Says how many jobs, and keeps what was in the way of others. `None`
+/// while another process sends them.
+pub fn send_all(own: &Endpoint, peer: &Peer, troubles: &mut Vec<Error>) -> Result<Option<usize>> {
     if !own.read_queued_files(&peer.key).has_waiting()? {
-        return Ok(0);
+        return Ok(Some(0));
     }
-    let Some(_lock) = FilesLock::take(own.home(), &peer.key)? else {
-        return Err(Error::failed(format!("another egoat is sending files to {}", peer.name)));
-    };
+    let Some(_lock) = FilesLock::take(own.home(), &peer.key)? else { return Ok(None) };
     let mut queue = own.queued_files(&peer.key)?;
     let mut sent = 0;
     loop {
         let reach = |files: &Sources| outbound::dial(own, peer, Some(files));
         match send_next(own, peer, &mut queue, reach, || true, |_| ()) {
-            Ok(JobEnd::Nothing) => return Ok(sent),
+            Ok(JobEnd::Nothing) => return Ok(Some(sent)),
             Ok(JobEnd::Sent(_)) => {
                 attempts::clear(own.home(), &peer.key)?;
                 sent += 1;
@@ -137,7 +136,7 @@ pub fn send_all(own: &Endpoint, peer: &Peer, troubles: &mut Vec<Error>) -> Resul
             Err(error) => {
                 attempts::note(own.home(), &peer.key, &error.to_string(), Duration::ZERO);
                 troubles.push(error);
-                return Ok(sent);
+                return Ok(Some(sent));
             }
         }
     }

@@ -359,7 +359,8 @@ enum Next {
 /// The receiving end: stores what comes, and acknowledges it once it is on disk. `stored` learns of the messages that
 /// were new, a batch at a time, and `files_wait` that the sender has files to be collected. Ends with the sender's BYE, or
 /// when `allowed` is false for so many bytes: then nothing more is stored.
-/// With `all_there_is` it ends with the sender's first PING, which says that nothing waits any more.
+/// With `all_there_is` it ends with the sender's first PING, which says that no message waits any more: with our goodbye,
+/// or, when files wait, with the answer, so that the connection stays for what is still to come.
 pub fn receive(
     session: &mut Session,
     own: &Own,
@@ -373,9 +374,11 @@ pub fn receive(
     // Closed while nothing happens.
     let mut history = None;
     let mut last = 0;
+    let mut is_left = false;
     loop {
         let (mut batch, next) = read_batch(session, &mut last)?;
         if session.take_files_wait() {
+            is_left = true;
             files_wait();
         }
         if !allowed(batch.iter().map(|message| message.text.len() + PER_MESSAGE).sum()) {
@@ -393,7 +396,9 @@ pub fn receive(
         }
         match next {
             Next::Store => {}
-            Next::Answer if all_there_is => return session.send(&Message::Bye),
+            Next::Answer if all_there_is => {
+                return session.send(if is_left { &Message::Pong } else { &Message::Bye });
+            }
             Next::Answer => {
                 history = None;
                 session.send(&Message::Pong)?;
