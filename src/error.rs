@@ -251,6 +251,7 @@ pub enum Error {
 pub struct Causes {
     best: String,
     tried: Vec<(String, String)>,
+    hint: Option<String>,
 }
 
 impl Causes {
@@ -260,7 +261,12 @@ impl Causes {
         if tried.len() > 1 {
             best.push_str(&format!(" ({} addresses were tried)", tried.len()));
         }
-        Causes { best, tried }
+        Causes { best, tried, hint: None }
+    }
+
+    /// The same with a hint in the place of the usual one.
+    pub fn with_hint(self, hint: String) -> Causes {
+        Causes { hint: Some(hint), ..self }
     }
 
     /// The addresses that were tried, and why each does not do.
@@ -271,7 +277,7 @@ impl Causes {
 
 impl<T: Into<String>> From<T> for Causes {
     fn from(why: T) -> Causes {
-        Causes { best: why.into(), tried: Vec::new() }
+        Causes { best: why.into(), tried: Vec::new(), hint: None }
     }
 }
 
@@ -422,9 +428,11 @@ impl Error {
                 "no peer is saved there: `egoat invite` makes a link for somebody, `egoat join` takes theirs"
                     .into(),
             ),
-            Error::Unreachable { .. } => {
-                Some("is `egoat serve` running there, and is its port reachable?".into())
-            }
+            Error::Unreachable { why, .. } => Some(
+                why.hint
+                    .clone()
+                    .unwrap_or_else(|| "is `egoat serve` running there, and is its port reachable?".into()),
+            ),
             Error::LargePackets { .. } => Some(
                 "give the interface, or the VPN, a smaller MTU on either side, such as 1280; firewalls on the path must \
                  let ICMP \"fragmentation needed\" and \"packet too big\" pass"

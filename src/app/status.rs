@@ -4,6 +4,7 @@
 use std::path::PathBuf;
 
 use crate::app::contacts;
+use crate::app::files::Job;
 use crate::app::link::{self, ConnectedPeer, NodeLink, PendingOffer, Transfer};
 use crate::app::messages::{self, Queue, QueuedItem};
 use crate::error::{Error, Result};
@@ -20,8 +21,8 @@ pub struct Waiting {
     pub messages: usize,
     /// Files that are queued, in jobs.
     pub jobs: usize,
-    /// Files that were stopped, in jobs.
-    pub stopped: usize,
+    /// Files that were stopped.
+    pub stopped: Vec<Job>,
 }
 
 /// The status of a running node.
@@ -74,15 +75,15 @@ fn waiting(own: &Own) -> Result<Vec<Waiting>> {
     let mut all = Vec::new();
     for queue in messages::queues(own)? {
         let mut items = queue.items(own)?;
-        let mut waiting = Waiting { queue, messages: 0, jobs: 0, stopped: 0 };
+        let mut waiting = Waiting { queue, messages: 0, jobs: 0, stopped: Vec::new() };
         while let Some(item) = items.read()? {
             match item {
                 QueuedItem::Message(_) => waiting.messages += 1,
-                QueuedItem::Files(job) if job.stopped.is_some() => waiting.stopped += 1,
+                QueuedItem::Files(job) if job.stopped.is_some() => waiting.stopped.push(job),
                 QueuedItem::Files(_) => waiting.jobs += 1,
             }
         }
-        if waiting.messages + waiting.jobs + waiting.stopped > 0 {
+        if waiting.messages + waiting.jobs + waiting.stopped.len() > 0 {
             all.push(waiting);
         }
     }

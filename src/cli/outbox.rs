@@ -91,12 +91,16 @@ fn print_files(out: Output, zone: &Zone, queue: &Queue, job: &Job) -> Result<()>
     if let Some(reason) = &reason {
         line = format!("{line}: {reason}");
     }
-    out.data(&text::clean_line(&line), || {
-        let object = Object::event("file-queued").text("peer", peer).number("number", job.number);
-        let object = object.list("paths", job.items.iter().map(files::path_of)).number("size", job.size());
-        let object = object.text("state", state).optional("reason", reason.as_deref());
-        with_attempt(object.optional_number("age", age(job.queued)), queue)
-    })
+    out.data(&text::clean_line(&line), || file_object(queue, job))
+}
+
+/// Queued files as an object.
+pub fn file_object(queue: &Queue, job: &Job) -> Object {
+    let object = Object::event("file-queued").text("peer", &queue.peer.name).number("number", job.number);
+    let object = object.list("paths", job.items.iter().map(files::path_of)).number("size", job.size());
+    let object = object.text("state", files::state_of(job));
+    let object = object.optional("reason", files::why_stopped(job).as_deref());
+    with_attempt(object.optional_number("age", age(job.queued)), queue)
 }
 
 /// Adds what came of the last attempt to reach the peer.

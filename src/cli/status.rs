@@ -2,7 +2,9 @@
 
 use crate::app::Own;
 use crate::app::chat::transfers;
+use crate::app::files::{self, Job};
 use crate::app::link::{TransferWay, UNKNOWN};
+use crate::app::messages::Queue;
 use crate::app::status::{self, Waiting};
 use crate::cli::outbox;
 use crate::error::Result;
@@ -70,18 +72,27 @@ fn line(what: &str, rest: &str) -> String {
 fn print_waiting(out: Output, waiting: &Waiting) -> Result<()> {
     let Waiting { queue, messages, jobs, stopped } = waiting;
     let counts = [(*messages, "message", "messages"), (*jobs, "transfer", "transfers")];
-    let mut parts: Vec<String> = counts
+    let parts: Vec<String> = counts
         .iter()
         .filter(|(count, ..)| *count > 0)
         .map(|(count, one, many)| format!("{count} {}", if *count == 1 { one } else { many }))
         .collect();
-    if *stopped > 0 {
-        parts.push(format!("{stopped} stopped, see `egoat outbox`"));
-    }
     let human = format!("{} for {}", parts.join(", "), outbox::status(queue));
-    out.data(&line("waiting", &human), || {
-        let object = Object::event("waiting").text("peer", &queue.peer.name);
-        let object = object.number("messages", *messages as u64).number("transfers", *jobs as u64);
-        outbox::with_attempt(object.number("stopped", *stopped as u64), queue)
-    })
+    // What was stopped has lines of its own, and is not tried.
+    if out.json || !parts.is_empty() {
+        out.data(&line("waiting", &human), || {
+            let object = Object::event("waiting").text("peer", &queue.peer.name);
+            let object = object.number("messages", *messages as u64).number("transfers", *jobs as u64);
+            outbox::with_attempt(object.number("stopped", stopped.len() as u64), queue)
+        })?;
+    }
+    stopped.iter().try_for_each(|job| print_stopped(out, queue, job))
+}
+
+/// Files that nobody sends before the user decides: which, why, and what to type.
+fn print_stopped(out: Output, queue: &Queue, job: &Job) -> Result<()> {
+    let (peer, title) = (&queue.peer, files::title_of(job));
+    let why = files::why_stopped(job).unwrap_or_default();
+    let human = format!("{title} to {}: {why}; {}", peer.name, files::how_to_go_on(peer, job));
+    out.data(&line("stopped", &human), || outbox::file_object(queue, job))
 }

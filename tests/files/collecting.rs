@@ -5,7 +5,7 @@ use crate::common;
 use common::files::{CHUNK, MIB, chunks_in, landed_in, names_in, sample, staged_in};
 use common::proxy::{How, Plan, Proxy, Way};
 use common::route::fast_dir;
-use common::{Home, Node, Process, json_number, json_text, poll_until};
+use common::{Home, Node, Process, json_number, json_text, paired, poll_until};
 use std::fs;
 use std::io::Write;
 use std::path::PathBuf;
@@ -183,6 +183,7 @@ fn a_peer_who_is_away_is_an_error_and_no_queue() {
     couple.node.wait_for("disconnected from bob");
     let said = couple.alice.fails(&["send", "bob", &couple.alice.file("file", "x")], 69);
     assert!(said.contains("no address of it is known"), "{said}");
+    assert!(said.contains("hint: with --queue the files wait here"), "{said}");
     assert_eq!(couple.alice.run(&["outbox"]), "");
     // It is waited for, if that is wanted.
     let send =
@@ -243,6 +244,18 @@ fn a_transfer_goes_on_after_the_command_the_network_or_a_node_has_ended() {
         assert!(fs::read(couple.landing.join("large.bin")).unwrap() == content, "{blow}");
         assert_eq!(couple.bob.run(&["log"]).matches("large.bin").count(), 1, "{blow}");
     }
+}
+
+/// The node has dialled him, and is connected for as long as that lasts.
+#[test]
+fn a_peer_whose_address_is_taken_away_collects_while_it_is_connected() {
+    let (alice, mut node, bob, _bob_node) = paired();
+    node.wait_for("connected with bob");
+    alice.run(&["say", "--wait", "60s", "bob", "hello"]);
+    let file = alice.file("file", "content");
+    alice.run(&["peers", "set", "bob", "address="]);
+    alice.run(&["send", "bob", &file]);
+    assert_eq!(fs::read(bob.path("downloads/alice/file")).unwrap(), b"content");
 }
 
 /// Whoever runs no node gets by `fetch` what is queued for them, and messages that come meanwhile.

@@ -733,6 +733,12 @@ fn fetch_sends_what_is_queued() {
         let _node = serve(alice);
         let (_, said) = alice.ends_with(&["fetch"], b"", 77);
         assert!(said.contains("a node runs here") && said.contains("was not sent"), "{said}");
+        // Nobody tries it, and the status says so.
+        let status = alice.run(&["status"]);
+        let stopped = format!(
+            "stopped    {b} to bob: bob refused: it takes no files from you; `egoat outbox retry bob`"
+        );
+        assert!(status.contains(&stopped) && !status.contains("waiting"), "{status}");
     }
     pair.bob.run(&["peers", "set", "alice", "files="]);
     assert_eq!(alice.run(&["outbox", "retry"]), "bob: delivered 0, received 0, files sent 1\n");

@@ -19,7 +19,8 @@ use crate::transfer::tally::Tally;
 const JOB: u64 = 1;
 
 /// A link to the node that runs here, if the peer would collect files from it. A peer that has just connected does so
-/// within a second, for which this waits at most `patience`.
+/// within a second, for which this waits at most `patience`. One that has not said so by then, and is connected all the same,
+/// may be one that the node has dialled: with patience, the node is to try.
 pub fn link_to(own: &Own, peer: &Peer, patience: Duration) -> Result<Option<NodeLink>> {
     if link::node(own)?.is_none() {
         return Ok(None);
@@ -32,6 +33,7 @@ pub fn link_to(own: &Own, peer: &Peer, patience: Duration) -> Result<Option<Node
         match live.here.get(&peer.key) {
             Some(here) if here.collects => return Ok(Some(link)),
             Some(_) if deadline.remaining().is_some() => link.wait(LOG_POLL_INTERVAL)?,
+            Some(_) if !patience.is_zero() => return Ok(Some(link)),
             _ => return Ok(None),
         }
         live = link.live();

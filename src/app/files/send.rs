@@ -12,7 +12,8 @@ use crate::error::{Error, Result};
 use crate::net::endpoint::Endpoint;
 use crate::node::files::once_sent::{OnceSent, note_sent};
 use crate::node::files::outbound::{self, Outgoing, Pipe};
-use crate::store::peers::Peer;
+use crate::store::home::Own;
+use crate::store::peers::{Peer, Peers};
 use crate::store::sent::SentNote;
 use crate::time::now_micros;
 use crate::transfer::manifest::Manifest;
@@ -70,7 +71,8 @@ pub fn send(
         again(error);
         tally.restart();
     };
-    let address = retry(|error| patience.until(error), attempt, again).map_err(|error| after(wait, error))?;
+    let address = retry(|error| patience.until(error), attempt, again)
+        .map_err(|error| naming_queue(own, peer, after(wait, error)))?;
     Ok(Sent { address, by_other: false, note: once.into_note() })
 }
 
@@ -103,6 +105,21 @@ fn after(wait: Duration, error: Error) -> Error {
         Error::ChangedKey { peer, elsewhere: Some(why), .. } if !wait.is_zero() => {
             Error::Unreachable { peer, why }
         }
+        other => other,
+    }
+}
+
+/// Of a saved peer that cannot be reached, the hint is what needs nobody's patience: to queue the files.
+fn naming_queue(own: &Own, peer: &Peer, error: Error) -> Error {
+    let is_saved = Peers::load(own.home()).is_ok_and(|peers| peers.by_key(&peer.key).is_some());
+    let Some(hint) = is_saved.then(|| {
+        format!("with --queue the files wait here, and go out when {0} is here or can be reached", peer.name)
+    }) else {
+        return error;
+    };
+    match error {
+        Error::Unreachable { peer, why } => Error::Unreachable { peer, why: why.with_hint(hint) },
+        Error::ByNode { what, status: 69, .. } => Error::ByNode { what, hint: Some(hint), status: 69 },
         other => other,
     }
 }

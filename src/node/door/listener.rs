@@ -277,12 +277,11 @@ fn serve_pull(context: &Arc<Context>, mut session: Session, peer: &Peer, answere
     session.accept()?;
     session.flush()?;
     let held = flow::read_held(&mut session)?;
-    let mut told = None;
+    let mut calls = collect::calls(&contact);
     // A command that fetches is gone after the first sign of life: it must hear of queued files before that.
     let mut are_queued = context.own().read_queued_files(&peer.key).has_waiting().unwrap_or(false);
     let mut has_files = || {
-        let call = contact.desk().call();
-        let is_called = call.is_some() && std::mem::replace(&mut told, call) != call;
+        let is_called = calls();
         std::mem::take(&mut are_queued) || is_called
     };
     let _attendance = session

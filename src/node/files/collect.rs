@@ -34,7 +34,20 @@ pub fn reach(context: &Context, contact: &Contact, peer: &Peer, files: Option<&S
     if contact.dials_in() {
         call().map_or_else(dial, Ok)
     } else {
-        dial().or_else(|error| call().ok_or(error))
+        dial().or_else(|error| match error.is_passing() {
+            true => call().ok_or(error),
+            false => Err(error),
+        })
+    }
+}
+
+/// Says when the contact's peer is to be told that files wait for it: once for each that has come to the desk.
+pub fn calls(contact: &Contact) -> impl FnMut() -> bool {
+    let desk = Arc::clone(contact.desk());
+    let mut told = None;
+    move || {
+        let call = desk.call();
+        call.is_some() && std::mem::replace(&mut told, call) != call
     }
 }
 

@@ -10,7 +10,8 @@ use crate::net::dial::{self, Target};
 use crate::net::session::Session;
 use crate::node::context::Context;
 use crate::node::event::NodeEvent;
-use crate::node::messages::flow::{self, Idle, Sender, Start};
+use crate::node::files::collect;
+use crate::node::messages::flow::{self, FILES_WAIT, Idle, Sender, Start};
 use crate::node::retry::{self, Backoff, Retry};
 use crate::node::roster::{Contact, Via};
 use crate::node::threads;
@@ -55,8 +56,11 @@ fn push_once(context: &Arc<Context>, contact: &Arc<Contact>, peer: &Peer, retry:
     let Some(_sending) = contact.begin_sending(Via::Push, None) else { return session.finish(&Message::Bye) };
     let held = flow::read_held(&mut session)?;
     context.reached(contact)?;
+    // Its address may be gone before this connection is, and then the peer collects as one that only dials in.
+    let _attendance = session.features().has(FILES_WAIT).then(|| contact.desk().attend());
+    let calls = collect::calls(contact);
     let start = Start { held, acknowledged: contact.acknowledged_since(dialled), early };
-    let sent = send_messages(context, contact, &mut session, start, &mut retry.seen, || false);
+    let sent = send_messages(context, contact, &mut session, start, &mut retry.seen, calls);
     // It is there: if the connection is lost, it may be back in a moment. A disk that is full here is not.
     if !sent.as_ref().is_err_and(Error::is_disk_full) {
         retry.reset();
