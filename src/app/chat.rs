@@ -25,7 +25,9 @@ use crate::app::chat::waiting::PendingMessages;
 use crate::app::contacts::names::{self, NameMatch};
 use crate::app::inbox::histories::{Histories, StartAt};
 use crate::app::inbox::pattern::Pattern;
-use crate::app::link::{self, Decision, JobOutcome, JobReport, SendMode, Snapshot, Transfer, TransferWay};
+use crate::app::link::{
+    self, Decision, JobOutcome, JobReport, PendingOffer, SendMode, Snapshot, Transfer, TransferWay,
+};
 use crate::app::{contacts, files, identity, messages, settings};
 use crate::crypto::keys::PublicKey;
 use crate::error::{Error, Result};
@@ -705,6 +707,22 @@ impl Chat {
             }
         }
         self.link.decide(number, decision)
+    }
+
+    /// The number of the only offer of which the user has been told; of several, an error lists them.
+    pub fn only_offer(&self) -> Result<u64> {
+        let shown: Vec<_> =
+            self.live.offers.values().filter(|offer| self.shown_offers.contains(&offer.number)).collect();
+        match &shown[..] {
+            [] => Err(Error::failed("nothing is offered")),
+            [one] => Ok(one.number),
+            several => {
+                let title =
+                    |offer: &&PendingOffer| format!("[{}] {} by {}", offer.number, offer.title, offer.peer);
+                let list = several.iter().map(title).collect::<Vec<_>>().join(", ");
+                Err(Error::usage(format!("which one? {list}: /accept N [DIR] or /refuse N")))
+            }
+        }
     }
 
     /// Lists what is on its way.

@@ -91,11 +91,12 @@ pub fn parse_address(given: &str) -> Result<Address> {
 
 /// Checks a name for a peer or for this node.
 pub fn parse_name(given: &str) -> Result<String> {
-    text::name(given).ok_or_else(|| {
-        Error::usage(format!(
+    text::name(given).ok_or_else(|| Error::Usage {
+        what: format!(
             "{} is no name: 1 to 32 letters, digits and -_.@+, not starting with . or -",
             text::clean_line(given)
-        ))
+        ),
+        hint: text::suggest_name(given).map(|name| format!("`{name}` is one")),
     })
 }
 
@@ -321,6 +322,9 @@ pub fn requests(own: &Own) -> Result<Vec<Request>> {
     requests::load(own.home())
 }
 
+const NOBODY_WAITS: &str =
+    "whoever dials this node without an invite is noted while `egoat serve` or `egoat chat` runs";
+
 /// Makes a peer of a stranger who dialled: the one with this fingerprint or key, or the only one.
 pub fn accept(own: &Own, who: Option<&str>, name: Option<String>) -> Result<Peer> {
     // Not by name: strangers choose their own.
@@ -332,8 +336,17 @@ pub fn accept(own: &Own, who: Option<&str>, name: Option<String>) -> Result<Peer
     let hint = Some("`egoat peers requests` lists them; give the fingerprint".to_owned());
     let request = match (matching.pop(), matching.is_empty()) {
         (Some(request), true) => request,
-        (Some(_), false) => {
-            return Err(Error::Usage { what: "more than one stranger is meant".into(), hint });
+        (Some(last), false) => {
+            matching.push(last);
+            let line = |request: &Request| {
+                format!("\n    {}  {}", request.key.fingerprint(), text::clean_line(&request.name))
+            };
+            let list: String = matching.iter().map(line).collect();
+            let hint = Some("`egoat peers accept FINGERPRINT` takes one of them".to_owned());
+            return Err(Error::Usage { what: format!("{} strangers wait:{list}", matching.len()), hint });
+        }
+        (None, true) if who.is_none() => {
+            return Err(Error::Failed { what: "no stranger waits".into(), hint: Some(NOBODY_WAITS.into()) });
         }
         (None, _) => return Err(Error::Failed { what: "no such stranger has dialled".into(), hint }),
     };

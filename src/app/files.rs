@@ -48,10 +48,10 @@ pub fn choose(own: &Own, paths: &[PathBuf], name: Option<&str>) -> Result<Chosen
 
 /// A name for a file, which is not a path.
 fn file_name(name: &str) -> Result<SafePath> {
-    SafePath::parse(name)
-        .ok()
-        .filter(|path| path.components().count() == 1)
-        .ok_or_else(|| Error::usage(format!("{} is no name for a file", text::clean_line(name))))
+    SafePath::parse(name).ok().filter(|path| path.components().count() == 1).ok_or_else(|| Error::Usage {
+        what: format!("{} is no name for a file", text::clean_line(name)),
+        hint: Some("the receiver chooses the folder; --name takes one name, without a slash".into()),
+    })
 }
 
 /// The count of a transfer of these files.

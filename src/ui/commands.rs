@@ -187,9 +187,9 @@ pub const COMMANDS: [SlashCommand; 29] = [
     row(Group::Files, "/send", "PATH...", "send files and directories", Takes::Paths, |chat, view, rest| {
         chat.send_files(path_words(rest), view)
     }),
-    row(Group::Files, "/accept", "N [DIR]", "take what is offered", Takes::Paths, accept),
-    row(Group::Files, "/refuse", "N", "do not take it", Takes::Words, |chat, _, rest| {
-        chat.decide(number(rest)?, Decision::Refuse)
+    row(Group::Files, "/accept", "[N] [DIR]", "take what is offered", Takes::Paths, accept),
+    row(Group::Files, "/refuse", "[N]", "do not take it", Takes::Words, |chat, _, rest| {
+        chat.decide(number(chat, rest)?, Decision::Refuse)
     }),
     row(Group::Files, "/transfers", "", "what is on its way", Takes::Words, |chat, view, _| {
         chat.list_transfers(view);
@@ -277,14 +277,17 @@ fn rename(chat: &mut Chat, view: &mut dyn View, rest: &str) -> Result<()> {
 /// `N [DIR]`. There is one directory, so that spaces in it need no backslash.
 fn accept(chat: &mut Chat, _: &mut dyn View, rest: &str) -> Result<()> {
     let (first, dir) = rest.split_once(' ').unwrap_or((rest, ""));
-    let number = number(first)?;
+    let number = number(chat, first)?;
     let dir = given(&words(dir).join(" "))
         .map(|dir| directory(dir).ok_or_else(|| Error::usage("there is no such place; name a directory")));
     chat.decide(number, Decision::Accept { dir: dir.transpose()? })
 }
 
-/// The number of an offer.
-fn number(typed: &str) -> Result<u64> {
+/// The number of an offer; without one, that of the only one.
+fn number(chat: &Chat, typed: &str) -> Result<u64> {
+    if typed.trim().is_empty() {
+        return chat.only_offer();
+    }
     typed.trim().parse().map_err(|_| Error::usage("which one? /accept N [DIR] or /refuse N"))
 }
 

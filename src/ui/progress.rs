@@ -18,6 +18,8 @@ use crate::ui::stty::TerminalWidth;
 /// A bar is drawn this often, a line is said this often, and an object printed this often.
 const DRAW_INTERVAL: Duration = Duration::from_millis(100);
 const LINE_INTERVAL: Duration = Duration::from_secs(10);
+/// When it is said that the other side has not taken it yet: sooner than a line, as a person may have to be told there.
+const FIRST_LINE: Duration = Duration::from_secs(2);
 const PRINT_INTERVAL: Duration = Duration::from_secs(1);
 /// The rate is that of the last seconds: all of the time has waits and proofs in it that will not come again.
 const RATE_PERIOD: Duration = Duration::from_secs(5);
@@ -71,6 +73,10 @@ impl Progress {
             let (mut pace, mut screen) = (Pace::default(), TerminalWidth::default());
             let mut has_said_that_it_waits = false;
             pace.rate(counted.elapsed(), counted.moved());
+            if form == Form::Lines && stopped.recv_timeout(FIRST_LINE) == Err(RecvTimeoutError::Timeout) {
+                let line = Figures::of(&counted, 0).wait(&name, &mut has_said_that_it_waits);
+                line.iter().for_each(|line| out.note(&format!("{}: {line}", counted.title)));
+            }
             while stopped.recv_timeout(pause) == Err(RecvTimeoutError::Timeout) {
                 let figures = Figures::of(&counted, pace.rate(counted.elapsed(), counted.moved()));
                 match form {
@@ -160,11 +166,17 @@ impl Figures {
 
     /// All of it, for a line of its own; of a wait for `peer`, which may have to ask a person for minutes, there is one line.
     fn line(&self, peer: &str, has_said_that_it_waits: &mut bool) -> Option<String> {
-        if self.has_begun || self.checked > 0 {
-            return Some(self.summary());
-        }
-        let is_said = std::mem::replace(has_said_that_it_waits, true);
+        if self.is_taken() { Some(self.summary()) } else { self.wait(peer, has_said_that_it_waits) }
+    }
+
+    /// That it waits for `peer`, said once.
+    fn wait(&self, peer: &str, has_said_that_it_waits: &mut bool) -> Option<String> {
+        let is_said = self.is_taken() || std::mem::replace(has_said_that_it_waits, true);
         (!is_said).then(|| format!("waiting for {peer} to take it"))
+    }
+
+    fn is_taken(&self) -> bool {
+        self.has_begun || self.checked > 0
     }
 
     /// What there is to say before bytes move.

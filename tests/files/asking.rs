@@ -86,7 +86,7 @@ fn an_offer_is_shown_and_taken() {
     assert_eq!(offer, "egoat: [1] bob offers photos/ (12 files, 3.5 MiB): /accept 1 [DIR] or /refuse 1");
     talk.has_nothing();
     // What is no answer is a message, or is told.
-    talk.types("/accept");
+    talk.types("/accept ~/");
     assert_eq!(talk.shows("egoat: which"), "egoat: which one? /accept N [DIR] or /refuse N");
     talk.types("/accept 2");
     assert_eq!(talk.shows("egoat: no such"), "egoat: no such offer waits any more");
@@ -105,8 +105,25 @@ fn an_offer_is_shown_and_taken() {
     // Numbers go on.
     let send = talk.offer(&[&talk.bob.file("b", "b")]);
     assert!(talk.shows("egoat: [").starts_with("egoat: [2] bob offers b (1 B): /accept 2 "));
+    // He hears what it waits for. Of two, neither is meant without a number.
+    send.wait_to_say("b: waiting for alice to take it");
+    let mut other = talk.offer(&[&talk.bob.file("c", "c")]);
+    talk.shows("egoat: [3] bob offers c");
+    talk.types("/accept");
+    assert_eq!(
+        talk.shows("egoat: which"),
+        "egoat: which one? [2] b by bob, [3] c by bob: /accept N [DIR] or /refuse N"
+    );
     talk.types("/refuse 2");
     talk.is_refused(send);
+    // The chat may not have seen yet that one of them is gone.
+    poll_until("the only one to be taken", || {
+        talk.types("/accept");
+        (!other.is_running()).then_some(())
+    });
+    talk.is_sent(other);
+    talk.types("/accept");
+    talk.shows("egoat: nothing is offered");
     assert_eq!(talk.chat.end().0, Some(0));
 }
 

@@ -314,6 +314,22 @@ fn a_stranger_waits_for_acceptance_and_is_delivered_then() {
 }
 
 #[test]
+fn the_only_stranger_needs_no_fingerprint_and_several_are_listed() {
+    let (alice, bob, carol) = (Home::new("alice"), Home::new("bob"), Home::new("carol"));
+    let node = alice.serve();
+    assert!(alice.fails(&["peers", "accept"], 1).contains("no stranger waits"));
+    for home in [&bob, &carol] {
+        home.run(&["say", "--accept-new", &node.addr, "hi"]);
+    }
+    let said = alice.fails(&["peers", "accept"], 2);
+    let line = |home: &Home, name: &str| format!("\n    {}  {name}\n", home.fingerprint());
+    assert!(said.contains("2 strangers wait:"), "{said}");
+    assert!(said.contains(&line(&bob, "bob")) && said.contains(&line(&carol, "carol")), "{said}");
+    alice.run(&["peers", "accept", &carol.fingerprint()]);
+    assert!(alice.run(&["peers", "accept"]).contains("name         bob"));
+}
+
+#[test]
 fn a_stranger_is_called_what_the_user_says_if_nobody_else_is() {
     let (alice, bob, carol) = (Home::new("alice"), Home::new("bob"), Home::new("carol"));
     let node = alice.serve();

@@ -25,6 +25,8 @@ use crate::wire::message::UNKNOWN;
 
 /// How long a peer that is connected with the node here has to say that it would collect files.
 const COLLECT_WAIT: Duration = Duration::from_secs(5);
+/// The same of a peer that nobody here can dial: the node is its only way.
+const UNDIALLED_WAIT: Duration = Duration::from_secs(1);
 /// Bytes of a pipe that are kept for a retry unless the user says otherwise.
 pub const SPOOL: u64 = 1 << 30;
 
@@ -92,7 +94,8 @@ fn reach(own: &Endpoint, peer: &Peer, files: Option<&Sources>) -> Result<Way> {
     match outbound::dial(own, peer, files) {
         Ok(outgoing) => Ok(Way::Own(Box::new(outgoing))),
         Err(error) if error.is_passing() => {
-            by_node::link_to(own, peer, COLLECT_WAIT)?.map(Way::ByNode).ok_or(error)
+            let patience = if peer.has_address() { COLLECT_WAIT } else { UNDIALLED_WAIT };
+            by_node::link_to(own, peer, patience)?.map(Way::ByNode).ok_or(error)
         }
         Err(error) => Err(error),
     }
