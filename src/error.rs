@@ -159,6 +159,11 @@ pub enum Error {
         /// What is known of the last attempt.
         why: String,
     },
+    /// What a peer offered was not taken here; it may offer something else.
+    Declined {
+        /// Who offered what, and why it was refused.
+        what: String,
+    },
     /// The other side could not finish a transfer.
     Remote {
         /// The peer as the user knows it.
@@ -334,7 +339,7 @@ impl Error {
     pub fn exit_code(&self) -> u8 {
         match self {
             Error::Source { .. } | Error::NodeRunning { .. } | Error::Listen { .. } => 1,
-            Error::Identity { .. } | Error::Failed { .. } | Error::Stopped => 1,
+            Error::Identity { .. } | Error::Failed { .. } | Error::Declined { .. } | Error::Stopped => 1,
             Error::Usage { .. } | Error::UnknownPeer { .. } => 2,
             Error::Unreachable { .. } | Error::Proxy { .. } | Error::Onion { .. } | Error::Busy { .. } => 69,
             Error::TimedOut { .. }
@@ -524,6 +529,7 @@ impl fmt::Display for Error {
             | Error::Failed { what, .. }
             | Error::ByNode { what, .. }
             | Error::NotSent { what, .. }
+            | Error::Declined { what }
             | Error::TimedOut { what } => f.write_str(what),
             Error::Disk { verb, path, cause } => {
                 write!(f, "cannot {verb} {}: {}", path.display(), reason(cause))

@@ -339,7 +339,7 @@ pub fn accept(own: &Own, who: Option<&str>, name: Option<String>) -> Result<Peer
         (Some(last), false) => {
             matching.push(last);
             let line = |request: &Request| {
-                format!("\n    {}  {}", request.key.fingerprint(), text::clean_line(&request.name))
+                format!("\n{}  {}", request.key.fingerprint(), text::clean_line(&request.name))
             };
             let list: String = matching.iter().map(line).collect();
             let hint = Some("`egoat peers accept FINGERPRINT` takes one of them".to_owned());

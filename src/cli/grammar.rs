@@ -5,6 +5,7 @@
 
 use argh::{ArgsInfo, CommandInfoWithArgs, EarlyExit, FlagInfo, FlagInfoKind, FromArgs, Optionality};
 
+use crate::app::Link;
 use crate::cli::args::Egoat;
 use crate::error::{Error, Result, lower_first};
 use crate::text::spelling::nearest;
@@ -19,6 +20,10 @@ const HELP_OPTION: &str = "--help";
 
 /// Ends the options of a line.
 const END: &str = "--";
+
+/// What takes a link: nobody can tell by looking at it which of the two it is.
+const LINK_HINT: &str =
+    "`egoat send LINK FILE...` if an `egoat receive` printed it, `egoat join LINK` if an `egoat invite` did";
 
 type Flag = FlagInfo<'static>;
 
@@ -241,6 +246,15 @@ impl<'a> ParsedWords<'a> {
     }
 
     fn refuse_name(&mut self, word: &str) {
+        // Whoever got a link may not know yet what takes it.
+        if Link::looks_like(word) {
+            let what = match &self.path[..] {
+                [] => "a link is no command".to_owned(),
+                ["receive"] => "egoat receive takes no link: it prints one".to_owned(),
+                _ => format!("{} takes no link", self.name()),
+            };
+            return self.refuse(what, LINK_HINT.to_owned());
+        }
         if self.command.commands.is_empty() {
             return self.refuse(format!("unrecognized argument: {word}"), self.hint("arguments"));
         }
@@ -418,6 +432,16 @@ mod tests {
             ("help pers", "egoat has no command pers", "did you mean `peers`?"),
             ("peers lst", "egoat peers has no command lst", "did you mean `list`?"),
             ("bob", "egoat has no command bob", "`egoat --help` lists the commands"),
+            (
+                "egoat:KEY.TOKEN@192.0.2.1:4628",
+                "a link is no command",
+                "`egoat send LINK FILE...` if an `egoat receive` printed it, `egoat join LINK` if an `egoat invite` did",
+            ),
+            (
+                "receive --into x egoat:KEY.TOKEN@192.0.2.1:4628",
+                "egoat receive takes no link: it prints one",
+                "`egoat send LINK FILE...` if an `egoat receive` printed it, `egoat join LINK` if an `egoat invite` did",
+            ),
             ("say --wiat=3 bob", "egoat say has no option --wiat", "did you mean `--wait`?"),
             ("say --jsn bob", "egoat say has no option --jsn", "did you mean `--json`?"),
             ("-json id", "egoat has no option -json", "did you mean `--json`?"),

@@ -139,8 +139,8 @@ struct TransferView {
 }
 
 impl TransferView {
-    /// What happens before the transfer is done. A sender whose connection was lost may come again; other failures are
-    /// ours.
+    /// What happens before the transfer is done. A sender whose connection was lost, or whose files were refused, may come
+    /// again; other failures are ours.
     fn handle(&mut self, event: NodeEvent) -> Result<()> {
         match event {
             NodeEvent::Paired { .. } => news::line(&event).into_iter().for_each(|line| self.out.note(&line)),
@@ -154,9 +154,13 @@ impl TransferView {
             }
             NodeEvent::File { path, size, .. } => self.landed.push((path, size)),
             NodeEvent::TransferFailed { error: error @ Error::Lost { .. }, .. } => {
-                self.under_way = None;
-                self.idle = Instant::now();
+                self.rest();
                 output::warn(&format!("{error}; waiting for another try"));
+            }
+            NodeEvent::TransferFailed { error: error @ Error::Declined { .. }, .. } => {
+                self.rest();
+                output::warn(&error.to_string());
+                self.out.note("waiting for another try");
             }
             NodeEvent::TransferFailed { error, .. } | NodeEvent::Fatal(error) => {
                 self.under_way = None;
@@ -166,6 +170,12 @@ impl TransferView {
             _ => {}
         }
         Ok(())
+    }
+
+    /// Nothing is under way any more.
+    fn rest(&mut self) {
+        self.under_way = None;
+        self.idle = Instant::now();
     }
 
     /// All of it is in place.

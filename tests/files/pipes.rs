@@ -387,7 +387,8 @@ fn what_has_come_out_in_part_is_followed_by_nothing_else() {
 
     let said = outlet.alice.fails(&["send", "bob", "-"], 77);
     assert!(said.contains("its pipe already has the beginning of another transfer"), "{said}");
-    ends(&mut outlet.receive, 1, "alice offered something else than it began with, and was refused");
+    outlet.receive.wait_to_say("alice offered something else than it began with, and was refused");
+    assert!(outlet.receive.is_running());
     assert_eq!(outlet.out(), b"half a ");
 }
 
@@ -418,8 +419,10 @@ fn only_one_file_goes_into_a_pipe() {
             if several { vec!["send", "bob", &paths[0], &paths[1]] } else { vec!["send", "bob", &dir] };
         let said = outlet.alice.fails(&args, 77);
         assert!(said.contains("it writes one file to a pipe") && said.contains("tar c"), "{said}");
-        ends(&mut outlet.receive, 1, "alice offered more than one file, and was refused");
+        outlet.receive.wait_to_say("alice offered more than one file, and was refused");
         assert_eq!(outlet.out(), b"");
+        outlet.alice.run(&["send", "bob", &paths[0]]);
+        assert_eq!((outlet.receive.end().0, outlet.out()), (Some(0), b"a".to_vec()));
     }
 }
 

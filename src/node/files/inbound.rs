@@ -189,7 +189,12 @@ fn rule_once(
     match await_answer(&mut session, &decided)? {
         Some(Decision::Accept { .. }) => once.accept(id),
         Some(Decision::Refuse) | None => {
-            return Err(refuse(session, offer, Declined::Asked, "nobody said yes"));
+            let answered = refuse(session, offer, Declined::Asked, "nobody said yes");
+            // That was the user's last word, so nobody is waited for.
+            return Err(match answered {
+                Error::Declined { what } => Error::failed(what),
+                lost => lost,
+            });
         }
     }
     Ok(session)
@@ -209,7 +214,7 @@ fn keep_dots_out(context: &Context, session: Session, offer: &Offer, dir: &Path)
 /// Says no; gives what the user is told.
 fn refuse(session: Session, offer: &Offer, reason: Declined, why: &str) -> Error {
     let what = format!("{} offered {}, which was refused: {why}", session.label(), offer.manifest.title());
-    session.finish(&Message::Decline(reason)).err().unwrap_or_else(|| Error::failed(what))
+    session.finish(&Message::Decline(reason)).err().unwrap_or(Error::Declined { what })
 }
 
 /// Claims the transfer for this session. `None` when that ends the session: another connection receives the same
@@ -250,7 +255,7 @@ fn land(
     if let Some(reason) = no_room(context, &offer, &note, turn) {
         let what = format!("{} offered {}, for which there is no room", session.label(), note.title);
         session.finish(&Message::Decline(reason))?;
-        return Err(Error::failed(what));
+        return Err(Error::Declined { what });
     }
     let place = Place { dir: note.dir.clone(), overwrite };
     if let Some(taken) = place.taken_by_another_kind(&offer.manifest) {
@@ -291,7 +296,8 @@ fn declined_by_name(session: Session, title: &str, taken: &Taken) -> Result<()> 
         true => (Declined::IsDirectory, format!("{path} is a directory, and would be replaced by a file")),
         false => (Declined::IsFile, format!("{path} is no directory, and would be replaced by one")),
     };
-    let error = Error::failed(format!("{} offered {title}, which was refused: {why}", session.label()));
+    let error =
+        Error::Declined { what: format!("{} offered {title}, which was refused: {why}", session.label()) };
     let reason = reason.told_to(session.features());
     session.finish(&Message::Decline(reason)).and(Err(error))
 }
@@ -685,7 +691,7 @@ fn take_into_pipe(
 }
 
 fn declined_by_pipe(session: Session, reason: Declined, what: &str) -> Error {
-    let error = Error::failed(format!("{} offered {what}, and was refused", session.label()));
+    let error = Error::Declined { what: format!("{} offered {what}, and was refused", session.label()) };
     match session.finish(&Message::Decline(reason)) {
         Ok(()) => error,
         Err(lost) => lost,
