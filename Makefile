@@ -1,4 +1,4 @@
-# all, check, check-net, torture, soak, fuzz, bench, deb, rpm, check-deb, check-reproducible, check-systems, install, uninstall, clean.
+# all, check, check-net, torture, soak, fuzz, bench, deb, rpm, check-deb, check-install, check-reproducible, check-systems, install, uninstall, clean.
 # Installing compiles nothing: run `make` first.
 
 PREFIX = /usr/local
@@ -9,7 +9,8 @@ ZSHDIR = $(PREFIX)/share/zsh/site-functions
 FISHDIR = $(PREFIX)/share/fish/vendor_completions.d
 UNITDIR = $(PREFIX)/lib/systemd
 SYSUSERSDIR = $(PREFIX)/lib/sysusers.d
-SUDOERSDIR = /etc/sudoers.d
+SYSCONFDIR = /etc
+SUDOERSDIR = $(SYSCONFDIR)/sudoers.d
 DESTDIR =
 CARGO = cargo
 # Where cargo builds, by its own variable.
@@ -80,6 +81,11 @@ rpm: all
 check-deb: deb
 	tests/package/check-deb $(TARGET)/debian/egoat_*.deb
 
+# What `make install` and the scripts of the Debian package do, in a place of their own. Needs root, and the tools of Debian
+# for units.
+check-install: all
+	tests/package/check-install
+
 # Builds twice, in two places.
 check-reproducible:
 	tests/package/check-reproducible
@@ -88,6 +94,8 @@ check-reproducible:
 check-systems:
 	tests/package/check-systems
 
+# For the node of the machine, `systemd-sysusers` then makes the user and the group egoat, and `systemctl daemon-reload` has
+# systemd see the units. Packages do both by themselves. With a PREFIX of its own, systemd-sysusers takes the path of the file.
 install:
 	@test -e $(TARGET)/release/egoat || { echo '$(TARGET)/release/egoat is missing: run make first,' \
 	    'and give CARGO_TARGET_DIR=DIR to both, if sudo or the like has lost it' >&2; exit 1; }
@@ -123,4 +131,5 @@ uninstall:
 clean:
 	$(CARGO) clean
 
-.PHONY: all check check-net torture soak fuzz bench deb rpm check-deb check-reproducible check-systems install uninstall clean
+.PHONY: all check check-net torture soak fuzz bench deb rpm check-deb check-install check-reproducible \
+    check-systems install uninstall clean
