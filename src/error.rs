@@ -254,9 +254,9 @@ pub enum Error {
 /// Why a peer cannot be reached: in words what tells most, and for programs how the try at each address ended.
 #[derive(Clone, Debug)]
 pub struct Causes {
-    best: String,
-    tried: Vec<(String, String)>,
-    hint: Option<String>,
+    best: Box<str>,
+    tried: Box<[(String, String)]>,
+    hint: Option<Box<str>>,
 }
 
 impl Causes {
@@ -266,12 +266,12 @@ impl Causes {
         if tried.len() > 1 {
             best.push_str(&format!(" ({} addresses were tried)", tried.len()));
         }
-        Causes { best, tried, hint: None }
+        Causes { best: best.into(), tried: tried.into(), hint: None }
     }
 
     /// The same with a hint in the place of the usual one.
     pub fn with_hint(self, hint: String) -> Causes {
-        Causes { hint: Some(hint), ..self }
+        Causes { hint: Some(hint.into()), ..self }
     }
 
     /// The addresses that were tried, and why each does not do.
@@ -282,7 +282,7 @@ impl Causes {
 
 impl<T: Into<String>> From<T> for Causes {
     fn from(why: T) -> Causes {
-        Causes { best: why.into(), tried: Vec::new(), hint: None }
+        Causes { best: why.into().into(), tried: Box::default(), hint: None }
     }
 }
 
@@ -433,11 +433,10 @@ impl Error {
                 "no peer is saved there: `egoat invite` makes a link for somebody, `egoat join` takes theirs"
                     .into(),
             ),
-            Error::Unreachable { why, .. } => Some(
-                why.hint
-                    .clone()
-                    .unwrap_or_else(|| "is `egoat serve` running there, and is its port reachable?".into()),
-            ),
+            Error::Unreachable { why, .. } => {
+                let usual = "is `egoat serve` running there, and is its port reachable?";
+                Some(why.hint.as_deref().unwrap_or(usual).to_owned())
+            }
             Error::LargePackets { .. } => Some(
                 "give the interface, or the VPN, a smaller MTU on either side, such as 1280; firewalls on the path must \
                  let ICMP \"fragmentation needed\" and \"packet too big\" pass"
