@@ -6,15 +6,15 @@ use crate::text;
 /// Its number, what it is and how far, in one short line.
 pub fn line(transfer: &Transfer) -> String {
     let Transfer { number, peer, way, title, total, done, checked, rate } = transfer;
-    // Its user may have to be asked, which takes minutes.
-    if *way != TransferWay::In && *done == 0 && *checked == 0 && *rate == 0 && *total != 0 {
-        return format!("[{number}] waiting for {peer} to take it: {title}");
-    }
     let preposition = if *way == TransferWay::In { "from" } else { "to" };
     let far = match *total {
         _ if *done == 0 && *checked > 0 => "comparing".to_owned(),
         UNKNOWN => text::size(*done),
         total => format!("{} %", done.saturating_mul(100).checked_div(total).unwrap_or(100)),
     };
+    // Its user may have to be asked, which takes minutes.
+    if *way != TransferWay::In && *done == 0 && *checked == 0 && *rate == 0 && *total != 0 {
+        return format!("[{number}] waiting for the other side: {title} to {peer}");
+    }
     format!("[{number}] {far}, {}/s: {title} {preposition} {peer}", text::size(*rate))
 }
