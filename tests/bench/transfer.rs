@@ -267,7 +267,7 @@ fn wide(bench: &Bench) {
 
 /// What a message and a small file take over a link.
 fn opening(bench: &Bench, link: &wide::Link, round_trip: f64) {
-    let pair = wide::Pair::over(link, &bench.ground);
+    let pair = wide::Pair::over(link, &bench.ground, "opening");
     let small = Load::file(&bench.ground, "1-KiB", 1 << 10);
     let path = small.path.to_str().expect("UTF-8");
     let goal = milliseconds(Duration::from_secs_f64(OPENING * round_trip + STARTING));

@@ -117,9 +117,10 @@ pub struct Pair {
 }
 
 impl Pair {
-    pub fn over(link: &Link, ground: &Ground) -> Pair {
+    /// Files land in a place of this name.
+    pub fn over(link: &Link, ground: &Ground, name: &str) -> Pair {
         let (alice, bob) = (Home::new("alice"), Home::new("bob"));
-        let landing = landing(ground, "egoat");
+        let landing = landing(ground, name);
         let listen = format!("{FAR}:4701");
         let downloads = landing.to_str().expect("UTF-8");
         let serve = bob.command(&["serve", "--listen", &listen, "--downloads", downloads]);
@@ -152,7 +153,7 @@ pub fn contenders(link: &Rc<Link>, ground: &Ground) -> Vec<Contender> {
         }
         Err(why) => println!("what goes over ssh is left out: {why}"),
     }
-    let (pair, link) = (Pair::over(link, ground), Rc::clone(link));
+    let (pair, link) = (Pair::over(link, ground, "egoat"), Rc::clone(link));
     all.push(Contender::new("egoat", pair.landing.clone(), move |load, _| {
         measure(pair.command(&link, &["send", "bob", load.path.to_str().expect("UTF-8")]), pair.node.id())
     }));

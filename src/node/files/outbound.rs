@@ -125,9 +125,14 @@ fn send(
         }
     };
     note()?;
-    // All is done, whether the peer hears this or not.
-    let _ = session.finish(&Message::Bye);
+    say_goodbye(session);
     Ok(())
+}
+
+/// All is done, whether the peer hears this or not. It says nothing after STORED, so nothing unread resets the connection,
+/// and to wait until it has closed would cost a round trip.
+fn say_goodbye(mut session: Session) {
+    let _ = session.send(&Message::Bye);
 }
 
 /// Sends the files over at most `streams` connections, and ends when that `is_unwanted`, or stopped by its tally.
@@ -264,8 +269,7 @@ impl Pipe {
                     session
                 }
             };
-            // All is done, whether the peer hears this or not.
-            let _ = session.finish(&Message::Bye);
+            say_goodbye(session);
             Ok(())
         })
     }
