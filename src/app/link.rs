@@ -1,7 +1,7 @@
 //! The node that serves this home, in this process or beside it: the same control connection leads to either. Front-ends
 //! append to the logs, ring, wait until the node has done something, and see what lives only while it runs.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::path::PathBuf;
 use std::sync::mpsc::Receiver;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
@@ -152,7 +152,7 @@ struct State {
     seen: u64,
     live: Snapshot,
     /// The jobs of this connection that have not ended.
-    open_jobs: BTreeSet<u64>,
+    open_jobs: BTreeMap<u64, SendMode>,
     /// Reports of jobs that have ended, until the front-end asks for them.
     jobs: VecDeque<JobReport>,
     /// When the node was dialled last.
@@ -234,9 +234,13 @@ impl Shared {
             return;
         }
         state.live = Snapshot { connection: number, ..Snapshot::default() };
-        for number in std::mem::take(&mut state.open_jobs) {
+        for (number, mode) in std::mem::take(&mut state.open_jobs) {
             let why = "the node here has ended before the files were sent".into();
-            let outcome = JobOutcome::Failed { why, hint: "send them again".into(), status: 69 };
+            let hint = match mode {
+                SendMode::Queue => "they go on when one runs again, if /outbox lists them",
+                _ => "send them again",
+            };
+            let outcome = JobOutcome::Failed { why, hint: hint.into(), status: 69 };
             state.jobs.push_back(JobReport::without_count(number, outcome));
         }
         state.news += 1;
@@ -407,7 +411,7 @@ impl NodeLink {
         let mut state = self.shared.state();
         let is_heard = state.connection.is_some();
         if is_heard {
-            state.open_jobs.insert(job);
+            state.open_jobs.insert(job, mode);
         }
         Ok(is_heard)
     }

@@ -1,7 +1,7 @@
 //! The peers of a running node, and what the threads that serve one peer know of each other: who sends, who receives,
 //! and that there is news. It leaves out the peers file itself: see `store::peers`.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
@@ -54,6 +54,9 @@ struct State {
     seen: Option<u64>,
     /// A thread sends queued files.
     files: bool,
+    /// Threads that are about to queue a job which they send themselves, and the jobs that such threads have queued.
+    holders: usize,
+    held_jobs: HashSet<u64>,
     /// The peer has said that files wait for us.
     files_wait: bool,
     /// A thread collects them.
@@ -187,6 +190,19 @@ impl Contact {
     /// What it is called now; what it was `called` when its connection began, if it has been removed since.
     pub fn name(&self, called: &str) -> String {
         self.state().peer.as_ref().map_or(called, |peer| &peer.name).to_owned()
+    }
+
+    /// For a thread that is about to queue a job, and sends it itself.
+    pub fn hold_job(self: &Arc<Self>) -> JobHold {
+        self.state().holders += 1;
+        JobHold { contact: Arc::clone(self), number: None }
+    }
+
+    /// Whether another thread sends this job, or may be about to. Ask after the queue was read: what is in it then, and is
+    /// held, shows here.
+    pub fn holds_job(&self, number: u64) -> bool {
+        let state = self.state();
+        state.holders > 0 || state.held_jobs.contains(&number)
     }
 
     /// Claims the sending of queued files to this peer.
@@ -358,6 +374,32 @@ pub struct FilesTurn(Arc<Contact>);
 impl Drop for FilesTurn {
     fn drop(&mut self) {
         self.0.state().files = false;
+    }
+}
+
+/// A job that one thread queues and sends, and that of all who send queued files no other one takes, until this is dropped.
+pub struct JobHold {
+    contact: Arc<Contact>,
+    number: Option<u64>,
+}
+
+impl JobHold {
+    /// The job has this number.
+    pub fn note(&mut self, number: u64) {
+        self.number = Some(number);
+        let mut state = self.contact.state();
+        state.holders -= 1;
+        state.held_jobs.insert(number);
+    }
+}
+
+impl Drop for JobHold {
+    fn drop(&mut self) {
+        let mut state = self.contact.state();
+        match self.number {
+            Some(number) => drop(state.held_jobs.remove(&number)),
+            None => state.holders -= 1,
+        }
     }
 }
 

@@ -329,7 +329,7 @@ impl FollowedLogs {
         }
         let listed = self.files.entry(key).or_insert_with(|| context.own().read_queued_files(&key));
         // Ignore damaged queues here; `egoat outbox` reports them.
-        if listed.has_waiting().unwrap_or(false) {
+        if listed.has_waiting_but(|number| contact.holds_job(number)).unwrap_or(false) {
             send_files(context, contact);
         }
     }

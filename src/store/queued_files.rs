@@ -128,10 +128,17 @@ impl QueuedFiles {
         Ok(QueuedFiles { log, listed: Listed::new(id, Arc::new(|_: &str| ())) })
     }
 
-    /// What waits first.
-    pub fn first_waiting(&mut self) -> Result<Option<Job>> {
+    /// What waits first, but for jobs that are `held`. Those are asked about after the log was read.
+    pub fn first_waiting(&mut self, held: impl Fn(u64) -> bool) -> Result<Option<Job>> {
         self.listed.catch_up()?;
-        Ok(self.listed.jobs.values().find(|job| job.stopped.is_none()).cloned())
+        let mut waiting = self.listed.jobs.values().filter(|job| job.stopped.is_none());
+        Ok(waiting.find(|job| !held(job.number)).cloned())
+    }
+
+    /// A job that waits; `None` if it does no more.
+    pub fn waiting(&mut self, number: u64) -> Result<Option<Job>> {
+        self.listed.catch_up()?;
+        Ok(self.listed.jobs.get(&number).filter(|job| job.stopped.is_none()).cloned())
     }
 
     /// Whether this job waits, as [`Listed::is_waiting`].
@@ -238,6 +245,12 @@ impl Listed {
     pub fn has_waiting(&mut self) -> Result<bool> {
         self.catch_up()?;
         Ok(self.jobs.values().any(|job| job.stopped.is_none()))
+    }
+
+    /// Whether something waits that is not `held`.
+    pub fn has_waiting_but(&mut self, held: impl Fn(u64) -> bool) -> Result<bool> {
+        self.catch_up()?;
+        Ok(self.jobs.values().any(|job| job.stopped.is_none() && !held(job.number)))
     }
 
     /// Whether this job waits: it is neither done with nor stopped.

@@ -131,28 +131,31 @@ fn a_transfer_is_seen_and_stopped_from_beside() {
 }
 
 #[test]
-fn files_of_a_chat_are_sent_by_the_node_and_end_with_the_chat() {
+fn files_of_a_chat_are_sent_by_the_node_and_those_of_a_command_end_with_it() {
     let (alice, _alice_node, bob, bob_node) = paired();
     let gate = Gate::before(&bob_node.addr, MIB as u64);
     fs::write(alice.path("peers"), format!("bob {} {}\n", bob.key(), gate.addr)).unwrap();
     let file = alice.path("large.bin");
     fs::write(&file, sample(40 * CHUNK)).unwrap();
     let (port, secret) = control(&alice);
-    let send = |path: &Path| {
+    let send = |path: &Path, mode: SendMode| {
         let peer = bob.key().parse().unwrap();
-        let (mode, name, paths) = (SendMode::Queue, String::new(), vec![path.to_owned()]);
+        let (name, paths) = (String::new(), vec![path.to_owned()]);
         let job = Up::Send { job: 7, peer, mode, name, paths };
         let version = Up::Version(env!("CARGO_PKG_VERSION").into());
         loopback::dial(port, &secret, &[version.encode(), job.encode()].concat()).unwrap()
     };
-    let front = send(&file);
+    let front = send(&file, SendMode::Now);
     poll_until("the transfer", || status(&alice, "transfer").pop());
     front.close();
     poll_until("its end", || status(&alice, "transfer").is_empty().then_some(()));
     assert_eq!(alice.run(&["outbox"]), "");
-    gate.open();
+    let front = send(&file, SendMode::Queue);
+    poll_until("the transfer", || status(&alice, "transfer").pop());
+    front.close();
     let small = alice.file("small.txt", "small");
-    let front = send(Path::new(&small));
+    let front = send(Path::new(&small), SendMode::Queue);
+    gate.open();
     let mut body = Vec::new();
     let job = loop {
         let kind = front.read(&mut body).unwrap();
@@ -161,7 +164,10 @@ fn files_of_a_chat_are_sent_by_the_node_and_end_with_the_chat() {
         }
     };
     assert_eq!((job.number, job.title.as_str(), job.bytes), (7, "small.txt", 5));
-    poll_until("the file", || bob.path("downloads/alice/small.txt").exists().then_some(()));
+    for name in ["small.txt", "large.bin"] {
+        poll_until(name, || bob.path(&format!("downloads/alice/{name}")).exists().then_some(()));
+    }
+    poll_until("an empty outbox", || alice.run(&["outbox"]).is_empty().then_some(()));
 }
 
 /// Another node counts from 1 again: what it asks is asked, though its number was seen before.

@@ -1,5 +1,5 @@
-//! Files that a front-end hands to the node: sent now, or queued if the peer cannot be reached and the front-end wants that.
-//! A job belongs to its front-end, and a transfer that has begun ends with it.
+//! Files that a front-end hands to the node, to be sent now. Those of a command belong to it: a transfer that has begun ends
+//! with the command. Those of a chat are queued first, and go on.
 
 use std::io;
 use std::path::PathBuf;
@@ -15,10 +15,12 @@ use crate::node::files::collect;
 use crate::node::files::once_sent::{OnceSent, note_sent};
 use crate::node::files::outbound::{self, Pipe};
 use crate::node::files::patience::Patience;
+use crate::node::files::queued::{self, JobEnd};
 use crate::node::roster::Contact;
 use crate::node::threads;
 use crate::store::own_files::OwnFiles;
 use crate::store::peers::Peer;
+use crate::store::queued_files::Outcome;
 use crate::time::now_micros;
 use crate::transfer::path::SafePath;
 use crate::transfer::source::{Sources, Wanted};
@@ -104,13 +106,11 @@ fn run(
     match (request.mode, request.pieces) {
         (SendMode::Pipe(kept), Some(pieces)) => job.send_pipe(&request.name, pieces, kept, report),
         (mode, _) => {
-            let is_queued = mode == SendMode::Queue;
-            job.send_files(
-                request.paths,
-                Some(request.name).filter(|name| !name.is_empty()),
-                is_queued,
-                report,
-            )
+            let name = Some(request.name).filter(|name| !name.is_empty());
+            match mode {
+                SendMode::Queue => job.send_queued(request.paths, name, report),
+                _ => job.send_files(request.paths, name, report),
+            }
         }
     }
 }
@@ -144,43 +144,69 @@ impl Job<'_> {
         }
     }
 
-    fn send_files(
-        &self,
-        paths: Vec<PathBuf>,
-        name: Option<String>,
-        is_queued: bool,
-        report: &mut JobReport,
-    ) -> Result<()> {
-        let home = OwnFiles::of(self.own().home())?;
+    fn choose(&self, paths: &[PathBuf], name: Option<&str>, home: &OwnFiles) -> Result<Arc<Sources>> {
         let mut wanted: Vec<Wanted> = paths.iter().map(|path| Wanted::path(path)).collect();
-        if let ([one], Some(name)) = (&mut wanted[..], &name) {
-            one.name = Some(name.clone());
+        if let ([one], Some(name)) = (&mut wanted[..], name) {
+            one.name = Some(name.to_owned());
         }
-        let sources = Arc::new(Sources::choose(&wanted, &home)?);
+        let sources = Sources::choose(&wanted, home)?;
         sources.own().for_each(|what| self.own().report(&what));
+        Ok(Arc::new(sources))
+    }
+
+    /// Files of a command, which fails if they cannot be sent now.
+    fn send_files(&self, paths: Vec<PathBuf>, name: Option<String>, report: &mut JobReport) -> Result<()> {
+        let sources = self.choose(&paths, name.as_deref(), &OwnFiles::of(self.own().home())?)?;
         let tally = Arc::new(Tally::new(sources.manifest(), false));
-        let mut once = match is_queued {
-            true => OnceSent::unnoted(),
-            false => OnceSent::of_command(self.own(), &self.peer, &sources),
-        };
-        let sent = self.counted(&tally, report, || {
+        let mut once = OnceSent::of_command(self.own(), &self.peer, &sources);
+        self.counted(&tally, report, || {
             let outgoing = collect::reach(self.context, &self.contact, &self.peer, Some(&sources))?;
             let streams = outbound::default_streams();
             let contact = &self.contact;
             let is_unwanted = || !contact.is_welcome();
             once.send(self.own(), &self.peer, (outgoing, streams), (&sources, &tally), is_unwanted)
-        });
-        match sent {
-            Err(error) if is_queued && error.is_passing() => {
-                report.bytes = sources.manifest().bytes();
-                let mut queue = self.own().queued_files(&self.peer.key)?;
-                self.context.logged(queue.queue_paths(&paths, name.as_deref(), &home))?;
-                self.context.ring(Some(self.peer.key));
-                report.outcome = JobOutcome::Queued;
+        })
+    }
+
+    /// Files that are queued first, so that they go on whatever ends meanwhile: the front-end, the connection, the node. They
+    /// do not wait behind what is queued already.
+    fn send_queued(&self, paths: Vec<PathBuf>, name: Option<String>, report: &mut JobReport) -> Result<()> {
+        let home = OwnFiles::of(self.own().home())?;
+        let sources = self.choose(&paths, name.as_deref(), &home)?;
+        (report.title, report.bytes) = (sources.manifest().title(), sources.manifest().bytes());
+        drop(sources);
+        let mut hold = self.contact.hold_job();
+        let mut queue = self.context.logged(self.own().queued_files(&self.peer.key))?;
+        let (number, _) = self.context.logged(queue.queue_paths(&paths, name.as_deref(), &home))?;
+        hold.note(number);
+        let Some(job) = queue.waiting(number)? else { return Err(Error::Stopped) };
+        let begun = |tally: &Arc<Tally>| self.context.live().begin(&self.peer.name, true, None, tally);
+        let reach = |files: &Sources| collect::reach(self.context, &self.contact, &self.peer, Some(files));
+        let contact = &self.contact;
+        let is_welcome = || contact.is_welcome();
+        let end = queued::send(self.own(), &self.peer, &mut queue, &job, reach, is_welcome, begun);
+        let failed = match self.context.logged(end) {
+            Ok(JobEnd::Sent(tally)) => {
+                report.milliseconds = tally.moving().as_millis() as u64;
+                (report.held, report.lanes) = (tally.held(), tally.lanes());
+                self.context.live().look();
+                return Ok(());
             }
-            sent => return sent,
+            Ok(JobEnd::Cancelled | JobEnd::Nothing) => return Err(Error::Stopped),
+            Ok(JobEnd::Stopped(error)) => error,
+            Err(error) if error.is_passing() => {
+                report.outcome = JobOutcome::Queued;
+                drop(hold);
+                self.context.ring(Some(self.peer.key));
+                return Ok(());
+            }
+            Err(error) => error,
+        };
+        // Whoever handed them over is told, so they need not stay listed. If nobody is there any more, the list tells.
+        if (self.is_wanted)() {
+            self.context.logged(queue.settle(number, &Outcome::Cancelled))?;
         }
-        Ok(())
+        Err(failed)
     }
 
     fn send_pipe(&self, name: &str, pieces: Pieces, kept: u64, report: &mut JobReport) -> Result<()> {

@@ -37,11 +37,6 @@ impl OnceSent {
         OnceSent { note: SentNote::of_command(own.home(), &id(peer, sources)).ok() }
     }
 
-    /// Files that nobody sends twice by mistake.
-    pub fn unnoted() -> OnceSent {
-        OnceSent { note: None }
-    }
-
     /// Whether another command has sent them: one that this one has waited for, or one that was killed before it could say so.
     pub fn is_sent(&self) -> bool {
         self.note.as_ref().is_some_and(SentNote::is_complete)

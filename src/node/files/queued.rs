@@ -33,28 +33,45 @@ pub enum JobEnd {
     Cancelled,
 }
 
-/// Sends what waits first, if anything does, for as long as the peer is welcome, over a session that `reach` gives. Errors
-/// are those that another try may not have. `begun` learns that a transfer begins; what it returns is dropped when the
-/// transfer has ended.
+/// Sends what waits first, if anything does that no other thread `holds`; see [`send`].
 pub fn send_next<G>(
     own: &Endpoint,
     peer: &Peer,
     queue: &mut QueuedFiles,
+    holds: impl Fn(u64) -> bool,
     reach: impl FnOnce(&Sources) -> Result<Outgoing>,
     is_welcome: impl Fn() -> bool + Sync,
     begun: impl FnOnce(&Arc<Tally>) -> G,
 ) -> Result<JobEnd> {
-    let Some(job) = queue.first_waiting()? else { return Ok(JobEnd::Nothing) };
+    let Some(job) = queue.first_waiting(&holds)? else { return Ok(JobEnd::Nothing) };
+    // A thread that has let go of the job since it was read here has settled it before.
+    if !queue.is_waiting(job.number)? {
+        return Ok(JobEnd::Cancelled);
+    }
+    send(own, peer, queue, &job, reach, is_welcome, begun)
+}
+
+/// Sends a job of the queue, for as long as the peer is welcome, over a session that `reach` gives. Errors are those that
+/// another try may not have. `begun` learns that a transfer begins; what it returns is dropped when the transfer has ended.
+pub fn send<G>(
+    own: &Endpoint,
+    peer: &Peer,
+    queue: &mut QueuedFiles,
+    job: &Job,
+    reach: impl FnOnce(&Sources) -> Result<Outgoing>,
+    is_welcome: impl Fn() -> bool + Sync,
+    begun: impl FnOnce(&Arc<Tally>) -> G,
+) -> Result<JobEnd> {
     let home = OwnFiles::of(own.home())?;
     let wanted: Vec<Wanted> = job.items.iter().map(Wanted::item).collect();
     let sources = Sources::choose(&wanted, &home);
     // Looked at after they were chosen: whatever had changed by then shows now, and whatever changes later when it is read.
     if let Some(stop) = job.change(&home) {
-        return stopped(peer, queue, &job, stop);
+        return stopped(peer, queue, job, stop);
     }
     let sources = match sources {
         Ok(sources) => Arc::new(sources),
-        Err(error) => return stopped(peer, queue, &job, unreadable(&job, &error)),
+        Err(error) => return stopped(peer, queue, job, unreadable(job, &error)),
     };
     // Whom the peer does not know, or what it does not do now, may be otherwise tomorrow: messages wait as well.
     let session = reach(&sources)?;
@@ -77,11 +94,11 @@ pub fn send_next<G>(
             Ok(JobEnd::Cancelled)
         }
         Err(error @ Error::Source { .. }) => {
-            let stop = job.change(&home).unwrap_or_else(|| unreadable(&job, &error));
-            stopped(peer, queue, &job, stop)
+            let stop = job.change(&home).unwrap_or_else(|| unreadable(job, &error));
+            stopped(peer, queue, job, stop)
         }
         Err(error @ (Error::Refused { .. } | Error::Failed { .. })) => {
-            let is_stopped = queue.stop(&job, Stop::Refused(error.to_string()))?;
+            let is_stopped = queue.stop(job, Stop::Refused(error.to_string()))?;
             Ok(if is_stopped { JobEnd::Stopped(naming(error, &tally.title)) } else { JobEnd::Cancelled })
         }
         Err(error) => Err(error),
@@ -125,7 +142,7 @@ pub fn send_all(own: &Endpoint, peer: &Peer, troubles: &mut Vec<Error>) -> Resul
     let mut sent = 0;
     loop {
         let reach = |files: &Sources| outbound::dial(own, peer, Some(files));
-        match send_next(own, peer, &mut queue, reach, || true, |_| ()) {
+        match send_next(own, peer, &mut queue, |_| false, reach, || true, |_| ()) {
             Ok(JobEnd::Nothing) => return Ok(Some(sent)),
             Ok(JobEnd::Sent(_)) => {
                 attempts::clear(own.home(), &peer.key)?;
@@ -192,5 +209,6 @@ fn step(
     let Some((_, queue)) = open else { return Ok(None) };
     let begun = |tally: &Arc<Tally>| context.live().begin(&peer.name, true, None, tally);
     let reach = |files: &Sources| collect::reach(context, contact, peer, Some(files));
-    context.logged(send_next(own, peer, queue, reach, || contact.is_welcome(), begun)).map(Some)
+    let holds = |number| contact.holds_job(number);
+    context.logged(send_next(own, peer, queue, holds, reach, || contact.is_welcome(), begun)).map(Some)
 }
