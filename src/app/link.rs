@@ -434,6 +434,7 @@ pub fn start(own: &Endpoint, options: Options) -> Result<Receiver<NodeEvent>> {
 pub fn default_options(listen: Vec<Listen>, downloads: PathBuf) -> Options {
     Options {
         listen,
+        listens_later: false,
         files_to: FilesTo::Folders(downloads),
         max_bytes: Some(settings::MAX_FILE),
         keep_free: KeepFree::default(),

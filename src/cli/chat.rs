@@ -47,5 +47,7 @@ fn start_node(own: &Endpoint, args: &args::Chat) -> Result<Option<Receiver<NodeE
     }
     let listen = settings::listen_of(own.home(), &args.listen)?;
     let usual = link::default_options(listen, own.home().downloads(None)?);
-    link::start(own, Options { keep_free: values::keep_free(args.keep_free.as_deref())?, ..usual }).map(Some)
+    let keep_free = values::keep_free(args.keep_free.as_deref())?;
+    // Whoever gives an address can give another one; what the home says is not worth a conversation.
+    link::start(own, Options { keep_free, listens_later: args.listen.is_empty(), ..usual }).map(Some)
 }

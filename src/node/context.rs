@@ -70,7 +70,6 @@ pub struct Context {
     keeps_seed: AtomicBool,
     /// Why the peers file could not be read when that was told last, and what had changed the file last.
     told_peers: Mutex<Option<(String, PeersVersion)>>,
-    listening_port: u16,
     channels: Channels,
     /// The version of the peers file that the roster shows.
     peers_version: Mutex<PeersVersion>,
@@ -83,14 +82,8 @@ pub struct Context {
 }
 
 impl Context {
-    /// The context of a node that listens on `listening_port` and holds `lock`, with an empty roster.
-    pub fn new(
-        own: Endpoint,
-        options: Options,
-        listening_port: u16,
-        channels: Channels,
-        lock: Option<NodeLock>,
-    ) -> Context {
+    /// The context of a node that holds `lock`, with an empty roster.
+    pub fn new(own: Endpoint, options: Options, channels: Channels, lock: Option<NodeLock>) -> Context {
         Context {
             admission: Arc::new(Admission::new(options.limits)),
             room: Room::new(own.home().dir(), options.keep_free),
@@ -104,7 +97,6 @@ impl Context {
             lanes: Arc::default(),
             live: Arc::default(),
             rings: Mutex::default(),
-            listening_port,
             channels,
             peers_version: Mutex::new(None),
             new_contacts: Mutex::default(),
@@ -199,7 +191,7 @@ impl Context {
         if self.options.once.is_some() {
             return OwnProfile::new(&self.own);
         }
-        OwnProfile::at_port(&self.own, self.listening_port)
+        OwnProfile::at_port(&self.own, self.live.listening_port())
     }
 
     /// Sends an event to whoever runs the node. Blocks while the channel is full.

@@ -84,6 +84,11 @@ impl Live {
         self.change(|state| state.addresses = addresses.to_vec());
     }
 
+    /// The port on which the node listens; 0 while there is none.
+    pub fn listening_port(&self) -> u16 {
+        self.state().addresses.first().map_or(0, SocketAddr::port)
+    }
+
     /// A log has grown.
     pub fn look(&self) {
         self.change(|state| state.looks += 1);

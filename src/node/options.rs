@@ -14,6 +14,8 @@ use crate::store::space::KeepFree;
 pub struct Options {
     /// Where to listen. Empty means the first free one of the usual ports, on all addresses.
     pub listen: Vec<Listen>,
+    /// What cannot be bound of that now, as another program has the port, is bound later; the node starts all the same.
+    pub listens_later: bool,
     /// Where received files go.
     pub files_to: FilesTo,
     /// The largest transfer in bytes that the node accepts without a question; `max-file=` in the peers file overrides it.

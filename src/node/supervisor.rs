@@ -16,9 +16,11 @@ use crate::error::{Error, Result};
 use crate::net::endpoint::Endpoint;
 use crate::net::local;
 use crate::net::loopback::LoopbackListener;
+use crate::net::transport::Listener;
 use crate::node::context::{Channels, Context, PendingRings};
 use crate::node::control;
-use crate::node::door::{listen, listener};
+use crate::node::door::listen::{self, Listen};
+use crate::node::door::listener;
 use crate::node::event::NodeEvent;
 use crate::node::files::{collect, queued};
 use crate::node::hooks::runner::Hooks;
@@ -38,6 +40,8 @@ use crate::store::queued_files::Listed;
 const EVENT_CAPACITY: usize = 64;
 /// How often the supervisor compares the machine's addresses with those that it saw last.
 const NETWORK_INTERVAL: Duration = Duration::from_secs(5);
+/// How often a node tries to listen where another program has the port.
+const LISTEN_INTERVAL: Duration = Duration::from_secs(3);
 /// The shortest time between two reports of refused connections.
 const REFUSAL_REPORT_INTERVAL: Duration = Duration::from_secs(60);
 /// How long to wait for an `egoat say` to release the home. Those of 0.1.0 take up to 20 s; later ones give way at once.
@@ -50,11 +54,7 @@ const HOME_TIMEOUT: Duration = Duration::from_secs(30);
 pub fn start(own: Endpoint, mut options: Options) -> Result<Receiver<NodeEvent>> {
     let lock = if options.has_messages() { Some(take_home(&own)?) } else { None };
     let hooks = Hooks::open(&own, std::mem::take(&mut options.programs))?;
-    let (listeners, chosen) = match &options.listen[..] {
-        [] if options.has_messages() => listen::bind_home(own.home(), own.is_hidden())?,
-        [] => (listen::bind_any(own.is_hidden())?, None),
-        named => (listen::bind(named, own.is_hidden())?, None),
-    };
+    let Bound { listeners, chosen, unbound } = bind(&own, &options)?;
     let addresses = listen::local_addresses(&listeners);
     let control_listener = lock.is_some().then(open_control).transpose()?;
     let (events, receiver) = mpsc::sync_channel(EVENT_CAPACITY);
@@ -65,13 +65,17 @@ pub fn start(own: Endpoint, mut options: Options) -> Result<Receiver<NodeEvent>>
     if let Some(port) = chosen {
         let _ = events.send(NodeEvent::ChosePort { port, file: own.home().listen_path() });
     }
+    for (_, error) in &unbound {
+        let _ = events.send(NodeEvent::Trouble(not_listening(error)));
+    }
+    let unbound = unbound.into_iter().map(|(address, _)| address).collect();
     let control = control_listener.as_ref().map(|(listener, port)| (*port, listener.secret().clone()));
     let info = NodeInfo { control, listening: addresses.clone() };
     let (turn_away, turned_away) = mpsc::sync_channel(options.limits.pending);
     let (wake, woken) = mpsc::sync_channel(1);
     let channels = Channels { events, turned_away: turn_away, wake, hooks: hooks.as_ref().map(Hooks::bell) };
-    let port = addresses.first().map_or(0, |address| address.port());
-    let context = Arc::new(Context::new(own, options, port, channels, lock));
+    let context = Arc::new(Context::new(own, options, channels, lock));
+    context.live().listen(&addresses);
     let is_published = publish(&context, &info)?;
     context.refresh_roster()?;
     threads::spawn("turned away", move || listener::close_later(&turned_away))?;
@@ -79,18 +83,48 @@ pub fn start(own: Endpoint, mut options: Options) -> Result<Receiver<NodeEvent>>
         let context = Arc::clone(&context);
         threads::spawn("hooks", move || hooks.run(&context))?;
     }
-    for listener in listeners {
-        let context = Arc::clone(&context);
-        threads::spawn("listener", move || listener::accept(&context, &listener))?;
-    }
-    context.live().listen(&addresses);
+    listeners.into_iter().try_for_each(|listener| start_listener(&context, listener))?;
     if let Some((listener, _)) = control_listener {
         let context = Arc::clone(&context);
         threads::spawn("control", move || control::run(&context, listener))?;
     }
-    let unpublished = (!is_published).then_some(info);
-    threads::spawn("supervisor", move || Supervisor::new(context, unpublished).run(&woken))?;
+    let door = Door { info, is_published, unbound, tried: Instant::now() };
+    threads::spawn("supervisor", move || Supervisor::new(context, door).run(&woken))?;
     Ok(receiver)
+}
+
+/// The sockets of a node that starts.
+struct Bound {
+    listeners: Vec<Listener>,
+    /// The port, if the node has just chosen it for itself.
+    chosen: Option<u16>,
+    /// What is bound later, and what is in the way.
+    unbound: Vec<(Listen, Error)>,
+}
+
+fn bind(own: &Endpoint, options: &Options) -> Result<Bound> {
+    let is_hidden = own.is_hidden();
+    let (listeners, chosen) = match &options.listen[..] {
+        [] if options.has_messages() => listen::bind_home(own.home(), is_hidden)?,
+        [] => (listen::bind_any(is_hidden)?, None),
+        named if options.listens_later => {
+            let (listeners, unbound) = listen::bind_free(named, is_hidden);
+            return Ok(Bound { listeners, chosen: None, unbound });
+        }
+        named => (listen::bind(named, is_hidden)?, None),
+    };
+    Ok(Bound { listeners, chosen, unbound: Vec::new() })
+}
+
+fn start_listener(context: &Arc<Context>, listener: Listener) -> Result<()> {
+    let context = Arc::clone(context);
+    threads::spawn("listener", move || listener::accept(&context, &listener))
+}
+
+/// The error for a user whose node goes on, and listens later.
+fn not_listening(error: &Error) -> Error {
+    let what = format!("{error}; nobody can dial this node there until it can, and it keeps trying");
+    Error::Failed { what, hint: error.hint() }
 }
 
 /// Tells front-ends how to reach the node. On a full disk that has to wait for room, and peers are served meanwhile; says
@@ -143,12 +177,46 @@ struct Supervisor {
     addresses: (Vec<IpAddr>, Instant),
     /// When refused connections were reported last.
     counted: Option<Instant>,
-    /// What front-ends need to reach the node, while there is no room for it.
-    unpublished: Option<NodeInfo>,
+    door: Door,
+}
+
+/// Where the node listens.
+struct Door {
+    /// What front-ends need to reach the node.
+    info: NodeInfo,
+    /// They are told; while the disk is full, that has to wait.
+    is_published: bool,
+    /// What could not be bound yet, and when that was tried last.
+    unbound: Vec<Listen>,
+    tried: Instant,
+}
+
+impl Door {
+    /// Binds what could not be bound before.
+    fn open(&mut self, context: &Arc<Context>) {
+        if self.unbound.is_empty() || self.tried.elapsed() < LISTEN_INTERVAL {
+            return;
+        }
+        self.tried = Instant::now();
+        let (listeners, unbound) = listen::bind_free(&self.unbound, context.own().is_hidden());
+        self.unbound = unbound.into_iter().map(|(address, _)| address).collect();
+        for listener in listeners {
+            let Ok(address) = listener.local_addr() else { continue };
+            match start_listener(context, listener) {
+                Ok(()) => {
+                    self.info.listening.push(address);
+                    self.is_published = false;
+                    context.live().listen(&self.info.listening);
+                    context.tell(NodeEvent::Listening(address));
+                }
+                Err(error) => context.trouble(error),
+            }
+        }
+    }
 }
 
 impl Supervisor {
-    fn new(context: Arc<Context>, unpublished: Option<NodeInfo>) -> Supervisor {
+    fn new(context: Arc<Context>, door: Door) -> Supervisor {
         let home = context.own().home();
         let mut present = presence::load(home);
         // If an earlier node was killed, nobody knows how long its peers stayed.
@@ -161,7 +229,7 @@ impl Supervisor {
             present,
             addresses: (local::own_ips(), Instant::now()),
             counted: None,
-            unpublished,
+            door,
         }
     }
 
@@ -191,7 +259,10 @@ impl Supervisor {
 
     fn look(&mut self) {
         let context = Arc::clone(&self.context);
-        self.unpublished.take_if(|info| context.publish(info).is_ok());
+        self.door.open(&context);
+        if !self.door.is_published {
+            self.door.is_published = context.publish(&self.door.info).is_ok();
+        }
         match context.refresh_roster() {
             Ok(()) => {}
             // For a moment; the next look retries.

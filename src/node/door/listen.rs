@@ -133,6 +133,18 @@ pub fn bind(addresses: &[Listen], is_hidden: bool) -> Result<Vec<Listener>> {
     Ok(bound?.into_iter().flatten().collect())
 }
 
+/// Binds those of the addresses that can be bound now; the others come back, each with what is in the way.
+pub fn bind_free(addresses: &[Listen], is_hidden: bool) -> (Vec<Listener>, Vec<(Listen, Error)>) {
+    let (mut listeners, mut unbound) = (Vec::new(), Vec::new());
+    for address in addresses {
+        match address.bind(is_hidden) {
+            Ok(bound) => listeners.extend(bound),
+            Err(error) => unbound.push((address.clone(), error)),
+        }
+    }
+    (listeners, unbound)
+}
+
 /// Binds the first of the usual ports that is free.
 pub fn bind_usual(is_hidden: bool) -> Result<(u16, Vec<Listener>)> {
     for port in usual_ports() {
