@@ -367,6 +367,7 @@ impl Subscription {
                 done,
                 checked: transfer.tally.checked(),
                 rate: transfer.tally.rate(),
+                is_taken: !transfer.is_outgoing || transfer.tally.is_taken(),
             };
             let is_due = self
                 .transfers

@@ -157,6 +157,11 @@ impl Tally {
         self.moving.get().map_or(Duration::ZERO, Instant::elapsed)
     }
 
+    /// Whether it was taken.
+    pub fn is_taken(&self) -> bool {
+        self.moving.get().is_some()
+    }
+
     /// Moved bytes in a second, since it was taken.
     pub fn rate(&self) -> u64 {
         per_second(self.moved(), self.moving())

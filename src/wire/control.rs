@@ -124,6 +124,8 @@ pub struct Transfer {
     pub checked: u64,
     /// Bytes in a second.
     pub rate: u64,
+    /// The other side has taken it: bytes can move.
+    pub is_taken: bool,
 }
 
 /// An offer as the node tells it.
@@ -366,6 +368,7 @@ impl Down {
                 for number in [transfer.total, transfer.done, transfer.checked, transfer.rate] {
                     out.put_u64(number);
                 }
+                out.put_u8(u8::from(transfer.is_taken));
                 put_short(out, &transfer.peer);
                 put_short(out, &transfer.title);
             }),
@@ -425,8 +428,9 @@ impl Down {
                 };
                 let (total, done) = (fields.u64("total")?, fields.u64("done")?);
                 let (checked, rate) = (fields.u64("checked")?, fields.u64("rate")?);
+                let is_taken = flag(&mut fields, "taken")?;
                 let (peer, title) = (short(&mut fields, "peer")?, short(&mut fields, "title")?);
-                Down::Transfer(Transfer { number, peer, way, title, total, done, checked, rate })
+                Down::Transfer(Transfer { number, peer, way, title, total, done, checked, rate, is_taken })
             }
             36 => Down::Ended(fields.u64("transfer")?),
             37 => {
@@ -523,6 +527,7 @@ mod tests {
             done: 5,
             checked: 6,
             rate: 7,
+            is_taken: true,
         };
         let offer = PendingOffer {
             number: 4,
