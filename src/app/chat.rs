@@ -2,9 +2,12 @@
 //! say and appends what is said, so any number of chats can run on one home, and one that is killed loses nothing. It knows
 //! no terminal: what its user sees and types is a [`View`]. egoat(1), CHAT, describes it.
 
+mod files;
 pub mod jobs;
 mod look;
+mod outbox;
 mod pasted;
+mod people;
 mod reading;
 pub mod signal;
 mod strangers;
@@ -12,11 +15,11 @@ pub mod transfers;
 pub mod view;
 mod waiting;
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
-use std::path::PathBuf;
-use std::time::{Duration, SystemTime};
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
+use std::time::SystemTime;
 
 use crate::app::chat::jobs::{BackgroundEvent, EventSender};
+use crate::app::chat::outbox::ListedItem;
 use crate::app::chat::reading::Reading;
 use crate::app::chat::signal::Signal;
 use crate::app::chat::strangers::Strangers;
@@ -25,15 +28,12 @@ use crate::app::chat::waiting::PendingMessages;
 use crate::app::contacts::names::{self, NameMatch};
 use crate::app::inbox::histories::{Histories, StartAt};
 use crate::app::inbox::pattern::Pattern;
-use crate::app::link::{
-    self, Decision, JobOutcome, JobReport, PendingOffer, SendMode, Snapshot, Transfer, TransferWay,
-};
-use crate::app::{contacts, files, identity, messages, settings};
+use crate::app::link::{self, Snapshot, Transfer};
+use crate::app::{contacts, identity, messages};
 use crate::crypto::keys::PublicKey;
 use crate::error::{Error, Result};
 use crate::net::endpoint::Endpoint;
 use crate::store::peers::Peer;
-use crate::store::place;
 use crate::store::presence::Presence;
 use crate::text;
 use crate::time::{self, Zone};
@@ -72,14 +72,31 @@ pub enum Question {
     },
     /// Ask whether to join with a pasted link.
     Join(Link),
+    /// Ask whether to leave, though that interrupts something.
+    Leave,
 }
 
 impl Question {
+    /// Whether a typed line says yes. Whoever types `/quit` once more has heard what that interrupts.
+    pub fn is_yes(&self, line: &str) -> bool {
+        match line.trim().to_lowercase().as_str() {
+            "yes" | "y" => true,
+            "/quit" | "/q" => matches!(self, Question::Leave),
+            _ => false,
+        }
+    }
+
+    /// Whether a typed line answers it; any other is taken for a no, and is lost.
+    pub fn is_answered_by(&self, line: &str) -> bool {
+        self.is_yes(line) || matches!(line.trim().to_lowercase().as_str(), "no" | "n")
+    }
+
     /// The subject of the question, in a few words.
     pub fn title(&self) -> String {
         match self {
             Question::Fingerprint { at, .. } => at.to_string(),
             Question::Join(_) => "join".to_owned(),
+            Question::Leave => "leave".to_owned(),
         }
     }
 }
@@ -116,6 +133,17 @@ pub struct Chat {
     /// The peers of the jobs that the node does for this chat.
     jobs_of: HashMap<u64, String>,
     last_job: u64,
+    /// Somebody types the lines, so that all commands work.
+    has_user: bool,
+    /// This process is the node: it ends with the chat.
+    is_node: bool,
+    /// What `/outbox` has listed: the first under 1. It stays under its number, so that `/cancel` takes back what was meant.
+    listed: Vec<ListedItem>,
+    /// The nodes that this chat is about to pair with, and tells of when it has; with whether the node here was refused
+    /// meanwhile.
+    meeting: HashMap<PublicKey, bool>,
+    /// The names of peers that refused, as the user knows; the node meets that once more.
+    told_refusals: HashSet<String>,
     strangers: Strangers,
     questions: VecDeque<Question>,
     /// The last message that was queued for each peer.
@@ -125,8 +153,8 @@ pub struct Chat {
 }
 
 impl Chat {
-    /// A chat of which nothing is shown yet; jobs reach it through `jobs`.
-    pub fn new(own: &Endpoint, scope: Scope, jobs: EventSender) -> Result<Chat> {
+    /// A chat of which nothing is shown yet; jobs reach it through `jobs`. It `is_node` if the node runs in this process.
+    pub fn new(own: &Endpoint, scope: Scope, jobs: EventSender, is_node: bool) -> Result<Chat> {
         let only = match scope {
             Scope::News(Some(key)) => contacts::all(own)?.into_iter().find(|peer| peer.key == key),
             _ => None,
@@ -157,6 +185,11 @@ impl Chat {
             shown_offers: BTreeSet::new(),
             jobs_of: HashMap::new(),
             last_job: 0,
+            has_user: scope == Scope::Conversations,
+            is_node,
+            listed: Vec::new(),
+            meeting: HashMap::new(),
+            told_refusals: HashSet::new(),
             strangers: Strangers::new(own),
             questions: VecDeque::new(),
             queued: HashMap::new(),
@@ -166,6 +199,7 @@ impl Chat {
 
     /// Shows what is there, and opens the conversation with `to`, else the one that was talked in last.
     pub fn begin(&mut self, to: Option<Peer>, view: &mut dyn View) -> Result<()> {
+        self.has_user = view.can_answer();
         self.look_at_peers(view)?;
         if self.scope == Scope::Conversations {
             view.note(match self.peers[..] {
@@ -188,6 +222,9 @@ impl Chat {
             None => {}
         }
         self.has_begun = true;
+        if self.has_user {
+            self.tell_waiting(view);
+        }
         Ok(())
     }
 
@@ -207,9 +244,13 @@ impl Chat {
             BackgroundEvent::Met(peer, refusal) => {
                 self.look_at_peers(view)?;
                 self.turn_to(&peer, view)?;
-                if let Some(error) = refusal {
-                    view.error(&error);
+                if let Some(was_refused) = self.meeting.remove(&peer.key) {
+                    self.tell_met(&peer, refusal, was_refused, view);
                 }
+            }
+            BackgroundEvent::Unmet(key, error) => {
+                self.meeting.remove(&key);
+                view.error(&error);
             }
             BackgroundEvent::Asked(at, key) => {
                 if !view.is_idle() {
@@ -259,9 +300,9 @@ impl Chat {
         self.live.transfers.values()
     }
 
-    /// The transfers that end with this chat.
-    pub fn own_transfers(&self) -> impl Iterator<Item = &Transfer> {
-        self.transfers().filter(|transfer| transfer.way == TransferWay::Own)
+    /// Whether the node ends with this chat.
+    pub fn is_node(&self) -> bool {
+        self.is_node
     }
 
     /// The link to the node.
@@ -278,7 +319,7 @@ impl Chat {
 
     /// The saved peer that is meant by a name.
     pub fn named(&self, name: &str) -> Result<Peer> {
-        let list = if self.scope == Scope::Conversations { "/who" } else { "`egoat peers`" };
+        let list = if self.has_user { "/who" } else { "`egoat peers`" };
         if name.is_empty() {
             return Err(Error::usage(format!("which peer? {list} lists them")));
         }
@@ -418,6 +459,14 @@ impl Chat {
                     "this is {kind} of the node {fingerprint}, and no message: join it? yes or no"
                 ));
             }
+            Question::Leave => {
+                let Some(interrupted) = self.interrupted_by_leaving() else {
+                    // All of it was done meanwhile.
+                    view.leave();
+                    return None;
+                };
+                view.note(&format!("{interrupted}; leave? yes or no"));
+            }
         }
         Some(question)
     }
@@ -425,7 +474,14 @@ impl Chat {
     /// The user has answered a question.
     pub fn answer(&mut self, question: Question, is_yes: bool, view: &mut dyn View) {
         match question {
-            Question::Fingerprint { at, key } if is_yes => jobs::pair_at(&self.own, &self.jobs, key, at),
+            Question::Fingerprint { at, key } if is_yes => {
+                if self.peers.iter().all(|peer| peer.key != key) {
+                    self.meeting.insert(key, false);
+                }
+                jobs::pair_at(&self.own, &self.jobs, key, at);
+            }
+            Question::Leave if is_yes => view.leave(),
+            Question::Leave => view.note("then on"),
             Question::Join(link) if is_yes => self.join(link, view),
             Question::Fingerprint { .. } => view.note("then nothing was saved"),
             Question::Join(_) => view.note("then nothing was joined, and the link was sent to nobody"),
@@ -525,109 +581,6 @@ impl Chat {
         Ok(())
     }
 
-    /// Cancels the last message that waits.
-    pub fn cancel(&mut self) -> Result<()> {
-        let nothing = || Error::failed("nothing waits here");
-        let open = self.open.as_mut().ok_or_else(nothing)?;
-        let number = open.waiting.messages().next_back().ok_or_else(nothing)?.number;
-        messages::cancel_one(&self.own, &open.peer, number)?;
-        open.waiting.drop_message(number);
-        Ok(())
-    }
-
-    /// Shows a link for somebody to join with.
-    pub fn invite(&mut self, view: &mut dyn View) -> Result<()> {
-        let invitation = contacts::invite(&self.own, contacts::INVITE_TTL, None, Vec::new())?;
-        view.note("give this link to one person; it works once, for a day:");
-        view.link(&invitation.link);
-        contacts::who_can_use(&invitation.link.addresses).into_iter().for_each(|who| view.note(who));
-        if !invitation.node_runs {
-            view.note("no node runs here: start `egoat serve`, so that the link can be used");
-        }
-        Ok(())
-    }
-
-    /// Pairs by somebody's link.
-    pub fn join(&mut self, link: Link, view: &mut dyn View) {
-        view.note("dialling");
-        jobs::join(&self.own, &self.jobs, link);
-    }
-
-    /// Gets to know the node at an address.
-    pub fn add(&mut self, at: Address) {
-        jobs::ask_key(&self.own, &self.jobs, at);
-    }
-
-    /// Lists the strangers who wait.
-    pub fn list_requests(&self, view: &mut dyn View) -> Result<()> {
-        let requests = contacts::requests(&self.own)?;
-        if requests.is_empty() {
-            view.note("nobody waits");
-        }
-        for request in requests {
-            let (when, name) = (self.time(request.seconds), text::clean_line(&request.name));
-            view.note(&format!("{when}  {name}  {}", request.key.fingerprint()));
-        }
-        Ok(())
-    }
-
-    /// Makes a peer of a stranger: of the only one, or of the one with this fingerprint.
-    pub fn admit(&mut self, fingerprint: Option<&str>, view: &mut dyn View) -> Result<()> {
-        let peer = contacts::accept(&self.own, fingerprint, None)?;
-        self.look_at_peers(view)?;
-        self.turn_to(&peer, view)
-    }
-
-    /// Gives a peer another name; without an old one, the peer who is talked to.
-    pub fn rename(&mut self, old: &str, new: &str, view: &mut dyn View) -> Result<()> {
-        let peer = self.named_or_open(old)?;
-        contacts::rename(&self.own, &peer.key, &contacts::parse_name(new)?)?;
-        self.look_at_peers(view)
-    }
-
-    /// Forgets a peer.
-    pub fn forget(&mut self, name: &str, view: &mut dyn View) -> Result<()> {
-        let peer = self.named(name)?;
-        contacts::remove(&self.own, &peer)?;
-        view.note(&format!("{} is no peer any more; the history stays", peer.name));
-        self.look_at_peers(view)
-    }
-
-    /// Shows the safety number, to be compared.
-    pub fn verify(&mut self, name: &str, view: &mut dyn View) -> Result<()> {
-        let peer = self.named_or_open(name)?;
-        let number = contacts::safety_number(&self.own, &peer);
-        view.note(&format!("compare this with {}, by voice or in person; it is the same there:", peer.name));
-        for half in [&number[..35], &number[36..]] {
-            view.note(half);
-        }
-        let is_verified = peer.is_verified();
-        view.note(if is_verified { "it was compared before" } else { "when it is the same: /verified" });
-        Ok(())
-    }
-
-    /// Notes that the safety number is the same on the other side.
-    pub fn verified(&mut self, name: &str, view: &mut dyn View) -> Result<()> {
-        let peer = self.named_or_open(name)?;
-        contacts::set(&self.own, &peer, &["verified".to_owned()])?;
-        view.note(&format!("{} is verified", peer.name));
-        self.look_at_peers(view)
-    }
-
-    /// Mutes a peer in all chats of this home, or unmutes it.
-    pub fn toggle_mute(&mut self, name: &str, view: &mut dyn View) -> Result<()> {
-        let peer = self.named_or_open(name)?;
-        let rule = if peer.is_muted() { "mute=" } else { "mute=yes" };
-        contacts::set(&self.own, &peer, &[rule.to_owned()])?;
-        view.note(&match peer.is_muted() {
-            true => format!("{} is not muted any more", peer.name),
-            false => {
-                format!("{} is muted: no bell for its messages and offers; /mute again ends that", peer.name)
-            }
-        });
-        self.look_at_peers(view)
-    }
-
     /// Mutes everybody in this chat, or no more.
     pub fn toggle_away(&mut self, view: &mut dyn View) {
         self.is_away = !self.is_away;
@@ -655,88 +608,6 @@ impl Chat {
             "new peers know you as {name}; those you have go on with the name that they gave you"
         ));
         Ok(())
-    }
-
-    /// Sends files to the peer who is talked to.
-    pub fn send_files(&mut self, paths: Vec<PathBuf>, view: &mut dyn View) -> Result<()> {
-        let peer = self.partner().ok_or_else(|| Error::usage("to whom? /to NAME first"))?.clone();
-        if paths.is_empty() {
-            return Err(Error::usage("which files? /send PATH..."));
-        }
-        peer.ensure_not_blocked()?;
-        let paths: Vec<PathBuf> = paths.into_iter().map(settings::absolute).collect();
-        self.last_job += 1;
-        self.jobs_of.insert(self.last_job, peer.name.clone());
-        if !self.link.send(self.last_job, peer.key, SendMode::Queue, None, paths.clone())? {
-            let queued = files::queue(&self.own, &peer, &paths, None)?;
-            let size = text::size(queued.bytes());
-            view.note(&format!("no node runs here; queued {size} for {}", peer.name));
-        }
-        Ok(())
-    }
-
-    /// Tells what became of a job.
-    fn job(&mut self, job: JobReport, view: &mut dyn View) {
-        let Some(peer) = self.jobs_of.remove(&job.number) else { return };
-        let (title, size) = (&job.title, text::size(job.bytes));
-        match job.outcome {
-            JobOutcome::Sent => {
-                let took = Duration::from_millis(job.milliseconds);
-                let rate = text::size(files::per_second(job.bytes, took));
-                view.note(&format!("{peer} has {title} ({size}), in {}, {rate}/s", text::duration(took)));
-            }
-            JobOutcome::Queued => {
-                view.note(&format!("{peer} cannot be reached now; {title} ({size}) goes out when it can"));
-            }
-            JobOutcome::Failed { why, hint, .. } if hint.is_empty() => view.note(&why),
-            JobOutcome::Failed { why, hint, .. } => view.note(&format!("{why}; {hint}")),
-            JobOutcome::Stopped => view.error(&Error::Stopped),
-        }
-    }
-
-    /// Decides an offer. It stays open if nothing can land in the directory that is named.
-    pub fn decide(&mut self, number: u64, decision: Decision) -> Result<()> {
-        if let Decision::Accept { dir: Some(dir) } = &decision {
-            place::check(self.own.home(), dir)?;
-            let dots = self.live.offers.get(&number).map_or("", |offer| offer.dots.as_str());
-            if !dots.is_empty() && place::is_user_home(dir) {
-                return Err(Error::Failed {
-                    what: format!("{dots}; none of these is taken into your home directory"),
-                    hint: Some(format!("name another one: /accept {number} DIR")),
-                });
-            }
-        }
-        self.link.decide(number, decision)
-    }
-
-    /// The number of the only offer of which the user has been told; of several, an error lists them.
-    pub fn only_offer(&self) -> Result<u64> {
-        let shown: Vec<_> =
-            self.live.offers.values().filter(|offer| self.shown_offers.contains(&offer.number)).collect();
-        match &shown[..] {
-            [] => Err(Error::failed("nothing is offered")),
-            [one] => Ok(one.number),
-            several => {
-                let title =
-                    |offer: &&PendingOffer| format!("[{}] {} by {}", offer.number, offer.title, offer.peer);
-                let list = several.iter().map(title).collect::<Vec<_>>().join(", ");
-                Err(Error::usage(format!("which one? {list}: /accept N [DIR] or /refuse N")))
-            }
-        }
-    }
-
-    /// Lists what is on its way.
-    pub fn list_transfers(&self, view: &mut dyn View) {
-        if self.live.transfers.is_empty() {
-            view.note("nothing moves");
-        }
-        self.transfers().for_each(|transfer| view.note(&transfers::line(transfer)));
-    }
-
-    /// Stops a transfer.
-    pub fn stop(&self, number: Option<u64>) -> Result<()> {
-        let number = number.filter(|number| self.live.transfers.contains_key(number));
-        self.link.stop(number.ok_or_else(|| Error::usage("which one? /transfers lists them"))?)
     }
 
     /// Tells this node's name, fingerprint and addresses.

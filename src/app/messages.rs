@@ -19,6 +19,7 @@ use crate::store::outbox::Pending;
 use crate::store::own_files::OwnFiles;
 use crate::store::peers::Peer;
 use crate::store::queued_files::Job;
+use crate::text;
 use crate::time::now_micros;
 
 pub use crate::app::messages::delivery::{DeliveryOutcome, Fetched};
@@ -137,6 +138,26 @@ impl Queue {
         let message = messages.as_mut().map_or(Ok(None), Pending::read)?;
         let is_waiting = message.is_some() || files.iter().any(|job| job.stopped.is_none());
         Ok(Items { messages, message, files: files.into_iter().peekable(), is_waiting })
+    }
+
+    /// For whom something waits, what came of the last attempt, and when the next one is.
+    pub fn status(&self) -> String {
+        let now = now_micros() / 1_000_000;
+        let tried = match &self.attempt {
+            None => "not tried yet".to_owned(),
+            Some(FailedAttempt { tried, reason, .. }) => {
+                let ago = tried.map_or_else(String::new, |tried| {
+                    format!(" {} ago", text::seconds(now.saturating_sub(tried)))
+                });
+                format!("tried{ago}, {}", text::clean_line(reason))
+            }
+        };
+        let next = match self.attempt.as_ref().map_or(0, |attempt| attempt.next.saturating_sub(now)) {
+            _ if !self.node_runs => "no node runs here to try again".to_owned(),
+            0 => "trying now".to_owned(),
+            left => format!("again in {}", text::seconds(left)),
+        };
+        format!("{}: {tried}; {next}", self.peer.name)
     }
 }
 

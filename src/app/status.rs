@@ -25,6 +25,19 @@ pub struct Waiting {
     pub stopped: Vec<Job>,
 }
 
+impl Waiting {
+    /// How much of each kind waits, in words; without what was stopped.
+    pub fn counts(&self) -> String {
+        let counts = [(self.messages, "message", "messages"), (self.jobs, "transfer", "transfers")];
+        let parts: Vec<String> = counts
+            .iter()
+            .filter(|(count, ..)| *count > 0)
+            .map(|(count, one, many)| format!("{count} {}", if *count == 1 { one } else { many }))
+            .collect();
+        parts.join(", ")
+    }
+}
+
 /// The status of a running node.
 pub struct Status {
     /// Where it listens.
@@ -71,7 +84,8 @@ pub fn status(own: &Own) -> Result<Status> {
     })
 }
 
-fn waiting(own: &Own) -> Result<Vec<Waiting>> {
+/// What waits, for each peer for whom something does.
+pub fn waiting(own: &Own) -> Result<Vec<Waiting>> {
     let mut all = Vec::new();
     for queue in messages::queues(own)? {
         let mut items = queue.items(own)?;

@@ -35,7 +35,11 @@ pub fn run(own: &Endpoint, out: Output, args: &args::Chat) -> Result<()> {
     }
     let events = start_node(own, args)?;
     if contacts::all(own)?.is_empty() {
-        out.note("no peers yet: in another terminal, `egoat invite` makes a link for somebody, `egoat join` takes theirs");
+        out.note(if plain::is_typed(out) {
+            "no peers yet: /invite makes a link for somebody, /join takes theirs; /help lists the commands"
+        } else {
+            "no peers yet: in another terminal, `egoat invite` makes a link for somebody, `egoat join` takes theirs"
+        });
     }
     plain::run(own, out, to, events)
 }

@@ -424,6 +424,16 @@ mod tests {
         assert_eq!(ordered("say -V --json"), ["--version", "--json"]);
     }
 
+    /// A chat sends none of them as a message.
+    #[test]
+    fn a_chat_knows_every_command() {
+        use crate::ui::typed::SHELL_COMMANDS;
+        let known = |name: &str| SHELL_COMMANDS.iter().any(|(known, _)| *known == name);
+        ParsedWords::after(&[])
+            .commands()
+            .for_each(|command| assert!(known(command.name), "{}", command.name));
+    }
+
     #[test]
     fn a_mistyped_word_gets_the_nearest_as_hint() {
         for (line, error, hint) in [

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::app::files::{self, Job};
 use crate::app::inbox::entry::{Event, HistoryEntry, Times};
-use crate::app::messages::{self, FailedAttempt, FetchStep, Fetched, Queue, QueuedItem, QueuedMessage};
+use crate::app::messages::{self, FetchStep, Fetched, Queue, QueuedItem, QueuedMessage};
 use crate::app::{Endpoint, Own, Peer, contacts};
 use crate::cli::args::{self, OutboxAction};
 use crate::error::{Error, Result};
@@ -26,7 +26,7 @@ fn list(own: &Own, out: Output) -> Result<()> {
     for queue in messages::queues(own)? {
         let mut items = queue.items(own)?;
         if items.is_waiting {
-            out.note(&status(&queue));
+            out.note(&queue.status());
         }
         while let Some(item) = items.read()? {
             match item {
@@ -36,26 +36,6 @@ fn list(own: &Own, out: Output) -> Result<()> {
         }
     }
     Ok(())
-}
-
-/// For whom something waits, what came of the last attempt, and when the next one is.
-pub fn status(queue: &Queue) -> String {
-    let now = now_micros() / 1_000_000;
-    let tried = match &queue.attempt {
-        None => "not tried yet".to_owned(),
-        Some(FailedAttempt { tried, reason, .. }) => {
-            let ago = tried.map_or_else(String::new, |tried| {
-                format!(" {} ago", text::seconds(now.saturating_sub(tried)))
-            });
-            format!("tried{ago}, {}", text::clean_line(reason))
-        }
-    };
-    let next = match queue.attempt.as_ref().map_or(0, |attempt| attempt.next.saturating_sub(now)) {
-        _ if !queue.node_runs => "no node runs here to try again".to_owned(),
-        0 => "trying now".to_owned(),
-        left => format!("again in {}", text::seconds(left)),
-    };
-    format!("{}: {tried}; {next}", queue.peer.name)
 }
 
 fn print_message(out: Output, zone: &Zone, queue: &Queue, waiting: &QueuedMessage) -> Result<()> {

@@ -71,15 +71,9 @@ fn line(what: &str, rest: &str) -> String {
 
 fn print_waiting(out: Output, waiting: &Waiting) -> Result<()> {
     let Waiting { queue, messages, jobs, stopped } = waiting;
-    let counts = [(*messages, "message", "messages"), (*jobs, "transfer", "transfers")];
-    let parts: Vec<String> = counts
-        .iter()
-        .filter(|(count, ..)| *count > 0)
-        .map(|(count, one, many)| format!("{count} {}", if *count == 1 { one } else { many }))
-        .collect();
-    let human = format!("{} for {}", parts.join(", "), outbox::status(queue));
     // What was stopped has lines of its own, and is not tried.
-    if out.json || !parts.is_empty() {
+    if out.json || messages + jobs > 0 {
+        let human = format!("{} for {}", waiting.counts(), queue.status());
         out.data(&line("waiting", &human), || {
             let object = Object::event("waiting").text("peer", &queue.peer.name);
             let object = object.number("messages", *messages as u64).number("transfers", *jobs as u64);

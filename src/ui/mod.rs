@@ -3,6 +3,7 @@
 //! [`terminal`] is the interactive chat, [`plain`] the chat line by line; [`output`] has the rules for all that is printed.
 
 pub mod commands;
+pub mod completion;
 mod help;
 pub mod lines;
 pub mod output;
@@ -12,5 +13,7 @@ pub mod prompt;
 pub mod reader;
 pub mod stty;
 pub mod terminal;
+pub mod typed;
 pub mod width;
+pub mod words;
 pub mod wrap;

@@ -15,11 +15,10 @@ use crate::app::link::{LOG_POLL_INTERVAL, NodeEvent};
 use crate::app::messages::MAX_TEXT;
 use crate::app::{Endpoint, Link, Peer, PublicKey, news};
 use crate::error::{Error, Result};
-use crate::text;
-use crate::ui::commands::{self, ParsedLine};
 use crate::ui::lines::EntryPrinter;
 use crate::ui::output::{self, Output};
 use crate::ui::progress::Progress;
+use crate::ui::typed::{self, ParsedLine};
 
 /// How long what was typed gets to be delivered after the end of input.
 const DELIVERY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -48,10 +47,17 @@ struct Lines {
     question: Option<Question>,
     /// A line said `/quit`.
     is_leaving: bool,
+    /// The user was asked about that, and knows what is not delivered.
+    is_sure: bool,
     /// The transfers that come in, by the peer's name, and from where.
     shown: HashMap<String, (Progress, Option<SocketAddr>)>,
     /// Why a line could not be printed.
     failed: Option<Error>,
+}
+
+/// Whether lines are typed on the terminal that shows what is printed.
+pub fn is_typed(out: Output) -> bool {
+    !out.json && std::io::stdin().is_terminal() && std::io::stdout().is_terminal()
 }
 
 /// Talks until the end of input: to `to`, else to the only peer or whom a line names.
@@ -59,7 +65,7 @@ pub fn run(own: &Endpoint, out: Output, to: Option<Peer>, events: Option<Receive
     let signals = Signals::default();
     let mut view = Lines::new(out);
     let scope = Scope::News(to.as_ref().map(|peer| peer.key));
-    let mut chat = Chat::new(own, scope, signals.teller())?;
+    let mut chat = Chat::new(own, scope, signals.teller(), events.is_some())?;
     chat.begin(to, &mut view)?;
     signals.listen(chat.link(), events)?;
     signals.spawn("stdin", read_lines)?;
@@ -89,7 +95,6 @@ pub fn run(own: &Endpoint, out: Output, to: Option<Peer>, events: Option<Receive
                     }
                     Some(Input::Line(line)) => {
                         handle(&mut chat, &mut view, &line)?;
-                        deadline = view.is_leaving.then(|| Instant::now() + DELIVERY_TIMEOUT);
                     }
                     None => {}
                 }
@@ -100,6 +105,10 @@ pub fn run(own: &Endpoint, out: Output, to: Option<Peer>, events: Option<Receive
         view.failed.take().map_or(Ok(()), Err)?;
         if view.question.is_none() {
             view.question = chat.ask(&mut view);
+        }
+        if view.is_leaving && deadline.is_none() {
+            let timeout = if view.is_sure { Duration::ZERO } else { DELIVERY_TIMEOUT };
+            deadline = Some(Instant::now() + timeout);
         }
     }
     chat.look(&mut view)?;
@@ -114,11 +123,17 @@ pub fn run(own: &Endpoint, out: Output, to: Option<Peer>, events: Option<Receive
 fn handle(chat: &mut Chat, view: &mut Lines, line: &[u8]) -> Result<()> {
     chat.look_at_peers(view)?;
     if let Some(question) = view.question.take_if(|_| !line.trim_ascii().is_empty()) {
-        chat.answer(question, matches!(line.trim_ascii(), b"yes" | b"y"), view);
+        let line = String::from_utf8_lossy(line);
+        if !question.is_answered_by(&line) {
+            output::warn("this line was not sent: it answered the question, with no");
+        }
+        let is_yes = question.is_yes(&line);
+        view.is_sure = is_yes && matches!(question, Question::Leave);
+        chat.answer(question, is_yes, view);
         return Ok(());
     }
     // A line that begins with a slash is a message if it is one in any chat, and else goes to nobody.
-    match commands::parse(&String::from_utf8_lossy(line)) {
+    match typed::parse(&String::from_utf8_lossy(line)) {
         _ if line.is_empty() => Ok(()),
         ParsedLine::Message(_) => {
             say(chat, view, line.strip_prefix(b"/").filter(|rest| rest.starts_with(b"/")).unwrap_or(line))
@@ -134,9 +149,8 @@ fn handle(chat: &mut Chat, view: &mut Lines, line: &[u8]) -> Result<()> {
             ));
             Ok(())
         }
-        ParsedLine::Unknown(name) => {
-            let name = text::clean_line(name);
-            output::warn(&format!("this line was not sent: {name} is no command, and // begins a message"));
+        ParsedLine::Refused(why) => {
+            output::warn(&format!("this line was not sent: {why}"));
             Ok(())
         }
     }
@@ -147,10 +161,15 @@ fn say(chat: &mut Chat, view: &mut Lines, message: &[u8]) -> Result<()> {
         Err(error @ (Error::Disk { .. } | Error::Corrupt { .. })) => Err(error),
         Err(error) => {
             output::warn(&format!("this line was not sent: {error}"));
+            warn_of_hint(&error);
             Ok(())
         }
         Ok(()) => Ok(()),
     }
+}
+
+fn warn_of_hint(error: &Error) {
+    error.hint().into_iter().for_each(|hint| output::warn(&format!("hint: {hint}")));
 }
 
 fn read_lines(send: &mut dyn FnMut(Input) -> bool) {
@@ -206,10 +225,11 @@ impl Lines {
         Lines {
             out,
             printer: EntryPrinter::new(out),
-            is_terminal: !out.json && std::io::stdin().is_terminal() && std::io::stdout().is_terminal(),
+            is_terminal: is_typed(out),
             typed: HashSet::new(),
             question: None,
             is_leaving: false,
+            is_sure: false,
             shown: HashMap::new(),
             failed: None,
         }
@@ -229,6 +249,8 @@ impl Lines {
                 }
             }
             NodeEvent::TransferFailed { peer, .. } => drop(self.shown.remove(peer)),
+            // Who types learns of the command of the chat, from the model.
+            NodeEvent::Request { .. } if self.is_terminal => {}
             NodeEvent::Request { .. }
             | NodeEvent::Connected { .. }
             | NodeEvent::Disconnected { .. }
@@ -281,6 +303,7 @@ impl View for Lines {
 
     fn error(&mut self, error: &Error) {
         output::warn(&error.to_string());
+        warn_of_hint(error);
     }
 
     fn clear(&mut self) {}

@@ -11,6 +11,8 @@ mod beside;
 mod newcomer;
 mod notes;
 #[cfg(unix)]
+mod outgoing;
+#[cfg(unix)]
 mod paste;
 #[cfg(unix)]
 mod slash;

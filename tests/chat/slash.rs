@@ -18,9 +18,9 @@ fn help_fits_a_small_screen() {
         chat.resize(columns, rows);
         for (topic, first, last) in [
             ("", "-- talk:   /to /msg", "/keys what the keys do"),
-            (" talk", "-- /to NAME ", "-- /cancel "),
+            (" talk", "-- /to NAME ", "-- /cancel [N] "),
             (" people", "-- /who ", "-- /mute [NAME] "),
-            (" files", "-- /send PATH...", "-- /stop N "),
+            (" files", "-- /send PATH...", "-- /stop [N] "),
             (" chat", "-- /nick NAME ", "-- /quit "),
             (" /mute", "-- /mute [NAME]  mute a peer", "-- /mute [NAME]"),
             (" mute", "-- /mute [NAME]  mute a peer", "-- /mute [NAME]"),

@@ -383,6 +383,23 @@ fn a_lost_terminal_keeps_the_draft() {
     chat.see_input("bob (here)> before the line went dead");
 }
 
+/// A terminal that closes kills the chat, which hears nothing of that first.
+#[test]
+fn a_draft_is_kept_while_somebody_types_on() {
+    let Some((chat, alice, _bob, _node)) = with_bob() else { return };
+    let own = logs::open(&alice);
+    let (mut notes, bob) = (own.notes().unwrap(), logs::key(&own, "bob"));
+    poll_until("a draft", || {
+        chat.text("x ");
+        notes.refresh().unwrap();
+        notes.draft(bob.into()).starts_with("x x").then_some(())
+    });
+    chat.kill(&alice, "-HUP");
+    chat.has_ended();
+    chat.start(&alice, "");
+    chat.see("bob (here)> x x");
+}
+
 #[test]
 fn ctrl_z_suspends_and_fg_goes_on() {
     let Some((chat, _alice, bob, _node)) = with_bob() else { return };
@@ -881,10 +898,15 @@ fn a_node_is_added_by_its_address_once_its_fingerprint_is_confirmed() {
     chat.line(&format!("/add {}", node.addr));
     chat.see_input(&format!("{}: yes or no>", node.addr));
     chat.line("yes");
-    chat.see("it does not know this node yet");
+    let refused = "refused: it does not know this node yet; your request was noted there";
+    chat.see(&format!("-- 127.0.0.1 is saved here, but {} {refused}", node.addr));
+    chat.see("-- hint: ask them to run `egoat peers accept`");
     bob.run(&["peers", "accept"]);
     chat.line("hello");
     poll_until("the message to arrive", || (bob.received() == ["hello"]).then_some(()));
+    let screen = chat.see("+ me: hello");
+    assert_eq!(screen.replace("\n    ", " ").matches(refused).count(), 1, "{screen}");
+    assert!(!screen.contains("paired with"), "{screen}");
 }
 
 #[test]
@@ -951,6 +973,9 @@ fn what_was_typed_to_a_peer_that_is_removed_is_for_nobody_else() {
     chat.see_input("egoat>");
     chat.line(" alone");
     chat.see("-- to whom?");
+    chat.see_input("egoat>");
+    chat.keys(&["Up"]);
+    chat.see_input("egoat>  alone");
     alice.run(&["peers", "rename", "carol", "caroline"]);
     chat.see_input("egoat>  alone");
     chat.keys(&["C-u", "M-1"]);
@@ -969,9 +994,10 @@ fn nothing_goes_to_whom_the_user_has_blocked() {
     let path = alice.file("notes.txt", "some notes");
     chat.line(&format!("/send {path}"));
     chat.see("-- bob is blocked here");
+    chat.line("/clear");
     chat.line("hello");
-    chat.see_input("bob (away)> hello");
-    chat.keys(&["C-u"]);
+    chat.see("-- bob is blocked here");
+    chat.see_input("bob (away)>");
     chat.line("/quit");
     chat.is_a_shell_again();
     let (_, said) = alice.ends_with(&["chat"], b"line by line\n", 0);
@@ -1035,7 +1061,6 @@ fn files_go_out_wait_and_are_stopped() {
     let path = alice.file("notes.txt", "some notes");
     chat.line(&format!("/send {path}"));
     chat.see("* bob has notes.txt (10 B)");
-    chat.see("-- bob has notes.txt (10 B), in ");
     assert_eq!(fs::read(bob.path("downloads/alice/notes.txt")).unwrap(), b"some notes");
     chat.line("/send /nonexistent/file");
     chat.see("cannot send /nonexistent/file");
@@ -1060,7 +1085,7 @@ fn sending_for_long(alice: &Home) -> Option<(Chat, (Home, Node, Gate))> {
     let chat = Chat::open(alice, USUAL, "")?;
     chat.see_input("bob (here)>");
     chat.line(&format!("/send {path}"));
-    chat.see("[1] ");
+    chat.see("/s: large.bin to bob");
     Some((chat, (bob, node, gate)))
 }
 
@@ -1080,12 +1105,50 @@ fn a_transfer_is_listed_and_stopped() {
 }
 
 #[test]
-fn leaving_tells_what_it_cuts_off() {
+fn leaving_asks_once_and_what_it_interrupts_goes_on() {
     let alice = Home::new("alice");
-    let Some((chat, _bob)) = sending_for_long(&alice) else { return };
+    let Some((chat, (bob, _node, gate))) = sending_for_long(&alice) else { return };
     chat.line("/quit");
-    let screen = chat.see("large.bin to bob; `egoat send` of the same goes on from there --");
-    assert!(screen.contains("-- cut off: [1] "), "{screen}");
+    chat.see("-- on its way, and to go on next time: 1 transfer; leave? yes or no");
+    chat.see_input("leave: yes or no>");
+    chat.line("no");
+    chat.see_input("bob (here)>");
+    chat.keys(&["C-d"]);
+    chat.see_input("leave: yes or no>");
+    chat.line("Y");
+    let screen = chat.see("large.bin to bob: goes on next time --");
+    assert!(screen.contains("-- [1] "), "{screen}");
+    chat.is_a_shell_again();
+    chat.start(&alice, "");
+    chat.see("-- 1 transfer for bob from before: /outbox lists what waits");
+    gate.open();
+    chat.see("* bob has large.bin");
+    assert_eq!(fs::metadata(bob.path("downloads/alice/large.bin")).unwrap().len(), 48 << 20);
+    assert_eq!(fs::read_dir(bob.path("downloads/alice")).unwrap().count(), 1);
+}
+
+#[test]
+fn files_of_a_chat_that_is_killed_go_on() {
+    let alice = Home::new("alice");
+    let Some((chat, (bob, _node, gate))) = sending_for_long(&alice) else { return };
+    chat.kill(&alice, "-KILL");
+    chat.has_ended();
+    assert!(alice.run(&["outbox"]).contains("large.bin"));
+    chat.start(&alice, "");
+    gate.open();
+    chat.see("* bob has large.bin");
+    assert_eq!(fs::read_dir(bob.path("downloads/alice")).unwrap().count(), 1);
+}
+
+/// A file that waits behind a large one would wait for long.
+#[test]
+fn files_do_not_wait_for_those_that_were_sent_before() {
+    let alice = Home::new("alice");
+    let Some((chat, (_bob, _node, gate))) = sending_for_long(&alice) else { return };
+    chat.line(&format!("/send {}", alice.file("small.txt", "small")));
+    chat.see("[2] ");
+    gate.open();
+    chat.see("* bob has small.txt");
 }
 
 #[test]
@@ -1094,7 +1157,7 @@ fn what_a_node_could_not_send_any_more_is_told() {
     let node = alice.serve();
     let Some((chat, _bob)) = sending_for_long(&alice) else { return };
     drop(node);
-    chat.see("-- the node here has ended before the files were sent; send them again");
+    chat.see("-- the node here has ended before the files were sent; they go on when one runs again");
 }
 
 /// An offer that Alice is asked about, from Bob, who has no more to say.
@@ -1185,13 +1248,15 @@ fn help_lists_every_command_and_what_is_none_is_said() {
         chat.see(name);
     }
     chat.line("/help all");
-    for name in ["/to NAME", "/stop N", "leave; also /q"] {
+    for name in ["/to NAME", "/stop [N]", "leave; also /q"] {
         chat.see(name);
     }
     chat.line("/keys");
     chat.see("Ctrl-R searches");
     chat.line("/nonsense");
-    chat.see("/nonsense is no command");
+    chat.see("/nonsense is no command; /help lists them, and // begins a message (Up brings the line back)");
+    chat.see_input("bob (here)>");
+    chat.keys(&["Up"]);
     chat.see_input("bob (here)> /nonsense");
     chat.keys(&["C-u"]);
     chat.line("//etc begins with a slash");

@@ -86,8 +86,8 @@ fn an_offer_is_shown_and_taken() {
     assert_eq!(offer, "egoat: [1] bob offers photos/ (12 files, 3.5 MiB): /accept 1 [DIR] or /refuse 1");
     talk.has_nothing();
     // What is no answer is a message, or is told.
-    talk.types("/accept ~/");
-    assert_eq!(talk.shows("egoat: which"), "egoat: which one? /accept N [DIR] or /refuse N");
+    talk.types("/refuse it");
+    assert_eq!(talk.shows("egoat: it is no"), "egoat: it is no number; which one is meant?");
     talk.types("/accept 2");
     assert_eq!(talk.shows("egoat: no such"), "egoat: no such offer waits any more");
     talk.has_nothing();
@@ -110,10 +110,9 @@ fn an_offer_is_shown_and_taken() {
     let mut other = talk.offer(&[&talk.bob.file("c", "c")]);
     talk.shows("egoat: [3] bob offers c");
     talk.types("/accept");
-    assert_eq!(
-        talk.shows("egoat: which"),
-        "egoat: which one? [2] b by bob, [3] c by bob: /accept N [DIR] or /refuse N"
-    );
+    assert_eq!(talk.shows("egoat: which"), "egoat: which offer? type its number:");
+    assert_eq!(talk.shows("egoat: [2]"), "egoat: [2] b of bob");
+    assert_eq!(talk.shows("egoat: [3]"), "egoat: [3] c of bob");
     talk.types("/refuse 2");
     talk.is_refused(send);
     // The chat may not have seen yet that one of them is gone.
@@ -123,7 +122,7 @@ fn an_offer_is_shown_and_taken() {
     });
     talk.is_sent(other);
     talk.types("/accept");
-    talk.shows("egoat: nothing is offered");
+    talk.shows("egoat: no offer waits");
     assert_eq!(talk.chat.end().0, Some(0));
 }
 

@@ -17,6 +17,8 @@ use crate::wire::link::Link;
 pub enum BackgroundEvent {
     /// A peer is known, and perhaps it refuses us for now.
     Met(Peer, Option<Error>),
+    /// The node with this key could not be paired with.
+    Unmet(PublicKey, Error),
     /// A node has this key; nobody knows yet whether it is the right one.
     Asked(Address, PublicKey),
     /// A line for the user.
@@ -69,8 +71,10 @@ pub fn ask_key(own: &Endpoint, tell: &EventSender, at: Address) {
 pub fn pair_at(own: &Endpoint, tell: &EventSender, key: PublicKey, at: Address) {
     let own = own.clone();
     start(tell, move |tell| {
-        let (peer, refusal) = contacts::first_contact(&own, key, &at)?;
-        tell(BackgroundEvent::Met(peer, refusal));
+        tell(match contacts::first_contact(&own, key, &at) {
+            Ok((peer, refusal)) => BackgroundEvent::Met(peer, refusal),
+            Err(error) => BackgroundEvent::Unmet(key, error),
+        });
         Ok(())
     });
 }

@@ -11,7 +11,7 @@ use crate::app::inbox::{self, ArrivalCount};
 use crate::app::link::{self, NodeEvent, PendingOffer, UNKNOWN};
 use crate::app::news;
 use crate::crypto::keys::PublicKey;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::store::conversation::ConversationId;
 use crate::store::peers::{self, Peer, Peers};
 use crate::store::presence;
@@ -32,7 +32,7 @@ impl Chat {
         self.show_news(view)?;
         self.look_at_waiting(view);
         self.note_read(view);
-        if self.scope == Scope::Conversations
+        if self.has_user
             && let Some(line) = self.strangers.look(&self.own)
         {
             view.note(&line);
@@ -114,7 +114,8 @@ impl Chat {
         self.peers_trouble = None;
         let known: HashSet<PublicKey> = self.peers.iter().map(|peer| peer.key).collect();
         let has_begun = self.has_begun;
-        for peer in peers.iter().filter(|peer| has_begun && !known.contains(&peer.key)) {
+        let is_news = |peer: &&Peer| !known.contains(&peer.key) && !self.meeting.contains_key(&peer.key);
+        for peer in peers.iter().filter(|peer| has_begun && is_news(peer)) {
             view.note(&format!("paired with {}, fingerprint {}", peer.name, peer.key.fingerprint()));
         }
         self.peers = peers;
@@ -287,6 +288,19 @@ impl Chat {
         inbox::unread_between(&self.own, id, self.reading.read(id), first)
     }
 
+    /// Whether the user knows that this peer refuses, or learns it in a moment from who pairs with it.
+    fn is_told_of_refusal(&mut self, peer: &str, view: &mut dyn View) -> Result<bool> {
+        self.look_at_peers(view)?;
+        let key = self.peers.iter().find(|one| one.name == peer).map(|one| one.key);
+        match key.and_then(|key| self.meeting.get_mut(&key)) {
+            Some(was_refused) => {
+                *was_refused = true;
+                Ok(true)
+            }
+            None => Ok(self.told_refusals.remove(peer)),
+        }
+    }
+
     /// What the node in this process tells. What is in the logs is seen there.
     pub(super) fn node_event(&mut self, event: NodeEvent, view: &mut dyn View) -> Result<()> {
         match event {
@@ -295,6 +309,7 @@ impl Chat {
             }
             // Presence says as much.
             NodeEvent::Trouble(error) if error.is_passing() => {}
+            NodeEvent::Trouble(Error::Refused { peer, .. }) if self.is_told_of_refusal(&peer, view)? => {}
             NodeEvent::TransferFailed { error, .. } | NodeEvent::Trouble(error) => view.error(&error),
             NodeEvent::Fatal(error) => return Err(error),
             NodeEvent::Connected { .. } | NodeEvent::Disconnected { .. } => self.look_at_presence(view),

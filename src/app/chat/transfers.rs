@@ -15,9 +15,5 @@ pub fn line(transfer: &Transfer) -> String {
         UNKNOWN => text::size(*done),
         total => format!("{} %", done.saturating_mul(100).checked_div(total).unwrap_or(100)),
     };
-    // Its user may have to be asked, which takes minutes.
-    if *way != TransferWay::In && *done == 0 && *checked == 0 && *rate == 0 && *total != 0 {
-        return format!("[{number}] waiting for the other side: {title} to {peer}");
-    }
     format!("[{number}] {far}, {}/s: {title} {preposition} {peer}", text::size(*rate))
 }

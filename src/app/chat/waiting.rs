@@ -70,7 +70,8 @@ impl PendingMessages {
     }
 }
 
-fn first_line(text: &[u8]) -> String {
+/// The first line of a message, clean.
+pub fn first_line(text: &[u8]) -> String {
     let clean = text::clean_bytes(&text[..text.len().min(MAX_PREVIEW)]);
     let first = clean.lines().next().unwrap_or_default();
     if clean.lines().nth(1).is_some() { format!("{first} ...") } else { first.to_owned() }

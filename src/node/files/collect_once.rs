@@ -45,7 +45,7 @@ pub fn run(own: &Endpoint, peer: &Peer, options: Options, end: Deadline) -> Resu
     let (events, received) = mpsc::sync_channel(EVENT_CAPACITY);
     let (tell, told) = mpsc::channel();
     threads::spawn("events", move || keep_troubles(&received, &tell))?;
-    let context = Arc::new(Context::new(own.clone(), options, 0, channels(events), None));
+    let context = Arc::new(Context::new(own.clone(), options, channels(events), None));
     let mut collected = Collected { are_left: true, ..Collected::default() };
     let mut patience = Deadline::after(FIRST_PATIENCE);
     while end.remaining().is_some() {

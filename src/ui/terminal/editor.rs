@@ -2,8 +2,8 @@
 //! for the text and the cursor to draw them. It leaves out what a line means, and completion but for its last step.
 
 use crate::app::messages::MAX_TEXT;
-use crate::ui::commands::saying;
 use crate::ui::terminal::keys::Key;
+use crate::ui::typed::saying;
 use crate::ui::width::{clusters, first_len, last_len};
 
 /// Bytes of a line: those of a message. What does not fit is not put in; yanking again and again would double it each time.
@@ -115,6 +115,11 @@ impl Editor {
         self.remember(&text);
         self.set("");
         text
+    }
+
+    /// Whether Up brings this line back, which was just taken.
+    pub fn recalls(&self, line: &str) -> bool {
+        self.lines.last().is_some_and(|last| last == line)
     }
 
     /// Adds an earlier line.

@@ -7,13 +7,13 @@ use crate::app::link::Program;
 use crate::app::{Link, Peer};
 use crate::text;
 use crate::time::Zone;
-use crate::ui::commands::saying;
 use crate::ui::terminal::attention::Attention;
 use crate::ui::terminal::editor::Editor;
 use crate::ui::terminal::keys::Keyboard;
 use crate::ui::terminal::screen::{LiveArea, Screen};
 use crate::ui::terminal::transcript::{DeliveryState, Transcript};
 use crate::ui::terminal::tty;
+use crate::ui::typed::saying;
 use crate::ui::width::columns;
 
 /// Messages that wait, and transfers, that are shown below the conversation.

@@ -9,23 +9,25 @@ use std::time::{Duration, Instant};
 
 use crate::app::chat::signal::{Signal, Signals};
 use crate::app::chat::view::View;
-use crate::app::chat::{Chat, Scope, transfers};
+use crate::app::chat::{Chat, Question, Scope, transfers};
 use crate::app::link::{LOG_POLL_INTERVAL, NodeEvent, Program};
 use crate::app::{Endpoint, Peer};
-use crate::error::Result;
-use crate::text;
-use crate::ui::commands::{self, ParsedLine};
+use crate::error::{Error, Result};
+use crate::ui::completion::complete;
 use crate::ui::terminal::editor::Action;
 use crate::ui::terminal::keys::Key;
 use crate::ui::terminal::pane::Pane;
 use crate::ui::terminal::tty::{self, Terminal};
+use crate::ui::typed::{self, ParsedLine, saying};
 
 /// How often a terminal is asked for keys that does not wait for them.
 const NONBLOCKING_POLL: Duration = Duration::from_millis(20);
 /// How often transfers are drawn.
 const DRAW_INTERVAL: Duration = Duration::from_millis(250);
-/// How long the keyboard must be idle before the draft is saved.
-const DRAFT_IDLE: Duration = Duration::from_secs(1);
+/// How long the keyboard must be idle before the draft is saved: a terminal that closes kills the chat without a word.
+const DRAFT_IDLE: Duration = Duration::from_millis(250);
+/// How long a draft may stay unsaved while somebody types on.
+const DRAFT_TIMEOUT: Duration = Duration::from_secs(1);
 /// Nothing is drawn until the size has been the same for this long: a draft that is drawn for another size leaves pieces in
 /// the scrollback. tmux tells of a new size up to 250 ms after it has taken it.
 const RESIZE_IDLE: Duration = Duration::from_millis(300);
@@ -64,13 +66,27 @@ struct Talk {
     pane: Pane,
     terminal: Terminal,
     reports: Receiver<String>,
-    /// When the draft was changed that is not noted yet.
-    edited: Option<Instant>,
+    /// The draft is not noted as it is.
+    edited: Option<Edited>,
     interrupted: Option<Instant>,
     /// When bytes came from the keyboard last.
     typed: Instant,
     /// The terminal is being resized.
     resizing: Option<Resizing>,
+}
+
+/// When a draft was changed since it was noted.
+struct Edited {
+    first: Instant,
+    last: Instant,
+}
+
+impl Edited {
+    /// How much longer the draft may stay unsaved.
+    fn patience(&self) -> Duration {
+        let idle = DRAFT_IDLE.saturating_sub(self.last.elapsed());
+        idle.min(DRAFT_TIMEOUT.saturating_sub(self.first.elapsed()))
+    }
 }
 
 /// A terminal whose size changes, until it is drawn for the last size.
@@ -92,7 +108,7 @@ pub fn run(own: &Endpoint, start: Start) -> Result<()> {
     let (terminal, sizes) = Terminal::enter()?;
     let signals = Signals::default();
     let mut talk = Talk {
-        chat: Chat::new(own, Scope::Conversations, signals.teller())?,
+        chat: Chat::new(own, Scope::Conversations, signals.teller(), start.events.is_some())?,
         pane: Pane::new(tty::size(), start.notify),
         terminal,
         reports: start.reports,
@@ -167,7 +183,7 @@ impl Talk {
                 Err(RecvTimeoutError::Timeout) => self.pause()?,
                 Err(RecvTimeoutError::Disconnected) => return Ok(()),
             }
-            if self.edited.is_some_and(|edited| edited.elapsed() > DRAFT_IDLE) {
+            if self.edited.as_ref().is_some_and(|edited| edited.patience().is_zero()) {
                 self.note_draft();
             }
             if let Some(question) = self.chat.ask(&mut self.pane) {
@@ -202,9 +218,8 @@ impl Talk {
         if waiting > 0 {
             last.push_str(&format!("-- {waiting} not delivered yet; `egoat outbox` shows what waits --\r\n"));
         }
-        for transfer in self.chat.own_transfers() {
-            let line = transfers::line(transfer);
-            last.push_str(&format!("-- cut off: {line}; `egoat send` of the same goes on from there --\r\n"));
+        for transfer in self.chat.transfers().filter(|_| self.chat.is_node()) {
+            last.push_str(&format!("-- {}: goes on next time --\r\n", transfers::line(transfer)));
         }
         let _ = self.terminal.write(&last);
         result
@@ -216,7 +231,8 @@ impl Talk {
         let interval = if is_moving { DRAW_INTERVAL } else { LOG_POLL_INTERVAL };
         let keyboard = self.pane.keyboard.patience().map(|pause| pause.saturating_sub(self.typed.elapsed()));
         let resizing = self.resizing.as_ref().map(Resizing::patience);
-        keyboard.into_iter().chain(resizing).fold(interval, Duration::min)
+        let draft = self.edited.as_ref().map(Edited::patience);
+        keyboard.into_iter().chain(resizing).chain(draft).fold(interval, Duration::min)
     }
 
     /// Nothing has come: what the keyboard has begun may be all of it.
@@ -281,16 +297,17 @@ impl Talk {
     fn key(&mut self, key: &Key) -> Result<()> {
         let interrupted = self.interrupted.take();
         match self.pane.editor.key(key) {
-            Action::Edit => self.edited = Some(Instant::now()),
+            Action::Edit => self.edit(),
             Action::Submit => return self.submit(),
             Action::Complete => self.complete(),
             Action::TooLong => {
                 self.pane.note("a message of more than 1 MiB was not pasted; send it as a file: /send PATH");
             }
-            Action::Leave => self.pane.leave(),
+            Action::Leave => return self.leave(),
+            Action::Interrupt if matches!(self.pane.question, Some(Question::Leave)) => return self.leave(),
             Action::Interrupt if self.pane.question.take().is_some() => self.chat.show_draft(&mut self.pane),
             Action::Interrupt if interrupted.is_some_and(|before| before.elapsed() < TWICE_TIMEOUT) => {
-                self.pane.leave();
+                return self.leave();
             }
             Action::Interrupt => {
                 self.interrupted = Some(Instant::now());
@@ -302,6 +319,20 @@ impl Talk {
             Action::NextUnread => self.switch(self.chat.next_unread()),
         }
         Ok(())
+    }
+
+    fn edit(&mut self) {
+        let now = Instant::now();
+        self.edited.get_or_insert(Edited { first: now, last: now }).last = now;
+    }
+
+    /// Leaves at once when the question was seen that is asked before.
+    fn leave(&mut self) -> Result<()> {
+        if matches!(self.pane.question, Some(Question::Leave)) {
+            self.pane.leave();
+            return Ok(());
+        }
+        self.chat.quit(&mut self.pane)
     }
 
     fn switch(&mut self, to: Option<Peer>) {
@@ -330,32 +361,47 @@ impl Talk {
         // An Enter that was pressed before the question was seen is no answer.
         if let Some(question) = self.pane.question.take_if(|_| !line.trim().is_empty()) {
             self.chat.show_draft(&mut self.pane);
-            self.chat.answer(question, matches!(line.trim(), "yes" | "y"), &mut self.pane);
+            if !question.is_answered_by(&line) {
+                self.pane.note("the line answered the question, with no (Up brings it back)");
+            }
+            let is_yes = question.is_yes(&line);
+            self.chat.answer(question, is_yes, &mut self.pane);
             return Ok(());
         }
-        match commands::parse(&line) {
+        match typed::parse(&line) {
             _ if line.trim().is_empty() => {}
-            ParsedLine::Message(text) => {
-                if let Err(error) = self.chat.say(text.as_bytes(), &mut self.pane) {
-                    // It is not lost.
-                    self.pane.editor.set(&commands::saying(text));
+            ParsedLine::Message(text) => match self.chat.say(text.as_bytes(), &mut self.pane) {
+                // There is no room for it, say: another Enter tries again.
+                Err(error @ (Error::Disk { .. } | Error::Corrupt { .. })) => {
+                    self.pane.editor.set(&saying(text));
                     self.pane.error(&error);
                 }
-            }
+                Err(error) => {
+                    self.refuse(&line, &error.to_string());
+                    error.hint().into_iter().for_each(|hint| self.pane.note(&format!("hint: {hint}")));
+                }
+                Ok(()) => {}
+            },
             ParsedLine::Command(command, rest) => {
                 if let Err(error) = command.run(&mut self.chat, &mut self.pane, rest) {
                     self.pane.error(&error);
                 }
             }
-            ParsedLine::Unknown(name) => {
-                let name = text::clean_line(name);
-                self.pane.editor.set(&line);
-                self.pane.note(&format!("{name} is no command; /help lists them, and // begins a message"));
-            }
+            ParsedLine::Refused(why) => self.refuse(&line, &why),
         }
         // The draft stays until its message is queued.
         self.note_draft();
         Ok(())
+    }
+
+    /// A line that goes to nobody. Left where it is typed, it would stand in front of the next one.
+    fn refuse(&mut self, line: &str, why: &str) {
+        if self.pane.editor.recalls(line) {
+            self.pane.note(&format!("{why} (Up brings the line back)"));
+        } else {
+            self.pane.editor.set(line);
+            self.pane.note(why);
+        }
     }
 
     /// Completes what stands before the cursor; if there are several ways and nothing more in common, lists them.
@@ -363,11 +409,11 @@ impl Talk {
         let names: Vec<&str> = self.chat.peers().iter().map(|peer| peer.name.as_str()).collect();
         let editor = &mut self.pane.editor;
         let before = &editor.text()[..editor.cursor()];
-        let completion = commands::complete(before, &names);
+        let completion = complete(before, &names);
         let common = completion.common();
         if common.len() > before.len() - completion.start {
             editor.complete(completion.start, common);
-            self.edited = Some(Instant::now());
+            self.edit();
         } else if completion.candidates.len() > 1 {
             self.pane.note(&completion.candidates.join(" "));
         }

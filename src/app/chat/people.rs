@@ -1,0 +1,128 @@
+//! People in a chat: how they become peers, what they are called, and what is known of them.
+
+use crate::app::chat::view::View;
+use crate::app::chat::{Chat, jobs};
+use crate::app::contacts;
+use crate::error::{Error, Result};
+use crate::store::peers::Peer;
+use crate::text;
+use crate::wire::address::Address;
+use crate::wire::link::Link;
+
+impl Chat {
+    /// Shows a link for somebody to join with.
+    pub fn invite(&mut self, view: &mut dyn View) -> Result<()> {
+        let invitation = contacts::invite(&self.own, contacts::INVITE_TTL, None, Vec::new())?;
+        view.note("give this link to one person; it works once, for a day:");
+        view.link(&invitation.link);
+        contacts::who_can_use(&invitation.link.addresses).into_iter().for_each(|who| view.note(who));
+        if !invitation.node_runs {
+            view.note("no node runs here: start `egoat serve`, so that the link can be used");
+        }
+        Ok(())
+    }
+
+    /// Pairs by somebody's link.
+    pub fn join(&mut self, link: Link, view: &mut dyn View) {
+        view.note("dialling");
+        jobs::join(&self.own, &self.jobs, link);
+    }
+
+    /// Gets to know the node at an address.
+    pub fn add(&mut self, at: Address) {
+        jobs::ask_key(&self.own, &self.jobs, at);
+    }
+
+    /// Lists the strangers who wait.
+    pub fn list_requests(&self, view: &mut dyn View) -> Result<()> {
+        let requests = contacts::requests(&self.own)?;
+        if requests.is_empty() {
+            view.note("nobody waits");
+        }
+        for request in requests {
+            let (when, name) = (self.time(request.seconds), text::clean_line(&request.name));
+            view.note(&format!("{when}  {name}  {}", request.key.fingerprint()));
+        }
+        Ok(())
+    }
+
+    /// Makes a peer of a stranger: of the only one, or of the one with this fingerprint.
+    pub fn admit(&mut self, fingerprint: Option<&str>, view: &mut dyn View) -> Result<()> {
+        let peer = contacts::accept(&self.own, fingerprint, None)?;
+        self.look_at_peers(view)?;
+        self.turn_to(&peer, view)
+    }
+
+    /// Gives a peer another name; without an old one, the peer who is talked to.
+    pub fn rename(&mut self, old: &str, new: &str, view: &mut dyn View) -> Result<()> {
+        let peer = self.named_or_open(old)?;
+        contacts::rename(&self.own, &peer.key, &contacts::parse_name(new)?)?;
+        self.look_at_peers(view)
+    }
+
+    /// Forgets a peer.
+    pub fn forget(&mut self, name: &str, view: &mut dyn View) -> Result<()> {
+        let peer = self.named(name)?;
+        contacts::remove(&self.own, &peer)?;
+        view.note(&format!("{} is no peer any more; the history stays", peer.name));
+        self.look_at_peers(view)
+    }
+
+    /// Shows the safety number, to be compared.
+    pub fn verify(&mut self, name: &str, view: &mut dyn View) -> Result<()> {
+        let peer = self.named_or_open(name)?;
+        let number = contacts::safety_number(&self.own, &peer);
+        view.note(&format!("compare this with {}, by voice or in person; it is the same there:", peer.name));
+        for half in [&number[..35], &number[36..]] {
+            view.note(half);
+        }
+        let is_verified = peer.is_verified();
+        view.note(if is_verified { "it was compared before" } else { "when it is the same: /verified" });
+        Ok(())
+    }
+
+    /// Notes that the safety number is the same on the other side.
+    pub fn verified(&mut self, name: &str, view: &mut dyn View) -> Result<()> {
+        let peer = self.named_or_open(name)?;
+        contacts::set(&self.own, &peer, &["verified".to_owned()])?;
+        view.note(&format!("{} is verified", peer.name));
+        self.look_at_peers(view)
+    }
+
+    /// Mutes a peer in all chats of this home, or unmutes it.
+    pub fn toggle_mute(&mut self, name: &str, view: &mut dyn View) -> Result<()> {
+        let peer = self.named_or_open(name)?;
+        let rule = if peer.is_muted() { "mute=" } else { "mute=yes" };
+        contacts::set(&self.own, &peer, &[rule.to_owned()])?;
+        view.note(&match peer.is_muted() {
+            true => format!("{} is not muted any more", peer.name),
+            false => {
+                format!("{} is muted: no bell for its messages and offers; /mute again ends that", peer.name)
+            }
+        });
+        self.look_at_peers(view)
+    }
+
+    /// One line for all of it: that the node dials a peer which it has just saved, and is refused once more, is no news.
+    pub(super) fn tell_met(
+        &mut self,
+        peer: &Peer,
+        refusal: Option<Error>,
+        was_refused: bool,
+        view: &mut dyn View,
+    ) {
+        let name = &peer.name;
+        match refusal {
+            None => view.note(&format!("paired with {name}, fingerprint {}", peer.key.fingerprint())),
+            Some(refusal) => {
+                if !was_refused {
+                    self.told_refusals.insert(name.clone());
+                }
+                view.error(&Error::Failed {
+                    what: format!("{name} is saved here, but {refusal}"),
+                    hint: refusal.hint(),
+                });
+            }
+        }
+    }
+}
