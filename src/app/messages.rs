@@ -190,10 +190,10 @@ pub fn cancel(
     Ok(wanted)
 }
 
-/// Cancels one message to a peer.
+/// Cancels one message or job for a peer.
 pub fn cancel_one(own: &Own, peer: &Peer, number: u64) -> Result<()> {
     if cancel::cancel(own, &peer.key, |waiting| waiting == number)?.is_empty() {
-        return Err(Error::failed("it may be delivered by now"));
+        return Err(Error::failed("it waits no more; it may be delivered by now"));
     }
     Ok(())
 }

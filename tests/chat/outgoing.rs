@@ -38,7 +38,7 @@ fn what_waits_is_listed_and_taken_back_by_its_number() {
     // The numbers stay what they were.
     chat.line("/clear");
     chat.line("/cancel 1");
-    chat.see("-- the first waits no more");
+    chat.see("-- it waits no more");
     chat.line("/cancel 7");
     chat.see("which one? /outbox lists what waits");
     chat.line("/outbox");

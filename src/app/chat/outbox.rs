@@ -1,7 +1,5 @@
 //! What waits to go out: listed with numbers, taken back, told when the chat begins, and asked about before it ends.
 
-use std::collections::BTreeSet;
-
 use crate::app::chat::view::View;
 use crate::app::chat::waiting::{PendingMessages, first_line};
 use crate::app::chat::{Chat, Question};
@@ -52,7 +50,8 @@ impl Chat {
     ) -> Result<()> {
         let mut items = queue.items(&self.own)?;
         if items.is_waiting {
-            view.note(&queue.status());
+            let here = format!("{} is here", queue.peer.name);
+            view.note(&if self.is_here(&queue.peer) { here } else { queue.status() });
         }
         while let Some(item) = items.read()? {
             if *shown == MAX_LISTED {
@@ -91,20 +90,12 @@ impl Chat {
     pub fn cancel(&mut self, place: Option<u64>, view: &mut dyn View) -> Result<()> {
         let Some(place) = place else { return self.cancel_last() };
         let index = usize::try_from(place).ok().and_then(|place| place.checked_sub(1));
-        let Some(item) = index.and_then(|index| self.listed.get(index)) else {
-            return Err(Error::usage("which one? /outbox lists what waits, with numbers"));
-        };
-        let is_shown = self.open.as_ref().is_some_and(|open| open.peer.key == item.peer);
-        let mut name = None;
-        let left = messages::cancel(&self.own, BTreeSet::from([item.number]), |peer, _| {
-            name = Some(peer.name.clone());
-            Ok(())
-        })?;
-        if !left.is_empty() {
-            return Err(Error::failed(format!("{} waits no more: it was sent or taken back", item.title)));
-        }
-        view.note(&format!("taken back: {} to {}", item.title, name.unwrap_or_default()));
-        if let (true, Some(open)) = (is_shown, &mut self.open) {
+        let unknown = || Error::usage("which one? /outbox lists what waits, with numbers");
+        let item = index.and_then(|index| self.listed.get(index)).ok_or_else(unknown)?;
+        let peer = self.peers.iter().find(|peer| peer.key == item.peer).ok_or_else(unknown)?;
+        messages::cancel_one(&self.own, peer, item.number)?;
+        view.note(&format!("taken back: {} to {}", item.title, peer.name));
+        if let Some(open) = self.open.as_mut().filter(|open| open.peer.key == item.peer) {
             open.waiting.drop_message(item.number);
         }
         Ok(())
