@@ -128,7 +128,7 @@ fn line_by_line_the_same_holds() {
     chat.line(&format!("clear; TERM=dumb {EGOAT} --home {} chat --listen {at}", carol.path("").display()));
     chat.line("it waits");
     chat.line("/quit");
-    chat.see("egoat: still to go out next time: 1 message; leave? yes or no");
+    chat.see("egoat: still to go out: 1 message; leave? yes or no");
     chat.line("and on");
     chat.see("egoat: this line was not sent: it answered the question, with no");
     chat.line("/quit");
@@ -178,7 +178,7 @@ fn queued_messages_are_asked_about_only_where_the_node_ends() {
     chat.line("it waits");
     chat.see(". me: it waits");
     chat.line("/quit");
-    chat.see("-- still to go out next time: 1 message; leave? yes or no");
+    chat.see("-- still to go out: 1 message; leave? yes or no");
     // Whoever types it once more means it.
     chat.line("/quit");
     chat.is_a_shell_again();

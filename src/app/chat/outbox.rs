@@ -161,7 +161,7 @@ impl Chat {
         let moves = counted(self.transfers().count(), "transfer");
         Some(match (moves, waits.as_str()) {
             (None, "") => return None,
-            (None, waits) => format!("still to go out next time: {waits}"),
+            (None, waits) => format!("still to go out: {waits}"),
             (Some(moves), "") => format!("on its way, and to go on next time: {moves}"),
             (Some(moves), waits) => format!("on its way, and to go on next time: {moves}; waiting: {waits}"),
         })
