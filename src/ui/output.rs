@@ -32,6 +32,16 @@ pub struct Output {
     ignores_closed_stdout: bool,
 }
 
+/// Of something that is done, whatever became of the line about it.
+fn tell_unwritten(written: io::Result<()>) {
+    match written {
+        Err(cause) if cause.kind() != io::ErrorKind::BrokenPipe => {
+            warn(&format!("it is done, but stdout cannot be written: {}", reason(&cause)));
+        }
+        _ => {}
+    }
+}
+
 impl Output {
     /// For a command that shows something.
     pub fn new(json: bool, quiet: bool) -> Output {
@@ -51,9 +61,12 @@ impl Output {
     /// The same for a row of a table, whose last field begins at this column. On a terminal, the rest of a field that is too
     /// long stands below its beginning.
     pub fn table(&self, human: &str, column: usize, object: impl FnOnce() -> Object) -> Result<()> {
-        if self.json {
-            return self.object(object);
-        }
+        if self.json { self.object(object) } else { self.row(human, column) }
+    }
+
+    /// One copy for all objects that could have been printed instead.
+    #[inline(never)]
+    fn row(&self, human: &str, column: usize) -> Result<()> {
         let timed =
             STAMPS.get().filter(|stamps| stamps.stdout).map(|stamps| format!("{}{human}", stamps.now()));
         let human = timed.as_deref().unwrap_or(human);
@@ -67,14 +80,8 @@ impl Output {
 
     /// What only programs are told on stdout of something that is done, and stays done when stdout takes nothing.
     pub fn outcome(&self, object: impl FnOnce() -> Object) {
-        if !self.json {
-            return;
-        }
-        match write_stdout(&object().line()) {
-            Err(cause) if cause.kind() != io::ErrorKind::BrokenPipe => {
-                warn(&format!("it is done, but stdout cannot be written: {}", reason(&cause)));
-            }
-            _ => {}
+        if self.json {
+            tell_unwritten(write_stdout(&object().line()));
         }
     }
 
@@ -84,6 +91,7 @@ impl Output {
         written.map_err(|cause| Error::Disk { verb: Verb::Write, path: "stdout".into(), cause })
     }
 
+    #[inline(never)]
     fn print(&self, line: &str) -> Result<()> {
         match write_stdout(line) {
             Err(cause) if cause.kind() == io::ErrorKind::BrokenPipe && self.ignores_closed_stdout => Ok(()),

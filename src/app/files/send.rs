@@ -61,7 +61,7 @@ pub fn send(
     let attempt = || match reach(own, peer, Some(sources))? {
         Way::Own(outgoing) => {
             let address = outgoing.address();
-            once.send(own, peer, (*outgoing, streams), (sources, tally), || false)?;
+            once.send(own, peer, (*outgoing, streams), (sources, tally), &mut || false)?;
             Ok(address)
         }
         Way::ByNode(link) => {
@@ -197,7 +197,7 @@ impl StdinFile {
             let outgoing = first.take().map_or_else(|| outbound::dial(own, peer, None), Ok)?;
             patience.borrow_mut().found();
             let address = outgoing.address();
-            pipe.send(|| false, outgoing, &self.tally).map(|()| address)
+            pipe.send(&mut || false, outgoing, &self.tally).map(|()| address)
         };
         let again = |error: &Error| {
             again(error);

@@ -163,8 +163,8 @@ impl Job<'_> {
             let outgoing = collect::reach(self.context, &self.contact, &self.peer, Some(&sources))?;
             let streams = outbound::default_streams();
             let contact = &self.contact;
-            let is_unwanted = || !contact.is_welcome();
-            once.send(self.own(), &self.peer, (outgoing, streams), (&sources, &tally), is_unwanted)
+            let mut is_unwanted = || !contact.is_welcome();
+            once.send(self.own(), &self.peer, (outgoing, streams), (&sources, &tally), &mut is_unwanted)
         })
     }
 
@@ -180,11 +180,11 @@ impl Job<'_> {
         let (number, _) = self.context.logged(queue.queue_paths(&paths, name.as_deref(), &home))?;
         hold.note(number);
         let Some(job) = queue.waiting(number)? else { return Err(Error::Stopped) };
-        let begun = |tally: &Arc<Tally>| self.context.live().begin(&self.peer.name, true, None, tally);
+        let begun = |tally: &Arc<Tally>| Some(self.context.live().begin(&self.peer.name, true, None, tally));
         let reach = |files: &Sources| collect::reach(self.context, &self.contact, &self.peer, Some(files));
         let contact = &self.contact;
         let is_welcome = || contact.is_welcome();
-        let end = queued::send(self.own(), &self.peer, &mut queue, &job, reach, is_welcome, begun);
+        let end = queued::send(self.own(), &self.peer, &mut queue, &job, &reach, &is_welcome, &begun);
         let failed = match self.context.logged(end) {
             Ok(JobEnd::Sent(tally)) => {
                 report.milliseconds = tally.moving().as_millis() as u64;
@@ -233,6 +233,6 @@ impl Job<'_> {
         let outgoing = collect::reach(self.context, &self.contact, &self.peer, None)?;
         patience.found();
         let contact = &self.contact;
-        pipe.send(|| !contact.is_welcome(), outgoing, tally)
+        pipe.send(&mut || !contact.is_welcome(), outgoing, tally)
     }
 }

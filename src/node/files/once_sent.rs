@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::error::Result;
 use crate::net::endpoint::Endpoint;
-use crate::node::files::outbound::{self, Outgoing};
+use crate::node::files::outbound::{self, Outgoing, Unwanted};
 use crate::store::home::Own;
 use crate::store::peers::{Peer, Peers};
 use crate::store::sent::SentNote;
@@ -54,15 +54,15 @@ impl OnceSent {
         peer: &Peer,
         (outgoing, streams): (Outgoing, usize),
         (sources, tally): (&Arc<Sources>, &Arc<Tally>),
-        is_unwanted: impl FnMut() -> bool + Send,
+        is_unwanted: Unwanted,
     ) -> Result<()> {
-        let note = || {
+        let mut note = || {
             let stored = self.note.as_mut().and_then(|note| note.store().ok());
             note_sent(own, peer, stored.unwrap_or_else(now_micros), &sources.manifest().listing())?;
             // Without it, a repeated command would send once more.
             self.note.as_mut().map_or(Ok(()), SentNote::complete).or(Ok(()))
         };
-        outbound::send_unless(is_unwanted, outgoing, sources, streams, tally, note)
+        outbound::send_unless(is_unwanted, outgoing, sources, streams, tally, &mut note)
     }
 }
 

@@ -42,6 +42,10 @@ pub const RETRY_PAUSE: Duration = Duration::from_millis(250);
 /// Pieces of a pipe that are read ahead.
 pub const AHEAD: usize = 4;
 
+/// Whether a transfer is wanted no more; looked at once a second. Dynamic, as is what notes its end, so that the program has
+/// one copy of sending and not one for each who sends.
+pub type Unwanted<'a> = &'a mut (dyn FnMut() -> bool + Send);
+
 /// How many connections a transfer has unless the user says.
 pub fn default_streams() -> usize {
     thread::available_parallelism().map_or(1, NonZero::get).min(DEFAULT_STREAMS)
@@ -100,7 +104,7 @@ fn send(
     sources: &Arc<Sources>,
     streams: usize,
     tally: &Arc<Tally>,
-    note: impl FnOnce() -> Result<()>,
+    note: &mut dyn FnMut() -> Result<()>,
 ) -> Result<()> {
     let session = match send::offer(&mut session, sources, tally, is_early)? {
         Answer::Taken => send::stored(session)?,
@@ -137,25 +141,25 @@ fn say_goodbye(mut session: Session) {
 
 /// Sends the files over at most `streams` connections, and ends when that `is_unwanted`, or stopped by its tally.
 pub fn send_unless(
-    is_unwanted: impl FnMut() -> bool + Send,
+    is_unwanted: Unwanted,
     outgoing: Outgoing,
     sources: &Arc<Sources>,
     streams: usize,
     tally: &Arc<Tally>,
-    note: impl FnOnce() -> Result<()>,
+    note: &mut dyn FnMut() -> Result<()>,
 ) -> Result<()> {
     let closer = outgoing.session.closer();
-    watched(is_unwanted, &closer, tally, || send(outgoing, sources, streams, tally, note))
+    watched(is_unwanted, &closer, tally, Box::new(|| send(outgoing, sources, streams, tally, note)))
 }
 
 /// Runs a transfer, and ends it when it `is_unwanted`, or stopped by its tally: politely at first, then by ending the
 /// session, for a peer who takes nothing. A session whose own address is gone ends at once.
-fn watched<T>(
-    is_unwanted: impl FnMut() -> bool + Send,
+fn watched(
+    is_unwanted: Unwanted,
     closer: &Closer,
     tally: &Tally,
-    run: impl FnOnce() -> Result<T>,
-) -> Result<T> {
+    run: Box<dyn FnOnce() -> Result<()> + '_>,
+) -> Result<()> {
     let (over, is_over) = mpsc::channel::<()>();
     thread::scope(|scope| {
         let watch = move || watch(is_unwanted, tally, closer, &is_over);
@@ -167,7 +171,7 @@ fn watched<T>(
     })
 }
 
-fn watch(mut is_unwanted: impl FnMut() -> bool, tally: &Tally, closer: &Closer, is_over: &Receiver<()>) {
+fn watch(is_unwanted: Unwanted, tally: &Tally, closer: &Closer, is_over: &Receiver<()>) {
     let goes_on = || is_over.recv_timeout(LOG_POLL_INTERVAL) == Err(RecvTimeoutError::Timeout);
     while goes_on() {
         if closer.is_cut_off() {
@@ -251,16 +255,11 @@ impl Pipe {
 
     /// Sends what comes out of it, from where the peer wants it, unless that `is_unwanted` or stopped. After a lost
     /// connection it goes on over another.
-    pub fn send(
-        &mut self,
-        is_unwanted: impl FnMut() -> bool + Send,
-        outgoing: Outgoing,
-        tally: &Tally,
-    ) -> Result<()> {
+    pub fn send(&mut self, is_unwanted: Unwanted, outgoing: Outgoing, tally: &Tally) -> Result<()> {
         let closer = outgoing.session.closer();
         // What goes with it lasts as long as the session.
         let Outgoing { mut session, is_early: _, collected: _collected } = outgoing;
-        watched(is_unwanted, &closer, tally, || {
+        let run = || {
             let session = match send::offer_stream(&mut session, self.transfer, &self.manifest, tally)? {
                 Some(from) => stream::send(session, &mut self.spool, from, tally)?,
                 None => {
@@ -271,7 +270,8 @@ impl Pipe {
             };
             say_goodbye(session);
             Ok(())
-        })
+        };
+        watched(is_unwanted, &closer, tally, Box::new(run))
     }
 }
 

@@ -10,6 +10,7 @@ use crate::node::context::Context;
 use crate::node::event::NodeEvent;
 use crate::node::files::collect;
 use crate::node::files::outbound::{self, Outgoing};
+use crate::node::live::TransferGuard;
 use crate::node::retry::{self, Retry};
 use crate::node::roster::{Contact, FilesTurn};
 use crate::node::threads::LOG_POLL_INTERVAL;
@@ -34,16 +35,16 @@ pub enum JobEnd {
 }
 
 /// Sends what waits first, if anything does that no other thread `holds`; see [`send`].
-pub fn send_next<G>(
+pub fn send_next(
     own: &Endpoint,
     peer: &Peer,
     queue: &mut QueuedFiles,
-    holds: impl Fn(u64) -> bool,
-    reach: impl FnOnce(&Sources) -> Result<Outgoing>,
-    is_welcome: impl Fn() -> bool + Sync,
-    begun: impl FnOnce(&Arc<Tally>) -> G,
+    holds: &dyn Fn(u64) -> bool,
+    reach: &dyn Fn(&Sources) -> Result<Outgoing>,
+    is_welcome: &(dyn Fn() -> bool + Sync),
+    begun: &dyn Fn(&Arc<Tally>) -> Option<TransferGuard>,
 ) -> Result<JobEnd> {
-    let Some(job) = queue.first_waiting(&holds)? else { return Ok(JobEnd::Nothing) };
+    let Some(job) = queue.first_waiting(holds)? else { return Ok(JobEnd::Nothing) };
     // A thread that has let go of the job since it was read here has settled it before.
     if !queue.is_waiting(job.number)? {
         return Ok(JobEnd::Cancelled);
@@ -53,14 +54,14 @@ pub fn send_next<G>(
 
 /// Sends a job of the queue, for as long as the peer is welcome, over a session that `reach` gives. Errors are those that
 /// another try may not have. `begun` learns that a transfer begins; what it returns is dropped when the transfer has ended.
-pub fn send<G>(
+pub fn send(
     own: &Endpoint,
     peer: &Peer,
     queue: &mut QueuedFiles,
     job: &Job,
-    reach: impl FnOnce(&Sources) -> Result<Outgoing>,
-    is_welcome: impl Fn() -> bool + Sync,
-    begun: impl FnOnce(&Arc<Tally>) -> G,
+    reach: &dyn Fn(&Sources) -> Result<Outgoing>,
+    is_welcome: &(dyn Fn() -> bool + Sync),
+    begun: &dyn Fn(&Arc<Tally>) -> Option<TransferGuard>,
 ) -> Result<JobEnd> {
     let home = OwnFiles::of(own.home())?;
     let wanted: Vec<Wanted> = job.items.iter().map(Wanted::item).collect();
@@ -77,14 +78,20 @@ pub fn send<G>(
     let session = reach(&sources)?;
     let tally = Arc::new(Tally::new(sources.manifest(), false));
     let _shown = begun(&tally);
-    let note = || {
+    let mut note = || {
         own.history(peer.conversation())?.store_files_sent(job.number, &sources.manifest().listing())?;
         queue.settle(job.number, &Outcome::Sent).map(drop)
     };
     let mut listed = own.read_queued_files(&peer.key);
-    let is_cancelled = || !is_welcome() || !listed.is_waiting(job.number).unwrap_or(true);
-    let sent =
-        outbound::send_unless(is_cancelled, session, &sources, outbound::default_streams(), &tally, note);
+    let mut is_cancelled = || !is_welcome() || !listed.is_waiting(job.number).unwrap_or(true);
+    let sent = outbound::send_unless(
+        &mut is_cancelled,
+        session,
+        &sources,
+        outbound::default_streams(),
+        &tally,
+        &mut note,
+    );
     match sent {
         Ok(()) => Ok(JobEnd::Sent(tally)),
         Err(_) if !is_welcome() || !queue.is_waiting(job.number)? => Ok(JobEnd::Cancelled),
@@ -142,7 +149,7 @@ pub fn send_all(own: &Endpoint, peer: &Peer, troubles: &mut Vec<Error>) -> Resul
     let mut sent = 0;
     loop {
         let reach = |files: &Sources| outbound::dial(own, peer, Some(files));
-        match send_next(own, peer, &mut queue, |_| false, reach, || true, |_| ()) {
+        match send_next(own, peer, &mut queue, &|_| false, &reach, &|| true, &|_| None) {
             Ok(JobEnd::Nothing) => return Ok(Some(sent)),
             Ok(JobEnd::Sent(_)) => {
                 attempts::clear(own.home(), &peer.key)?;
@@ -207,8 +214,8 @@ fn step(
         *open = Some((lock, context.logged(own.queued_files(&peer.key))?));
     }
     let Some((_, queue)) = open else { return Ok(None) };
-    let begun = |tally: &Arc<Tally>| context.live().begin(&peer.name, true, None, tally);
+    let begun = |tally: &Arc<Tally>| Some(context.live().begin(&peer.name, true, None, tally));
     let reach = |files: &Sources| collect::reach(context, contact, peer, Some(files));
     let holds = |number| contact.holds_job(number);
-    context.logged(send_next(own, peer, queue, holds, reach, || contact.is_welcome(), begun)).map(Some)
+    context.logged(send_next(own, peer, queue, &holds, &reach, &|| contact.is_welcome(), &begun)).map(Some)
 }
