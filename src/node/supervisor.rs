@@ -221,7 +221,10 @@ impl Supervisor {
         let mut present = presence::load(home);
         // If an earlier node was killed, nobody knows how long its peers stayed.
         present.values_mut().for_each(|presence| presence.is_here = false);
-        presence::save(home, &present);
+        // A one-off node may run beside the one whose peers these are.
+        if context.options().has_messages() {
+            presence::save(home, &present);
+        }
         Supervisor {
             context,
             undialled: Vec::new(),
