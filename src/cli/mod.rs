@@ -7,6 +7,7 @@ mod demo;
 mod doctor;
 mod grammar;
 mod id;
+mod incoming;
 mod log;
 mod outbox;
 mod pair;

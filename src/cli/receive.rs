@@ -1,21 +1,14 @@
 //! `egoat receive`: one transfer, into a directory or a pipe.
 
-use std::net::SocketAddr;
-use std::path::PathBuf;
-use std::time::Instant;
-
 use crate::app::files::receive::{Destination, ReceiveOptions, Reception};
-use crate::app::link::{Decision, NodeEvent, Offered};
-use crate::app::{Address, Endpoint, contacts, news, settings};
+use crate::app::link::NodeEvent;
+use crate::app::{Address, Endpoint, contacts, settings};
 use crate::cli::args;
+use crate::cli::incoming::TransferView;
 use crate::cli::{DASH, values};
 use crate::error::{Error, Result};
 use crate::text::{self, json::Object};
 use crate::ui::output::{self, Output};
-use crate::ui::progress::Progress;
-
-/// Names at the top that are shown before a transfer is taken.
-const LISTED: usize = 20;
 
 pub fn run(own: &Endpoint, out: Output, args: &args::Receive) -> Result<()> {
     let into_pipe = args.into.as_deref() == Some(DASH);
@@ -42,11 +35,10 @@ pub fn run(own: &Endpoint, out: Output, args: &args::Receive) -> Result<()> {
     };
     let reception = Reception::start(own, &options)?;
     announce(out, &options, &reception)?;
-    let mut shown =
-        TransferView { out, into_pipe, under_way: None, landed: Vec::new(), idle: Instant::now() };
+    let mut shown = TransferView::new(out, into_pipe);
     loop {
         // The sender may take its time once it has begun.
-        let deadline = timeout.filter(|_| shown.under_way.is_none()).map(|timeout| shown.idle + timeout);
+        let deadline = timeout.and_then(|timeout| Some(shown.idle()? + timeout));
         match reception.next(deadline) {
             Some(NodeEvent::TransferDone { peer }) => {
                 if let Some(name) = &options.keep {
@@ -74,41 +66,6 @@ fn keep(own: &Endpoint, out: Output, reception: &Reception, sender: &str, name: 
     Ok(())
 }
 
-/// Shows what is offered, and asks whether to take it. Without a terminal nobody can be asked; then whoever started this
-/// has said yes by that.
-fn decide(out: Output, offered: &Offered) -> Decision {
-    let shown = describe(offered);
-    if !output::can_ask() {
-        out.note(&shown);
-        return Decision::Accept { dir: None };
-    }
-    output::warn(&shown);
-    match output::ask("take this? [y/N]").as_deref() {
-        Some("y" | "Y" | "yes") => Decision::Accept { dir: None },
-        _ => Decision::Refuse,
-    }
-}
-
-fn describe(offered: &Offered) -> String {
-    let extent = match offered.bytes {
-        Some(_) => text::extent(offered.files, offered.bytes),
-        None => " (a stream)".to_owned(),
-    };
-    let mut lines = vec![format!("{} (fingerprint {}) offers{extent}:", offered.peer, offered.fingerprint)];
-    for (name, is_dir, bytes) in offered.tops.iter().take(LISTED) {
-        let (name, slash) = (text::clean_line(name), if *is_dir { "/" } else { "" });
-        let size = offered.bytes.map_or_else(String::new, |_| format!(" ({})", text::size(*bytes)));
-        lines.push(format!("{name}{slash}{size}"));
-    }
-    if offered.tops.len() > LISTED {
-        lines.push(format!("and {} more", offered.tops.len() - LISTED));
-    }
-    if !offered.dots.is_empty() {
-        lines.push(offered.dots.clone());
-    }
-    lines.join("\n")
-}
-
 /// Says where the sender finds us.
 fn announce(out: Output, options: &ReceiveOptions, reception: &Reception) -> Result<()> {
     if let Some(peer) = &options.from {
@@ -125,73 +82,4 @@ fn announce(out: Output, options: &ReceiveOptions, reception: &Reception) -> Res
         return Ok(());
     }
     out.data(&link, || Object::event("invite").text("link", &link))
-}
-
-/// What is shown of the transfer.
-struct TransferView {
-    out: Output,
-    into_pipe: bool,
-    under_way: Option<(Progress, Option<SocketAddr>)>,
-    /// What is in place: printed when the sender knows it too, because whoever reads it may end us.
-    landed: Vec<(PathBuf, u64)>,
-    /// Since when nothing is under way.
-    idle: Instant,
-}
-
-impl TransferView {
-    /// What happens before the transfer is done. A sender whose connection was lost, or whose files were refused, may come
-    /// again; other failures are ours.
-    fn handle(&mut self, event: NodeEvent) -> Result<()> {
-        match event {
-            NodeEvent::Paired { .. } => news::line(&event).into_iter().for_each(|line| self.out.note(&line)),
-            NodeEvent::Offered(offered) => {
-                // Its sender may have gone meanwhile.
-                let _ = offered.answer.send(decide(self.out, &offered));
-            }
-            NodeEvent::TransferBegan { peer, address, tally } => {
-                self.under_way = None;
-                self.under_way = Some((Progress::show(self.out, &peer, &tally), address));
-            }
-            NodeEvent::File { path, size, .. } => self.landed.push((path, size)),
-            NodeEvent::TransferFailed { error: error @ Error::Lost { .. }, .. } => {
-                self.rest();
-                output::warn(&format!("{error}; waiting for another try"));
-            }
-            NodeEvent::TransferFailed { error: error @ Error::Declined { .. }, .. } => {
-                self.rest();
-                output::warn(&error.to_string());
-                self.out.note("waiting for another try");
-            }
-            NodeEvent::TransferFailed { error, .. } | NodeEvent::Fatal(error) => {
-                self.under_way = None;
-                return Err(error);
-            }
-            NodeEvent::Trouble(error) => output::warn(&error.to_string()),
-            _ => {}
-        }
-        Ok(())
-    }
-
-    /// Nothing is under way any more.
-    fn rest(&mut self) {
-        self.under_way = None;
-        self.idle = Instant::now();
-    }
-
-    /// All of it is in place.
-    fn end(self, peer: &str) -> Result<()> {
-        if let Some((progress, address)) = self.under_way {
-            progress.received(address);
-        }
-        if self.into_pipe {
-            return Ok(());
-        }
-        for (path, size) in self.landed {
-            let path = path.to_string_lossy();
-            let object =
-                || Object::event("file-received").text("peer", peer).text("path", &path).number("size", size);
-            self.out.data(&text::clean_line(&path), object)?;
-        }
-        Ok(())
-    }
 }
