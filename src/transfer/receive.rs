@@ -86,10 +86,13 @@ fn offered(
     let wrong = |what: String| Ok(Err(BadOffer::Wrong(what)));
     const DURING: &str = "waiting for an offer";
     let offer = session.read_as(DURING, |message| match message {
-        Message::Offer { transfer, entries, bytes } => Some(Some((transfer, entries, bytes))),
-        Message::Bye => Some(None),
+        Message::Offer { transfer, entries, bytes } => Some(Ok(Some((transfer, entries, bytes)))),
+        Message::Bye => Some(Ok(None)),
+        // What is shared is not there any more.
+        Message::Failed(failure) => Some(Err(failure)),
         _ => None,
     })?;
+    let offer = offer.map_err(|failure| stopped(session, failure))?;
     let Some((transfer, count, bytes)) = offer else { return Ok(Ok(None)) };
     if count == 0 || count > MAX_ENTRIES {
         return wrong(format!("{count} entries"));
@@ -275,13 +278,13 @@ impl Inbound {
             self.tally.check_stop()?;
             let start = session.read_as("waiting for the first chunk", |message| match message {
                 Message::Start(chunks) => Some(Some(Ok(chunks))),
-                Message::Failed(_) => Some(Some(Err(()))),
+                Message::Failed(failure) => Some(Some(Err(failure))),
                 Message::Ping => Some(None),
                 _ => None,
             })?;
             let chunks = match start {
                 Some(Ok(chunks)) => chunks,
-                Some(Err(())) => return Err(stopped(session)),
+                Some(Err(failure)) => return Err(stopped(session, failure)),
                 None => continue,
             };
             let total = self.staging.manifest().chunks();
@@ -364,7 +367,7 @@ impl Inbound {
                 Message::End if share.current.is_none() => return Ok(()),
                 Message::Ping if self.goes_on() => continue,
                 Message::Ping => return Ok(()),
-                Message::Failed(_) => return Err(stopped(session)),
+                Message::Failed(failure) => return Err(stopped(session, failure)),
                 other => {
                     let kind = other.kind();
                     return Err(session.unexpected(kind, DURING));
@@ -445,8 +448,12 @@ fn sign_of_life(session: &mut Session, last_sent: &mut Instant) -> Result<()> {
     session.send(&Message::Ping)
 }
 
-fn stopped(session: &Session) -> Error {
-    Error::Remote { peer: session.label().to_owned(), why: "it stopped sending", disk: false }
+fn stopped(session: &Session, failure: Failure) -> Error {
+    let why = match failure {
+        Failure::Source => "a file has changed there, or cannot be read",
+        _ => "it stopped sending",
+    };
+    Error::Remote { peer: session.label().to_owned(), why, disk: false }
 }
 
 /// What the sender is told of a failure here; `None` when the connection is what failed.
