@@ -71,12 +71,37 @@ fn unknown(home: &Home, peers: &Peers, name: &str, near: Option<&str>, may_be_ho
     }
 }
 
-/// Parses a link, however it was copied; the error says what is wrong with a malformed one.
+/// Parses a link of a node or an invite, however it was copied; the error says what is wrong with a malformed one.
 pub fn parse_link(given: &str) -> Result<Link> {
+    let link = parse_any_link(given)?;
+    if link.is_share {
+        return Err(Error::Usage {
+            what: "this link is for files that somebody shares, and makes no peer".into(),
+            hint: Some("`egoat get LINK` fetches them".into()),
+        });
+    }
+    Ok(link)
+}
+
+/// The same of a share.
+pub fn parse_share_link(given: &str) -> Result<Link> {
+    let link = parse_any_link(given)?;
+    if link.is_share {
+        return Ok(link);
+    }
+    Err(Error::Usage {
+        what: "this link is of a node, and not of files that somebody shares".into(),
+        hint: Some("`egoat join LINK` pairs with the node; ask for a link of `egoat share`".into()),
+    })
+}
+
+fn parse_any_link(given: &str) -> Result<Link> {
     Link::copied(given).map_err(|BadLink(why)| Error::Usage {
         what: format!("this is no link: {why}"),
         hint: Some(
-            "a link is egoat:KEY@HOST:PORT or egoat:KEY.TOKEN@HOST:PORT, as `egoat invite` prints it".into(),
+            "a link is egoat:KEY@HOST:PORT or egoat:KEY.TOKEN@HOST:PORT, as `egoat invite` prints it, or \
+             egoat:get+KEY.TOKEN@HOST:PORT, as `egoat share` does"
+                .into(),
         ),
     })
 }
@@ -124,18 +149,9 @@ pub fn invite(
     own: &Endpoint,
     ttl: Duration,
     name: Option<String>,
-    mut addresses: Vec<Address>,
+    addresses: Vec<Address>,
 ) -> Result<Invitation> {
-    let mut chosen_port = None;
-    if addresses.is_empty() {
-        if !own.is_hidden() && link::node(own)?.is_none() {
-            chosen_port = listen::choose_port(own.home(), false)?;
-        }
-        addresses = identity::addresses(own)?;
-    }
-    if addresses.len() > MAX_ADDRESSES {
-        return Err(Error::usage(format!("a link has at most {MAX_ADDRESSES} addresses")));
-    }
+    let (addresses, chosen_port) = addresses_for_link(own, addresses)?;
     let own_ips = addresses.iter().filter_map(Address::ip).filter(|ip| local::is_own(*ip)).collect();
     let invite = invites::issue(own.home(), ttl, name, own_ips)?;
     Ok(Invitation {
@@ -143,6 +159,31 @@ pub fn invite(
         node_runs: link::node(own)?.is_some(),
         chosen_port,
     })
+}
+
+/// The addresses for a link to this node: these or, without any, those that it finds by itself; and the port that was
+/// chosen for the node to come.
+pub fn addresses_for_link(
+    own: &Endpoint,
+    mut addresses: Vec<Address>,
+) -> Result<(Vec<Address>, Option<u16>)> {
+    let mut chosen_port = None;
+    if addresses.is_empty() {
+        if !own.is_hidden() && link::node(own)?.is_none() {
+            chosen_port = listen::choose_port(own.home(), false)?;
+        }
+        addresses = identity::addresses(own)?;
+    }
+    ensure_fit(&addresses)?;
+    Ok((addresses, chosen_port))
+}
+
+/// An error if these are too many addresses for a link.
+pub fn ensure_fit(addresses: &[Address]) -> Result<()> {
+    if addresses.len() > MAX_ADDRESSES {
+        return Err(Error::usage(format!("a link has at most {MAX_ADDRESSES} addresses")));
+    }
+    Ok(())
 }
 
 /// Takes back the invite of a link.
@@ -175,7 +216,7 @@ pub fn who_can_use(addresses: &[Address]) -> Option<&'static str> {
 
 /// The link of an invite to this node at these addresses.
 pub fn link_of(own: &Own, invite: &Invite, addresses: Vec<Address>) -> Link {
-    Link { key: own.key(), token: Some(invite.token.clone()), addresses }
+    Link { is_share: false, key: own.key(), token: Some(invite.token.clone()), addresses }
 }
 
 /// An error if another peer has this name.

@@ -1,10 +1,12 @@
-//! Files: send them now or when the peer can be reached, send what comes out of a pipe, receive a transfer, and deal with
-//! transfers that arrived in part.
+//! Files: send them now or when the peer can be reached, send what comes out of a pipe, receive a transfer, share files and
+//! fetch what others share, and deal with transfers that arrived in part.
 
 mod by_node;
+pub mod get;
 pub mod partial;
 pub mod receive;
 pub mod send;
+pub mod share;
 
 use std::path::PathBuf;
 use std::sync::Arc;

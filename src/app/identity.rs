@@ -84,7 +84,7 @@ pub struct Card {
 pub fn card(own: &Endpoint) -> Result<Card> {
     let link = match own.is_hidden() {
         true => None,
-        false => Some(Link { key: own.key(), token: None, addresses: addresses(own)? }),
+        false => Some(Link { is_share: false, key: own.key(), token: None, addresses: addresses(own)? }),
     };
     Ok(Card { name: own.name()?, key: own.key(), link })
 }

@@ -431,6 +431,7 @@ pub fn start(own: &Endpoint, options: Options) -> Result<Receiver<NodeEvent>> {
 }
 
 /// What a node does unless its user says otherwise: it listens at `listen`, and takes messages and files of all peers.
+#[inline(never)]
 pub fn default_options(listen: Vec<Listen>, downloads: PathBuf) -> Options {
     Options {
         listen,
@@ -442,6 +443,7 @@ pub fn default_options(listen: Vec<Listen>, downloads: PathBuf) -> Options {
         limits: Limits::default(),
         accept_new: false,
         once: None,
+        share: None,
         programs: Programs::default(),
     }
 }

@@ -48,7 +48,7 @@ pub fn line(event: &NodeEvent) -> Option<String> {
         }
         NodeEvent::Hook(run) => hook_line(run),
         NodeEvent::Refusals(refusals) => refusals_line(refusals),
-        NodeEvent::TransferDone { .. } | NodeEvent::Offered(_) => return None,
+        NodeEvent::TransferDone { .. } | NodeEvent::Fetching { .. } | NodeEvent::Offered(_) => return None,
         NodeEvent::TransferFailed { .. } | NodeEvent::Trouble(_) | NodeEvent::Fatal(_) => return None,
     })
 }
@@ -91,7 +91,7 @@ pub fn object(event: &NodeEvent) -> Option<Object> {
             let causes = CAUSES.iter().map(|(cause, name)| (refusals.of(*cause), *name));
             causes.fold(Object::event("refusals"), |object, (count, name)| object.number(name, count))
         }
-        NodeEvent::TransferDone { .. } | NodeEvent::Offered(_) => return None,
+        NodeEvent::TransferDone { .. } | NodeEvent::Fetching { .. } | NodeEvent::Offered(_) => return None,
         NodeEvent::TransferFailed { .. } | NodeEvent::Trouble(_) | NodeEvent::Fatal(_) => return None,
     })
 }

@@ -3,6 +3,8 @@
 
 use argh::{ArgsInfo, FromArgs};
 
+use crate::app::Link;
+
 /// Talk and move files directly between two computers, encrypted end to end, with no server in between.
 #[derive(ArgsInfo, FromArgs)]
 #[argh(
@@ -44,6 +46,10 @@ pub enum Command {
     Send(Send),
     /// See [`Receive`].
     Receive(Receive),
+    /// See [`Share`].
+    Share(Share),
+    /// See [`Get`].
+    Get(Get),
     /// See [`Invite`].
     Invite(Invite),
     /// See [`Join`].
@@ -80,6 +86,8 @@ impl Command {
             Command::Invite(_) | Command::Join(_) | Command::Id(_) => true,
             // A peer is saved in a home that is there.
             Command::Receive(receive) => receive.from.is_none(),
+            Command::Share(share) => share.action.is_none() && share.to.is_empty(),
+            Command::Get(get) => Link::looks_like(&get.peer),
             Command::Peers(peers) => matches!(peers.action, Some(PeersAction::Add(_))),
             // What it waits for is sealed by the identity.
             Command::Log(log) => log.follow,
@@ -249,6 +257,81 @@ pub struct Receive {
     /// save the sender as a peer of this name
     #[argh(option, arg_name = "name")]
     pub keep: Option<String>,
+}
+
+/// Let others fetch files and directories: print a link, or name the peers who may.
+#[derive(ArgsInfo, FromArgs)]
+#[argh(subcommand, name = "share", help_triggers("-h", "--help"))]
+pub struct Share {
+    /// what to share
+    #[argh(positional, arg_name = "file")]
+    pub files: Vec<String>,
+    /// only for this saved peer, may be repeated; prints no link
+    #[argh(option, arg_name = "peer")]
+    pub to: Vec<String>,
+    /// end the share after this long (default: when it is stopped)
+    #[argh(option, long = "for", arg_name = "duration")]
+    pub ttl: Option<String>,
+    /// end the share when somebody has fetched it; without a node, wait for that
+    #[argh(switch)]
+    pub once: bool,
+    /// where this node can be dialled, may be repeated (default: this machine's addresses)
+    #[argh(option, arg_name = "host:port")]
+    pub addr: Vec<String>,
+    /// with --once and without a node: where to listen, may be repeated (default: port 4628 on all, or a free one)
+    #[argh(option, arg_name = "addr")]
+    pub listen: Vec<String>,
+    /// what to do with the shares that are there
+    #[argh(subcommand)]
+    pub action: Option<ShareAction>,
+}
+
+/// What to do with the shares.
+#[derive(ArgsInfo, FromArgs)]
+#[argh(subcommand)]
+pub enum ShareAction {
+    /// See [`ShareList`].
+    List(ShareList),
+    /// See [`ShareStop`].
+    Stop(ShareStop),
+}
+
+/// List what is shared.
+#[derive(ArgsInfo, FromArgs)]
+#[argh(subcommand, name = "list", help_triggers("-h", "--help"))]
+pub struct ShareList {}
+
+/// End shares; a link says so from then on.
+#[derive(ArgsInfo, FromArgs)]
+#[argh(subcommand, name = "stop", help_triggers("-h", "--help"))]
+pub struct ShareStop {
+    /// which, as the list shows them, or as many letters as are enough
+    #[argh(positional, arg_name = "id")]
+    pub ids: Vec<String>,
+}
+
+/// Fetch what somebody shares, by a link or from a peer; list what a peer shares.
+#[derive(ArgsInfo, FromArgs)]
+#[argh(subcommand, name = "get", help_triggers("-h", "--help"))]
+pub struct Get {
+    /// a link of `egoat share`, or a saved peer
+    #[argh(positional, arg_name = "peer")]
+    pub peer: String,
+    /// what to fetch of what the peer shares; list that when missing
+    #[argh(positional, arg_name = "name")]
+    pub names: Vec<String>,
+    /// where the files land (default: the current directory); - is stdout, for one file
+    #[argh(option, arg_name = "dir")]
+    pub into: Option<String>,
+    /// room to leave free on the disk (default 5 % of it or 1G, whichever is less)
+    #[argh(option, arg_name = "size")]
+    pub keep_free: Option<String>,
+    /// replace files that are there already
+    #[argh(switch)]
+    pub overwrite: bool,
+    /// take names at the top that begin with a dot
+    #[argh(switch)]
+    pub allow_dot: bool,
 }
 
 /// Print a one-time link that pairs whoever joins with this node.

@@ -352,7 +352,9 @@ mod tests {
     #[test]
     fn the_table_is_one_that_this_module_reads() {
         each(&mut |_, command| {
-            assert!(command.commands.is_empty() || command.positionals.is_empty(), "{}", command.name);
+            // A word that is a command is no argument: there, `egoat share list` needs no path to be told from it.
+            let is_both = !command.commands.is_empty() && !command.positionals.is_empty();
+            assert_eq!(is_both, command.name == "share", "{}", command.name);
             let (flags, positionals) = (command.flags.iter(), command.positionals.iter());
             let descriptions =
                 flags.map(|flag| flag.description).chain(positionals.clone().map(|p| p.description));

@@ -5,6 +5,7 @@ mod chat;
 mod completions;
 mod demo;
 mod doctor;
+mod get;
 mod grammar;
 mod id;
 mod incoming;
@@ -18,6 +19,7 @@ mod receive;
 mod say;
 mod send;
 mod serve;
+mod share;
 mod status;
 mod values;
 mod welcome;
@@ -150,6 +152,8 @@ fn dispatch(
         Command::Say(args) => say::run(own, out.ignoring_closed_stdout(), &args),
         Command::Send(args) => send::run(own, out.ignoring_closed_stdout(), &args),
         Command::Receive(args) => receive::run(own, out, &args),
+        Command::Share(args) => share::run(own, out, args),
+        Command::Get(args) => get::run(own, out, &args),
         Command::Invite(args) => pair::invite(own, out, &args),
         Command::Join(args) => pair::join(own, out, &args),
         Command::Peers(args) => peers::run(own, out, args),

@@ -3,7 +3,7 @@
 use std::io::Read;
 
 use crate::app::contacts::{self, NameResult, via};
-use crate::app::{Endpoint, Own, Peer, news};
+use crate::app::{Address, Endpoint, Own, Peer, news};
 use crate::cli::DASH;
 use crate::cli::args;
 use crate::cli::values;
@@ -18,7 +18,7 @@ pub fn invite(own: &Endpoint, out: Output, args: &args::Invite) -> Result<()> {
         return Err(Error::usage("--ttl must be greater than zero"));
     }
     let name = args.name.as_deref().map(contacts::parse_name).transpose()?;
-    let addresses = args.addr.iter().map(|given| contacts::parse_address(given)).collect::<Result<_>>()?;
+    let addresses = addresses(&args.addr)?;
     let invitation = contacts::invite(own, ttl, name, addresses)?;
     if let Some(port) = invitation.chosen_port {
         out.note(&news::chosen_port(port, &own.home().listen_path()));
@@ -36,6 +36,11 @@ pub fn invite(own: &Endpoint, out: Output, args: &args::Invite) -> Result<()> {
         Ok(()) => out.note("nobody has seen the link, so the invite was taken back"),
         Err(error) => output::warn(&error.to_string()),
     })
+}
+
+/// Where a link says that this node can be dialled.
+pub fn addresses(given: &[String]) -> Result<Vec<Address>> {
+    given.iter().map(|given| contacts::parse_address(given)).collect()
 }
 
 pub fn join(own: &Endpoint, out: Output, args: &args::Join) -> Result<()> {

@@ -80,7 +80,8 @@ fn find(own: &Endpoint, out: Output, args: &args::Send, patience: Patience) -> R
     found.refusal.map_or(Ok(found.peer), Err)
 }
 
-fn warn_skipped(sources: &Sources) {
+/// Names what stays here.
+pub fn warn_skipped(sources: &Sources) {
     sources.own().for_each(|what| output::warn(&what));
     let skipped = sources.skipped();
     for path in skipped.iter().take(NAMED) {

@@ -115,7 +115,7 @@ fn pass_on(
 fn lines_of(event: &NodeEvent, shows_text: bool) -> usize {
     match event {
         NodeEvent::Received { messages, .. } if shows_text => messages.len(),
-        NodeEvent::TransferDone { .. } | NodeEvent::Offered(_) => 0,
+        NodeEvent::TransferDone { .. } | NodeEvent::Fetching { .. } | NodeEvent::Offered(_) => 0,
         _ => 1,
     }
 }

@@ -37,6 +37,11 @@ impl Seed {
         StaticKeys::from_secret(*derive(b"", &[self.expose()], &[b"E-Goat v1 noise static"]).as_bytes())
     }
 
+    /// The keys that prove no more than that whoever fetches this share is the same as before: they are used for it alone.
+    pub fn getter_keys(&self, share: &[u8; INVITE_ID_LEN]) -> StaticKeys {
+        StaticKeys::from_secret(*derive(b"", &[self.expose()], &[b"E-Goat v1 get", share]).as_bytes())
+    }
+
     /// The key that seals the log named `log_id`; no two logs share one.
     pub fn log_key(&self, log_id: &[u8]) -> seal::LogKey {
         seal::LogKey::from_bytes(*derive(b"", &[self.expose()], &[b"E-Goat v1 log", log_id]).as_bytes())
@@ -184,6 +189,11 @@ impl InviteToken {
     /// The token that was stored.
     pub fn from_bytes(bytes: [u8; TOKEN_LEN]) -> InviteToken {
         InviteToken(bytes)
+    }
+
+    /// Its bytes, for a log that seals them.
+    pub fn as_bytes(&self) -> &[u8; TOKEN_LEN] {
+        &self.0
     }
 
     /// As it stands in a link.

@@ -164,7 +164,15 @@ fn accepted(
 
 /// A refusal in the user's words.
 fn refused(peer: &str, refusal: Refusal, kind: Kind) -> Error {
+    const NEW_SHARE: Option<&str> = Some("ask for a new link, of `egoat share`");
     let (why, hint) = match refusal {
+        Refusal::InviteUsed if kind == Kind::Get => {
+            ("somebody else has fetched what this link shares, and it was meant for one", NEW_SHARE)
+        }
+        Refusal::InviteExpired if kind == Kind::Get => {
+            ("this share has ended: its time is over, or it was stopped", NEW_SHARE)
+        }
+        Refusal::Unsupported if kind == Kind::Get => ("it shares nothing by this", NEW_SHARE),
         Refusal::Unknown => (
             "it does not know this node yet; your request was noted there",
             Some("ask them to run `egoat peers accept`, or to send you a link from `egoat invite`"),
@@ -220,7 +228,8 @@ pub fn key_error(failure: DialFailure, address: &Address) -> Error {
         DialFailure::NotProven(what) => Error::Protocol { peer, what: what.into() },
         DialFailure::Closed => no_answer(peer),
         DialFailure::Cut => Error::Lost { peer, during: "asking for its key".into() },
-        DialFailure::Unread | DialFailure::Unanswered => unread(peer, address),
+        // Nothing was wanted of it that it could be too old for.
+        DialFailure::Unread | DialFailure::Unanswered | DialFailure::TooOld => unread(peer, address),
     }
 }
 

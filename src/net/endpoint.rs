@@ -4,6 +4,7 @@
 use std::ops::Deref;
 use std::sync::Arc;
 
+use crate::crypto::keys::StaticKeys;
 use crate::error::Result;
 use crate::store::home::Own;
 use crate::store::log::Report;
@@ -17,12 +18,14 @@ pub struct Endpoint {
     proxy: Option<Arc<Proxy>>,
     /// What this node calls itself, in place of what its home says.
     name: Option<String>,
+    /// What it proves to those whom it dials, in place of its own keys.
+    guise: Option<StaticKeys>,
 }
 
 impl Endpoint {
     /// Every connection to a peer goes through `proxy`; without one, straight to the peer.
     pub fn new(own: Own, proxy: Option<Proxy>) -> Endpoint {
-        Endpoint { own, proxy: proxy.map(Arc::new), name: None }
+        Endpoint { own, proxy: proxy.map(Arc::new), name: None, guise: None }
     }
 
     /// The proxy that every connection to a peer goes through.
@@ -43,6 +46,16 @@ impl Endpoint {
     /// The same endpoint under a name that its home does not have yet.
     pub fn called(&self, name: &str) -> Endpoint {
         Endpoint { name: Some(name.to_owned()), ..self.clone() }
+    }
+
+    /// The same endpoint under keys that tell nobody who it is.
+    pub fn disguised(&self, keys: StaticKeys) -> Endpoint {
+        Endpoint { guise: Some(keys), ..self.clone() }
+    }
+
+    /// The keys that it proves to those whom it dials.
+    pub fn dialling_keys(&self) -> &StaticKeys {
+        self.guise.as_ref().unwrap_or_else(|| self.keys())
     }
 
     /// The same endpoint, whose logs report to somebody else. See [`Own::reporting_to`].

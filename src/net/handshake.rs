@@ -67,6 +67,8 @@ pub enum DialFailure {
     Unread,
     /// It was there, and has not answered to message 1 for so long that a node would have given up.
     Unanswered,
+    /// It is the node that is meant, and does not know what is wanted of it.
+    TooOld,
     /// It answered with something that is no handshake, or with the proof of another key.
     NotProven(&'static str),
 }
@@ -125,6 +127,9 @@ pub fn initiate(
 ) -> Result<Session, DialFailure> {
     let (state, payload) = greet(&stream, keys, remote, token, deadline)?;
     let features = Features::DIALLER.shared(read_acceptor_payload(&payload));
+    if kind == Kind::Get && !features.has(Features::GET) {
+        return Err(DialFailure::TooOld);
+    }
     let (third, established) = state
         .write_message_3(&dialler_payload(kind, Features::DIALLER))
         .map_err(|_| DialFailure::NotProven("the key agreement failed"))?;

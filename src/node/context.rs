@@ -14,6 +14,7 @@ use crate::net::session::Session;
 use crate::node::door::admission::{Admission, TurnedAway};
 use crate::node::event::NodeEvent;
 use crate::node::files::lanes::Lanes;
+use crate::node::files::shares::Shares;
 use crate::node::files::transfers::Transfers;
 use crate::node::hooks::turns::Bell;
 use crate::node::live::Live;
@@ -62,6 +63,7 @@ pub struct Context {
     transfers: Arc<Transfers>,
     lanes: Arc<Lanes>,
     live: Arc<Live>,
+    shares: Arc<Shares>,
     /// Where the messages of peers go.
     room: Room,
     /// When the user was told last that a disk is full.
@@ -84,6 +86,8 @@ pub struct Context {
 impl Context {
     /// The context of a node that holds `lock`, with an empty roster.
     pub fn new(own: Endpoint, options: Options, channels: Channels, lock: Option<NodeLock>) -> Context {
+        let seats = options.limits.seats;
+        let shares = Arc::new(Shares::new(&own, options.has_messages(), options.share.clone(), seats));
         Context {
             admission: Arc::new(Admission::new(options.limits)),
             room: Room::new(own.home().dir(), options.keep_free),
@@ -96,6 +100,7 @@ impl Context {
             transfers: Arc::default(),
             lanes: Arc::default(),
             live: Arc::default(),
+            shares,
             rings: Mutex::default(),
             channels,
             peers_version: Mutex::new(None),
@@ -139,6 +144,10 @@ impl Context {
     /// What front-ends see of the node.
     pub fn live(&self) -> &Arc<Live> {
         &self.live
+    }
+    /// What others may fetch here.
+    pub fn shares(&self) -> &Arc<Shares> {
+        &self.shares
     }
     /// Takes connections that were turned away, to close them after a delay.
     pub fn turned_away(&self) -> &SyncSender<TurnedAway> {
@@ -188,7 +197,7 @@ impl Context {
     /// The profile that this node sends to others. The port of a one-off receiver is gone in a moment, so it tells that of the
     /// node beside it, if there is one.
     pub fn profile(&self) -> Result<OwnProfile> {
-        if self.options.once.is_some() {
+        if !self.options.has_messages() {
             return OwnProfile::new(&self.own);
         }
         OwnProfile::at_port(&self.own, self.live.listening_port())

@@ -105,6 +105,13 @@ pub enum NodeEvent {
         /// How far they are.
         tally: Arc<Tally>,
     },
+    /// Somebody begins to fetch what is shared here.
+    Fetching {
+        /// Who.
+        peer: String,
+        /// How far it is.
+        tally: Arc<Tally>,
+    },
     /// A file is in place.
     File {
         /// From whom.
@@ -119,7 +126,7 @@ pub enum NodeEvent {
         /// From whom.
         peer: String,
     },
-    /// Queued files are in place with the peer.
+    /// Queued or shared files are in place with the peer.
     FilesSent {
         /// To whom.
         peer: String,
@@ -130,9 +137,9 @@ pub enum NodeEvent {
     },
     /// A program was run for what has arrived.
     Hook(RunReport),
-    /// A transfer ended without success.
+    /// A transfer that came in, or of what is shared here, ended without success.
     TransferFailed {
-        /// From whom.
+        /// With whom.
         peer: String,
         /// Why.
         error: Error,

@@ -11,6 +11,7 @@
 //! | [`messages::dialler`] | dials a peer, to push and to pull messages |
 //! | [`files::inbound`] | receives files |
 //! | [`files::job`] | sends files that a front-end handed over |
+//! | [`files::sharing`], [`files::get`] | sends what is shared to who fetches it; fetches what others share |
 //! | [`files::queued`] | sends the files that wait in a queue |
 //! | [`hooks::runner`] | runs programs for what has arrived |
 //! | [`context`] | what all threads of the node share; starts no thread |
@@ -18,6 +19,7 @@
 //! | [`options`] | what whoever starts the node wants |
 //! | [`event`] | what the node reports |
 //! | [`files::outbound`] | one transfer to a peer |
+//! | [`files::shares`] | what is shared, and who fetches it |
 //! | [`files::pipe`], [`files::transfers`] | stdout as the place for a file; the transfers that are being received |
 //! | [`hooks::turns`], [`hooks::programs`], [`hooks::program`] | whose turn it is; which programs; one run |
 //! | [`door::admission`], [`door::limits`], [`door::listen`] | who may connect; how many; the sockets |

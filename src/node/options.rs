@@ -8,6 +8,7 @@ use crate::node::door::listen::Listen;
 use crate::node::files::once::OneOff;
 use crate::node::files::pipe::StdoutPipe;
 use crate::node::hooks::programs::Programs;
+use crate::store::shares::Share;
 use crate::store::space::KeepFree;
 
 /// The choices for one node.
@@ -31,6 +32,8 @@ pub struct Options {
     pub accept_new: bool,
     /// The node is a one-off receiver of files. It dials nobody, exchanges no messages, and needs no lock on the home.
     pub once: Option<Arc<OneOff>>,
+    /// The node is there for this share alone.
+    pub share: Option<Share>,
     /// The hooks.
     pub programs: Programs,
 }
@@ -48,7 +51,7 @@ pub enum FilesTo {
 impl Options {
     /// Whether the node dials peers and exchanges messages.
     pub fn has_messages(&self) -> bool {
-        self.once.is_none()
+        self.once.is_none() && self.share.is_none()
     }
 
     /// The folder for the files of the peer with this name.

@@ -7,7 +7,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::crypto::keys::{PublicKey, Seed, StaticKeys};
+use crate::crypto::keys::{INVITE_ID_LEN, PublicKey, Seed, StaticKeys};
 use crate::error::{Error, Result, Verb};
 use crate::store::conversation::ConversationId;
 use crate::store::file;
@@ -20,6 +20,7 @@ use crate::store::notes::Notes;
 use crate::store::outbox::Outbox;
 use crate::store::ownership;
 use crate::store::queued_files::{Listed, QueuedFiles};
+use crate::store::shares::{ListedShares, Shares};
 use crate::text;
 
 /// What a node calls itself when nothing else may be told.
@@ -143,6 +144,10 @@ impl Home {
     /// What the chat keeps.
     pub fn notes_path(&self) -> PathBuf {
         self.dir.join("chat.log")
+    }
+    /// What is shared.
+    pub fn shares_path(&self) -> PathBuf {
+        self.dir.join("shares.log")
     }
     /// The proxy to dial through.
     pub fn proxy_path(&self) -> PathBuf {
@@ -391,6 +396,7 @@ impl Own {
             Kind::Outbox => self.parts.home.outbox_path(peer),
             Kind::Files => self.parts.home.queued_files_path(peer),
             Kind::Notes => self.parts.home.notes_path(),
+            Kind::Shares => self.parts.home.shares_path(),
         };
         LogId::new(path, kind, peer, &self.parts.seed)
     }
@@ -418,6 +424,21 @@ impl Own {
     /// The same, for reading from the start; the log need not exist.
     pub fn read_queued_files(&self, peer: &PublicKey) -> Listed {
         Listed::new(self.log_id(Kind::Files, peer), Arc::clone(&self.report))
+    }
+
+    /// What is shared, for changes.
+    pub fn shares(&self) -> Result<Shares> {
+        Shares::open(self.log_id(Kind::Shares, &self.key()), Arc::clone(&self.report))
+    }
+
+    /// The same, for reading from the start; the log need not exist.
+    pub fn read_shares(&self) -> ListedShares {
+        ListedShares::new(self.log_id(Kind::Shares, &self.key()), Arc::clone(&self.report))
+    }
+
+    /// The keys with which this node fetches a share by its link.
+    pub fn getter_keys(&self, share: &[u8; INVITE_ID_LEN]) -> StaticKeys {
+        self.parts.seed.getter_keys(share)
     }
 
     /// What the chat keeps for next time.

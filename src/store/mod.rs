@@ -27,6 +27,7 @@ pub mod presence;
 pub mod queued_files;
 pub mod requests;
 pub mod sent;
+pub mod shares;
 pub mod source;
 pub mod space;
 pub mod staged;

@@ -302,16 +302,25 @@ fn decode(body: &[u8]) -> std::result::Result<QueueRecord, Malformed> {
         QUEUED | QUEUED_WITHOUT_PLACE => {
             let has_place = kind == QUEUED;
             let queued = if kind == QUEUED { Some(fields.u64("queued")?) } else { None };
-            let mut items = vec![decode_item(&mut fields, has_place)?];
-            while !fields.is_empty() {
-                items.push(decode_item(&mut fields, has_place)?);
-            }
+            let items = decode_items(&mut fields, has_place)?;
             Ok(QueueRecord::Queued { number, queued, items })
         }
         SETTLED => decode_outcome(&mut fields).map(|outcome| QueueRecord::Settled(number, outcome)),
         AFRESH => Ok(QueueRecord::Afresh),
         _ => Err(Malformed("kind")),
     }
+}
+
+/// The items up to the end of a body, at least one.
+pub(super) fn decode_items(
+    fields: &mut FieldReader,
+    have_places: bool,
+) -> std::result::Result<Vec<Item>, Malformed> {
+    let mut items = vec![decode_item(fields, have_places)?];
+    while !fields.is_empty() {
+        items.push(decode_item(fields, have_places)?);
+    }
+    Ok(items)
 }
 
 fn decode_item(fields: &mut FieldReader, has_place: bool) -> std::result::Result<Item, Malformed> {
@@ -358,19 +367,25 @@ fn new_body(kind: u8, number: u64) -> Vec<u8> {
 fn queued_body(number: u64, queued: u64, items: &[Item]) -> Result<Vec<u8>> {
     let mut body = new_body(QUEUED, number);
     body.put_u64(queued);
+    put_items(&mut body, items)?;
+    Ok(body)
+}
+
+/// Appends items, the last field of a body; an error if there are none, or too many for a record.
+pub(super) fn put_items(body: &mut Vec<u8>, items: &[Item]) -> Result<()> {
     for item in items {
         body.put_u8(item.is_dir.into());
         body.put(&item.modified.to_be_bytes());
         body.put_u64(item.size);
-        put_path(&mut body, &item.path)?;
-        put_short(&mut body, item.name.as_deref().unwrap_or_default().as_bytes(), &item.path)?;
-        put_place(&mut body, item)?;
+        put_path(body, &item.path)?;
+        put_short(body, item.name.as_deref().unwrap_or_default().as_bytes(), &item.path)?;
+        put_place(body, item)?;
     }
     match (items.is_empty(), body.len() > MAX_BODY) {
-        (false, false) => Ok(body),
-        (true, _) => Err(Error::usage("no files to queue")),
+        (false, false) => Ok(()),
+        (true, _) => Err(Error::usage("no files are named")),
         (_, true) => Err(Error::Usage {
-            what: format!("{} names are too many to queue at once", items.len()),
+            what: format!("{} names are too many at once", items.len()),
             hint: Some("name the directory that they are in".into()),
         }),
     }

@@ -100,6 +100,11 @@ impl Sources {
         &self.manifest
     }
 
+    /// What each thing that was wanted is called on the way.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.tops.iter().map(|top| self.manifest.entries()[top.first].path.as_str())
+    }
+
     /// Symbolic links, sockets and the like, which do not travel.
     pub fn skipped(&self) -> &[PathBuf] {
         &self.skipped

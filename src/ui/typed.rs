@@ -5,7 +5,7 @@ use crate::text::{self, spelling::nearest};
 use crate::ui::commands::{self, COMMANDS, SlashCommand};
 
 /// The commands of the program, and what does the same in a chat; empty where nothing does. Longer ones come first.
-pub const SHELL_COMMANDS: [(&str, &str); 25] = [
+pub const SHELL_COMMANDS: [(&str, &str); 27] = [
     ("peers accept", "/admit FINGERPRINT"),
     ("peers requests", "/requests"),
     ("peers add", "/add HOST:PORT"),
@@ -17,6 +17,8 @@ pub const SHELL_COMMANDS: [(&str, &str); 25] = [
     ("say", "/msg NAME TEXT"),
     ("send", "/send PATH"),
     ("receive", ""),
+    ("share", ""),
+    ("get", ""),
     ("invite", "/invite"),
     ("join", "/join LINK"),
     ("peers", "/who"),

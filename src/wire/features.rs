@@ -18,6 +18,8 @@ impl Features {
     pub const EARLY: Features = Features(1 << 1);
     /// Bit 3: a peer that is told of files that wait for it collects them.
     pub const COLLECT: Features = Features(1 << 3);
+    /// Bit 4: this end serves GET: it shares files, if its user does.
+    pub const GET: Features = Features(1 << 4);
     /// Bit 8: TEXT says when the message was queued.
     pub const SAID: Features = Features(1 << 8);
     /// Bit 11: this end says how much has arrived while it reads, and a lane that is lost costs no more than itself.
@@ -32,6 +34,7 @@ impl Features {
     pub const ACCEPTOR: Features = Features::IGNORABLE
         .with(Features::EARLY)
         .with(Features::COLLECT)
+        .with(Features::GET)
         .with(Features::SAID)
         .with(Features::PROGRESS)
         .with(Features::REASONS);
@@ -103,7 +106,7 @@ mod tests {
 
     #[test]
     fn an_unknown_kind_is_none() {
-        for kind in [0, 6, 10, 255] {
+        for kind in [0, 7, 10, 255] {
             let mut payload = dialler_payload(Kind::Pair, Features::NONE);
             payload[0] = kind;
             assert_eq!(read_dialler_payload(&payload), None);

@@ -1,4 +1,5 @@
-//! Links: `egoat:KEY@HOST:PORT[,HOST:PORT...]`, or `egoat:KEY.TOKEN@...` for an invite (egoat-protocol(7), LINKS).
+//! Links: `egoat:KEY@HOST:PORT[,HOST:PORT...]`, or `egoat:KEY.TOKEN@...` for an invite and `egoat:get+KEY.TOKEN@...` for a
+//! share (egoat-protocol(7), LINKS).
 //! They need no quoting in any shell. It leaves out whether an invite is still good: see `store::invites`.
 
 use std::fmt;
@@ -11,13 +12,17 @@ use crate::wire::address::Address;
 pub const MAX_ADDRESSES: usize = 8;
 
 const SCHEME: &str = "egoat:";
+/// What stands before the key in the link of a share. No key has a `+`.
+const GET: &str = "get+";
 
-/// Who a node is and where, and for an invite the one-time token.
+/// Who a node is and where, and for an invite or a share its token.
 #[derive(Clone)]
 pub struct Link {
+    /// It is that of a share, which has a token.
+    pub is_share: bool,
     /// The node's static key.
     pub key: PublicKey,
-    /// The one-time secret of an invite.
+    /// The secret of an invite or a share.
     pub token: Option<InviteToken>,
     /// Where to dial, best first; never empty.
     pub addresses: Vec<Address>,
@@ -66,7 +71,8 @@ impl FromStr for Link {
     fn from_str(text: &str) -> Result<Link, BadLink> {
         let body = text.strip_prefix(SCHEME).ok_or(BadLink("it does not start with egoat:"))?;
         let (who, at) = body.split_once('@').ok_or(BadLink("the @ and the addresses are missing"))?;
-        let (key, token) = match who.split_once('.') {
+        let share = who.strip_prefix(GET);
+        let (key, token) = match share.unwrap_or(who).split_once('.') {
             Some((key, token)) => (
                 key,
                 Some(
@@ -74,6 +80,7 @@ impl FromStr for Link {
                         .ok_or(BadLink("the token is not 26 characters of base32"))?,
                 ),
             ),
+            None if share.is_some() => return Err(BadLink("the token of the share is missing")),
             None => (who, None),
         };
         let key =
@@ -85,13 +92,13 @@ impl FromStr for Link {
             }
             addresses.push(address.parse().map_err(|_| BadLink("an address in it is malformed"))?);
         }
-        Ok(Link { key, token, addresses })
+        Ok(Link { is_share: share.is_some(), key, token, addresses })
     }
 }
 
 impl fmt::Display for Link {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{SCHEME}{}", self.key)?;
+        write!(f, "{SCHEME}{}{}", if self.is_share { GET } else { "" }, self.key)?;
         if let Some(token) = &self.token {
             write!(f, ".{}", token.to_base32())?;
         }
@@ -109,6 +116,7 @@ mod tests {
 
     fn sample() -> Link {
         Link {
+            is_share: false,
             key: Seed::from_bytes([7; 32]).static_keys().public(),
             token: Some(InviteToken::from_bytes([9; 16])),
             addresses: vec![
@@ -120,13 +128,22 @@ mod tests {
 
     #[test]
     fn what_is_written_reads_back() {
-        let text = sample().to_string();
-        let Ok(link) = text.parse::<Link>() else { panic!("its own link") };
-        assert_eq!(link.to_string(), text);
-        assert!(
-            text.bytes().all(|b| b.is_ascii_alphanumeric() || b":.@,[]-".contains(&b)),
-            "no quoting needed: {text}"
-        );
+        for is_share in [false, true] {
+            let text = Link { is_share, ..sample() }.to_string();
+            let Ok(link) = text.parse::<Link>() else { panic!("its own link") };
+            assert_eq!((link.to_string(), link.is_share), (text.clone(), is_share));
+            assert_eq!(Link::copied(&text.to_uppercase()).map(|link| link.to_string()), Ok(text.clone()));
+            assert!(
+                text.bytes().all(|b| b.is_ascii_alphanumeric() || b":.@,[]-+".contains(&b)),
+                "no quoting needed: {text}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_share_without_a_token_is_refused() {
+        let link = Link { is_share: true, token: None, ..sample() };
+        assert!(link.to_string().parse::<Link>().is_err());
     }
 
     #[test]

@@ -10,6 +10,7 @@ use crate::crypto::lane::TICKET_LEN;
 use crate::wire::codec::{FieldReader, FieldWriter, Malformed};
 use crate::wire::features::Features;
 use crate::wire::field::{Field, Number, Rest, Said, Short, codes};
+use crate::wire::shares::{MAX_SHARES, MAX_WANT};
 
 pub use crate::wire::field::MAX_NUMBER;
 
@@ -56,6 +57,7 @@ codes! {
         3 Pull  "The dialler collects messages.";
         4 Files "The dialler sends files.";
         5 Collect "The dialler collects files.";
+        6 Get "The dialler fetches files that are shared.";
     }
 }
 
@@ -64,8 +66,8 @@ codes! {
     Refusal {
         1 Unknown       "The key is not a peer's; a request was noted.";
         2 Blocked       "The peer is blocked.";
-        3 InviteUsed    "Another key has used the invite.";
-        4 InviteExpired "The invite's time is over.";
+        3 InviteUsed    "Another key has used the invite, or used up the share.";
+        4 InviteExpired "The invite's time is over, or that of the share, or it was stopped.";
         5 Busy          "Another connection serves what the session is for, or there are too many.";
         6 Unsupported   "This node does not do that: a one-off receiver takes no messages.";
     }
@@ -293,6 +295,8 @@ messages! {
     24 Have     Receiver { first: u64, count: u32, hash: [u8; 32] } "Chunks that are here already, by their hash.";
     25 Start    Sender   (chunks: u64) "So many chunks will come.";
     26 Stream   Receiver (from: u64 as Number) "The offer is taken in order, from this byte on.";
+    50 Shares   Sender   (shares: &'a [u8] as Rest<MAX_SHARES>) "What the dialler may fetch, see `wire::shares`.";
+    51 Want     Receiver (wanted: &'a [u8] as Rest<MAX_WANT>) "What of that the dialler wants.";
     128 FilesWait Sender "Files wait for the receiver, who may collect them.";
 }
 
@@ -333,7 +337,11 @@ mod tests {
                 if let Ok(shorter) = Message::decode_with(Features::DIALLER, bytes[0], &bytes[HEADER..end]) {
                     let long_field = matches!(
                         shorter,
-                        Message::Text { .. } | Message::Manifest(_) | Message::Piece { .. }
+                        Message::Text { .. }
+                            | Message::Manifest(_)
+                            | Message::Piece { .. }
+                            | Message::Shares(_)
+                            | Message::Want(_)
                     );
                     assert!(long_field, "{message:?} cut at {end}");
                 }

@@ -9,3 +9,4 @@ pub mod field;
 pub mod link;
 pub mod message;
 pub mod proxy;
+pub mod shares;

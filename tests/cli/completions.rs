@@ -175,6 +175,9 @@ fn every_command_and_option_of_the_help_is_offered() {
         let mut commands = help::listed(&help, "Commands:");
         if !commands.is_empty() {
             commands.extend(line.is_empty().then(|| "help".to_owned()));
+            // What is shared may stand there as well.
+            let files = if line == "share " { &["below/", "notes.txt"][..] } else { &[] };
+            commands.extend(files.iter().map(|file| (*file).to_owned()));
             commands.sort();
             assert_eq!(offered(&home, "fish", &line), commands, "{line:?}");
         }

@@ -292,6 +292,7 @@ const PLAYS: &[(&str, Play)] = &[
     ("egoat peers set nas ", a_quota),
     ("*/10 * * * * egoat -q fetch", every_ten_minutes),
     ("egoat receive --into inbox", from_anybody),
+    ("egoat share --once disk.img", to_one),
     ("bob$ mkdir new && egoat receive --into - --from alice |", a_directory_as_it_is),
     ("egoat send --wait 1d bob disk.img", something_large),
     ("egoat --json log --follow --limit 0 bob |", messages_as_they_come),
@@ -557,6 +558,19 @@ fn from_anybody(lines: &[&str]) {
         (names_in(&stage.path("bob", "")), names_in(&stage.path("bob", "inbox"))),
         (vec!["inbox".into()], vec!["notes.txt".into()])
     );
+}
+
+/// One takes it, and then it is over.
+fn to_one(lines: &[&str]) {
+    let stage = Stage::new();
+    fs::write(stage.path("alice", "disk.img"), "image").unwrap();
+    let mut share = stage.start("alice", lines[0]);
+    let link = share.0.wait_for("egoat:get+");
+    stage.run("bob", &format!("egoat get {link}"));
+    assert_eq!(fs::read_to_string(stage.path("bob", "disk.img")).unwrap(), "image");
+    assert_eq!(share.0.end().0, Some(0));
+    finish(stage.typed("bob", &format!("egoat get {link}")), b"", 69);
+    assert_eq!((stage.alice.run(&["peers"]), stage.bob.run(&["peers"])), (String::new(), String::new()));
 }
 
 fn each_day(lines: &[&str]) {

@@ -344,6 +344,7 @@ fn objects_are_as_the_manual_page_has_them() {
     strangers(&mut printed, &bob, &mut node, &carol);
     let address = messages(&mut printed, &alice, &bob, &mut node);
     files(&mut printed, &alice, &bob, &mut node);
+    sharing(&mut printed, &alice, &bob);
     status(&mut printed, &alice, &bob);
     partial(&mut printed, &alice, &carol);
     waiting(&mut printed, &alice, &address, &bob, node);
@@ -359,6 +360,28 @@ fn objects_are_as_the_manual_page_has_them() {
         expected.remove("port");
     }
     assert_eq!(printed.0, expected);
+}
+
+/// Bob, whose node runs, shares a file, and Alice fetches it.
+fn sharing(printed: &mut Printed, alice: &Home, bob: &Home) {
+    let file = bob.file("shared.txt", "shared");
+    let by_link = printed.of(bob, &["share", "--for", "1h", &file]);
+    let by_name = printed.of(bob, &["share", "--to", "alice", &file]);
+    assert!(
+        by_name.contains("\"link\":null") && json_number(&by_link, "seconds") == 3600,
+        "{by_link}{by_name}"
+    );
+    let listed = printed.of(bob, &["share", "list"]);
+    assert!(listed.contains("\"to\":[],") && listed.contains("\"to\":[\"alice\"],"), "{listed}");
+    printed.of(alice, &["get", "bob"]);
+    let into = alice.path("shared");
+    fs::create_dir(&into).unwrap();
+    for what in [&[json_text(&by_link, "link")][..], &["bob".into(), "shared.txt".into()]] {
+        let what: Vec<&str> = what.iter().map(String::as_str).collect();
+        let got = printed.of(alice, &[&["get", "--into", into.to_str().unwrap()][..], &what].concat());
+        assert!(got.contains("\"event\":\"file-received\",\"peer\":\"bob\""), "{got}");
+    }
+    printed.of(bob, &["share", "stop", &json_text(&by_link, "id"), &json_text(&by_name, "id")]);
 }
 
 /// A node that nobody has told where to listen; in a network of its own, else nothing is printed.

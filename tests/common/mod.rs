@@ -123,7 +123,7 @@ pub struct Home {
 }
 
 /// What egoat-files(5) has in a home, and its folders for files.
-const OF_HOME: [&str; 15] = [
+const OF_HOME: [&str; 16] = [
     "",
     "identity",
     "name",
@@ -134,6 +134,7 @@ const OF_HOME: [&str; 15] = [
     "proxy",
     "presence",
     "chat.log",
+    "shares.log",
     "history",
     "outbox",
     "partial",

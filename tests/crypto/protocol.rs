@@ -17,6 +17,7 @@ use egoat::wire::codec::FieldWriter;
 use egoat::wire::features::{Features, acceptor_payload, dialler_payload};
 use egoat::wire::link::Link;
 use egoat::wire::message::{Declined, Failure, IGNORABLE, Kind, Message, Refusal, SentBy, table};
+use egoat::wire::shares::{self, SharedFiles};
 use orion::KP;
 use orion::hazardous::aead::chacha20poly1305::{ChaCha20Poly1305, Nonce, SecretKey};
 use orion::hazardous::kem::mlkem768;
@@ -170,6 +171,36 @@ fn token() -> InviteToken {
 }
 
 #[test]
+fn a_share() {
+    let (id, mut private) = (token().invite_id(), [0; DH_LEN]);
+    hkdf(b"", &DIALLER_SEED, &[&b"E-Goat v1 get"[..], &id].concat(), &mut private);
+    let getter = StaticKeys::from_secret(private).public();
+    assert_eq!(Seed::from_bytes(DIALLER_SEED).getter_keys(&id).public(), getter, "that of the program");
+    let shared = SharedFiles { id, entries: 2, bytes: 300, name: "notes".into() };
+    let encoded = |message: Message| {
+        let mut bytes = Vec::new();
+        message.encode(&mut bytes);
+        bytes
+    };
+    let mut block = Block::default();
+    block.hex("dialler, public key for this share", getter.as_bytes());
+    let body = shares::encode(&[shared]).remove(0);
+    block.hex("SHARES: one, of 2 entries and 300 bytes, called \"notes\"", &encoded(Message::Shares(&body)));
+    let wanted = shares::encode_wanted(Some(&id));
+    block.hex("WANT of that", &encoded(Message::Want(&wanted)));
+    block.stands_in("A share");
+    let link = Link {
+        is_share: true,
+        key: public(ACCEPTOR_SEED),
+        token: Some(token()),
+        addresses: vec!["192.0.2.7".parse().unwrap()],
+    };
+    let link = link.to_string();
+    let (first, second) = link.split_at(link.find('.').unwrap());
+    assert!(PAGE.contains(&format!("{first}\n\\&{second}\n")), "{link}");
+}
+
+#[test]
 fn keys_and_invites() {
     let (acceptor, dialler) = (public(ACCEPTOR_SEED), public(DIALLER_SEED));
     let mut block = Block::default();
@@ -187,7 +218,7 @@ fn keys_and_invites() {
     block.stands_in("Keys and invites");
 
     let addresses = vec!["192.0.2.7:4628".parse().unwrap(), "[2001:db8::1]:4628".parse().unwrap()];
-    let link = Link { key: acceptor, token: Some(token()), addresses }.to_string();
+    let link = Link { is_share: false, key: acceptor, token: Some(token()), addresses }.to_string();
     let (first, second) = link.split_at(link.find('.').unwrap());
     assert!(PAGE.contains(&format!("{first}\n\\&{second}\n")), "{link}");
 }

@@ -35,4 +35,6 @@ mod senders_disk;
 #[cfg(unix)]
 mod sending;
 #[cfg(unix)]
+mod sharing;
+#[cfg(unix)]
 mod trees;

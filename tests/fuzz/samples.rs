@@ -116,10 +116,13 @@ fn frames() -> Vec<Sample> {
 }
 
 fn links() -> Vec<Sample> {
-    let link = Link { key: key(7), token: None, addresses: vec!["[::1]:4628".parse().unwrap()] };
+    let link =
+        Link { is_share: false, key: key(7), token: None, addresses: vec!["[::1]:4628".parse().unwrap()] };
     let addresses = vec!["10.0.0.1:1".parse().unwrap(), "host.example:2".parse().unwrap()];
     let invite = Link { token: Some(InviteToken::from_bytes([9; 16])), addresses, ..link.clone() };
-    vec![named("link", link.to_string().into_bytes()), named("invite", invite.to_string().into_bytes())]
+    let share = Link { is_share: true, ..invite.clone() };
+    let links = [("link", link), ("invite", invite), ("share", share)];
+    links.map(|(name, link)| named(name, link.to_string().into_bytes())).into()
 }
 
 fn handshake() -> Vec<Sample> {

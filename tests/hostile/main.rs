@@ -18,6 +18,8 @@ mod files;
 mod growth;
 #[cfg(unix)]
 mod receivers;
+#[cfg(unix)]
+mod sharing;
 #[cfg(target_os = "linux")]
 mod sinks;
 mod stops;

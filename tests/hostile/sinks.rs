@@ -450,7 +450,7 @@ fn accept_under(name: String, number: u16) -> String {
     let mallory = Mallory::number(number);
     let listener = Listener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap().into();
-    let link = Link { key: mallory.keys.public(), token: None, addresses: vec![address] };
+    let link = Link { is_share: false, key: mallory.keys.public(), token: None, addresses: vec![address] };
     thread::spawn(move || {
         let stream = listener.accept().unwrap();
         let opening = Opening::read(&stream).unwrap();

@@ -314,7 +314,7 @@ impl Chat {
             NodeEvent::Fatal(error) => return Err(error),
             NodeEvent::Connected { .. } | NodeEvent::Disconnected { .. } => self.look_at_presence(view),
             NodeEvent::TransferBegan { .. } | NodeEvent::TransferDone { .. } | NodeEvent::Offered(_) => {}
-            NodeEvent::FilesSent { .. } | NodeEvent::File { .. } => {}
+            NodeEvent::FilesSent { .. } | NodeEvent::Fetching { .. } | NodeEvent::File { .. } => {}
             NodeEvent::Paired { .. } | NodeEvent::Request { .. } | NodeEvent::Refusals(_) => {}
             NodeEvent::Hook(_) | NodeEvent::Received { .. } | NodeEvent::Delivered { .. } => {}
         }

@@ -96,6 +96,12 @@ impl Attempt {
         }
     }
 
+    /// It proves its key and has not the feature that is needed.
+    fn too_old(&self) -> AddressFailure {
+        let why = "its egoat is too old for this; ask them to update it".to_owned();
+        AddressFailure::Final(Error::Unreachable { peer: self.label.clone(), why: why.into() })
+    }
+
     /// Another key than the one that is wanted answers at this address.
     fn other_key(&self, place: &Place, key: PublicKey) -> AddressFailure {
         let (peer, old, new) = (self.label.clone(), self.key.fingerprint(), key.fingerprint());
@@ -134,6 +140,7 @@ impl Attempt {
                     return Err(AddressFailure::Telling(Error::Protocol { peer, what: what.into() }));
                 }
                 Err(DialFailure::Unanswered) => return Err(self.explain_silence(address)),
+                Err(DialFailure::TooOld) => return Err(self.too_old()),
                 Err(DialFailure::Cut) => Closed::Other(self.lost(address)),
                 Err(DialFailure::Closed) => self.explain_closed(address, true),
                 Err(DialFailure::Unread) => self.explain_closed(address, false),
@@ -156,7 +163,7 @@ impl Attempt {
 
     fn shake_hands_once(&self, stream: Stream, route: Route) -> Result<Session, DialFailure> {
         let deadline = self.within(HANDSHAKE_TIMEOUT);
-        let (keys, token) = (self.own.keys(), self.token.as_ref());
+        let (keys, token) = (self.own.dialling_keys(), self.token.as_ref());
         handshake::initiate(stream, keys, &self.key, token, self.kind, &self.label, deadline)
             .map(|session| session.by(route))
     }
@@ -168,6 +175,10 @@ impl Attempt {
         Closed::Other(match key_at(&self.own, address, self.within(patience(&self.own))) {
             Ok(key) if key != self.key => return Closed::Key(key),
             // A line that is cut at this point looks the same, so the node has to answer others.
+            Ok(_) if was_read && self.kind == Kind::Get && self.token.is_some() && self.answers(address) => {
+                let why = "it does not know this share: it ended long ago, or the link was altered".into();
+                Error::Refused { peer, why, hint: Some("ask for a new link, of `egoat share`".into()) }
+            }
             Ok(_) if was_read && self.token.is_some() && self.answers(address) => Error::Refused {
                 peer,
                 why:
@@ -193,7 +204,7 @@ impl Attempt {
     fn answers(&self, address: &Address) -> bool {
         let connected = route::connect(&self.own, address, self.within(patience(&self.own)));
         connected.is_ok_and(|(stream, _)| {
-            handshake::answers(&stream, self.own.keys(), &self.key, self.within(HANDSHAKE_TIMEOUT))
+            handshake::answers(&stream, self.own.dialling_keys(), &self.key, self.within(HANDSHAKE_TIMEOUT))
         })
     }
 

@@ -16,10 +16,11 @@ use crate::net::lane;
 use crate::net::session::Session;
 use crate::net::transport::{Listener, Stream};
 use crate::node::context::Context;
-use crate::node::door::admission::{PendingSlot, TurnedAway};
+use crate::node::door::admission::{PendingSlot, Seat, TurnedAway};
 use crate::node::event::NodeEvent;
 use crate::node::files::lanes::Lane;
-use crate::node::files::{collect, inbound};
+use crate::node::files::shares::GuestLane;
+use crate::node::files::{collect, inbound, sharing};
 use crate::node::messages::dialler::{receive_messages, send_messages};
 use crate::node::messages::flow::{self, FILES_WAIT, Start};
 use crate::node::pairing::{self, Admittance, Profile, Rules, Visitor};
@@ -85,6 +86,7 @@ fn shake_hands(context: &Arc<Context>, stream: Stream, slot: PendingSlot) {
     let find_token = |id: &[u8; INVITE_ID_LEN]| {
         let of_node = || Some(invites::find(context.own().home(), id).ok()??.token);
         let token = once.and_then(|once| once.token(id)).or_else(of_node);
+        let token = token.or_else(|| context.shares().token(id));
         let news = once.filter(|_| token.is_none()).and_then(|once| once.news_of_another_link());
         news.into_iter().for_each(|news| context.trouble(Error::failed(news)));
         token
@@ -117,6 +119,10 @@ fn serve_proven(context: &Arc<Context>, proven: &Mutex<Option<(AcceptedSession, 
     }
 }
 
+/// The place of a lane, for as long as this is there: among the connections of peers, or among those of who fetches by a
+/// link.
+type LanePlace = (Option<Seat>, Option<GuestLane>);
+
 /// A lane goes on in this thread: its handshake is small, and it will not be idle. Without a seat for it there is no answer,
 /// so that its dialler does without; what it sent over a lane that ends would be missing, and end the transfer.
 fn start_lane(context: &Arc<Context>, stream: Stream, opening: &Opening, slot: PendingSlot) {
@@ -127,12 +133,12 @@ fn start_lane(context: &Arc<Context>, stream: Stream, opening: &Opening, slot: P
         unseated.iter().for_each(PendingSlot::begin);
         slot.set(unseated);
     };
-    let seat = |peer| match slot.take()?.seat(peer) {
-        Ok(seat) => Some(seat),
-        Err(unseated) => {
-            slot.set(Some(unseated));
-            None
+    let seat = |peer| -> Option<LanePlace> {
+        let unseated = slot.take()?;
+        if context.shares().has_guest(&peer) {
+            return Some((None, Some(context.shares().begin_lane()?)));
         }
+        unseated.seat(peer).map_err(|unseated| slot.set(Some(unseated))).ok().map(|seat| (Some(seat), None))
     };
     let accepted = lane::respond(stream, opening, |name, index| {
         let name = *name;
@@ -162,6 +168,9 @@ fn receive(context: &Arc<Context>, accepted: AcceptedSession, slot: PendingSlot)
         }
     };
     session.set_deadline(None);
+    if let Some(id) = invite.filter(|id| kind == Kind::Get || context.shares().token(id).is_some()) {
+        return serve_getter(context, session, kind, &id, slot);
+    }
     if invite.is_some() && kind != Kind::Pair {
         slot.turn_away(None);
         return refuse(session, slot, Refusal::Unsupported);
@@ -205,6 +214,26 @@ fn receive(context: &Arc<Context>, accepted: AcceptedSession, slot: PendingSlot)
     }
 }
 
+/// Serves somebody with the link of a share, who becomes no peer, takes no seat of one, and is not noted.
+fn serve_getter(
+    context: &Arc<Context>,
+    session: Session,
+    kind: Kind,
+    id: &[u8; INVITE_ID_LEN],
+    slot: PendingSlot,
+) -> Result<()> {
+    match context.shares().judge(id, kind, session.peer())? {
+        Ok(fetching) => {
+            drop(slot);
+            sharing::serve_guest(context, session, &fetching)
+        }
+        Err(refusal) => {
+            slot.turn_away(None);
+            refuse(session, slot, refusal)
+        }
+    }
+}
+
 /// Says why not. Its place is taken until it has read that; if it does not care to, nobody else does.
 fn refuse(session: Session, slot: PendingSlot, why: Refusal) -> Result<()> {
     let _ = session.finish(&Message::Refused(why));
@@ -216,12 +245,14 @@ fn refuse(session: Session, slot: PendingSlot, why: Refusal) -> Result<()> {
 fn serve(context: &Arc<Context>, session: Session, kind: Kind, peer: &Peer, answered: Instant) -> Result<()> {
     match kind {
         Kind::Pair => pair(context, session),
-        Kind::Push | Kind::Pull | Kind::Collect if !context.options().has_messages() => {
+        Kind::Push | Kind::Pull | Kind::Collect | Kind::Get if !context.options().has_messages() => {
             session.finish(&Message::Refused(Refusal::Unsupported))
         }
         Kind::Push => serve_push(context, session, peer),
         Kind::Pull => serve_pull(context, session, peer, answered),
+        Kind::Files if context.shares().is_alone() => session.finish(&Message::Refused(Refusal::Unsupported)),
         Kind::Files => inbound::serve(context, session, peer),
+        Kind::Get => sharing::serve_peer(context, session, peer),
         Kind::Collect => {
             contact(context, peer).and_then(|contact| collect::serve(context, &contact, session))
         }

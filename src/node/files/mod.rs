@@ -3,12 +3,13 @@
 //! further connections. [`outbound`] sends over one session and its lanes. [`queued`] sends what waits in a peer's queue, and
 //! [`job`] what a front-end hands to the node. A peer that this node cannot dial collects its files: [`collect`] and
 //! [`collect_lanes`] have both ends of that, and at the [`desk`] a sender waits for it. [`collect_once`] is that end for a
-//! command.
+//! command. [`shares`] has what others may fetch from this node, [`sharing`] serves them, and [`get`] fetches from others.
 
 pub mod collect;
 pub mod collect_lanes;
 pub mod collect_once;
 pub mod desk;
+pub mod get;
 pub mod inbound;
 pub mod job;
 pub mod lanes;
@@ -18,4 +19,6 @@ pub mod outbound;
 pub mod patience;
 pub mod pipe;
 pub mod queued;
+pub mod shares;
+pub mod sharing;
 pub mod transfers;

@@ -40,6 +40,8 @@ pub enum Kind {
     Files = 3,
     /// What the chat keeps; about this node itself.
     Notes = 4,
+    /// What is shared; about this node itself.
+    Shares = 5,
 }
 
 /// What names a log and opens it.

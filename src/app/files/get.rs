@@ -1,0 +1,142 @@
+//! Fetching what others share, by a link or from a peer.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::mpsc::Receiver;
+
+use crate::app::contacts;
+use crate::app::files::receive::Destination;
+use crate::app::link::{self, FilesTo, NodeEvent, Options};
+use crate::crypto::base32;
+use crate::error::{Error, Result};
+use crate::net::endpoint::Endpoint;
+use crate::node::files::get::{self, SharedAt};
+use crate::node::files::once::OneOff;
+use crate::node::files::pipe::StdoutPipe;
+use crate::store::peers::{Peer, Peers};
+use crate::store::place;
+use crate::store::space::KeepFree;
+use crate::text;
+use crate::wire::link::Link;
+
+pub use crate::wire::shares::SharedFiles;
+
+/// What a node is called that shares by a link, and is no peer.
+const SHARER: &str = "the sharer";
+
+/// Where the files go, and which are taken.
+pub struct GetOptions {
+    /// Standard output, or a directory itself.
+    pub into: Destination,
+    /// How much room is left free.
+    pub keep_free: KeepFree,
+    /// Files that are there already are replaced.
+    pub overwrite: bool,
+    /// Names at the top may begin with a dot.
+    pub allow_dot: bool,
+}
+
+/// Who shares.
+pub enum Sharer {
+    /// Whoever has made the link.
+    Link(Link),
+    /// A saved peer.
+    Peer(Box<Peer>),
+}
+
+/// Whom the user means.
+pub fn sharer(own: &Endpoint, given: &str) -> Result<Sharer> {
+    if !Link::looks_like(given) {
+        let peer = contacts::named(own, given)?;
+        peer.ensure_not_blocked()?;
+        return Ok(Sharer::Peer(Box::new(peer)));
+    }
+    let link = contacts::parse_share_link(given)?;
+    if link.key == own.key() {
+        return Err(Error::usage("this link is this node's own"));
+    }
+    Ok(Sharer::Link(link))
+}
+
+/// What the peer shares with this node.
+pub fn list(own: &Endpoint, peer: &Peer) -> Result<Vec<SharedFiles>> {
+    get::list(own, peer)
+}
+
+/// The id of a share as people see it.
+pub fn id_of(share: &SharedFiles) -> String {
+    base32::encode(&share.id)
+}
+
+/// The share that the user means by a name, an id or its beginning.
+pub fn find<'a>(peer: &Peer, shares: &'a [SharedFiles], given: &str) -> Result<&'a SharedFiles> {
+    let by_name: Vec<_> = shares.iter().filter(|share| share.name == given).collect();
+    let by_id = shares.iter().filter(|share| !given.is_empty() && id_of(share).starts_with(given));
+    let found = if by_name.is_empty() { by_id.collect() } else { by_name };
+    let (name, given) = (&peer.name, text::clean_line(given));
+    let hint = Some(format!("`egoat get {name}` lists what {name} shares with you"));
+    match found[..] {
+        [one] => Ok(one),
+        [] => Err(Error::Failed { what: format!("{name} shares nothing called {given} with you"), hint }),
+        _ => {
+            let what = format!("{name} shares several things called {given}; name the one by its id");
+            Err(Error::Usage { what, hint })
+        }
+    }
+}
+
+/// Starts to fetch by a link.
+pub fn by_link(own: &Endpoint, link: Link, options: &GetOptions) -> Result<Fetch> {
+    let token = link.token.clone().ok_or_else(|| Error::usage("the link has no token"))?;
+    let saved = Peers::load(own.home())?.by_key(&link.key).cloned();
+    saved.as_ref().map_or(Ok(()), Peer::ensure_not_blocked)?;
+    let is_saved = saved.is_some();
+    let sharer = saved.unwrap_or_else(|| Peer::new(SHARER.into(), link.key, Vec::new()));
+    start(own, sharer, is_saved, SharedAt::Link(Box::new(link), token), options)
+}
+
+/// Starts to fetch this share of a peer.
+pub fn by_name(own: &Endpoint, peer: &Peer, share: &SharedFiles, options: &GetOptions) -> Result<Fetch> {
+    start(own, peer.clone(), true, SharedAt::Peer(share.id), options)
+}
+
+/// Files on their way here.
+pub struct Fetch {
+    events: Receiver<NodeEvent>,
+    /// Who shares them.
+    pub sharer: String,
+}
+
+impl Fetch {
+    /// What happens next. The last is TransferDone or TransferFailed, or `None` when there was nothing to be fetched.
+    pub fn next(&self) -> Option<NodeEvent> {
+        self.events.recv().ok()
+    }
+}
+
+fn start(own: &Endpoint, sharer: Peer, is_saved: bool, at: SharedAt, options: &GetOptions) -> Result<Fetch> {
+    let mut once = OneOff::new(None, Some(sharer.key));
+    once.allow_dot = options.allow_dot;
+    if !is_saved {
+        once.let_in(sharer.clone());
+    }
+    let files_to = match &options.into {
+        Destination::Stdout => FilesTo::Pipe(StdoutPipe::start()?),
+        Destination::Directory(dir) => {
+            place::check(own.home(), dir)?;
+            FilesTo::Flat(dir.clone())
+        }
+        Destination::Downloads => FilesTo::Folders(own.home().downloads(None)?),
+    };
+    let options = Options {
+        files_to,
+        // Whoever starts this has asked for the files.
+        max_bytes: None,
+        keep_free: options.keep_free,
+        overwrite: options.overwrite,
+        once: Some(Arc::new(once)),
+        ..link::default_options(Vec::new(), PathBuf::new())
+    };
+    let name = sharer.name.clone();
+    Ok(Fetch { events: get::start(own, options, sharer, at)?, sharer: name })
+}

@@ -1,0 +1,98 @@
+//! Fetching what others share (egoat-protocol(7), GET): the dialler's part of a session, by the link of a share or by the
+//! name of a peer. The files land as those of a one-off receiver do: see `inbound`. It leaves out the user.
+
+use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver};
+
+use crate::crypto::keys::InviteToken;
+use crate::error::{Error, Result};
+use crate::net::dial::{self, Target};
+use crate::net::endpoint::Endpoint;
+use crate::net::session::Session;
+use crate::node::context::{Channels, Context};
+use crate::node::event::NodeEvent;
+use crate::node::files::inbound;
+use crate::node::options::Options;
+use crate::node::pairing::OwnProfile;
+use crate::node::threads;
+use crate::store::peers::Peer;
+use crate::wire::link::Link;
+use crate::wire::message::{Kind, MAX_PROFILE, Message};
+use crate::wire::shares::{self, MAX_SHARES, ShareId, SharedFiles};
+
+/// Events that wait for the user.
+const EVENT_CAPACITY: usize = 64;
+
+/// Where something is fetched.
+#[derive(Clone)]
+pub enum SharedAt {
+    /// By this link, whose token comes with it.
+    Link(Box<Link>, InviteToken),
+    /// From the peer, this share of it.
+    Peer(ShareId),
+}
+
+/// What the peer shares with us.
+pub fn list(own: &Endpoint, peer: &Peer) -> Result<Vec<SharedFiles>> {
+    let (session, told) = dial_peer(own, peer, None)?;
+    session.finish(&Message::Bye)?;
+    Ok(told)
+}
+
+/// Starts to fetch from `sharer`, which is saved or as a guest is, into the place that `options` name. The channel gives what
+/// happens; it ends without TransferDone or TransferFailed if nothing is there to be fetched.
+pub fn start(own: &Endpoint, options: Options, sharer: Peer, at: SharedAt) -> Result<Receiver<NodeEvent>> {
+    let (events, receiver) = mpsc::sync_channel(EVENT_CAPACITY);
+    // Nobody connects to this process, and nothing in it waits to be woken.
+    let (turned_away, wake) = (mpsc::sync_channel(1).0, mpsc::sync_channel(1).0);
+    let channels = Channels { events, turned_away, wake, hooks: None };
+    let context = Arc::new(Context::new(own.clone(), options, channels, None));
+    threads::spawn("get", move || {
+        if let Err(error) = fetch(&context, &sharer, &at) {
+            context.tell(NodeEvent::TransferFailed { peer: sharer.name.clone(), error });
+        }
+    })?;
+    Ok(receiver)
+}
+
+fn fetch(context: &Arc<Context>, sharer: &Peer, at: &SharedAt) -> Result<()> {
+    let session = match at {
+        SharedAt::Link(link, token) => dial_link(context.own(), link, token, &sharer.name)?,
+        SharedAt::Peer(id) => dial_peer(context.own(), sharer, Some(id))?.0,
+    };
+    let busy = || Error::Busy { peer: sharer.name.clone() };
+    let turn = context.transfers().begin(&session, false).ok_or_else(busy)?;
+    inbound::receive(context, session, sharer, turn);
+    Ok(())
+}
+
+/// Under a key that tells nobody who we are, and without a name.
+fn dial_link(own: &Endpoint, link: &Link, token: &InviteToken, label: &str) -> Result<Session> {
+    let own = own.disguised(own.getter_keys(&token.invite_id()));
+    let target = Target { token: Some(token), ..Target::stranger(link.key, &link.addresses, label) };
+    let profile = Message::Profile { name: "", port: 0, time: 0 };
+    dial::dial(&own, &target, Kind::Get, &mut |session| session.write(&profile))
+}
+
+/// Hears what the peer shares with us, and says which of it is wanted. Without any, the session is at its end.
+fn dial_peer(own: &Endpoint, peer: &Peer, wanted: Option<&ShareId>) -> Result<(Session, Vec<SharedFiles>)> {
+    let profile = OwnProfile::new(own)?;
+    let mut opening = |session: &mut Session| session.write(&profile.message());
+    let mut session = dial::dial(own, &Target::peer(peer, None), Kind::Get, &mut opening)?;
+    session.take_bodies(MAX_SHARES);
+    let mut told = Vec::new();
+    loop {
+        let more = session.read_as("waiting to hear what it shares", |message| match message {
+            Message::Shares(body) => Some(shares::decode(body, &mut told)),
+            _ => None,
+        })?;
+        match more {
+            Ok(true) => {}
+            Ok(false) => break,
+            Err(malformed) => return Err(session.broken(format!("{} in SHARES", malformed.0))),
+        }
+    }
+    session.take_bodies(MAX_PROFILE);
+    session.send(&Message::Want(&shares::encode_wanted(wanted)))?;
+    Ok((session, told))
+}
