@@ -58,7 +58,7 @@ fn split(line: &str, goes_on: bool) -> BegunLine {
 
 /// On Windows most backslashes are part of a path.
 fn is_escapable(c: char) -> bool {
-    !cfg!(windows) || c.is_whitespace() || matches!(c, '"' | '\'' | '\\')
+    std::path::MAIN_SEPARATOR != '\\' || c.is_whitespace() || matches!(c, '"' | '\'' | '\\')
 }
 
 /// The path with a backslash wherever [`words`] needs one.

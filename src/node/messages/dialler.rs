@@ -47,7 +47,7 @@ pub fn push(context: &Arc<Context>, contact: &Arc<Contact>) {
 
 fn push_once(context: &Arc<Context>, contact: &Arc<Contact>, peer: &Peer, retry: &mut Retry) -> Result<()> {
     let dialled = Instant::now();
-    let opening = |session: &mut Session| flow::write_early(session, context.own());
+    let opening = |session: &mut Session| context.logged(flow::write_early(session, context.own()));
     let (mut session, early) = dial_peer(context, peer, Kind::Push, opening)?;
     let Some(_connection) = context.connect(contact, &session, false) else {
         return session.finish(&Message::Bye);

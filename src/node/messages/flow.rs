@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use crate::crypto::keys::PublicKey;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::net::deadline::Deadline;
 use crate::net::session::{PING_AFTER, Session};
 use crate::store::cancel;
@@ -41,8 +41,14 @@ pub fn write_early(session: &mut Session, own: &Own) -> Result<Vec<QueuedMessage
     if !session.features().has(Features::EARLY) {
         return Ok(Vec::new());
     }
-    // An outbox that is damaged, or cannot be written, is told of when the flow begins: the peer is there all the same.
-    let early = take_early(own, &session.peer()).unwrap_or_default();
+    // The outbox may be locked for longer than the peer waits for our profile.
+    session.flush()?;
+    let early = match take_early(own, &session.peer()) {
+        Ok(early) => early,
+        Err(error @ Error::Disk { .. }) if !error.is_disk_full() => return Err(error),
+        // An outbox that is damaged or locked, or a full disk, is told of when the flow begins: the peer is here all the same.
+        Err(_) => Vec::new(),
+    };
     session.write(&Message::Early(early.len() as u16))?;
     write_texts(session, &early)?;
     Ok(early)
