@@ -458,7 +458,7 @@ fn a_command_that_is_killed_as_it_ends_and_repeated_leaves_no_second_copy() {
         return;
     }
     // The first write is for a core dump that has no secret, the second notes at which address Bob was reached, as does the first unlink.
-    for (call, nth) in [("write", 3), ("unlink", 2)] {
+    for (call, nth) in [("shutdown", 1), ("write", 3), ("unlink", 2)] {
         let (alice, bob) = (Home::new("alice"), Home::new("bob"));
         let node = bob.serve();
         alice.run(&["peers", "add", "bob", &bob.key(), &node.addr]);

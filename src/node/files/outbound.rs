@@ -129,14 +129,9 @@ fn send(
         }
     };
     note()?;
-    say_goodbye(session);
+    // All is done, whether the peer hears this or not.
+    let _ = session.finish(&Message::Bye);
     Ok(())
-}
-
-/// All is done, whether the peer hears this or not. It says nothing after STORED, so nothing unread resets the connection,
-/// and to wait until it has closed would cost a round trip.
-fn say_goodbye(mut session: Session) {
-    let _ = session.send(&Message::Bye);
 }
 
 /// Sends the files over at most `streams` connections, and ends when that `is_unwanted`, or stopped by its tally.
@@ -268,7 +263,8 @@ impl Pipe {
                     session
                 }
             };
-            say_goodbye(session);
+            // All is done, whether the peer hears this or not.
+            let _ = session.finish(&Message::Bye);
             Ok(())
         };
         watched(is_unwanted, &closer, tally, Box::new(run))
