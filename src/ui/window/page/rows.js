@@ -1,0 +1,95 @@
+// The rows of messages, and what became of each: when, whether it arrived, why not, and what can be done.
+
+import { button, copy, el, explain, icon, iconButton, menu } from './dom.js';
+import { file, job } from './cards.js';
+import { state } from './state.js';
+import { isEmoji, rich } from './text.js';
+import { exact, time } from './words.js';
+import { why } from './why.js';
+
+export const isMine = ({ event }) => event !== 'received' && event !== 'file-received';
+export const isFile = ({ event }) => event.startsWith('file-');
+export const isWaiting = ({ event }) => ['queued', 'file-queued', 'saving'].includes(event);
+
+// What became of one of ours: [picture, words, is bad].
+export function status(entry, peer) {
+  switch (entry.event) {
+    case 'saving': return entry.failed ? ['warn', 'Not sent', true] : ['away', state.isLive ? 'Saving' : 'Kept here'];
+    case 'queued': return ['away', peer.here ? 'On its way' : 'Waits'];
+    case 'delivered': return ['done', 'Delivered'];
+    case 'cancelled': return ['close', 'Cancelled, not sent'];
+    case 'expired': return ['close', 'Expired, not sent', true];
+    case 'file-delivered': return ['done', 'In place and verified'];
+    case 'file-queued':
+      if (entry.state === 'waiting') return ['away', 'Waits'];
+      return ['warn', entry.state === 'refused' ? 'Refused' : 'Changed, not sent', true];
+    default: return null;
+  }
+}
+
+// The line below the last of some messages that belong together.
+function meta(entry, peer, deeds) {
+  const line = el('div', 'meta'), at = entry.time ?? entry.queued, became = status(entry, peer);
+  if (at) line.append(el('time', { title: exact(at) }, time(at)));
+  if (!became) return line;
+  const [picture, words, isBad] = became;
+  if (isBad) line.classList.add('bad');
+  if (at) line.append(el('span', { 'aria-hidden': 'true' }, '·'));
+  line.append(icon(picture), el('span', null, words));
+  for (const [label, deed] of choicesOf(entry, peer, deeds)) line.append(button('link', label, deed));
+  return line;
+}
+
+function choicesOf(entry, peer, deeds) {
+  switch (entry.event) {
+    case 'saving':
+      return entry.failed ? [
+        ['Why?', () => explain('This message is not sent', [entry.failed, entry.hint].filter(Boolean).join(' '))],
+        ['Try again', () => deeds.again(entry)],
+      ] : [];
+    case 'queued':
+    case 'file-queued':
+      return [
+        (entry.reason || peer.talk.error && !peer.here) && ['Why?', () => why(entry, peer)],
+        ['Cancel', () => deeds.cancel(entry)],
+        entry.event === 'file-queued' && entry.state !== 'waiting' && ['Try again', deeds.retry],
+      ].filter(Boolean);
+    case 'cancelled':
+    case 'expired': return [['Send again', () => deeds.resend(entry)]];
+    default: return [];
+  }
+}
+
+// One of the log, of what waits, or of what is not saved yet. `place` says whether it is the first or the last (tail) of
+// some that belong together, and what was searched for.
+export function entry(entry, peer, place, deeds) {
+  const row = entry.event === 'file-queued' ? job(entry) : isFile(entry) ? file(entry, peer) : message(entry, peer, place, deeds);
+  row.classList.toggle('me', isMine(entry));
+  row.classList.toggle('first', place.first);
+  if (place.tail) row.append(meta(entry, peer, deeds));
+  return row;
+}
+
+function message(entry, peer, place, deeds) {
+  const said = el('div', { class: 'say', dir: 'auto' }, rich(entry.text, place.found));
+  const row = el('div', { class: 'msg', role: 'article', tabindex: '-1', title: title(entry) },
+    el('span', 'hush', isMine(entry) ? 'You: ' : `${peer.name}: `), said);
+  const more = iconButton('more', 'More', () => choose(more), { class: 'icon acts', tabindex: '-1', 'aria-haspopup': 'menu' });
+  const choose = at => menu(at, [
+    ['copy', 'Copy text', () => copy(entry.text)],
+    entry.event === 'queued' && ['close', 'Cancel', () => deeds.cancel(entry)],
+    entry.failed && ['trash', 'Remove', () => deeds.drop(entry)],
+    entry.time && exact(entry.time),
+  ]);
+  said.append(more);
+  row.more = () => choose(row);
+  row.classList.toggle('big', isEmoji(entry.text));
+  row.classList.toggle('faint', isWaiting(entry));
+  return row;
+}
+
+// A message that was long on its way has two times.
+function title({ time: at, said, event }) {
+  const isLate = event === 'received' && said && Math.abs(at - said) > 60e6;
+  return isLate ? `Arrived ${exact(at)}\nSaid ${exact(said)}` : at ? exact(at) : '';
+}

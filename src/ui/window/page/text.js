@@ -1,0 +1,83 @@
+// The text of a message as nodes: code in its own type, links that show where they lead. The characters stay those that were
+// sent, back-quotes too, so that what is copied is what was written.
+
+import { ask, button, copy, el } from './dom.js';
+
+// Characters that turn the direction of what follows, or show nothing: a name or a link must not lie with them.
+const TRICKS = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u061c\u200e\u200f\u2028-\u202e\u2060-\u2069\ufeff]/g;
+export const clean = text => text.replace(TRICKS, '\ufffd');
+const cleanText = text => text.replace(/\r\n/g, '\n').replace(TRICKS, at => /[\u200e\u200f]/.test(at) ? at : '\ufffd');
+
+const PARTS = /```[^]*?```\n?|`[^`\n]+`|\bhttps?:\/\/[^\s<>"`]+/g;
+const EMOJI = /^(?:\p{Extended_Pictographic}(?:\ufe0f|\p{Emoji_Modifier}|\u200d\p{Extended_Pictographic})*\s*){1,3}$/u;
+
+export const isEmoji = text => EMOJI.test(text);
+
+// What ends a sentence does not belong to the link in it, nor does a bracket that opens before it.
+function trimmed(link) {
+  let end = link.replace(/[.,;:!?'"*_]+$/, '');
+  while (/[)\]}]$/.test(end)) {
+    const [open, close] = { ')': '()', ']': '[]', '}': '{}' }[end.at(-1)];
+    if (end.split(close).length <= end.split(open).length) break;
+    end = end.slice(0, -1).replace(/[.,;:!?'"*_]+$/, '');
+  }
+  return end;
+}
+
+function target(text) {
+  try {
+    const url = new URL(text);
+    return url.protocol === 'http:' || url.protocol === 'https:' ? url : null;
+  } catch { return null; }
+}
+
+const link = (text, url) => el('a', {
+  href: url.href, dir: 'ltr', rel: 'noopener noreferrer', target: '_blank', referrerpolicy: 'no-referrer',
+  onclick: event => { event.preventDefault(); leave(url); },
+  onauxclick: event => { event.preventDefault(); if (event.button === 1) leave(url); },
+}, text);
+
+// Shows the whole target, with its host as the network sees it, before anything opens.
+const leave = url => ask('Open this page?', box => box.append(
+  el('p', 'copy', url.href),
+  el('p', 'quiet', 'It is at ', el('b', null, url.host), url.protocol === 'http:' ? ', and not encrypted.' : '.',
+    url.username ? ' The address carries a user name, which often means a trick.' : ''),
+  el('div', 'end',
+    button('plain', 'Copy link', () => { box.close(); copy(url.href); }),
+    button('plain', 'Cancel', () => box.close()),
+    button('main', 'Open', () => { box.close(); open(url.href, '_blank', 'noopener,noreferrer'); }))));
+
+// The nodes of a text; `found` marks what was searched for.
+export function rich(raw, found) {
+  const text = cleanText(raw), nodes = [];
+  let from = 0;
+  for (const { 0: part, index } of text.matchAll(PARTS)) {
+    nodes.push(...marked(text.slice(from, index), found));
+    from = index + part.length;
+    if (part.startsWith('```')) nodes.push(el('code', 'pre', ...marked(part, found)));
+    else if (part.startsWith('`')) nodes.push(el('code', null, ...marked(part, found)));
+    else {
+      const address = trimmed(part), url = target(address);
+      nodes.push(url ? link(address, url) : address, part.slice(address.length));
+    }
+  }
+  nodes.push(...marked(text.slice(from), found));
+  return nodes;
+}
+
+// The text with each occurrence of `found` marked; without regard to case, as the search itself is.
+export function marked(text, found) {
+  if (!found) return text ? [text] : [];
+  const nodes = [], low = text.toLowerCase(), wanted = found.toLowerCase();
+  let from = 0;
+  // Lower case may have another length, and then places do not fit: no mark is better than a wrong one.
+  if (low.length === text.length && wanted) {
+    for (let at; (at = low.indexOf(wanted, from)) >= 0; from = at + wanted.length) {
+      nodes.push(text.slice(from, at), el('mark', null, text.slice(at, at + wanted.length)));
+    }
+  }
+  nodes.push(text.slice(from));
+  return nodes.filter(Boolean);
+}
+
+export const isEgoatLink = text => /^\s*egoat:\S+\s*$/.test(text);
