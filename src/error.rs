@@ -319,6 +319,9 @@ pub enum Verb {
     Write,
 }
 
+/// How the text of [`Error::ChangedKey`] ends, and that of no other error.
+const CHANGED_KEY_END: &str = " answers now";
+
 impl Error {
     /// A wrong command line.
     pub fn usage(what: impl Into<String>) -> Error {
@@ -380,6 +383,11 @@ impl Error {
             }
             _ => None,
         }
+    }
+
+    /// Whether an error that was noted as `text` was [`Error::ChangedKey`].
+    pub fn was_changed_key(text: &str) -> bool {
+        text.ends_with(CHANGED_KEY_END)
     }
 
     /// Another try later may succeed: the peer cannot be reached now, was lost, or has no room at the moment.
@@ -564,7 +572,7 @@ impl fmt::Display for Error {
                 write!(f, "another node answers at {address}: {found}, not {wanted}")
             }
             Error::ChangedKey { peer, old, new, .. } => {
-                write!(f, "the key of {peer} has changed: {old} was pinned, {new} answers now")
+                write!(f, "the key of {peer} has changed: {old} was pinned, {new}{CHANGED_KEY_END}")
             }
             Error::UnknownKey { address, fingerprint } => {
                 write!(f, "the node at {address} is not known yet; its fingerprint is {fingerprint}")

@@ -174,6 +174,8 @@ const PLATFORMS: &[(&str, &[&str])] = &[
     ("store/lock.rs", &["cfg!("]),
     // Whether there is df(1).
     ("store/space.rs", &["cfg!("]),
+    // What opens an address or a folder on the desktop.
+    ("app/desktop.rs", &["cfg!(", "target_os"]),
     // Names that cannot be stored.
     ("transfer/names.rs", &["cfg!("]),
 ];

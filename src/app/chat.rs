@@ -6,7 +6,7 @@ mod files;
 pub mod jobs;
 mod look;
 mod outbox;
-mod pasted;
+pub(super) mod pasted;
 mod people;
 mod reading;
 pub mod signal;

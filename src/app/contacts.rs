@@ -5,6 +5,7 @@
 
 mod found;
 pub mod names;
+mod objects;
 pub mod reach;
 pub mod via;
 
@@ -31,6 +32,9 @@ use crate::text;
 use crate::wire::address::{Address, BadAddress};
 use crate::wire::link::{BadLink, Link, MAX_ADDRESSES};
 
+pub use crate::app::contacts::objects::{object, paired_object, request_object};
+pub use crate::store::requests::Request as StrangerRequest;
+
 /// How long an invite is good unless the user says otherwise.
 pub const INVITE_TTL: Duration = Duration::from_secs(24 * 3600);
 /// The name of a peer who gives none.
@@ -48,12 +52,23 @@ pub fn names(home: &Home) -> Result<Vec<String>> {
 
 /// The saved peer that is meant by a name, see [`mod@names`].
 pub fn named(own: &Own, name: &str) -> Result<Peer> {
-    let peers = Peers::load(own.home())?;
+    named_in(own.home(), name)
+}
+
+/// The same of a home that need not be unlocked.
+pub fn named_in(home: &Home, name: &str) -> Result<Peer> {
+    let peers = Peers::load(home)?;
     match names::find(peers.iter(), name) {
         NameMatch::One(peer) => Ok(peer.clone()),
         NameMatch::Several(meant) => Err(several(name, &meant)),
-        NameMatch::Nobody(near) => Err(unknown(own.home(), &peers, name, near, false)),
+        NameMatch::Nobody(near) => Err(unknown(home, &peers, name, near, false)),
     }
+}
+
+/// The saved peer with exactly this name.
+pub fn called(own: &Own, name: &str) -> Result<Peer> {
+    let peers = Peers::load(own.home())?;
+    peers.by_name(name).cloned().ok_or_else(|| unknown(own.home(), &peers, name, None, false))
 }
 
 fn several(name: &str, meant: &[&Peer]) -> Error {
@@ -470,7 +485,7 @@ pub fn set(own: &Own, peer: &Peer, rules: &[String]) -> Result<(Peer, usize)> {
         Ok(saved.clone())
     })?;
     // Ring last: the node cancels as well, and the user would be told of none.
-    let cancelled = if changed.is_blocked() { cancel(own, &changed.key, |_| true)?.len() } else { 0 };
+    let cancelled = if changed.is_blocked() { cancel(own, &changed.key, &|_| true)?.len() } else { 0 };
     link::ring(own, None)?;
     Ok((changed, cancelled))
 }

@@ -41,12 +41,12 @@ pub use crate::app::doctor::report::{CheckVerdict, Finding};
 /// to `tell`. The error at the end names the first layer that failed.
 pub fn run(
     home: Result<Home>,
-    unlock: impl FnOnce(Home) -> Result<Endpoint>,
+    unlock: &dyn Fn(Home) -> Result<Endpoint>,
     is_hidden: bool,
     peer: Option<&str>,
-    mut tell: impl FnMut(&Finding) -> Result<()>,
+    tell: &mut dyn FnMut(&Finding) -> Result<()>,
 ) -> Result<()> {
-    let mut report = Reporter::new(&mut tell);
+    let mut report = Reporter::new(tell);
     let home = match home {
         Ok(home) => home,
         Err(error @ Error::Usage { .. }) => return Err(error),

@@ -3,8 +3,10 @@
 
 mod by_node;
 pub mod get;
+pub mod offers;
 pub mod partial;
 pub mod receive;
+pub mod received;
 pub mod send;
 pub mod share;
 
@@ -21,6 +23,7 @@ use crate::text;
 use crate::transfer::path::SafePath;
 use crate::transfer::source::Wanted;
 
+pub use crate::app::files::offers::decide;
 pub use crate::node::files::outbound::{MAX_STREAMS, default_streams};
 pub use crate::store::queued_files::Job;
 pub use crate::store::source::Item;

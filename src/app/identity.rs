@@ -28,7 +28,7 @@ const STARTING_POLL: Duration = Duration::from_millis(20);
 pub fn unlock(
     home: Home,
     proxy: Option<Proxy>,
-    ask: impl FnOnce() -> Result<String>,
+    ask: &dyn Fn() -> Result<String>,
     report: Report,
 ) -> Result<Endpoint> {
     Ok(Endpoint::new(home.unlock(link::unsealed, ask, report)?, proxy))

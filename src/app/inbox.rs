@@ -6,6 +6,7 @@
 pub mod deletion;
 pub mod entry;
 pub mod histories;
+pub mod pages;
 pub mod pattern;
 
 use std::collections::HashMap;
@@ -51,7 +52,13 @@ impl ArrivalCount {
 }
 
 /// What is unread in a conversation that was read up to the record `read`, before the record `end`; counted up to `most`.
-fn unread(own: &Own, id: ConversationId, read: Option<u64>, end: u64, most: usize) -> Result<ArrivalCount> {
+pub(super) fn unread(
+    own: &Own,
+    id: ConversationId,
+    read: Option<u64>,
+    end: u64,
+    most: usize,
+) -> Result<ArrivalCount> {
     let mut reader = own.read_history(id);
     if let Some(read) = read {
         reader.skip_behind(read)?;
@@ -82,6 +89,11 @@ pub fn unread_peers(own: &Own) -> Result<Vec<(Peer, usize)>> {
         }
     }
     Ok(unread_peers)
+}
+
+/// Notes that a conversation was read up to the record `seq`.
+pub fn note_read(own: &Own, peer: &Peer, seq: u64) -> Result<()> {
+    own.notes()?.set_read(peer.conversation(), seq)
 }
 
 /// Opens the cursor of a reader. One that is not there yet is made when it is saved; that its directory is missing is an

@@ -5,7 +5,6 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::path::PathBuf;
 use std::sync::mpsc::Receiver;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::app::settings;
@@ -14,7 +13,7 @@ use crate::error::{Error, Result};
 use crate::net::deadline::Deadline;
 use crate::net::endpoint::Endpoint;
 use crate::net::loopback::{self, Local};
-use crate::node::supervisor;
+use crate::node::{supervisor, threads};
 use crate::store::home::{Home, Own};
 use crate::store::node_lock;
 use crate::wire::control::{Down, MAX_BODY, Up};
@@ -312,7 +311,7 @@ impl NodeLink {
         let (shared, reader, number) = (Arc::clone(&self.shared), connection.clone(), state.connections);
         let read = move || shared.read(&reader, number);
         // Without a thread nobody hears the node, so it is dialled again.
-        if thread::Builder::new().name("link".into()).spawn(read).is_ok() {
+        if threads::spawn("link", read).is_ok() {
             state.connection = Some(connection);
         }
         Ok(())
@@ -338,6 +337,12 @@ impl NodeLink {
         }
         state.seen = state.news;
         Ok(())
+    }
+
+    /// Ends the wait of another thread: it has something to look at.
+    pub fn nudge(&self) {
+        self.shared.state().news += 1;
+        self.shared.changed.notify_all();
     }
 
     /// The live state as the node has told it; empty without a node.
@@ -472,10 +477,10 @@ mod tests {
         let link = NodeLink::open(&home, false).unwrap();
         let silent = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let control = Some((silent.local_addr().unwrap().port(), SharedSecret::generate()));
-        lock.publish(&home, &NodeInfo { control, listening: Vec::new() }).unwrap();
+        lock.publish(&NodeInfo { control, listening: Vec::new() }).unwrap();
         // Once is enough: this thread may be held up for a second itself.
         let is_free = (0..10).any(|_| {
-            thread::scope(|scope| {
+            std::thread::scope(|scope| {
                 scope.spawn(|| link.stop(1));
                 let (mut dialling, _) = silent.accept().unwrap();
                 dialling.read_exact(&mut [0; 16]).unwrap();

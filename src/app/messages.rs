@@ -2,10 +2,12 @@
 
 pub mod delivery;
 pub mod lines;
+mod objects;
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use crate::app::chat::pasted;
 use crate::app::contacts::{self, reach::Reached};
 use crate::app::files;
 use crate::app::link;
@@ -15,7 +17,7 @@ use crate::store::attempts;
 use crate::store::cancel;
 use crate::store::history::History;
 use crate::store::home::Own;
-use crate::store::outbox::Pending;
+use crate::store::outbox::{Outbox, Pending};
 use crate::store::own_files::OwnFiles;
 use crate::store::peers::Peer;
 use crate::store::queued_files::Job;
@@ -23,6 +25,7 @@ use crate::text;
 use crate::time::now_micros;
 
 pub use crate::app::messages::delivery::{DeliveryOutcome, Fetched};
+pub use crate::app::messages::objects::cancelled_object;
 pub use crate::store::attempts::FailedAttempt;
 pub use crate::store::outbox::{Draft, QueuedMessage};
 pub use crate::wire::message::MAX_TEXT;
@@ -42,6 +45,44 @@ pub fn queue(own: &Own, peer: &Peer, text: &[u8]) -> Result<u64> {
     own.outbox(&peer.key)?.queue(&[Draft::new(text)])
 }
 
+/// Queues a message under a key, if it has one: a front-end that does not know whether it was heard says it again, and the
+/// message is queued once. Returns its number; durable when it returns. An error if the peer is blocked.
+pub fn queue_once(own: &Own, peer: &Peer, text: &[u8], key: &str) -> Result<u64> {
+    if key.is_empty() {
+        return queue(own, peer, text);
+    }
+    peer.ensure_not_blocked()?;
+    let draft = Draft { key: key.to_owned(), ..Draft::new(text) };
+    Ok(queue_keyed(own, peer, &mut own.outbox(&peer.key)?, &draft)?.number)
+}
+
+/// A message with a key, as it was queued or found.
+struct Keyed {
+    number: u64,
+    is_new: bool,
+    is_delivered: bool,
+}
+
+/// Queues a message unless one with its key waits already, or was delivered.
+fn queue_keyed(own: &Own, peer: &Peer, outbox: &mut Outbox, draft: &Draft) -> Result<Keyed> {
+    let mut is_delivered = false;
+    let (number, is_new) = outbox.queue_once(draft, || {
+        let found = History::find_sent(own.read_history(peer.conversation()), &draft.key)?;
+        is_delivered = found.is_some();
+        Ok(found)
+    })?;
+    Ok(Keyed { number, is_new, is_delivered })
+}
+
+/// Why a text is not to be said: it is a link, which is for this node or for one person.
+pub fn refuse_link(text: &str) -> Option<Error> {
+    match pasted::link(text) {
+        Ok(None) => None,
+        Ok(Some(_)) => Some(Error::usage("this is a link to pair with, and no message; it was not sent")),
+        Err(error) => Some(error),
+    }
+}
+
 /// Queues a message and tries to deliver it: for as long as `wait`, else once. A message with a key that was queued or
 /// delivered before is not queued again, of which `known` learns.
 pub fn say(
@@ -53,15 +94,10 @@ pub fn say(
 ) -> Result<SayResult> {
     let peer = &to.peer;
     let mut outbox = own.outbox(&peer.key)?;
-    let mut is_delivered = false;
-    let (number, is_new) = if draft.key.is_empty() {
-        (outbox.queue(&[draft])?, true)
+    let Keyed { number, is_new, is_delivered } = if draft.key.is_empty() {
+        Keyed { number: outbox.queue(&[draft])?, is_new: true, is_delivered: false }
     } else {
-        outbox.queue_once(&draft, || {
-            let found = History::find_sent(own.read_history(peer.conversation()), &draft.key)?;
-            is_delivered = found.is_some();
-            Ok(found)
-        })?
+        queue_keyed(own, peer, &mut outbox, &draft)?
     };
     if !is_new {
         known();
@@ -117,15 +153,17 @@ fn correspondents(own: &Own) -> Result<Vec<Peer>> {
 /// All queues of this home.
 pub fn queues(own: &Own) -> Result<Vec<Queue>> {
     let node_runs = link::node(own)?.is_some();
-    let queue = |peer: Peer| {
-        let mut attempt = attempts::last(own.home(), &peer.key);
-        if let Some(attempt) = attempt.as_mut().filter(|_| !node_runs) {
-            // The node that meant to try again is gone.
-            attempt.next = 0;
-        }
-        Queue { peer, attempt, node_runs }
-    };
-    Ok(correspondents(own)?.into_iter().map(queue).collect())
+    Ok(correspondents(own)?.into_iter().map(|peer| queue_of(own, peer, node_runs)).collect())
+}
+
+/// The queue of one peer.
+pub fn queue_of(own: &Own, peer: Peer, node_runs: bool) -> Queue {
+    let mut attempt = attempts::last(own.home(), &peer.key);
+    if let Some(attempt) = attempt.as_mut().filter(|_| !node_runs) {
+        // The node that meant to try again is gone.
+        attempt.next = 0;
+    }
+    Queue { peer, attempt, node_runs }
 }
 
 impl Queue {
@@ -179,10 +217,10 @@ impl Items {
 pub fn cancel(
     own: &Own,
     mut wanted: BTreeSet<u64>,
-    mut tell: impl FnMut(&Peer, u64) -> Result<()>,
+    tell: &mut dyn FnMut(&Peer, u64) -> Result<()>,
 ) -> Result<BTreeSet<u64>> {
     for peer in correspondents(own)? {
-        for number in cancel::cancel(own, &peer.key, |number| wanted.contains(&number))? {
+        for number in cancel::cancel(own, &peer.key, &|number| wanted.contains(&number))? {
             wanted.remove(&number);
             tell(&peer, number)?;
         }
@@ -192,7 +230,7 @@ pub fn cancel(
 
 /// Cancels one message or job for a peer.
 pub fn cancel_one(own: &Own, peer: &Peer, number: u64) -> Result<()> {
-    if cancel::cancel(own, &peer.key, |waiting| waiting == number)?.is_empty() {
+    if cancel::cancel(own, &peer.key, &|waiting| waiting == number)?.is_empty() {
         return Err(Error::failed("it waits no more; it may be delivered by now"));
     }
     Ok(())
@@ -217,7 +255,7 @@ pub enum FetchStep {
 pub fn retry(
     own: &Endpoint,
     only: Option<Peer>,
-    mut tell: impl FnMut(FetchStep) -> Result<()>,
+    tell: &mut dyn FnMut(FetchStep) -> Result<()>,
 ) -> Result<()> {
     let peers = match only {
         Some(peer) => {
@@ -227,7 +265,7 @@ pub fn retry(
         None => correspondents(own)?.into_iter().filter(|peer| !peer.is_blocked()).collect(),
     };
     for peer in &peers {
-        if let Err(error) = queue_again(own, peer, &mut tell) {
+        if let Err(error) = queue_again(own, peer, tell) {
             tell(FetchStep::Failed(error))?;
         }
         // Whoever removes the note asks the node to try now.
@@ -238,11 +276,11 @@ pub fn retry(
     if link::ring(own, None)? {
         return tell(FetchStep::NodeRuns);
     }
-    visit(&peers, |peer| delivery::push_all(own, peer), tell)
+    visit(&peers, &|peer| delivery::push_all(own, peer), tell)
 }
 
 /// Queues files again that were stopped. Those that cannot be read now stay as they are.
-fn queue_again(own: &Own, peer: &Peer, tell: &mut impl FnMut(FetchStep) -> Result<()>) -> Result<()> {
+fn queue_again(own: &Own, peer: &Peer, tell: &mut dyn FnMut(FetchStep) -> Result<()>) -> Result<()> {
     let home = OwnFiles::of(own.home())?;
     for job in own.read_queued_files(&peer.key).all()?.iter().filter(|job| job.stopped.is_some()) {
         let queue = |items: Vec<_>| own.queued_files(&peer.key)?.queue_again(job.number, &items);
@@ -257,7 +295,7 @@ fn queue_again(own: &Own, peer: &Peer, tell: &mut impl FnMut(FetchStep) -> Resul
 
 /// Connects to every peer that has an address, delivers what waits here, and collects what waits there; a node that runs
 /// does so all the time.
-pub fn fetch(own: &Endpoint, mut tell: impl FnMut(FetchStep) -> Result<()>) -> Result<()> {
+pub fn fetch(own: &Endpoint, tell: &mut dyn FnMut(FetchStep) -> Result<()>) -> Result<()> {
     // What is stopped meanwhile is told with its cause.
     let stopped = stopped(own)?;
     if link::ring(own, None)? {
@@ -265,7 +303,7 @@ pub fn fetch(own: &Endpoint, mut tell: impl FnMut(FetchStep) -> Result<()>) -> R
     } else {
         let mut peers = contacts::all(own)?;
         peers.retain(|peer| peer.has_address() && !peer.is_blocked());
-        visit(&peers, |peer| delivery::fetch(own, peer), &mut tell)?;
+        visit(&peers, &|peer| delivery::fetch(own, peer), tell)?;
     }
     stopped.into_iter().try_for_each(|error| tell(FetchStep::Failed(error)))
 }
@@ -282,8 +320,8 @@ fn stopped(own: &Own) -> Result<Vec<Error>> {
 
 fn visit(
     peers: &[Peer],
-    act: impl Fn(&Peer) -> Result<Fetched>,
-    mut tell: impl FnMut(FetchStep) -> Result<()>,
+    act: &dyn Fn(&Peer) -> Result<Fetched>,
+    tell: &mut dyn FnMut(FetchStep) -> Result<()>,
 ) -> Result<()> {
     for peer in peers {
         tell(match act(peer) {

@@ -11,6 +11,10 @@
 //! | [`chat`] | all of this at once, in a conversation: the model behind every view |
 //! | [`link`] | run a node, or reach the one that runs |
 //! | [`news`] | what a node tells, in words |
+//! | [`window`] | what the page in a browser shows, and who may see it |
+//! | [`page`] | an HTTP server on loopback |
+//! | [`uploads`] | files that a browser hands over |
+//! | [`desktop`] | open an address or a folder |
 //! | [`status`] | see what the node does |
 //! | [`retry`] | wait for a peer that is away |
 //! | [`settings`] | where to listen, where files land |
@@ -20,6 +24,7 @@
 
 pub mod chat;
 pub mod contacts;
+pub mod desktop;
 pub mod doctor;
 pub mod files;
 pub mod identity;
@@ -27,9 +32,12 @@ pub mod inbox;
 pub mod link;
 pub mod messages;
 pub mod news;
+pub mod page;
 pub mod retry;
 pub mod settings;
 pub mod status;
+pub mod uploads;
+pub mod window;
 
 pub use crate::app::identity::{Endpoint, Home, Own};
 pub use crate::crypto::keys::PublicKey;

@@ -5,12 +5,14 @@ use std::path::PathBuf;
 
 use crate::app::contacts;
 use crate::app::files::Job;
-use crate::app::link::{self, ConnectedPeer, NodeLink, PendingOffer, Transfer};
+use crate::app::link::{self, ConnectedPeer, NodeLink, PendingOffer, Transfer, TransferWay, UNKNOWN};
 use crate::app::messages::{self, Queue, QueuedItem};
 use crate::error::{Error, Result};
 use crate::net::local;
 use crate::store::home::Own;
 use crate::store::space;
+use crate::text::json::Object;
+use crate::time;
 use crate::wire::address::Address;
 
 /// What waits for one peer.
@@ -102,4 +104,39 @@ pub fn waiting(own: &Own) -> Result<Vec<Waiting>> {
         }
     }
     Ok(all)
+}
+
+/// A count of bytes, if it is known.
+pub fn known(bytes: u64) -> Option<u64> {
+    Some(bytes).filter(|bytes| *bytes != UNKNOWN)
+}
+
+/// A peer that is connected, as an object for programs (egoat(1), JSON).
+pub fn here_object(peer: &str, here: &ConnectedPeer) -> Object {
+    let since = time::believed(here.since.saturating_mul(1_000_000));
+    Object::event("here").text("peer", peer).text("address", &here.way).optional_number("time", since)
+}
+
+/// A transfer that is on its way, as an object.
+pub fn transfer_object(transfer: &Transfer) -> Object {
+    let way = if transfer.way == TransferWay::In { "in" } else { "out" };
+    Object::event("transfer")
+        .number("number", transfer.number)
+        .text("peer", &transfer.peer)
+        .text("title", &transfer.title)
+        .text("direction", way)
+        .number("bytes", transfer.done)
+        .optional_number("total", known(transfer.total))
+        .number("rate", transfer.rate)
+}
+
+/// An offer that waits for an answer, as an object.
+pub fn offer_object(offer: &PendingOffer) -> Object {
+    Object::event("offer")
+        .number("number", offer.number)
+        .text("peer", &offer.peer)
+        .text("title", &offer.title)
+        .number("files", offer.files)
+        .optional_number("bytes", known(offer.bytes))
+        .number("until", offer.until * 1_000_000)
 }

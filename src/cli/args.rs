@@ -38,6 +38,8 @@ pub struct Egoat {
 pub enum Command {
     /// See [`Chat`].
     Chat(Chat),
+    /// See [`Window`].
+    Window(Window),
     /// See [`Serve`].
     Serve(Serve),
     /// See [`Say`].
@@ -82,7 +84,11 @@ impl Command {
     /// Whether it needs a home, and so makes one where there is none; the others only look or change what is there.
     pub fn makes_home(&self) -> bool {
         match self {
-            Command::Chat(_) | Command::Serve(_) | Command::Say(_) | Command::Send(_) => true,
+            Command::Chat(_)
+            | Command::Window(_)
+            | Command::Serve(_)
+            | Command::Say(_)
+            | Command::Send(_) => true,
             Command::Invite(_) | Command::Join(_) | Command::Id(_) => true,
             // A peer is saved in a home that is there.
             Command::Receive(receive) => receive.from.is_none(),
@@ -127,6 +133,33 @@ pub struct Chat {
     /// on stdin
     #[argh(option, arg_name = "program")]
     pub notify: Option<String>,
+}
+
+/// Show conversations and files as a page in a browser of this machine. Starts the node, or works beside a running one.
+#[derive(ArgsInfo, FromArgs)]
+#[argh(subcommand, name = "window", help_triggers("-h", "--help"))]
+pub struct Window {
+    /// a saved peer whose conversation is shown, or a link to join with
+    #[argh(positional, arg_name = "peer")]
+    pub peer: Option<String>,
+    /// where the page is served, on 127.0.0.1 (default: the one of the last time, else 4680 or a free one above it)
+    #[argh(option, arg_name = "n")]
+    pub port: Option<u16>,
+    /// address or port to listen on, may be repeated (default: the file listen, else 4628 or a free port above it)
+    #[argh(option, arg_name = "addr")]
+    pub listen: Vec<String>,
+    /// room that peers and uploads leave free on a disk (default 5 % of it or 1G, whichever is less)
+    #[argh(option, arg_name = "size")]
+    pub keep_free: Option<String>,
+    /// print the address of the page, and open no browser
+    #[argh(switch)]
+    pub no_open: bool,
+    /// end the window that runs
+    #[argh(switch)]
+    pub stop: bool,
+    /// end all sessions of the window that runs
+    #[argh(switch)]
+    pub revoke: bool,
 }
 
 /// Run the node without a terminal: accept, deliver, receive; one line an event on stdout.

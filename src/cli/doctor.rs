@@ -3,7 +3,7 @@
 use crate::app::doctor::{self, Finding};
 use crate::app::{Endpoint, Home};
 use crate::error::Result;
-use crate::text::{self, json::Object};
+use crate::text;
 use crate::ui::output::Output;
 
 /// The column at which a detail begins.
@@ -12,11 +12,11 @@ const DETAIL: usize = 19;
 pub fn run(
     out: Output,
     home: Result<Home>,
-    unlock: impl FnOnce(Home) -> Result<Endpoint>,
+    unlock: &dyn Fn(Home) -> Result<Endpoint>,
     has_proxy: bool,
     peer: Option<&str>,
 ) -> Result<()> {
-    doctor::run(home, unlock, has_proxy, peer, |finding| print(out, finding))
+    doctor::run(home, unlock, has_proxy, peer, &mut |finding| print(out, finding))
 }
 
 fn print(out: Output, finding: &Finding) -> Result<()> {
@@ -27,8 +27,5 @@ fn print(out: Output, finding: &Finding) -> Result<()> {
     if let Some(hint) = hint {
         human.push_str(&format!("\n{:DETAIL$}hint: {}", "", text::clean_line(hint)));
     }
-    out.table(&human, DETAIL, || {
-        let object = Object::event("check").text("layer", layer).text("verdict", verdict);
-        object.optional("address", address).text("detail", detail).optional("hint", hint)
-    })
+    out.table(&human, DETAIL, || finding.object())
 }

@@ -24,6 +24,7 @@ mod status;
 mod values;
 mod welcome;
 mod who;
+mod window;
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -102,18 +103,23 @@ fn run(line: Egoat) -> Result<()> {
             return Ok(identity::unmade(home, proxy.clone(), report()));
         }
         home.create()?;
-        identity::unlock(home, proxy.clone(), || passphrases.current(), report())
+        identity::unlock(home, proxy.clone(), &|| passphrases.current(), report())
     };
     match command {
         Command::Doctor(args) => {
             let unlock = |home| unlock(home, false);
-            doctor::run(out.ignoring_closed_stdout(), home, unlock, has_proxy, args.peer.as_deref())
+            doctor::run(out.ignoring_closed_stdout(), home, &unlock, has_proxy, args.peer.as_deref())
         }
         // This must not need the passphrase.
         Command::Id(args) if args.forget => {
             let home = home?;
             home.check_owner()?;
             id::forget(&home, out, &args)
+        }
+        Command::Window(args) => {
+            let home = home?;
+            home.check_owner()?;
+            window::run(home, proxy.clone(), out, &args, &|home| unlock(home, true))
         }
         command => {
             let home = home?;
@@ -165,5 +171,6 @@ fn dispatch(
         Command::Id(args) => id::run(own, out, passphrases, &args),
         // They have run by now.
         Command::Completions(_) | Command::Demo(_) | Command::Doctor(_) | Command::Version(_) => Ok(()),
+        Command::Window(_) => Ok(()),
     }
 }

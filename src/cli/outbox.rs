@@ -9,7 +9,7 @@ use crate::app::{Endpoint, Own, Peer, contacts};
 use crate::cli::args::{self, OutboxAction};
 use crate::error::{Error, Result};
 use crate::text::{self, json::Object};
-use crate::time::{self, Zone, now_micros};
+use crate::time::{self, Zone};
 use crate::ui::lines;
 use crate::ui::output::{self, Output};
 
@@ -49,17 +49,7 @@ fn print_message(out: Output, zone: &Zone, queue: &Queue, waiting: &QueuedMessag
         _ if waiting.is_expired() => " (expired)".to_owned(),
         expires => format!(" (until {})", zone.format(expires)),
     };
-    out.data(&format!("{number}{note} {line}"), || {
-        let object = Object::event("queued").text("peer", peer).number("number", *number);
-        let object = object.text("key", &draft.key).text("text", &String::from_utf8_lossy(&draft.text));
-        let object = object.optional_number("age", age(*said));
-        with_attempt(object.number("expires", draft.expires), queue)
-    })
-}
-
-/// Seconds since a time in µs of Unix time, if that is known.
-fn age(since: u64) -> Option<u64> {
-    time::believed(since).map(|since| now_micros().saturating_sub(since) / 1_000_000)
+    out.data(&format!("{number}{note} {line}"), || queue.message_object(waiting))
 }
 
 fn print_files(out: Output, zone: &Zone, queue: &Queue, job: &Job) -> Result<()> {
@@ -71,23 +61,7 @@ fn print_files(out: Output, zone: &Zone, queue: &Queue, job: &Job) -> Result<()>
     if let Some(reason) = &reason {
         line = format!("{line}: {reason}");
     }
-    out.data(&text::clean_line(&line), || file_object(queue, job))
-}
-
-/// Queued files as an object.
-pub fn file_object(queue: &Queue, job: &Job) -> Object {
-    let object = Object::event("file-queued").text("peer", &queue.peer.name).number("number", job.number);
-    let object = object.list("paths", job.items.iter().map(files::path_of)).number("size", job.size());
-    let object = object.text("state", files::state_of(job));
-    let object = object.optional("reason", files::why_stopped(job).as_deref());
-    with_attempt(object.optional_number("age", age(job.queued)), queue)
-}
-
-/// Adds what came of the last attempt to reach the peer.
-pub fn with_attempt(object: Object, queue: &Queue) -> Object {
-    let reason = queue.attempt.as_ref().map(|attempt| attempt.reason.as_str());
-    let next = queue.attempt.as_ref().map_or(0, |attempt| attempt.next.saturating_mul(1_000_000));
-    object.optional("error", reason).number("next", next)
+    out.data(&text::clean_line(&line), || queue.job_object(job))
 }
 
 fn cancel(own: &Own, out: Output, args: &args::OutboxCancel) -> Result<()> {
@@ -101,11 +75,10 @@ fn cancel(own: &Own, out: Output, args: &args::OutboxCancel) -> Result<()> {
     if wanted.is_empty() {
         return Err(Error::usage("which message? `egoat outbox cancel ID...`"));
     }
-    let print = |peer: &Peer, number: u64| {
-        let object = || Object::event("cancelled").text("peer", &peer.name).number("number", number);
-        out.data(&format!("cancelled {number} to {}", peer.name), object)
+    let mut print = |peer: &Peer, number: u64| {
+        out.data(&format!("cancelled {number} to {}", peer.name), || messages::cancelled_object(peer, number))
     };
-    match messages::cancel(own, wanted, print)?.first() {
+    match messages::cancel(own, wanted, &mut print)?.first() {
         Some(id) => Err(Error::failed(format!("no message {id} waits; it may be delivered by now"))),
         None => Ok(()),
     }
@@ -114,7 +87,7 @@ fn cancel(own: &Own, out: Output, args: &args::OutboxCancel) -> Result<()> {
 fn retry(own: &Endpoint, out: Output, name: Option<&str>) -> Result<()> {
     let only = name.map(|name| contacts::named(own, name)).transpose()?;
     let mut failures = Failures::new(true);
-    messages::retry(own, only, |step| match step {
+    messages::retry(own, only, &mut |step| match step {
         FetchStep::NodeRuns => {
             out.note("the node tries now");
             Ok(())
@@ -126,7 +99,7 @@ fn retry(own: &Endpoint, out: Output, name: Option<&str>) -> Result<()> {
 
 pub fn fetch(own: &Endpoint, out: Output, args: &args::Fetch) -> Result<()> {
     let mut failures = Failures::new(args.strict);
-    messages::fetch(own, |step| match step {
+    messages::fetch(own, &mut |step| match step {
         FetchStep::NodeRuns => {
             out.note("a node runs here, and does this all the time");
             Ok(())

@@ -86,13 +86,8 @@ pub fn give_name(own: &Own, out: Output, peer: Peer, wanted: Option<String>) -> 
 }
 
 fn print(out: Output, peer: &Peer) -> Result<()> {
-    let fingerprint = peer.key.fingerprint();
-    out.data(&format!("paired with {}, fingerprint {fingerprint}", peer.name), || {
-        Object::event("paired")
-            .text("peer", &peer.name)
-            .text("fingerprint", &fingerprint)
-            .text("key", &peer.key.to_string())
-    })
+    let line = format!("paired with {}, fingerprint {}", peer.name, peer.key.fingerprint());
+    out.data(&line, || contacts::paired_object(peer))
 }
 
 fn from_stdin() -> Result<String> {

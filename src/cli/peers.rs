@@ -1,6 +1,6 @@
 //! `egoat peers`: list and change who this node talks to.
 
-use crate::app::{Address, FilesPolicy, Link, Origin, Own, Peer, Place, contacts, inbox, link};
+use crate::app::{Address, Link, Origin, Own, Peer, Place, contacts, inbox, link};
 use crate::cli::args::{self, PeersAction};
 use crate::cli::pair;
 use crate::error::{Error, Result};
@@ -23,30 +23,6 @@ pub fn run(own: &Own, out: Output, args: args::Peers) -> Result<()> {
         PeersAction::Remove(args) => remove(own, out, &args),
         PeersAction::Accept(args) => accept(own, out.ignoring_closed_stdout(), &args),
     }
-}
-
-fn object(peer: &Peer) -> Object {
-    Object::event("peer")
-        .text("peer", &peer.name)
-        .text("key", &peer.key.to_string())
-        .text("fingerprint", &peer.key.fingerprint())
-        .list("addresses", peer.places().iter().map(|place| place.address.to_string()))
-        .list("origins", peer.places().iter().map(|place| place.origin.as_str().to_owned()))
-        .list("worked", peer.places().iter().map(worked))
-        .optional("seen", peer.seen().map(|at| at.to_string()).as_deref())
-        .optional("files", peer.files().map(FilesPolicy::as_str))
-        .optional_number("max_file", peer.max_file())
-        .optional_number("quota", peer.quota())
-        .optional("dir", peer.downloads_dir().as_ref().map(|dir| dir.to_string_lossy()).as_deref())
-        .optional_boolean("overwrite", peer.overwrite())
-        .boolean("blocked", peer.is_blocked())
-        .boolean("verified", peer.is_verified())
-        .boolean("mute", peer.is_muted())
-}
-
-/// The day when an address worked last, or an empty text.
-fn worked(place: &Place) -> String {
-    place.worked.map_or_else(String::new, |day| day.to_string())
 }
 
 const NO_ADDRESS: &str = "no address; it dials us";
@@ -82,7 +58,7 @@ fn list(own: &Own, out: Output) -> Result<()> {
     let width = peers.iter().map(|peer| peer.name.chars().count()).max().unwrap_or(0);
     for peer in &peers {
         let line = format!("{:width$}  {}  {}", peer.name, peer.key.fingerprint(), addresses(peer));
-        out.data(&line, || object(peer))?;
+        out.data(&line, || contacts::object(peer))?;
     }
     if peers.is_empty() {
         out.note("no peers yet: `egoat invite` makes a link for somebody, `egoat join` takes theirs");
@@ -115,7 +91,7 @@ fn print(out: Output, peer: &Peer) -> Result<()> {
     for (name, value) in options(peer) {
         human.push_str(&format!("\n{name:11}  {value}"));
     }
-    out.data(&human, || object(peer))
+    out.data(&human, || contacts::object(peer))
 }
 
 /// What the user has set, by its name in the file.
@@ -191,14 +167,7 @@ fn list_requests(own: &Own, out: Output) -> Result<()> {
             text::clean_line(&request.name),
             address.as_deref().unwrap_or("no address")
         );
-        out.data(&line, || {
-            Object::event("request")
-                .text("name", &request.name)
-                .text("key", &request.key.to_string())
-                .text("fingerprint", &request.key.fingerprint())
-                .optional("address", address.as_deref())
-                .optional_number("time", time)
-        })?;
+        out.data(&line, || contacts::request_object(&request))?;
     }
     Ok(())
 }

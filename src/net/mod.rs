@@ -10,6 +10,7 @@ pub mod lane;
 pub mod local;
 pub mod loopback;
 mod pace;
+pub mod page;
 mod race;
 pub mod session;
 pub mod transport;

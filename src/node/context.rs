@@ -191,7 +191,7 @@ impl Context {
 
     /// Tells front-ends how to reach the node, if it has the home.
     pub fn publish(&self, info: &NodeInfo) -> Result<()> {
-        self.lock.as_ref().map_or(Ok(()), |lock| lock.publish(self.own.home(), info))
+        self.lock.as_ref().map_or(Ok(()), |lock| lock.publish(info))
     }
 
     /// The profile that this node sends to others. The port of a one-off receiver is gone in a moment, so it tells that of the

@@ -392,7 +392,7 @@ impl FollowedLogs {
             self.blocked.remove(&key);
         } else if self.blocked.insert(key) || has_grown {
             // A blocked peer has no queue. If cancelling fails, the next change of the queue retries.
-            if let Err(error) = cancel(context.own(), &key, |_| true) {
+            if let Err(error) = cancel(context.own(), &key, &|_| true) {
                 context.trouble(error);
             }
         }

@@ -14,6 +14,11 @@ pub const STACK: usize = 256 << 10;
 
 /// Starts a thread that nobody joins. If the system refuses, only what this thread was for fails.
 pub fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<()> {
+    start(name, Box::new(work))
+}
+
+/// One copy of this in the program, and not one for each kind of thread.
+fn start(name: &str, work: Box<dyn FnOnce() + Send>) -> Result<()> {
     let started = Builder::new().name(name.into()).stack_size(STACK).spawn(work);
     started.map(drop).map_err(|cause| Error::failed(format!("no thread could be started: {cause}")))
 }

@@ -10,8 +10,8 @@ use crate::store::queued_files::Outcome;
 
 /// Cancels the messages and file jobs for `peer` whose number is `wanted`; returns the numbers that waited. Durable when it
 /// returns. If the history cannot take the note of a cancelled message, nothing is cancelled, so that no text is lost.
-pub fn cancel(own: &Own, peer: &PublicKey, wanted: impl Fn(u64) -> bool) -> Result<Vec<u64>> {
-    let mut cancelled = cancel_messages(own, peer, &wanted)?;
+pub fn cancel(own: &Own, peer: &PublicKey, wanted: &dyn Fn(u64) -> bool) -> Result<Vec<u64>> {
+    let mut cancelled = cancel_messages(own, peer, wanted)?;
     for job in own.read_queued_files(peer).all()?.iter().filter(|job| wanted(job.number)) {
         if own.queued_files(peer)?.settle(job.number, &Outcome::Cancelled)? {
             cancelled.push(job.number);
@@ -20,13 +20,13 @@ pub fn cancel(own: &Own, peer: &PublicKey, wanted: impl Fn(u64) -> bool) -> Resu
     Ok(cancelled)
 }
 
-fn cancel_messages(own: &Own, peer: &PublicKey, wanted: impl Fn(u64) -> bool) -> Result<Vec<u64>> {
+fn cancel_messages(own: &Own, peer: &PublicKey, wanted: &dyn Fn(u64) -> bool) -> Result<Vec<u64>> {
     if !own.home().has_outbox(peer) {
         return Ok(Vec::new());
     }
     let (mut history, mut outbox) = (own.history((*peer).into())?, own.outbox(peer)?);
     let wanted = |waiting: &QueuedMessage| wanted(waiting.number);
-    let dropped = drop_messages(&mut outbox, &mut history, wanted, Dropped::Cancelled)?;
+    let dropped = drop_messages(&mut outbox, &mut history, &wanted, Dropped::Cancelled)?;
     Ok(dropped.iter().map(|waiting| waiting.number).collect())
 }
 
@@ -35,7 +35,7 @@ fn cancel_messages(own: &Own, peer: &PublicKey, wanted: impl Fn(u64) -> bool) ->
 pub fn drop_messages(
     outbox: &mut Outbox,
     history: &mut History,
-    wanted: impl Fn(&QueuedMessage) -> bool,
+    wanted: &dyn Fn(&QueuedMessage) -> bool,
     why: Dropped,
 ) -> Result<Vec<QueuedMessage>> {
     outbox.drop_messages(wanted, |messages| history.store_dropped(messages, why))

@@ -105,6 +105,25 @@ pub enum Event<'a> {
 }
 
 impl Event<'_> {
+    /// What it is, for programs.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Event::Received { .. } => "received",
+            Event::Sent { .. } => "delivered",
+            Event::Dropped { why, .. } => why.word(),
+            Event::FileReceived { .. } => "file-received",
+            Event::FileSent { .. } => "file-delivered",
+        }
+    }
+
+    /// Its text or path, raw.
+    pub fn raw(&self) -> &[u8] {
+        match self {
+            Event::Received { text, .. } | Event::Sent { text, .. } | Event::Dropped { text, .. } => text,
+            Event::FileReceived { path, .. } | Event::FileSent { path, .. } => path,
+        }
+    }
+
     /// Whether it came from the peer.
     pub fn is_arrival(&self) -> bool {
         matches!(self, Event::Received { .. } | Event::FileReceived { .. })

@@ -32,8 +32,17 @@ const IMPERSONAL_USERS: [&str; 7] = ["root", "egoat", "unknown", "nobody", "user
 const HISTORY: &str = "history";
 const OUTBOX: &str = "outbox";
 const PARTIAL: &str = "partial";
+const UPLOADS: &str = "uploads";
 /// The folders of a home with files of its own; in the others lie files of the user.
 pub const OWN_FOLDERS: [&str; 3] = [HISTORY, OUTBOX, PARTIAL];
+
+/// Bytes of the settings file.
+const MAX_SETTINGS: u64 = 64 << 10;
+
+/// What a line of the settings says of this name.
+fn setting_value<'a>(line: &'a str, name: &str) -> Option<&'a str> {
+    line.trim_start().strip_prefix(name)?.trim_start().strip_prefix('=')
+}
 
 /// A home directory.
 #[derive(Clone, Debug)]
@@ -166,6 +175,28 @@ impl Home {
         self.dir.join("node.lock")
     }
 
+    /// The lock that the process of the window holds.
+    pub fn window_lock_path(&self) -> PathBuf {
+        self.dir.join("window.lock")
+    }
+
+    /// Where files are put that a browser hands over, to be sent.
+    pub fn uploads_dir(&self) -> PathBuf {
+        self.dir.join(UPLOADS)
+    }
+
+    /// The upload that a path is in, from the root.
+    pub fn upload_of(&self, path: &Path) -> Option<PathBuf> {
+        let all = file::absolute(self.uploads_dir());
+        let first = path.strip_prefix(&all).ok()?.components().next()?;
+        Some(all.join(first))
+    }
+
+    /// The settings.
+    pub fn settings_path(&self) -> PathBuf {
+        self.dir.join("settings")
+    }
+
     /// The lock of a node that wants to start.
     pub fn starting_lock_path(&self) -> PathBuf {
         self.dir.join("starting.lock")
@@ -239,6 +270,30 @@ impl Home {
     pub fn set_listen(&self, address: &str) -> Result<()> {
         let path = self.listen_path();
         file::replace(&path, format!("{address}\n").as_bytes()).map_err(Error::disk(Verb::Write, &path))
+    }
+
+    fn settings(&self) -> Result<String> {
+        let path = self.settings_path();
+        let stored = file::read_text(&path, MAX_SETTINGS).map_err(Error::disk(Verb::Read, &path))?;
+        Ok(stored.unwrap_or_default())
+    }
+
+    /// The value of a setting: what is behind `NAME=` in the last such line of `settings`.
+    pub fn setting(&self, name: &str) -> Result<Option<String>> {
+        let stored = self.settings()?;
+        let value = stored.lines().rev().find_map(|line| setting_value(line, name));
+        Ok(value.map(|value| value.trim().to_owned()))
+    }
+
+    /// Changes a setting, and no other line.
+    pub fn set_setting(&self, name: &str, value: &str) -> Result<()> {
+        let _lock = self.lock_records()?;
+        let stored = self.settings()?;
+        let others = stored.lines().filter(|line| setting_value(line, name).is_none());
+        let changed = format!("{name}={value}");
+        let text: String = others.chain([changed.as_str()]).flat_map(|line| [line, "\n"]).collect();
+        let path = self.settings_path();
+        file::replace_text(&path, &text, MAX_SETTINGS).map_err(Error::disk(Verb::Replace, &path))
     }
 
     /// The proxy to dial through unless a command says otherwise: the line of the `proxy` file.
@@ -418,7 +473,8 @@ impl Own {
 
     /// The files that are queued for a peer, for changes.
     pub fn queued_files(&self, peer: &PublicKey) -> Result<QueuedFiles> {
-        QueuedFiles::open(self.log_id(Kind::Files, peer), Arc::clone(&self.report))
+        let queue = QueuedFiles::open(self.log_id(Kind::Files, peer), Arc::clone(&self.report))?;
+        Ok(queue.with_uploads(self.home()))
     }
 
     /// The same, for reading from the start; the log need not exist.

@@ -6,12 +6,12 @@
 //! ```
 //!
 //! The lock is the system's, so it is gone with its holder, however that ended; the text tells front-ends how to reach the
-//! node, and where it listens.
+//! node, and where it listens. window.lock is the same for the process of the window.
 
 use std::fs::{File, TryLockError};
 use std::io;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::crypto::SharedSecret;
 use crate::crypto::keys::PublicKey;
@@ -20,9 +20,10 @@ use crate::store::file;
 use crate::store::home::Home;
 use crate::store::lock::{self, Lockable};
 
-/// Held while a node runs.
+/// Held while a node runs, or a window.
 pub struct NodeLock {
     file: Lockable,
+    path: PathBuf,
 }
 
 /// What a running node says about itself.
@@ -37,20 +38,25 @@ pub struct NodeInfo {
 impl NodeLock {
     /// Becomes the node of this home; `None` if there is one.
     pub fn take(home: &Home) -> Result<Option<NodeLock>> {
-        let file = open(home)?;
+        NodeLock::take_at(home.node_lock_path())
+    }
+
+    /// Becomes what holds this lock; `None` if something does.
+    pub fn take_at(path: PathBuf) -> Result<Option<NodeLock>> {
+        let file = open(&path)?;
         match file.try_lock() {
             Ok(()) => {
                 // What a killed node left behind is not true any more.
-                file.set_len(0).map_err(Error::disk(Verb::Write, &home.node_lock_path()))?;
-                Ok(Some(NodeLock { file }))
+                file.set_len(0).map_err(Error::disk(Verb::Write, &path))?;
+                Ok(Some(NodeLock { file, path }))
             }
             Err(TryLockError::WouldBlock) => Ok(None),
-            Err(TryLockError::Error(cause)) => Err(Error::disk(Verb::Lock, &home.node_lock_path())(cause)),
+            Err(TryLockError::Error(cause)) => Err(Error::disk(Verb::Lock, &path)(cause)),
         }
     }
 
     /// Tells front-ends where to ring.
-    pub fn publish(&self, home: &Home, info: &NodeInfo) -> Result<()> {
+    pub fn publish(&self, info: &NodeInfo) -> Result<()> {
         let mut text = String::new();
         if let Some((port, secret)) = &info.control {
             text.push_str(&format!("control {port} {}\n", secret.to_base32()));
@@ -58,9 +64,8 @@ impl NodeLock {
         for address in &info.listening {
             text.push_str(&format!("listening {address}\n"));
         }
-        let path = home.node_lock_path();
-        self.file.set_len(0).map_err(Error::disk(Verb::Write, &path))?;
-        file::write_all_at(&self.file, text.as_bytes(), 0).map_err(Error::disk(Verb::Write, &path))
+        self.file.set_len(0).map_err(Error::disk(Verb::Write, &self.path))?;
+        file::write_all_at(&self.file, text.as_bytes(), 0).map_err(Error::disk(Verb::Write, &self.path))
     }
 }
 
@@ -131,8 +136,9 @@ impl NoNodeLock {
         if is_starting(home)? {
             return Ok(None);
         }
-        let node = open(home)?;
-        let is_taken = taken(node.try_lock_shared(), &home.node_lock_path())?;
+        let path = home.node_lock_path();
+        let node = open(&path)?;
+        let is_taken = taken(node.try_lock_shared(), &path)?;
         Ok(is_taken.then_some(NoNodeLock { _node: node }))
     }
 }
@@ -167,22 +173,27 @@ fn taken(locked: std::result::Result<(), TryLockError>, path: &Path) -> Result<b
 
 /// The error of a node that cannot start because others do not give way.
 pub fn held(home: &Home) -> Result<Error> {
-    Ok(Error::Locked { path: home.node_lock_path(), holder: open(home)?.holder() })
+    let path = home.node_lock_path();
+    Ok(Error::Locked { holder: open(&path)?.holder(), path })
 }
 
 /// The node that runs on this home now, if any. Nothing is written for that, as there may be no room, or no right to.
 pub fn running(home: &Home) -> Result<Option<NodeInfo>> {
-    let path = home.node_lock_path();
-    let locked = match File::open(&path) {
+    running_at(&home.node_lock_path())
+}
+
+/// What holds this lock now, if anything does.
+pub fn running_at(path: &Path) -> Result<Option<NodeInfo>> {
+    let locked = match File::open(path) {
         Err(cause) if cause.kind() == io::ErrorKind::NotFound => return Ok(None),
         // It is locked itself, where it has no guard; and where that cannot be written, no node can lock it.
-        Ok(file) => open(home).map_or_else(|_| file.try_lock_shared(), |lock| lock.try_lock_shared()),
-        Err(cause) => return Err(Error::disk(Verb::Open, &path)(cause)),
+        Ok(file) => open(path).map_or_else(|_| file.try_lock_shared(), |lock| lock.try_lock_shared()),
+        Err(cause) => return Err(Error::disk(Verb::Open, path)(cause)),
     };
-    if taken(locked, &path)? {
+    if taken(locked, path)? {
         return Ok(None);
     }
-    let text = file::read_text(&path, 4096).map_err(Error::disk(Verb::Read, &path))?.unwrap_or_default();
+    let text = file::read_text(path, 4096).map_err(Error::disk(Verb::Read, path))?.unwrap_or_default();
     let mut info = NodeInfo::default();
     for line in text.lines() {
         match line.split_once(' ') {
@@ -199,7 +210,6 @@ fn parse_control(text: &str) -> Option<(u16, SharedSecret)> {
     Some((port.parse().ok()?, SharedSecret::from_base32(secret)?))
 }
 
-fn open(home: &Home) -> Result<Lockable> {
-    let path = home.node_lock_path();
-    Lockable::open(&path).map_err(Error::disk(Verb::Open, &path))
+fn open(path: &Path) -> Result<Lockable> {
+    Lockable::open(path).map_err(Error::disk(Verb::Open, path))
 }

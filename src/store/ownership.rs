@@ -13,7 +13,7 @@ use crate::store::way;
 
 /// Files in a home that are taken for true. The logs are sealed, and the identity is looked at when it is opened, more
 /// strictly.
-const FILES: [&str; 10] = [
+const FILES: [&str; 13] = [
     "peers",
     "invites",
     "requests",
@@ -22,6 +22,9 @@ const FILES: [&str; 10] = [
     "proxy",
     "presence",
     "node.lock",
+    "window.lock",
+    "settings",
+    "uploads",
     "on-message.cursor",
     "on-file.cursor",
 ];

@@ -25,6 +25,7 @@ use std::sync::Arc;
 use crate::error::{Error, Result};
 use crate::store::file;
 use crate::store::found::Place;
+use crate::store::home::Home;
 use crate::store::log::{COMPACT_ABOVE, Log, LogId, MAX_BODY, Reader, Report};
 use crate::store::own_files::OwnFiles;
 use crate::store::source::{Item, snapshot};
@@ -118,6 +119,8 @@ pub enum Outcome {
 pub struct QueuedFiles {
     log: Log,
     listed: Listed,
+    /// Whose uploads its jobs own.
+    home: Option<Home>,
 }
 
 impl QueuedFiles {
@@ -125,7 +128,12 @@ impl QueuedFiles {
     pub fn open(id: LogId, report: Report) -> Result<QueuedFiles> {
         let log = Log::open(id.clone(), report)?;
         // Of damage, those are told who list.
-        Ok(QueuedFiles { log, listed: Listed::new(id, Arc::new(|_: &str| ())) })
+        Ok(QueuedFiles { log, listed: Listed::new(id, Arc::new(|_: &str| ())), home: None })
+    }
+
+    /// Has jobs take what was uploaded for them along when they go (egoat-files(5), UPLOADS).
+    pub fn with_uploads(self, home: &Home) -> QueuedFiles {
+        QueuedFiles { home: Some(home.clone()), ..self }
     }
 
     /// What waits first, but for jobs that are `held`. Those are asked about after the log was read.
@@ -187,7 +195,11 @@ impl QueuedFiles {
     /// Notes what became of a job; on disk when it returns. Says whether it was listed: if not, it was cancelled
     /// meanwhile, or another process was faster. Starts the log afresh when nothing is listed and it has grown.
     pub fn settle(&mut self, number: u64, outcome: &Outcome) -> Result<bool> {
-        self.settle_if(number, outcome, |_| true)
+        let is_settled = self.settle_if(number, outcome, |_| true)?;
+        if is_settled && !matches!(outcome, Outcome::Stopped(_)) {
+            self.remove_uploads(number);
+        }
+        Ok(is_settled)
     }
 
     /// Stops a job as it was `seen`; on disk when it returns. Returns false if it is not listed any more, or if the user has
@@ -205,15 +217,23 @@ impl QueuedFiles {
         }
         let stays = matches!(outcome, Outcome::Stopped(_));
         let seq = log.next_seq();
-        if !stays && self.listed.jobs.len() == 1 && log.log().len() > COMPACT_ABOVE {
-            let first = (seq, new_body(AFRESH, 0));
-            if Log::shorten(&mut log, &mut std::iter::once(Ok(first))) {
-                return Ok(true);
-            }
+        let is_last = !stays && self.listed.jobs.len() == 1 && log.log().len() > COMPACT_ABOVE;
+        let first = (seq, new_body(AFRESH, 0));
+        if !is_last || !Log::shorten(&mut log, &mut std::iter::once(Ok(first))) {
+            log.push(seq, &body)?;
+            log.commit(true)?;
         }
-        log.push(seq, &body)?;
-        log.commit(true)?;
         Ok(true)
+    }
+
+    /// Removes what a browser had handed over for a job that is done with. What cannot be removed is too old some day.
+    fn remove_uploads(&self, number: u64) {
+        let first = self.listed.jobs.get(&number).and_then(|job| job.items.first());
+        if let Some((home, item)) = self.home.as_ref().zip(first)
+            && let Some(upload) = home.upload_of(&item.path)
+        {
+            let _ = std::fs::remove_dir_all(upload);
+        }
     }
 }
 

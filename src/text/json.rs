@@ -4,6 +4,7 @@
 use crate::text::json_string;
 
 /// An object under construction.
+#[derive(Clone, PartialEq, Eq)]
 pub struct Object(String);
 
 impl Object {

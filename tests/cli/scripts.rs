@@ -355,6 +355,9 @@ fn objects_are_as_the_manual_page_has_them() {
         printed.of(home, &["log", "--delete-before", "now", "--yes"]);
     }
     printed.of(&alice, &["demo"]);
+    let args = ["--json", "window", "--no-open", "--port", "0", "--listen", FREE];
+    let mut window = Process::start(alice.cmd(&args));
+    printed.note(&window.next_line().unwrap());
     let mut expected = documented();
     if !chosen_port(&mut printed) {
         expected.remove("port");

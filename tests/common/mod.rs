@@ -123,7 +123,7 @@ pub struct Home {
 }
 
 /// What egoat-files(5) has in a home, and its folders for files.
-const OF_HOME: [&str; 16] = [
+const OF_HOME: [&str; 17] = [
     "",
     "identity",
     "name",
@@ -133,6 +133,7 @@ const OF_HOME: [&str; 16] = [
     "listen",
     "proxy",
     "presence",
+    "settings",
     "chat.log",
     "shares.log",
     "history",

@@ -1074,10 +1074,10 @@ fn one_node_runs_on_a_home() {
         control: Some((4000, SharedSecret::generate())),
         listening: vec!["127.0.0.1:1".parse().unwrap(), "[::1]:2".parse().unwrap()],
     };
-    lock.publish(&home, &long).unwrap();
+    lock.publish(&long).unwrap();
     assert_eq!(node_lock::running(&home).unwrap(), Some(long));
     let short = NodeInfo { control: None, listening: Vec::new() };
-    lock.publish(&home, &short).unwrap();
+    lock.publish(&short).unwrap();
     assert_eq!(node_lock::running(&home).unwrap(), Some(short));
     drop(lock);
     assert_eq!(node_lock::running(&home).unwrap(), None);

@@ -8,7 +8,6 @@ use crate::app::chat::{Chat, transfers};
 use crate::app::link::{Decision, JobOutcome, JobReport, SendMode};
 use crate::app::{files, settings};
 use crate::error::{Error, Result};
-use crate::store::place;
 use crate::text;
 
 /// A transfer that took longer is worth a line with its rate.
@@ -63,17 +62,7 @@ impl Chat {
             seen.map(|offer| (offer.number, format!("{} of {}", offer.title, offer.peer))).collect();
         let number = only(number, "offer", &seen, "no offer waits", view)?;
         let Some(number) = number else { return Ok(()) };
-        if let Decision::Accept { dir: Some(dir) } = &decision {
-            place::check(self.own.home(), dir)?;
-            let dots = self.live.offers.get(&number).map_or("", |offer| offer.dots.as_str());
-            if !dots.is_empty() && place::is_user_home(dir) {
-                return Err(Error::Failed {
-                    what: format!("{dots}; none of these is taken into your home directory"),
-                    hint: Some(format!("name another one: /accept {number} DIR")),
-                });
-            }
-        }
-        self.link.decide(number, decision)
+        files::decide(self.own.home(), &self.link, number, decision)
     }
 
     /// Lists what is on its way.

@@ -2,13 +2,13 @@
 //! chat how it ended.
 
 use std::sync::Arc;
-use std::thread;
 
 use crate::app::contacts;
 use crate::crypto::keys::PublicKey;
 use crate::error::{Error, Result};
 use crate::net::dial;
 use crate::net::endpoint::Endpoint;
+use crate::node::threads;
 use crate::store::peers::Peer;
 use crate::wire::address::Address;
 use crate::wire::link::Link;
@@ -38,8 +38,8 @@ fn start(tell: &EventSender, work: impl FnOnce(&EventSender) -> Result<()> + Sen
             teller(BackgroundEvent::Failed(error));
         }
     };
-    if let Err(cause) = thread::Builder::new().name("job".into()).spawn(run) {
-        tell(BackgroundEvent::Failed(Error::failed(format!("no thread could be started: {cause}"))));
+    if let Err(error) = threads::spawn("job", run) {
+        tell(BackgroundEvent::Failed(error));
     }
 }
 

@@ -7,7 +7,8 @@ use std::thread;
 
 use crate::app::chat::jobs::{BackgroundEvent, EventSender};
 use crate::app::link::{LOG_POLL_INTERVAL, NodeEvent, NodeLink};
-use crate::error::{Error, Result};
+use crate::error::Result;
+use crate::node::threads;
 
 /// Capacity of the channel. When it is full, producers block, so memory stays bounded: a line may have 1 MiB.
 const SIGNALS: usize = 32;
@@ -52,14 +53,14 @@ impl<I: Send + 'static> Signals<I> {
         produce: impl FnOnce(&mut dyn FnMut(I) -> bool) + Send + 'static,
     ) -> Result<()> {
         let sender = self.sender.clone();
-        spawn(name, move || produce(&mut |input| sender.send(Signal::Input(input)).is_ok()))
+        threads::spawn(name, move || produce(&mut |input| sender.send(Signal::Input(input)).is_ok()))
     }
 
     /// Starts the threads that tell of the logs, and of the node if it runs in this process.
     pub fn listen(&self, link: &NodeLink, events: Option<Receiver<NodeEvent>>) -> Result<()> {
         let link = link.clone();
         let sender = self.sender.clone();
-        spawn("look", move || {
+        threads::spawn("look", move || {
             while sender.send(Signal::Look).is_ok() {
                 // A shortage of descriptors, say, passes.
                 link.wait(LOG_POLL_INTERVAL).unwrap_or_else(|_| thread::sleep(LOG_POLL_INTERVAL));
@@ -67,16 +68,8 @@ impl<I: Send + 'static> Signals<I> {
         })?;
         let Some(events) = events else { return Ok(()) };
         let sender = self.sender.clone();
-        spawn(
-            "node",
-            move || {
-                while events.recv().is_ok_and(|event| sender.send(Signal::Node(event)).is_ok()) {}
-            },
-        )
+        threads::spawn("node", move || {
+            while events.recv().is_ok_and(|event| sender.send(Signal::Node(event)).is_ok()) {}
+        })
     }
-}
-
-fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<()> {
-    let started = thread::Builder::new().name(name.into()).spawn(work);
-    started.map(drop).map_err(|cause| Error::failed(format!("no thread could be started: {cause}")))
 }

@@ -2,6 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::store::peers::Place;
+use crate::text::json::Object;
 
 /// How a layer is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,6 +41,14 @@ pub struct Finding<'a> {
     pub detail: &'a str,
     /// What to do about it; not cleaned for a terminal.
     pub hint: Option<&'a str>,
+}
+
+impl Finding<'_> {
+    /// The finding as an object for programs (egoat(1), JSON).
+    pub fn object(&self) -> Object {
+        let object = Object::event("check").text("layer", self.layer).text("verdict", self.verdict.word());
+        object.optional("address", self.address).text("detail", self.detail).optional("hint", self.hint)
+    }
 }
 
 /// Hands on findings as they come.

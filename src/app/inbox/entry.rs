@@ -90,36 +90,25 @@ impl HistoryEntry<'_> {
 
     /// The entry as an object for programs; `peer` is the name of the peer.
     pub fn object(&self, peer: &str) -> Object {
-        let raw = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        let object =
-            |event: &str| Object::event(event).text("peer", peer).optional_number("time", self.time());
+        let raw = String::from_utf8_lossy(self.event.raw());
+        let object = Object::event(self.event.word()).text("peer", peer).optional_number("time", self.time());
         match self.event {
-            Event::Received { number, text } => object("received")
-                .number("number", number)
-                .optional_number("said", self.said())
-                .text("text", &raw(text)),
-            Event::Sent { number, key, text } => {
-                object("delivered").number("number", number).text("key", key).text("text", &raw(text))
+            Event::Received { number, .. } => {
+                object.number("number", number).optional_number("said", self.said()).text("text", &raw)
             }
-            Event::Dropped { number, why, text } => {
-                object(why.word()).number("number", number).text("text", &raw(text))
+            Event::Sent { number, key, .. } => {
+                object.number("number", number).text("key", key).text("text", &raw)
             }
-            Event::FileReceived { size, path } => {
-                object("file-received").number("size", size).text("path", &raw(path))
-            }
-            Event::FileSent { size, path } => {
-                object("file-delivered").number("size", size).text("path", &raw(path))
+            Event::Dropped { number, .. } => object.number("number", number).text("text", &raw),
+            Event::FileReceived { size, .. } | Event::FileSent { size, .. } => {
+                object.number("size", size).text("path", &raw)
             }
         }
     }
 
     /// Searches the raw text or path for a pattern.
     pub fn contains(&self, wanted: &Pattern) -> bool {
-        let raw = match self.event {
-            Event::Received { text, .. } | Event::Sent { text, .. } | Event::Dropped { text, .. } => text,
-            Event::FileReceived { path, .. } | Event::FileSent { path, .. } => path,
-        };
-        wanted.is_in(raw)
+        wanted.is_in(self.event.raw())
     }
 }
 

@@ -284,7 +284,7 @@ impl<'a> Sender<'a> {
         let last = in_time.or(self.flight.back()).map_or(self.held, |last| last.number.max(self.held));
         let PeerLogs { outbox, pending, history } = self.logs()?;
         let expired = |waiting: &QueuedMessage| waiting.number > last && waiting.is_expired();
-        cancel::drop_messages(outbox, history, expired, Dropped::Expired)?;
+        cancel::drop_messages(outbox, history, &expired, Dropped::Expired)?;
         pending.look_again();
         Ok(())
     }

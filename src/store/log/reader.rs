@@ -139,17 +139,27 @@ impl Reader {
 
     /// Moves so that the last `count` records are next, or all if there are fewer; some more may come first.
     pub fn skip_to_last(&mut self, count: usize) -> Result<()> {
+        self.skip_to_last_before(count, u64::MAX)
+    }
+
+    /// The same for the last `count` records with a lower number than `seq`.
+    pub fn skip_to_last_before(&mut self, count: usize, seq: u64) -> Result<()> {
         let Some(length) = self.length()? else { return Ok(()) };
+        let mut end = length;
+        if seq < u64::MAX {
+            self.skip_to(seq)?;
+            end = self.window.offset;
+        }
         let mut back = NEAR;
         loop {
-            let from = length.saturating_sub(back).max(HEADER);
+            let from = end.saturating_sub(back).max(HEADER);
             if from == HEADER {
                 self.go_to(HEADER);
                 return Ok(());
             }
             // None is there when the last record is longer than that, or still being written.
             if let Some((place, _)) = self.first_after(from, length)?
-                && self.count_from(place)? >= count
+                && self.count_from(place, seq)? >= count
             {
                 self.go_to(place);
                 return Ok(());
@@ -176,11 +186,12 @@ impl Reader {
         Ok(found.map(|found| (place, found.seq)))
     }
 
-    fn count_from(&self, place: u64) -> Result<usize> {
+    /// Counts the records from a place on, up to that of a number.
+    fn count_from(&self, place: u64, seq: u64) -> Result<usize> {
         let Some(file) = &self.file else { return Ok(0) };
         let mut window = Window::at(place);
         let mut count = 0;
-        while window.open_next(&self.id, file)?.is_some() {
+        while window.open_next(&self.id, file)?.is_some_and(|found| found.seq < seq) {
             count += 1;
         }
         Ok(count)
