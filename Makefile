@@ -1,4 +1,4 @@
-# all, check, check-net, torture, soak, fuzz, bench, deb, rpm, check-deb, check-install, check-reproducible, check-systems, install, uninstall, clean.
+# all, check, check-window, check-net, torture, soak, fuzz, bench, deb, rpm, check-deb, check-install, check-reproducible, check-systems, install, uninstall, clean.
 # Installing compiles nothing: run `make` first.
 
 PREFIX = /usr/local
@@ -31,6 +31,17 @@ all:
 # run at once than there are cores.
 check:
 	RUST_TEST_THREADS=$${RUST_TEST_THREADS:-6} $(CARGO) test --locked
+
+# The page of `egoat window` in a browser: two nodes and two browsers on this machine. Needs node, npm and chromium; what npm
+# installs lands in the folder where cargo builds. Without them nothing is tested, which is an error if CI is set.
+WINDOW = $(abspath $(TARGET))/window
+check-window:
+	@for tool in node npm chromium; do command -v $$tool >/dev/null || { \
+	    echo "$$tool is missing: apt-get install nodejs npm chromium" >&2; test -z "$$CI"; exit; }; done; \
+	$(CARGO) build --locked && mkdir -p $(WINDOW) && cp tests/window/browser/*.mjs tests/window/browser/*.json $(WINDOW) && \
+	cd $(WINDOW) && { cmp -s package-lock.json installed.json || \
+	    { npm ci --ignore-scripts --no-audit --no-fund && cp package-lock.json installed.json; }; } && \
+	EGOAT=$(abspath $(TARGET))/debug/egoat node run.mjs
 
 # Those that do: network namespaces, which need root, and limits that are a minute long.
 check-net:
@@ -131,5 +142,5 @@ uninstall:
 clean:
 	$(CARGO) clean
 
-.PHONY: all check check-net torture soak fuzz bench deb rpm check-deb check-install check-reproducible \
+.PHONY: all check check-window check-net torture soak fuzz bench deb rpm check-deb check-install check-reproducible \
     check-systems install uninstall clean

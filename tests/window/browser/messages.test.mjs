@@ -1,0 +1,152 @@
+// Messages: their states, what survives, drafts, the list, scrolling.
+
+import assert from 'node:assert/strict';
+import { after, before, test } from 'node:test';
+import { cleanUp, open, row, see, talkTo, two, until, write } from './lib.mjs';
+
+let alice, bob, page;
+before(async () => {
+  ({ alice, bob } = await two());
+  page = alice.page;
+  await talkTo(page, 'bob');
+});
+after(cleanUp);
+
+test('a message appears at once and says what became of it', async () => {
+  await talkTo(bob.page, 'alice');
+  await write(page, 'hello bob');
+  await see(row(page, 'hello bob'));
+  await see(row(page, 'hello bob').getByText('Delivered'));
+  await see(row(bob.page, 'hello bob'));
+});
+
+test('news are shown within a second of being on the disk', async () => {
+  const took = [];
+  // Of three, because the machine may be busy with something else.
+  for (const text of ['news one', 'news two', 'news three']) {
+    await bob.run(['say', 'alice', text]);
+    const begun = Date.now();
+    await see(row(page, text));
+    took.push(Date.now() - begun);
+  }
+  assert.ok(Math.min(...took) < 1000, `${took} ms`);
+});
+
+test('Enter sends, Shift+Enter breaks the line', async () => {
+  const area = page.locator('#write textarea');
+  await area.pressSequentially('first');
+  await area.press('Shift+Enter');
+  await area.pressSequentially('second');
+  assert.equal(await area.inputValue(), 'first\nsecond');
+  await area.press('Enter');
+  await see(row(page, 'first\nsecond'));
+  assert.equal(await area.inputValue(), '');
+});
+
+test('Enter that ends a composed word does not send', async () => {
+  const area = page.locator('#write textarea'), devtools = await page.context().newCDPSession(page);
+  await area.focus();
+  await devtools.send('Input.imeSetComposition', { text: 'にほん', selectionStart: 3, selectionEnd: 3 });
+  await area.evaluate(node => node.dispatchEvent(new KeyboardEvent('keydown', { key: 'Enter', isComposing: true, bubbles: true, cancelable: true })));
+  assert.equal(await area.inputValue(), 'にほん');
+  await devtools.send('Input.insertText', { text: '日本' });
+  await area.press('Enter');
+  await see(row(page, '日本').getByText('Delivered'));
+});
+
+test('a reload keeps what waits, and a lost answer does not send twice', async () => {
+  // The program takes the message, but the page never hears so.
+  const isLost = new Promise(done => page.route('**/api/say', route => route.fetch().then(() => route.abort()).then(done), { times: 1 }));
+  await write(page, 'only once');
+  await see(row(page, 'only once'));
+  await isLost;
+  await page.reload();
+  await see(row(page, 'only once').getByText('Delivered'));
+  await until('bob has it', async () => (await bob.objects(['log', 'alice'])).some(({ text }) => text === 'only once'));
+  assert.equal(await row(page, 'only once').count(), 1);
+  assert.equal((await bob.objects(['log', 'alice'])).filter(({ text }) => text === 'only once').length, 1);
+});
+
+test('a message that was written while the program was away is sent when it is back', async () => {
+  await page.route('**/api/say', route => route.abort());
+  await write(page, 'kept in the browser');
+  await see(row(page, 'kept in the browser').getByText('Saving'));
+  await page.close();
+  page = alice.page = await open(alice.profile, await alice.again());
+  await talkTo(page, 'bob');
+  await see(row(page, 'kept in the browser').getByText('Delivered'));
+});
+
+test('a draft stays over switching, a reload and a new window', async () => {
+  const area = page.locator('#write textarea');
+  await area.fill('half a thought');
+  await page.goto(`${alice.shows.origin}/#outbox`);
+  await page.getByRole('heading', { name: 'Outbox' }).waitFor();
+  await see(page.locator('.conv .last.draft', { hasText: 'half a thought' }));
+  await page.reload();
+  await talkTo(page, 'bob');
+  assert.equal(await area.inputValue(), 'half a thought');
+  await alice.run(['window', '--stop']);
+  await alice.shows.gone;
+  alice.shows = await alice.window();
+  await page.goto(alice.shows.url);
+  await talkTo(page, 'bob');
+  assert.equal(await area.inputValue(), 'half a thought');
+  await area.fill('');
+});
+
+test('the view stays where the reader is, counts what is new, and follows at the end', async () => {
+  await bob.run(['say', '--lines', 'alice'], Array.from({ length: 60 }, (_, at) => `line ${at}`).join('\n'));
+  await see(row(page, 'line 59'));
+  const log = page.locator('#log');
+  await until('the end shows', () => log.evaluate(node => node.scrollHeight - node.scrollTop - node.clientHeight < 5));
+  await log.evaluate(node => { node.scrollTop = 300; });
+  await see(page.locator('#down'));
+  const place = () => page.evaluate(() => { const frame = document.getElementById('log').getBoundingClientRect(); const first = [...document.querySelectorAll('#log .msg')].find(row => row.getBoundingClientRect().top > frame.top); return first.textContent + first.getBoundingClientRect().top; });
+  const before = await place();
+  for (const text of ['new one', 'new two', 'new three']) await bob.run(['say', 'alice', text]);
+  await see(page.getByRole('button', { name: '3 new messages, go to the end' }));
+  assert.equal(await place(), before);
+  await page.locator('#down').click();
+  await until('the end shows', () => log.evaluate(node => node.scrollHeight - node.scrollTop - node.clientHeight < 5));
+  await bob.run(['say', 'alice', 'followed']);
+  await see(row(page, 'followed'));
+  await until('it follows', () => log.evaluate(node => node.scrollHeight - node.scrollTop - node.clientHeight < 5));
+  assert.ok(await page.locator('#down').isHidden());
+});
+
+test('a message to a peer who is away waits, says why, and can be cancelled or goes out later', async () => {
+  await bob.serves.stop();
+  await bob.shows.stop();
+  await see(page.locator('#presence', { hasText: 'Away' }));
+  await write(page, 'take it back');
+  await write(page, 'for later');
+  await see(row(page, 'for later').getByText('Waits'));
+  await row(page, 'for later').getByRole('button', { name: 'Why?' }).click();
+  await see(page.getByRole('dialog').getByText(/tries|trying/));
+  await page.getByRole('dialog').getByRole('button', { name: 'Find out more' }).click();
+  await see(page.getByRole('dialog').locator('p .err'));
+  await page.getByRole('dialog').getByRole('button', { name: 'Close' }).click();
+  await page.locator('#places').getByText('Outbox').click();
+  await see(page.locator('#place .line', { hasText: 'take it back' }));
+  await page.locator('#place .line', { hasText: 'take it back' }).getByRole('button', { name: 'Cancel' }).click();
+  await until('it is gone', async () => await page.locator('#place .line', { hasText: 'take it back' }).count() === 0);
+  await talkTo(page, 'bob');
+  await see(row(page, 'take it back').getByText('Cancelled, not sent'));
+  bob.serves = await bob.node();
+  await see(row(page, 'for later').getByText('Delivered'));
+  await see(page.locator('#presence', { hasText: 'Here since' }));
+  await row(page, 'take it back').getByRole('button', { name: 'Send again' }).click();
+  await until('both are there', async () => await row(page, 'take it back').count() === 2);
+});
+
+test('a banner says that the node is gone, and goes by itself', async () => {
+  await alice.serves.stop();
+  await see(page.locator('#banner', { hasText: 'Not connected to the node' }));
+  alice.serves = await alice.node();
+  await until('the banner goes', async () => await page.locator('#banner').textContent() === '');
+  await alice.shows.stop();
+  await see(page.locator('#banner', { hasText: 'No connection to egoat' }));
+});
+
+test('nothing went wrong in the page', () => assert.deepEqual([...alice.profile.wrong, ...bob.profile.wrong], []));
