@@ -5,7 +5,7 @@ use crate::text::{self, spelling::nearest};
 use crate::ui::commands::{self, COMMANDS, SlashCommand};
 
 /// The commands of the program, and what does the same in a chat; empty where nothing does. Longer ones come first.
-pub const SHELL_COMMANDS: [(&str, &str); 27] = [
+pub const SHELL_COMMANDS: [(&str, &str); 28] = [
     ("peers accept", "/admit FINGERPRINT"),
     ("peers requests", "/requests"),
     ("peers add", "/add HOST:PORT"),
@@ -18,6 +18,7 @@ pub const SHELL_COMMANDS: [(&str, &str); 27] = [
     ("send", "/send PATH"),
     ("receive", ""),
     ("share", ""),
+    ("window", ""),
     ("get", ""),
     ("invite", "/invite"),
     ("join", "/join LINK"),
