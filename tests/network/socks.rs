@@ -517,7 +517,7 @@ fn a_proxy_and_a_peer_that_are_away_are_told_apart() {
         "cannot reach alice: {}: the proxy {} says that the connection was refused",
         dead.addr, proxy.addr
     );
-    assert!(said.contains(&expected) && said.contains("hint: is `egoat serve` running there"), "{said}");
+    assert!(said.contains(&expected) && said.contains("hint: with --queue the files wait here"), "{said}");
     let (_, said) = ends(&bob, &format!("socks5://{}", dead.addr), &["send", "alice", &file], 69);
     let expected =
         format!("cannot reach alice: the proxy {} cannot be reached: connection refused", dead.addr);
