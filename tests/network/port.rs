@@ -62,8 +62,10 @@ fn a_named_port_that_is_taken_is_an_error_whose_hint_works() {
     let said = fails(&["serve"]);
     assert!(said.contains(&expected), "{said}");
     // A chat is of use without it.
-    let said = finish(lan.cmd(bob.cmd(&["chat"])), b"", 0).1;
-    assert!(said.contains(&expected) && said.contains("and it keeps trying"), "{said}");
+    let chat = Process::start(lan.cmd(bob.cmd(&["chat"])));
+    chat.wait_to_say("and it keeps trying");
+    chat.wait_to_say(&expected);
+    drop(chat);
     fs::write(bob.path("listen"), "alice\n").unwrap();
     let said = fails(&["serve"]);
     assert!(said.contains(&format!("write 4628 into {}", bob.path("listen").display())), "{said}");
