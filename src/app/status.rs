@@ -5,11 +5,12 @@ use std::path::PathBuf;
 
 use crate::app::contacts;
 use crate::app::files::Job;
-use crate::app::link::{self, ConnectedPeer, NodeLink, PendingOffer, Transfer, TransferWay, UNKNOWN};
+use crate::app::link::{ConnectedPeer, NodeLink, PendingOffer, Transfer, TransferWay, UNKNOWN};
 use crate::app::messages::{self, Queue, QueuedItem};
 use crate::error::{Error, Result};
 use crate::net::local;
-use crate::store::home::Own;
+use crate::store::home::{Home, Own};
+use crate::store::node_lock;
 use crate::store::space;
 use crate::text::json::Object;
 use crate::time;
@@ -58,11 +59,17 @@ pub struct Status {
     pub free: Vec<(PathBuf, u64)>,
 }
 
+/// An error if no node runs on the home.
+pub fn ensure_node_runs(home: &Home) -> Result<()> {
+    match node_lock::running(home)? {
+        Some(_) => Ok(()),
+        None => Err(Error::NoNode { home: home.dir().to_owned() }),
+    }
+}
+
 /// Asks the node that runs; an error if none does.
 pub fn status(own: &Own) -> Result<Status> {
-    if link::node(own)?.is_none() {
-        return Err(Error::NoNode { home: own.home().dir().to_owned() });
-    }
+    ensure_node_runs(own.home())?;
     let live = NodeLink::open(own.home(), false)?.whole()?;
     let peers = contacts::all(own)?;
     let name = |key| match peers.iter().find(|peer| peer.key == key) {

@@ -128,6 +128,10 @@ fn run(line: Egoat) -> Result<()> {
                 // A home is not made for a name that is mistyped, or that is saved in another home.
                 reach::ensure_found(&unlock(home.clone(), false)?, peer)?;
             }
+            if matches!(command, Command::Status(_)) {
+                // That none runs needs no passphrase to be known.
+                status::ensure_node_runs(&home)?;
+            }
             let makes_home = command.makes_home();
             dispatch(&unlock(home, makes_home)?, out, &passphrases, command)
                 .inspect_err(|error| tell_tried(out, error))

@@ -4,6 +4,7 @@ use crate::app::Own;
 use crate::app::chat::transfers;
 use crate::app::files::{self, Job};
 use crate::app::messages::Queue;
+pub use crate::app::status::ensure_node_runs;
 use crate::app::status::{self, Waiting};
 use crate::error::Result;
 use crate::text::{self, json::Object};

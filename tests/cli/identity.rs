@@ -200,6 +200,14 @@ fn a_passphrase_that_cannot_be_asked_for_is_a_failure() {
     assert!(said.contains("EGOAT_PASSPHRASE_FD"), "{said}");
 }
 
+/// What looks after a node has no passphrase.
+#[test]
+fn that_no_node_runs_is_known_without_the_passphrase() {
+    let home = Home::new("alice");
+    finish(with_passphrase(&home, &["id", "--passphrase"], "secret\n"), b"", 0);
+    assert!(home.fails(&["status"], 69).contains("no node runs on "));
+}
+
 #[test]
 fn a_typed_passphrase_is_not_shown() {
     let home = Home::new("alice");
