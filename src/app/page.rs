@@ -12,6 +12,7 @@ pub mod request;
 use std::sync::Arc;
 
 use crate::app::page::answer::Exchange;
+use crate::app::page::request::Head;
 use crate::error::Result;
 use crate::net::page::PageStream;
 use crate::node::threads;
@@ -24,7 +25,7 @@ const MAX_CONNECTIONS: usize = 32;
 /// What answers requests.
 pub trait Handler: Send + Sync + 'static {
     /// Answers a request that has passed the gate.
-    fn answer(&self, exchange: &mut Exchange);
+    fn answer(&self, head: &Head, exchange: &mut Exchange);
 }
 
 /// Starts to serve, for as long as the process runs.
@@ -52,8 +53,8 @@ fn accept(listener: &PageListener, handler: &Arc<dyn Handler>) {
 
 fn serve_connection(stream: PageStream, handler: &dyn Handler) {
     let mut exchange = Exchange::new(stream);
-    while exchange.next_request() {
-        handler.answer(&mut exchange);
+    while let Some(head) = exchange.next_request() {
+        handler.answer(&head, &mut exchange);
         if !exchange.end() {
             break;
         }

@@ -53,7 +53,8 @@ pub struct Exchange {
     /// What was read and is not used yet: the end of a head is not seen before it is read.
     input: Vec<u8>,
     output: Vec<u8>,
-    head: Option<Head>,
+    /// The browser wants the connection to end with this answer, or sent what is no request.
+    closes: bool,
     /// Bytes of the body that were not read yet.
     body: u64,
     state: State,
@@ -69,7 +70,7 @@ impl Exchange {
             stream,
             input: Vec::new(),
             output: Vec::new(),
-            head: None,
+            closes: true,
             body: 0,
             state: State::Waits,
             is_used: false,
@@ -77,34 +78,32 @@ impl Exchange {
         }
     }
 
-    /// Reads the next request that the gate admits. Returns false when the connection is over: what is malformed, or not
-    /// admitted, was answered.
-    pub fn next_request(&mut self) -> bool {
-        (self.head, self.state) = (None, State::Waits);
+    /// Reads the head of the next request that the gate admits. `None` when the connection is over: a request that is
+    /// malformed, or not admitted, was answered.
+    pub fn next_request(&mut self) -> Option<Head> {
+        (self.closes, self.state) = (true, State::Waits);
         let head = match self.read_head() {
-            Ok(Some(head)) => head,
-            Ok(None) => return false,
+            Ok(head) => head?,
             Err(BadRequest) => {
                 self.fail(400, &Error::usage("the request is malformed"));
-                return false;
+                return None;
             }
         };
         self.is_used = true;
+        self.closes = head.closes;
         self.body = head.length.unwrap_or(0);
-        let (is_admitted, method, is_chunked) = (gate::admits(&head), head.method, head.is_chunked);
-        self.head = Some(head);
-        if !is_admitted {
+        if !gate::admits(&head) {
             self.fail(403, &Error::usage("this page may not ask here"));
-        } else if method == Method::Other {
+        } else if head.method == Method::Other {
             self.fail(405, &Error::usage("only GET, POST and PUT are answered"));
-        } else if is_chunked || (method == Method::Put && self.head().length.is_none()) {
+        } else if head.is_chunked || (head.method == Method::Put && head.length.is_none()) {
             self.fail(411, &Error::usage("the length of the body is missing"));
-        } else if method == Method::Get && self.body > 0 {
+        } else if head.method == Method::Get && self.body > 0 {
             self.fail(400, &Error::usage("a GET has no body"));
         } else {
-            return true;
+            return Some(head);
         }
-        false
+        None
     }
 
     /// `None` at the end of the connection.
@@ -127,12 +126,6 @@ impl Exchange {
                 deadline = deadline.min(Deadline::after(HEAD_TIMEOUT));
             }
         }
-    }
-
-    /// The head of the request.
-    #[allow(clippy::expect_used)]
-    pub fn head(&self) -> &Head {
-        self.head.as_ref().expect("an answer is asked for after a request was read")
     }
 
     /// Reads the next bytes of the body into `buffer`; none at its end.
@@ -190,8 +183,7 @@ impl Exchange {
     fn write_head(&mut self, status: u16, kind: &str, more: &str) {
         let reason = if status < 400 { "OK" } else { "Refused" };
         // A body that nobody read stands between this answer and the next request.
-        let ends = self.body > 0 || status == 401 || self.head.as_ref().is_none_or(|head| head.closes);
-        self.ends |= ends;
+        self.ends |= self.body > 0 || status == 401 || self.closes;
         let connection = if self.ends { "Connection: close\r\n" } else { "" };
         let head =
             format!("HTTP/1.1 {status} {reason}\r\nContent-Type: {kind}\r\n{FIXED}{connection}{more}\r\n");

@@ -14,6 +14,7 @@ use crate::app::messages::QueuedItem;
 use crate::app::page::answer::{Exchange, LINES};
 use crate::app::page::form::Form;
 use crate::app::page::gate;
+use crate::app::page::request::Head;
 use crate::app::page::request::Method::{self, Get, Post, Put};
 use crate::app::window::Window;
 use crate::app::window::sessions::Ticket;
@@ -39,6 +40,7 @@ const LOOK: Duration = Duration::from_secs(1);
 /// A request of a page that has a session.
 struct Call<'a> {
     window: &'a Arc<Window>,
+    head: &'a Head,
     form: Form,
 }
 
@@ -74,8 +76,8 @@ const ROUTES: &[(Method, &str, u64, Route)] = &[
 ];
 
 /// Answers a request below /api/.
-pub fn answer(window: &Arc<Window>, exchange: &mut Exchange) {
-    let (method, name) = (exchange.head().method, exchange.head().path["/api/".len()..].to_owned());
+pub fn answer(window: &Arc<Window>, head: &Head, exchange: &mut Exchange) {
+    let (method, name) = (head.method, head.path.strip_prefix("/api/").unwrap_or_default());
     let route = ROUTES.iter().find(|(of, known, ..)| *of == method && *known == name);
     let Some((.., longest, route)) = route else {
         return exchange.fail(404, &Error::usage("there is no such thing to ask for"));
@@ -83,12 +85,12 @@ pub fn answer(window: &Arc<Window>, exchange: &mut Exchange) {
     let encoded = match method {
         Post if exchange.left() > *longest => return exchange.fail(413, &Error::usage("that is too long")),
         Post => exchange.text(*longest),
-        _ => Some(exchange.head().query.clone()),
+        _ => Some(head.query.clone()),
     };
     let Some(form) = encoded.and_then(|encoded| Form::decode(&encoded)) else {
         return exchange.fail(400, &Error::usage("the form is malformed"));
     };
-    let answered = route(&Call { window, form }, exchange);
+    let answered = route(&Call { window, head, form }, exchange);
     if method == Post {
         window.nudge();
     }
@@ -154,11 +156,11 @@ fn events(call: &Call, exchange: &mut Exchange) -> Result<()> {
         return Ok(());
     };
     call.window.nudge();
-    let token = exchange.head().token.clone();
+    let token = call.head.token.as_deref();
     exchange.begin(200, LINES);
     let mut told = Instant::now();
     exchange.flush();
-    while exchange.is_wanted() && call.window.sessions.has(token.as_deref()) {
+    while exchange.is_wanted() && call.window.sessions.has(token) {
         let lines = follower.next(LOOK);
         lines.iter().for_each(|line| exchange.write(line.as_bytes()));
         if !lines.is_empty() || told.elapsed() >= QUIET {
@@ -366,7 +368,7 @@ fn ticket(call: &Call, exchange: &mut Exchange) -> Result<()> {
 }
 
 fn folder(call: &Call, exchange: &mut Exchange) -> Result<()> {
-    if !gate::is_direct(exchange.head(), call.window.port()) {
+    if !gate::is_direct(call.head, call.window.port()) {
         exchange.fail(403, &Error::failed("the browser is on another machine, as far as it can be told"));
         return Ok(());
     }

@@ -7,7 +7,7 @@ mod files;
 use std::sync::Arc;
 
 use crate::app::page::answer::Exchange;
-use crate::app::page::request::Method;
+use crate::app::page::request::{Head, Method};
 use crate::app::page::{self, Handler, PageListener};
 use crate::app::window::Window;
 use crate::app::window::sessions::Trade;
@@ -25,20 +25,20 @@ struct Page {
 }
 
 impl Handler for Page {
-    fn answer(&self, exchange: &mut Exchange) {
-        let (method, path) = (exchange.head().method, exchange.head().path.clone());
-        if let (Method::Get, Some((kind, text))) = (method, files::find(&path)) {
+    fn answer(&self, head: &Head, exchange: &mut Exchange) {
+        let (method, path) = (head.method, head.path.as_str());
+        if let (Method::Get, Some((kind, text))) = (method, files::find(path)) {
             exchange.begin_whole(200, kind, text.len() as u64, "");
             exchange.write(text.as_bytes());
         } else if let (Method::Get, Some(ticket)) = (method, path.strip_prefix("/download/")) {
             api::download(&self.window, ticket, exchange);
         } else if !path.starts_with("/api/") {
             exchange.fail(404, &Error::usage("there is no such page"));
-        } else if (method, path.as_str()) == (Method::Post, "/api/session") {
+        } else if (method, path) == (Method::Post, "/api/session") {
             self.begin_session(exchange);
-        } else if self.window.sessions.admits(exchange.head().token.as_deref()) {
+        } else if self.window.sessions.admits(head.token.as_deref()) {
             self.window.feed.see();
-            api::answer(&self.window, exchange);
+            api::answer(&self.window, head, exchange);
         } else {
             exchange.fail(401, &Error::usage("this session is over; run `egoat window` again"));
         }
