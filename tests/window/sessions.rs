@@ -38,23 +38,29 @@ fn guessing_takes_time_and_holds_up_nobody_else() {
     let request = good.head("POST", "/api/session", "Content-Length: 6\r\n") + "code=x";
     let port = good.port;
     let guessing = std::thread::spawn(move || raw(port, request.as_bytes()).unwrap().status);
-    let begun = Instant::now();
     assert!(good.is_in());
-    assert!(begun.elapsed() < Duration::from_millis(1500), "{:?}", begun.elapsed());
+    assert!(!guessing.is_finished(), "the good one waited for the wrong one");
     assert_eq!(guessing.join().unwrap(), 401);
 }
 
 #[test]
 fn a_code_is_good_once() {
     let home = Home::new("alice");
-    let (process, address) = Window::process(&home, &["--listen", "127.0.0.1:0"]);
-    let (port, code) = parts(&address);
-    let mut window = Window { process, port, token: String::new() };
-    assert_eq!(window.trade("").status, 401);
     let traded = |answer: crate::client::Answer| answer.objects()[0]["token"].as_str().unwrap().to_owned();
-    window.token = traded(window.trade(&code));
+    let begin = || {
+        let (process, address) = Window::process(&home, &["--listen", "127.0.0.1:0"]);
+        let (port, code) = parts(&address);
+        let mut window = Window { process, port, token: String::new() };
+        assert_eq!(window.trade("").status, 401);
+        let begun = Instant::now();
+        window.token = traded(window.trade(&code));
+        let again = window.trade(&code);
+        // A machine that is busy for longer between the two shows something else.
+        (begun.elapsed() < Duration::from_secs(2)).then_some((window, code, again))
+    };
     // A page that is loaded twice at once is in all the same.
-    assert_eq!(traded(window.trade(&code)), window.token);
+    let (window, code, again) = poll_until("two trades at once", begin);
+    assert_eq!(traded(again), window.token);
     assert!(window.is_in());
     // Later somebody else has seen the code, and who came first cannot be told.
     std::thread::sleep(Duration::from_millis(2100));
