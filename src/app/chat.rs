@@ -72,12 +72,12 @@ pub enum Question {
     },
     /// Ask whether to join with a pasted link.
     Join(Link),
-    /// Ask whether to leave, though that interrupts something.
+    /// The user wants to leave, and that interrupts something.
     Leave,
 }
 
 impl Question {
-    /// Whether a typed line says yes. Whoever types `/quit` once more has heard what that interrupts.
+    /// Whether a typed line says yes. A second `/quit` does, because the user has read what leaving interrupts.
     pub fn is_yes(&self, line: &str) -> bool {
         match line.trim().to_lowercase().as_str() {
             "yes" | "y" => true,
@@ -86,7 +86,7 @@ impl Question {
         }
     }
 
-    /// Whether a typed line answers it; any other is taken for a no, and is lost.
+    /// Whether a typed line answers the question. Any other line counts as no, and is lost.
     pub fn is_answered_by(&self, line: &str) -> bool {
         self.is_yes(line) || matches!(line.trim().to_lowercase().as_str(), "no" | "n")
     }
@@ -137,7 +137,8 @@ pub struct Chat {
     has_user: bool,
     /// This process is the node: it ends with the chat.
     is_node: bool,
-    /// What `/outbox` has listed: the first under 1. It stays under its number, so that `/cancel` takes back what was meant.
+    /// The entries that `/outbox` has listed, the first as number 1. An entry keeps its number, so `/cancel` never takes back
+    /// another one.
     listed: Vec<ListedItem>,
     /// The nodes that this chat is about to pair with, and tells of when it has; with whether the node here was refused
     /// meanwhile.

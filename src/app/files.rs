@@ -123,7 +123,7 @@ pub fn stopped_error(peer: &Peer, job: &Job) -> Option<Error> {
     })
 }
 
-/// What to type for a stopped job.
+/// The commands with which the user resumes or cancels a stopped job.
 pub fn how_to_go_on(peer: &Peer, job: &Job) -> String {
     format!(
         "`egoat outbox retry {}` sends it as it is now, `egoat outbox cancel {}` takes it back",

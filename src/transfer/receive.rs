@@ -232,7 +232,7 @@ impl Inbound {
         session.skip_ignorable(true);
         let has_proven = self.prove(session)?;
         let is_early = !has_proven && session.has_early();
-        // A sender that has said everything, and has gone since, wants nothing of it to land.
+        // The whole transfer is here, but its sender has hung up since: its user cancelled it, so nothing lands.
         if is_early && session.has_input()? {
             return session.read_as(DURING, |_| None);
         }

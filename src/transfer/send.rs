@@ -68,8 +68,8 @@ pub enum Answer {
     Stored,
 }
 
-/// Writes all of a transfer before it is known whether the session is accepted, and says whether; where the receiver knows
-/// of that, and the transfer is short enough (egoat-protocol(7), Sending early).
+/// Writes a whole transfer before the receiver has accepted the session, if both ends have the feature and the transfer is
+/// short enough. Returns whether it did (egoat-protocol(7), Sending early).
 pub fn write_early(session: &mut Session, files: Option<&Sources>) -> Result<bool> {
     if !session.features().has(Features::EARLY) {
         return Ok(false);
@@ -91,8 +91,8 @@ pub fn write_early(session: &mut Session, files: Option<&Sources>) -> Result<boo
     Ok(true)
 }
 
-/// The manifest's parts and the bytes of all files, if they may be sent early: less than a PIECE holds. What cannot be read
-/// is told when it is its turn.
+/// The manifest's parts and the bytes of all files, if they are short enough to go early, which is less than a PIECE holds.
+/// `None` also for a file that cannot be read: the usual way reports the error.
 fn short_content(files: &Sources) -> Option<(Vec<Vec<u8>>, Vec<u8>)> {
     /// Of OFFER, START, PIECE and END, and of the headers of what is counted below.
     const HEADS: u64 = 33 + 13 + PIECE_HEAD as u64 + 5 + HEADER as u64;

@@ -288,7 +288,7 @@ impl Chat {
         inbox::unread_between(&self.own, id, self.reading.read(id), first)
     }
 
-    /// Whether the user knows that this peer refuses, or learns it in a moment from who pairs with it.
+    /// Whether the user knows that this peer refuses us, or is about to hear it from the pairing under way.
     fn is_told_of_refusal(&mut self, peer: &str, view: &mut dyn View) -> Result<bool> {
         self.look_at_peers(view)?;
         let key = self.peers.iter().find(|one| one.name == peer).map(|one| one.key);

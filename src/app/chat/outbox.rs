@@ -1,4 +1,5 @@
-//! What waits to go out: listed with numbers, taken back, told when the chat begins, and asked about before it ends.
+//! The outbox in a chat: `/outbox` lists it with numbers, `/cancel` takes an entry back, the chat names it at its start and asks
+//! before it leaves.
 
 use crate::app::chat::view::View;
 use crate::app::chat::waiting::{PendingMessages, first_line};
@@ -14,12 +15,12 @@ const MAX_LISTED: usize = 100;
 /// Peers that are named when the chat begins.
 const MAX_TOLD: usize = 5;
 
-/// Something that was listed with a number.
+/// An entry that `/outbox` has listed.
 pub struct ListedItem {
     peer: PublicKey,
     /// Its number among all that waits for the peer.
     number: u64,
-    /// What it is, in one line.
+    /// A description of one line.
     title: String,
 }
 

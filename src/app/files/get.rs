@@ -21,7 +21,7 @@ use crate::wire::link::Link;
 
 pub use crate::wire::shares::SharedFiles;
 
-/// What a node is called that shares by a link, and is no peer.
+/// The name of a node that shares by a link and is not a peer.
 const SHARER: &str = "the sharer";
 
 /// Where the files go, and which are taken.
@@ -36,7 +36,7 @@ pub struct GetOptions {
     pub allow_dot: bool,
 }
 
-/// Who shares.
+/// The node that shares.
 pub enum Sharer {
     /// Whoever has made the link.
     Link(Link),
@@ -44,7 +44,7 @@ pub enum Sharer {
     Peer(Box<Peer>),
 }
 
-/// Whom the user means.
+/// Reads what the user typed: a link, or the name of a peer.
 pub fn sharer(own: &Endpoint, given: &str) -> Result<Sharer> {
     if !Link::looks_like(given) {
         let peer = contacts::named(own, given)?;
@@ -58,7 +58,7 @@ pub fn sharer(own: &Endpoint, given: &str) -> Result<Sharer> {
     Ok(Sharer::Link(link))
 }
 
-/// What the peer shares with this node.
+/// Asks the peer which shares are open to this node.
 pub fn list(own: &Endpoint, peer: &Peer) -> Result<Vec<SharedFiles>> {
     get::list(own, peer)
 }
@@ -103,12 +103,12 @@ pub fn by_name(own: &Endpoint, peer: &Peer, share: &SharedFiles, options: &GetOp
 /// Files on their way here.
 pub struct Fetch {
     events: Receiver<NodeEvent>,
-    /// Who shares them.
+    /// The node that shares them.
     pub sharer: String,
 }
 
 impl Fetch {
-    /// What happens next. The last is TransferDone or TransferFailed, or `None` when there was nothing to be fetched.
+    /// The next event. The last one is TransferDone or TransferFailed; `None` when there was nothing to fetch.
     pub fn next(&self) -> Option<NodeEvent> {
         self.events.recv().ok()
     }

@@ -49,8 +49,8 @@ const ADDITIONS: Rate = Rate { at_once: 8, interval: Duration::from_secs(20) };
 /// First messages of strangers that are looked at, good or bad: that costs a key agreement, 0.06 ms of a processor, measured
 /// in 2026.
 const STRANGE_LOOKS: Rate = Rate { at_once: 256, interval: Duration::from_millis(1) };
-/// The same for addresses of peers. Who floods at a friend's own address leaves the friend one try in as many as the flood
-/// has: two processors can send about 10,000 a second, of which most are looked at. That costs half a processor.
+/// The same for addresses of peers. A flood from a friend's own address competes with the friend for these: two processors
+/// send about 10,000 first messages a second, so the friend gets most of its tries. Costs half a processor at most.
 const FRIENDLY_LOOKS: Rate = Rate { at_once: 256, interval: Duration::from_micros(125) };
 /// First messages of strangers that are answered because they are good. Each costs 0.4 ms of a processor.
 const STRANGE_ANSWERS: Rate = Rate { at_once: 128, interval: Duration::from_millis(10) };

@@ -35,8 +35,8 @@ pub fn read_held(session: &mut Session) -> Result<u64> {
     })
 }
 
-/// Writes what waits before it is known what the receiver holds, if both ends know of that, and says what
-/// (egoat-protocol(7), Sending early).
+/// Writes waiting messages before the receiver has said what it holds, if both ends have the feature; returns those that it
+/// wrote (egoat-protocol(7), Sending early).
 pub fn write_early(session: &mut Session, own: &Own) -> Result<Vec<QueuedMessage>> {
     if !session.features().has(Features::EARLY) {
         return Ok(Vec::new());
@@ -54,7 +54,7 @@ pub fn write_early(session: &mut Session, own: &Own) -> Result<Vec<QueuedMessage
     Ok(early)
 }
 
-/// What waits for the peer from the oldest message on, as much as may be sent early; noted as sent.
+/// Takes the oldest waiting messages, as many as may go early, and notes in the outbox that they were sent.
 fn take_early(own: &Own, peer: &PublicKey) -> Result<Vec<QueuedMessage>> {
     let mut outbox = own.outbox(peer)?;
     let mut pending = outbox.pending();
