@@ -525,7 +525,10 @@ impl Chat {
         for (place, peer) in self.peers.iter().enumerate() {
             let state = match self.presence.get(&peer.key) {
                 _ if peer.is_blocked() => "blocked".to_owned(),
-                Some(one) if one.is_here => "here".to_owned(),
+                Some(one) if one.is_here => match self.live.here.get(&peer.key) {
+                    Some(here) => format!("here, {}", here.path.as_str()),
+                    None => "here".to_owned(),
+                },
                 Some(one) => format!("away, seen {}", self.time(one.seconds)),
                 None => "away".to_owned(),
             };

@@ -16,7 +16,7 @@ use crate::net::loopback::{self, Local};
 use crate::node::{supervisor, threads};
 use crate::store::home::{Home, Own};
 use crate::store::node_lock;
-use crate::wire::control::{Down, MAX_BODY, Up};
+use crate::wire::control::{Down, MAX_BODY, Path, Up};
 
 pub mod bell;
 
@@ -99,8 +99,10 @@ fn version() -> Vec<u8> {
 pub struct ConnectedPeer {
     /// Since when, in seconds of Unix time.
     pub since: u64,
-    /// By which address.
-    pub way: String,
+    /// The way that the connection took.
+    pub path: Path,
+    /// The address at its other end.
+    pub address: String,
     /// The peer fetches its messages from the node, and collects files when it is told that some wait.
     pub collects: bool,
 }
@@ -126,8 +128,8 @@ impl Snapshot {
     fn apply(&mut self, message: Down) {
         match message {
             Down::Ready => self.is_whole = true,
-            Down::Peer { key, is_here: true, collects, since, way } => {
-                drop(self.here.insert(key, ConnectedPeer { since, way, collects }))
+            Down::Peer { key, is_here: true, collects, since, path, address } => {
+                drop(self.here.insert(key, ConnectedPeer { since, path, address, collects }))
             }
             Down::Peer { key, .. } => drop(self.here.remove(&key)),
             Down::Transfer(transfer) => drop(self.transfers.insert(transfer.number, transfer)),

@@ -121,7 +121,8 @@ pub fn known(bytes: u64) -> Option<u64> {
 /// A peer that is connected, as an object for programs (egoat(1), JSON).
 pub fn here_object(peer: &str, here: &ConnectedPeer) -> Object {
     let since = time::believed(here.since.saturating_mul(1_000_000));
-    Object::event("here").text("peer", peer).text("address", &here.way).optional_number("time", since)
+    let object = Object::event("here").text("peer", peer).text("address", &here.address);
+    object.text("path", here.path.as_str()).optional_number("time", since)
 }
 
 /// A transfer that is on its way, as an object.

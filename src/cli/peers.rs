@@ -43,6 +43,7 @@ fn address_lines(peer: &Peer) -> String {
             Origin::User => "yours",
             Origin::Link => "of a link",
             Origin::Told => "told by it",
+            Origin::Mapped => "the peer told it: its router maps it",
             Origin::Seen => "it was seen there",
             Origin::Near => "in the same network",
         };

@@ -24,7 +24,7 @@ pub fn run(own: &Own, out: Output) -> Result<()> {
         let long = since.map_or_else(String::new, |since| {
             format!(", for {}", text::seconds(now_micros().saturating_sub(since) / 1_000_000))
         });
-        let human = format!("{peer}{long}, by {}", here.way);
+        let human = format!("{peer}{long}, {} by {}", here.path.as_str(), here.address);
         out.data(&line("here", &human), || status::here_object(peer, here))?;
     }
     status.waiting.iter().try_for_each(|waiting| print_waiting(out, waiting))?;

@@ -5,13 +5,15 @@
 //! | --- | --- |
 //! | `attempt` | a try at one address |
 //! | `causes` | of many failures, the one to tell |
+//! | `tries` | how often an address is dialled that only the peer has named |
 
 mod attempt;
 mod causes;
+pub mod tries;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::crypto::keys::{InviteToken, PublicKey};
 use crate::error::{Error, Result, reason};
@@ -66,6 +68,9 @@ impl<'a> Target<'a> {
     }
 
     fn attempt(&self, own: &Endpoint, kind: Kind) -> Attempt {
+        let mut places: Vec<Place> =
+            self.places.iter().filter(|place| may_dial(own, place)).cloned().collect();
+        own.tries().choose(self.key, &mut places, Instant::now());
         Attempt {
             own: own.clone(),
             key: self.key,
@@ -74,7 +79,7 @@ impl<'a> Target<'a> {
             is_saved: self.is_saved,
             by: self.by,
             kind,
-            places: self.places.iter().filter(|place| may_dial(own, place)).cloned().collect(),
+            places,
             is_over: AtomicBool::new(false),
         }
     }
@@ -93,10 +98,8 @@ fn may_dial(own: &Endpoint, place: &Place) -> bool {
     match place.origin {
         Origin::User | Origin::Link => true,
         // A proxy would dial it in its own network, and learn where the peer is.
-        Origin::Told if own.is_hidden() => place.address.ip().is_none(),
-        Origin::Told | Origin::Seen | Origin::Near => {
-            own.is_hidden() || local::is_dialled_unasked(&place.address)
-        }
+        Origin::Told | Origin::Mapped => !own.is_hidden() && local::is_dialled_on_hearsay(&place.address),
+        Origin::Seen | Origin::Near => own.is_hidden() || local::is_dialled_unasked(&place.address),
     }
 }
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use crate::crypto::keys::StaticKeys;
 use crate::error::Result;
+use crate::net::dial::tries::Tries;
 use crate::store::home::Own;
 use crate::store::log::Report;
 use crate::wire::proxy::Proxy;
@@ -20,12 +21,13 @@ pub struct Endpoint {
     name: Option<String>,
     /// What it proves to those whom it dials, in place of its own keys.
     guise: Option<StaticKeys>,
+    tries: Arc<Tries>,
 }
 
 impl Endpoint {
     /// Every connection to a peer goes through `proxy`; without one, straight to the peer.
     pub fn new(own: Own, proxy: Option<Proxy>) -> Endpoint {
-        Endpoint { own, proxy: proxy.map(Arc::new), name: None, guise: None }
+        Endpoint { own, proxy: proxy.map(Arc::new), name: None, guise: None, tries: Arc::default() }
     }
 
     /// The proxy that every connection to a peer goes through.
@@ -51,6 +53,11 @@ impl Endpoint {
     /// The same endpoint under keys that tell nobody who it is.
     pub fn disguised(&self, keys: StaticKeys) -> Endpoint {
         Endpoint { guise: Some(keys), ..self.clone() }
+    }
+
+    /// How often addresses were dialled that only a peer has named.
+    pub fn tries(&self) -> &Tries {
+        &self.tries
     }
 
     /// The keys that it proves to those whom it dials.

@@ -107,6 +107,12 @@ pub fn is_dialled_unasked(address: &Address) -> bool {
     }
 }
 
+/// The same for an address that only the peer has told: it is not dialled if it is one of this machine's, or on the same wire.
+pub fn is_dialled_on_hearsay(address: &Address) -> bool {
+    let is_fit = |ip: IpAddr| !matches!(Reach::of(ip), Reach::Loopback | Reach::LinkLocal) && !is_own(ip);
+    address.ip().is_some_and(is_fit) && is_dialled_unasked(address)
+}
+
 /// Who can dial an address, by the range that it is from.
 ///
 /// In the order of how many can.

@@ -13,4 +13,5 @@ mod pace;
 pub mod page;
 mod race;
 pub mod session;
+pub mod telling;
 pub mod transport;

@@ -25,8 +25,10 @@ use crate::net::pace::{Pace, Patience};
 pub use crate::net::session::incoming::Incoming;
 use crate::net::session::outgoing::Outgoing;
 pub use crate::net::session::outgoing::Progress;
+use crate::net::telling::Exchange;
 use crate::net::transport::route::Route;
 use crate::net::transport::{Closer, Stream};
+use crate::store::peers::Origin;
 use crate::wire::codec::FieldWriter;
 use crate::wire::features::Features;
 use crate::wire::message::{CHUNK, Message, PIECE_HEAD, piece_head};
@@ -83,6 +85,8 @@ pub struct Session {
     deadline: Option<Deadline>,
     /// How it was dialled, if it was.
     route: Option<Route>,
+    /// Set where the ends tell each other their addresses.
+    exchange: Option<Exchange>,
     /// The read timeout that the socket has.
     waits: Duration,
     /// How long a write may make no progress.
@@ -122,6 +126,7 @@ impl Session {
             binding: Binding { export: established.export, handshake_hash: established.handshake_hash },
             deadline: None,
             route: None,
+            exchange: None,
             waits: DEAD_AFTER,
             stalled_after: STALL_TIMEOUT,
             is_given_up: false,
@@ -134,6 +139,11 @@ impl Session {
     /// Keeps how it was dialled.
     pub(super) fn by(self, route: Route) -> Session {
         Session { route: Some(route), ..self }
+    }
+
+    /// Keeps how its address was found.
+    pub(super) fn found_by(self, origin: Origin) -> Session {
+        Session { route: self.route.map(|route| route.found_by(origin)), ..self }
     }
 
     /// How it was dialled, if it was.
@@ -202,6 +212,20 @@ impl Session {
     /// Whether the other end has said, since this was asked last, that files wait for this end.
     pub fn take_files_wait(&mut self) -> bool {
         std::mem::take(&mut self.incoming.files_wait) && self.features().has(Features::COLLECT)
+    }
+
+    /// From here on the ends tell each other where they can be dialled, see [`Session::exchange_addresses`].
+    pub fn set_exchange(&mut self, exchange: Exchange) {
+        self.exchange = Some(exchange).filter(|_| self.features().has(Features::IGNORABLE));
+    }
+
+    /// Queues ADDRESSES if the other end does not know this node's addresses yet. The caller is about to send a message in
+    /// front of which an ignorable one may stand.
+    pub fn exchange_addresses(&mut self) -> Result<()> {
+        let Some(exchange) = &mut self.exchange else { return Ok(()) };
+        exchange.learn(self.incoming.addresses.take());
+        let Some(own) = exchange.news() else { return Ok(()) };
+        self.write(&Message::Addresses { version: own.version, list: &own.encode_list() })
     }
 
     /// Reads end at the deadline, however many bytes trickle in; without one, when the peer has run out of `Patience`.

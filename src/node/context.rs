@@ -11,6 +11,8 @@ use crate::crypto::keys::PublicKey;
 use crate::error::{Error, Result, Verb};
 use crate::net::endpoint::Endpoint;
 use crate::net::session::Session;
+use crate::net::telling::{Exchange, OwnAddresses};
+use crate::net::transport::route::Route;
 use crate::node::door::admission::{Admission, TurnedAway};
 use crate::node::event::NodeEvent;
 use crate::node::files::lanes::Lanes;
@@ -26,6 +28,8 @@ use crate::store::attempts;
 use crate::store::node_lock::{NodeInfo, NodeLock};
 use crate::store::peers::{self, Peers};
 use crate::wire::address::Address;
+use crate::wire::control::Path;
+use crate::wire::told::ToldAddresses;
 
 /// How long a user who was told that a disk is full is not told again: each peer that tries meets it.
 const FULL_REPORT_INTERVAL: Duration = Duration::from_secs(60);
@@ -63,6 +67,7 @@ pub struct Context {
     transfers: Arc<Transfers>,
     lanes: Arc<Lanes>,
     live: Arc<Live>,
+    own_addresses: Arc<OwnAddresses>,
     shares: Arc<Shares>,
     /// Where the messages of peers go.
     room: Room,
@@ -100,6 +105,7 @@ impl Context {
             transfers: Arc::default(),
             lanes: Arc::default(),
             live: Arc::default(),
+            own_addresses: Arc::default(),
             shares,
             rings: Mutex::default(),
             channels,
@@ -141,6 +147,29 @@ impl Context {
     pub fn lanes(&self) -> &Arc<Lanes> {
         &self.lanes
     }
+    /// Where peers are told that this node can be dialled.
+    pub fn own_addresses(&self) -> &Arc<OwnAddresses> {
+        &self.own_addresses
+    }
+
+    /// The part of a session with the contact that exchanges addresses. What the peer tells is noted as often as
+    /// [`Contact::may_move`] lets it.
+    pub fn exchange(self: &Arc<Self>, contact: &Arc<Contact>) -> Exchange {
+        let (context, contact) = (Arc::clone(self), Arc::clone(contact));
+        let learn = move |told: &ToldAddresses| {
+            let is_news = contact.peer().is_some_and(|mut peer| peer.note_told(told));
+            if is_news && !contact.may_move() {
+                return false;
+            }
+            let note = |peers: &mut Peers| {
+                Ok(peers.by_key_mut(&contact.key()).is_some_and(|peer| peer.note_told(told)))
+            };
+            // A note that cannot be written is tried again later.
+            !is_news || Peers::edit(context.own().home(), note).is_ok()
+        };
+        Exchange::new(&self.own_addresses, Box::new(learn))
+    }
+
     /// What front-ends see of the node.
     pub fn live(&self) -> &Arc<Live> {
         &self.live
@@ -339,9 +368,10 @@ impl Context {
     ) -> Option<Connection> {
         let (events, named) = (self.channels.events.clone(), Arc::clone(contact));
         let (live, name) = (Arc::clone(&self.live), session.label().to_owned());
-        let way = session.remote_address().map_or_else(String::new, |at| Address::from(at).to_string());
+        let address = session.remote_address().map_or_else(String::new, |at| Address::from(at).to_string());
+        let path = session.route().map_or(Path::Direct, Route::path);
         let report = move || {
-            live.note_peer(named.key(), &way, || named.is_here());
+            live.note_peer(named.key(), path, &address, || named.is_here());
             let _ = presence_event(&named, &name).is_none_or(|event| events.send(event).is_ok());
         };
         contact.connect(session.closer(), peer_dialled, Box::new(report))

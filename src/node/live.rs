@@ -12,7 +12,7 @@ use crate::crypto::keys::PublicKey;
 use crate::node::event::Decision;
 use crate::time::now_micros;
 use crate::transfer::tally::Tally;
-use crate::wire::control::{Down, PendingOffer, Transfer, TransferWay};
+use crate::wire::control::{Down, Path, PendingOffer, Transfer, TransferWay};
 
 /// Shortest time between two reports on one transfer to a front-end.
 pub const PROGRESS_INTERVAL: Duration = Duration::from_millis(250);
@@ -22,7 +22,8 @@ pub const PROGRESS_INTERVAL: Duration = Duration::from_millis(250);
 struct Connected {
     /// The clock of the day may be set meanwhile.
     since: Instant,
-    way: String,
+    path: Path,
+    address: String,
     /// Connections by which it would learn that files wait for it.
     collectors: usize,
 }
@@ -94,15 +95,16 @@ impl Live {
         self.change(|state| state.looks += 1);
     }
 
-    /// A peer is connected by `way`, or is not any more. `is_here` is asked under the lock, so that of two threads which
+    /// A peer is connected by this path and address, or is not any more. `is_here` is asked under the lock, so that of two threads which
     /// tell of the same peer the later one has the last word.
-    pub fn note_peer(&self, peer: PublicKey, way: &str, is_here: impl FnOnce() -> bool) {
+    pub fn note_peer(&self, peer: PublicKey, path: Path, address: &str, is_here: impl FnOnce() -> bool) {
         self.change(|state| {
             if is_here() {
                 let since = Instant::now();
                 state.here.entry(peer).or_insert_with(|| Connected {
                     since,
-                    way: way.to_owned(),
+                    path,
+                    address: address.to_owned(),
                     collectors: 0,
                 });
             } else {
@@ -328,9 +330,10 @@ impl Subscription {
         let now = now_micros() / 1_000_000;
         for (key, here) in &state.here {
             if self.here.get(key) != Some(here) {
-                let Connected { since, way, collectors } = here.clone();
+                let Connected { since, path, address, collectors } = here.clone();
                 let since = now.saturating_sub(since.elapsed().as_secs());
-                news.push(Down::Peer { key: *key, is_here: true, collects: collectors > 0, since, way });
+                let collects = collectors > 0;
+                news.push(Down::Peer { key: *key, is_here: true, collects, since, path, address });
             }
         }
         for key in self.here.keys().filter(|key| !state.here.contains_key(key)) {
@@ -339,7 +342,8 @@ impl Subscription {
                 is_here: false,
                 collects: false,
                 since: now,
-                way: String::new(),
+                path: Path::default(),
+                address: String::new(),
             });
         }
         self.here.clone_from(&state.here);
@@ -432,7 +436,7 @@ mod tests {
         let mut subscription = Subscription::new(1);
         live.look();
         live.look();
-        live.note_peer(peer, "192.0.2.1:1", || true);
+        live.note_peer(peer, Path::Direct, "192.0.2.1:1", || true);
         assert_eq!(live.wait(&mut subscription, Duration::ZERO), [Down::Look]);
         subscription.watch();
         assert_eq!(
@@ -441,7 +445,7 @@ mod tests {
             "the peer, and that this is all"
         );
         assert_eq!(live.wait(&mut subscription, Duration::ZERO), []);
-        live.note_peer(peer, "", || false);
+        live.note_peer(peer, Path::Direct, "", || false);
         let news = live.wait(&mut subscription, Duration::ZERO);
         assert!(matches!(news[..], [Down::Peer { is_here: false, .. }]), "{news:?}");
     }

@@ -24,6 +24,7 @@
 //! | [`hooks::turns`], [`hooks::programs`], [`hooks::program`] | whose turn it is; which programs; one run |
 //! | [`door::admission`], [`door::limits`], [`door::listen`] | who may connect; how many; the sockets |
 //! | [`messages::flow`] | the two ends of a session of messages |
+//! | [`own_addresses`] | where peers are told that this node can be dialled |
 //! | [`room`] | how much of the disk the messages of peers may fill |
 //! | [`retry`] | how long a thread pauses after a failure |
 //! | [`roster`] | the peers, and what the threads of one peer know of each other |
@@ -41,6 +42,7 @@ pub mod hooks;
 pub mod live;
 pub mod messages;
 pub mod options;
+pub mod own_addresses;
 pub mod pairing;
 pub mod retry;
 pub mod room;

@@ -4,7 +4,7 @@
 //! Other files of the node start threads only for one connection or one run of a program, which end with it.
 
 use std::collections::{HashMap, HashSet};
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver};
@@ -26,6 +26,7 @@ use crate::node::files::{collect, queued};
 use crate::node::hooks::runner::Hooks;
 use crate::node::messages::dialler;
 use crate::node::options::Options;
+use crate::node::own_addresses;
 use crate::node::roster::{Contact, Roster, Via};
 use crate::node::threads::{self, LOG_POLL_INTERVAL};
 use crate::store::cancel::cancel;
@@ -76,6 +77,7 @@ pub fn start(own: Endpoint, mut options: Options) -> Result<Receiver<NodeEvent>>
     let channels = Channels { events, turned_away: turn_away, wake, hooks: hooks.as_ref().map(Hooks::bell) };
     let context = Arc::new(Context::new(own, options, channels, lock));
     context.live().listen(&addresses);
+    tell_addresses(&context, &addresses);
     let is_published = publish(&context, &info)?;
     context.refresh_roster()?;
     threads::spawn("turned away", move || listener::close_later(&turned_away))?;
@@ -167,6 +169,13 @@ fn take_home(own: &Own) -> Result<NodeLock> {
     }
 }
 
+/// Tells peers where this node can be dialled, unless that is hidden, or gone in a moment.
+fn tell_addresses(context: &Context, listening: &[SocketAddr]) {
+    if context.options().has_messages() && !context.own().is_hidden() {
+        own_addresses::refresh(context.own_addresses(), context.own().home(), listening);
+    }
+}
+
 struct Supervisor {
     context: Arc<Context>,
     /// Threads that the system has refused so far.
@@ -207,6 +216,7 @@ impl Door {
                     self.info.listening.push(address);
                     self.is_published = false;
                     context.live().listen(&self.info.listening);
+                    tell_addresses(context, &self.info.listening);
                     context.tell(NodeEvent::Listening(address));
                 }
                 Err(error) => context.trouble(error),
@@ -336,6 +346,7 @@ impl Supervisor {
             let addresses = local::own_ips();
             if *known != addresses {
                 *known = addresses;
+                tell_addresses(&self.context, &self.door.info.listening);
                 self.context.roster().all().iter().for_each(|contact| contact.ring());
             }
         }

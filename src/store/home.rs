@@ -192,6 +192,11 @@ impl Home {
         Some(all.join(first))
     }
 
+    /// Where the node told its peers that it can be dialled.
+    pub fn told_path(&self) -> PathBuf {
+        self.dir.join("told")
+    }
+
     /// The settings.
     pub fn settings_path(&self) -> PathBuf {
         self.dir.join("settings")

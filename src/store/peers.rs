@@ -166,7 +166,7 @@ impl Peer {
         })
     }
 
-    fn parse(line: &str) -> std::result::Result<Peer, String> {
+    pub(crate) fn parse(line: &str) -> std::result::Result<Peer, String> {
         let mut fields = line.split_ascii_whitespace();
         let (name, key, addresses) = match (fields.next(), fields.next(), fields.next()) {
             (Some(name), Some(key), Some(addresses)) => (name, key, addresses),

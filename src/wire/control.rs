@@ -11,6 +11,34 @@ pub const MAX_BODY: usize = 64 << 10;
 /// The number of bytes of something whose length is not known.
 pub const UNKNOWN: u64 = u64::MAX;
 
+/// The way that a connection to a peer took.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Path {
+    /// Over the network alone.
+    #[default]
+    Direct,
+    /// To where a beacon of the peer came from.
+    Nearby,
+    /// To an address that the peer's router maps to it.
+    Mapped,
+    /// By a proxy.
+    Proxy,
+}
+
+impl Path {
+    const ALL: [Path; 4] = [Path::Direct, Path::Nearby, Path::Mapped, Path::Proxy];
+
+    /// The word for people and programs.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Path::Direct => "direct",
+            Path::Nearby => "nearby",
+            Path::Mapped => "mapped",
+            Path::Proxy => "proxy",
+        }
+    }
+}
+
 /// From a front-end to the node.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Up {
@@ -213,8 +241,10 @@ pub enum Down {
         collects: bool,
         /// Since when, in seconds of Unix time.
         since: u64,
-        /// The address by which it is connected.
-        way: String,
+        /// The way that the connection took.
+        path: Path,
+        /// The address at its other end.
+        address: String,
     },
     /// How far a transfer is.
     Transfer(Transfer),
@@ -355,12 +385,13 @@ impl Down {
             Down::Version(version) => frame(1, |out| out.put(version.as_bytes())),
             Down::Look => frame(32, |_| ()),
             Down::Ready => frame(33, |_| ()),
-            Down::Peer { key, is_here, collects, since, way } => frame(34, |out| {
+            Down::Peer { key, is_here, collects, since, path, address } => frame(34, |out| {
                 out.put(key.as_bytes());
                 out.put_u8(u8::from(*is_here));
                 out.put_u8(u8::from(*collects));
                 out.put_u64(*since);
-                out.put(way.as_bytes());
+                out.put_u8(*path as u8);
+                out.put(address.as_bytes());
             }),
             Down::Transfer(transfer) => frame(35, |out| {
                 out.put_u64(transfer.number);
@@ -416,7 +447,8 @@ impl Down {
                 is_here: flag(&mut fields, "state")?,
                 collects: flag(&mut fields, "collects")?,
                 since: fields.u64("since")?,
-                way: rest(&mut fields, "way")?,
+                path: *Path::ALL.get(usize::from(fields.u8("path")?)).ok_or(Malformed("path"))?,
+                address: rest(&mut fields, "address")?,
             },
             35 => {
                 let number = fields.u64("transfer")?;
@@ -553,7 +585,14 @@ mod tests {
             Down::Version("0.1.0".into()),
             Down::Look,
             Down::Ready,
-            Down::Peer { key: peer(), is_here: true, collects: true, since: 9, way: "192.0.2.1:4628".into() },
+            Down::Peer {
+                key: peer(),
+                is_here: true,
+                collects: true,
+                since: 9,
+                path: Path::Proxy,
+                address: "192.0.2.1:4628".into(),
+            },
             Down::Transfer(transfer),
             Down::Ended(3),
             Down::Offer(offer),

@@ -11,6 +11,7 @@ use crate::wire::codec::{FieldReader, FieldWriter, Malformed};
 use crate::wire::features::Features;
 use crate::wire::field::{Field, Number, Rest, Said, Short, codes};
 use crate::wire::shares::{MAX_SHARES, MAX_WANT};
+use crate::wire::told::MAX_LIST;
 
 pub use crate::wire::field::MAX_NUMBER;
 
@@ -42,8 +43,10 @@ pub const IGNORABLE: u8 = 128;
 pub const MAX_IGNORABLE: usize = 8192;
 /// The type of GOT, which a session takes by itself: see `net::session`.
 pub const GOT: u8 = 10;
-/// The type of FILES-WAIT, the only ignorable one that this program knows.
+/// The types of the ignorable messages that this program knows: FILES-WAIT and ADDRESSES.
 pub const FILES_WAIT: u8 = 128;
+/// See [`FILES_WAIT`].
+pub const ADDRESSES: u8 = 129;
 /// Bytes of all messages that are sent early, with their headers: a few round trips of a new TCP connection.
 pub const MAX_EARLY: usize = 48 << 10;
 /// Bytes of what names a transfer in OFFER.
@@ -298,6 +301,7 @@ messages! {
     50 Shares   Sender   (shares: &'a [u8] as Rest<MAX_SHARES>) "What the dialler may fetch, see `wire::shares`.";
     51 Want     Receiver (wanted: &'a [u8] as Rest<MAX_WANT>) "What of that the dialler wants.";
     128 FilesWait Sender "Files wait for the receiver, who may collect them.";
+    129 Addresses Either { version: u64, list: &'a [u8] as Rest<MAX_LIST> } "Where this end can be dialled, see `wire::told`.";
 }
 
 /// The bytes before a PIECE's data, so that the data can be read from its file to where it is sealed.
@@ -342,6 +346,7 @@ mod tests {
                             | Message::Piece { .. }
                             | Message::Shares(_)
                             | Message::Want(_)
+                            | Message::Addresses { .. }
                     );
                     assert!(long_field, "{message:?} cut at {end}");
                 }

@@ -10,3 +10,4 @@ pub mod link;
 pub mod message;
 pub mod proxy;
 pub mod shares;
+pub mod told;

@@ -25,3 +25,4 @@ mod sinks;
 mod stops;
 #[cfg(target_os = "linux")]
 mod strangers;
+mod telling;

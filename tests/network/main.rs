@@ -23,6 +23,8 @@ mod retrying;
 #[cfg(target_os = "linux")]
 mod slow;
 mod socks;
+#[cfg(target_os = "linux")]
+mod told;
 mod via;
 #[cfg(target_os = "linux")]
 mod wire;

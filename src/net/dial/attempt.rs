@@ -74,7 +74,8 @@ impl Ways for Attempt {
     }
 
     fn use_it(&self, way: usize, (stream, route): (Stream, Route)) -> Result<Session, AddressFailure> {
-        self.shake_hands(&self.places[way], stream, route)
+        let place = &self.places[way];
+        self.shake_hands(place, stream, route).map(|session| session.found_by(place.origin))
     }
 
     fn ends_all(&self, failure: &AddressFailure) -> bool {
@@ -138,6 +139,13 @@ impl Attempt {
                 Err(DialFailure::NotProven(what)) => {
                     let peer = format!("{} at {address}", self.label);
                     return Err(AddressFailure::Telling(Error::Protocol { peer, what: what.into() }));
+                }
+                // Whoever is there may have nothing to do with the peer, and is asked nothing more.
+                Err(
+                    DialFailure::Unanswered | DialFailure::Cut | DialFailure::Closed | DialFailure::Unread,
+                ) if place.is_hearsay() => {
+                    let why = "another program answers there".into();
+                    return Err(AddressFailure::Network(ErrorKind::ConnectionRefused, why));
                 }
                 Err(DialFailure::Unanswered) => return Err(self.explain_silence(address)),
                 Err(DialFailure::TooOld) => return Err(self.too_old()),

@@ -10,11 +10,13 @@ use crate::crypto::noise::TAG_LEN;
 use crate::crypto::record::Opener;
 use crate::net::deadline::timed_out;
 use crate::net::session::{RECORD, SMALL};
+use crate::wire::codec::Malformed;
 use crate::wire::features::Features;
 use crate::wire::message::{
-    FILES_WAIT, GOT, HEADER, IGNORABLE, MAX_EARLY, MAX_IGNORABLE, MAX_PROFILE, MAX_TEXT_BODY, Message,
-    max_body,
+    ADDRESSES, FILES_WAIT, GOT, HEADER, IGNORABLE, MAX_EARLY, MAX_IGNORABLE, MAX_PROFILE, MAX_TEXT_BODY,
+    Message, max_body,
 };
+use crate::wire::told::ToldAddresses;
 
 /// Bytes of read buffer of a connection with traffic.
 pub(super) const LARGE_BUFFER: usize = 4 * RECORD;
@@ -45,6 +47,8 @@ pub struct Incoming {
     skipped: u8,
     /// FILES-WAIT was among them.
     pub(super) files_wait: bool,
+    /// The last ADDRESSES among them that nobody has looked at.
+    pub(super) addresses: Option<ToldAddresses>,
     /// Sealed bytes are at `raw[start..end]`.
     raw: Vec<u8>,
     pub(super) start: usize,
@@ -76,6 +80,7 @@ impl Incoming {
             may_skip: false,
             skipped: 0,
             files_wait: false,
+            addresses: None,
             raw: vec![0; SMALL],
             start: 0,
             end: 0,
@@ -173,7 +178,10 @@ impl Incoming {
                     }
                     self.skipped += 1;
                     self.files_wait |= kind == FILES_WAIT;
-                    self.take(length);
+                    let message = self.take(length);
+                    if kind == ADDRESSES {
+                        self.addresses = Some(told(message)?);
+                    }
                 }
                 _ if self.open_record()? => {}
                 _ => return Ok(false),
@@ -209,6 +217,8 @@ impl Incoming {
             return Err("too many ignorable messages in a row");
         } else if kind == FILES_WAIT && self.features.has(Features::COLLECT) {
             0
+        } else if kind == ADDRESSES {
+            max_body(kind).map_err(|malformed| malformed.0)?
         } else {
             MAX_IGNORABLE
         };
@@ -314,6 +324,15 @@ impl Incoming {
             self.carried = Vec::new();
         }
     }
+}
+
+/// What a message of type ADDRESSES says.
+fn told(message: &[u8]) -> std::result::Result<ToldAddresses, &'static str> {
+    let decoded = Message::decode(ADDRESSES, &message[HEADER..]).and_then(|message| match message {
+        Message::Addresses { version, list } => ToldAddresses::decode(version, list),
+        _ => Err(Malformed("message type")),
+    });
+    decoded.map_err(|malformed| malformed.0)
 }
 
 #[cfg(test)]

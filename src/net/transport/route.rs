@@ -11,7 +11,9 @@ use crate::net::deadline::Deadline;
 use crate::net::endpoint::Endpoint;
 use crate::net::transport::direct::{self, CONNECT_TIMEOUT};
 use crate::net::transport::{Stream, socks};
+use crate::store::peers::Origin;
 use crate::wire::address::Address;
+use crate::wire::control::Path;
 use crate::wire::proxy::Login;
 
 /// How long a proxy may take to connect: Tor may have to build a circuit first, of six relays for an onion service.
@@ -61,6 +63,7 @@ pub struct Route {
     /// Of the other end, or of the proxy.
     first: SocketAddr,
     proxied: Option<Proxied>,
+    path: Path,
 }
 
 /// The second part of the way.
@@ -100,7 +103,7 @@ pub fn connect(own: &Endpoint, address: &Address, deadline: Deadline) -> Result<
         }
         let stream = direct::connect(address, deadline).map_err(|cause| Obstacle::network(&cause))?;
         let first = stream.socket().peer_addr().map_err(|cause| Obstacle::network(&cause))?;
-        return Ok((stream, Route { asked: address.clone(), first, proxied }));
+        return Ok((stream, Route { asked: address.clone(), first, proxied, path: Path::Direct }));
     };
     let failed =
         |cause: io::Error| Obstacle::Proxy(way.failed(&format!("cannot be reached: {}", reason(&cause))));
@@ -110,6 +113,7 @@ pub fn connect(own: &Endpoint, address: &Address, deadline: Deadline) -> Result<
         asked: address.clone(),
         first: stream.socket().peer_addr().map_err(failed)?,
         proxied: proxied.clone(),
+        path: Path::Proxy,
     };
     route.pass(&stream, deadline)?;
     Ok((stream, route))
@@ -135,6 +139,22 @@ impl Route {
     /// Whether a proxy stands between, which hides how the other end closes.
     pub fn is_proxied(&self) -> bool {
         self.proxied.is_some()
+    }
+
+    /// The same way, to an address that was found so.
+    pub fn found_by(self, origin: Origin) -> Route {
+        let path = match origin {
+            _ if self.is_proxied() => Path::Proxy,
+            Origin::Near => Path::Nearby,
+            Origin::Mapped => Path::Mapped,
+            Origin::User | Origin::Link | Origin::Told | Origin::Seen => Path::Direct,
+        };
+        Route { path, ..self }
+    }
+
+    /// What kind of way it is.
+    pub fn path(&self) -> Path {
+        self.path
     }
 
     /// Where it leads, as somebody has written that: a name is not resolved.

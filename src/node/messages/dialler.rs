@@ -72,13 +72,14 @@ fn push_once(context: &Arc<Context>, contact: &Arc<Contact>, peer: &Peer, retry:
 /// `has_files` says when the peer is to be told that files wait for it.
 pub fn send_messages(
     context: &Arc<Context>,
-    contact: &Contact,
+    contact: &Arc<Contact>,
     session: &mut Session,
     start: Start,
     seen: &mut u64,
     has_files: impl FnMut() -> bool,
 ) -> Result<()> {
     let label = session.label().to_owned();
+    session.set_exchange(context.exchange(contact));
     let allowed = || contact.is_welcome();
     let idle = |wait| match contact.wait_for_news(seen, wait) {
         _ if !contact.is_welcome() => Idle::Stop,
@@ -126,8 +127,9 @@ fn pull_once(
 }
 
 /// Receives from the contact until the connection ends; the same for a push that came and a pull that we dialled.
-pub fn receive_messages(context: &Arc<Context>, contact: &Contact, session: &mut Session) -> Result<()> {
+pub fn receive_messages(context: &Arc<Context>, contact: &Arc<Contact>, session: &mut Session) -> Result<()> {
     let label = session.label().to_owned();
+    session.set_exchange(context.exchange(contact));
     let stored = |messages: Vec<ReceivedMessage>| {
         context.ring_arrival(&contact.key());
         if !messages.is_empty() {

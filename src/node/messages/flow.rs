@@ -267,6 +267,9 @@ impl<'a> Sender<'a> {
         if !new.is_empty() {
             outbox.note_sent(pending, &mut new)?;
         }
+        if !new.is_empty() {
+            self.session.exchange_addresses()?;
+        }
         write_texts(self.session, &new)?;
         new.into_iter().for_each(|message| self.add_to_flight(message));
         self.session.flush()
@@ -322,6 +325,7 @@ impl<'a> Sender<'a> {
         self.logs = None;
         self.flight = VecDeque::new();
         self.session.release_memory();
+        self.session.exchange_addresses()?;
         self.session.send(&Message::Ping)?;
         self.session.read_as("waiting for a sign of life", |message| (message == Message::Pong).then_some(()))
     }
@@ -396,6 +400,7 @@ pub fn receive(
                 closed => closed.insert(own.history(session.peer().into())?),
             };
             let new = history.store_received(&batch)?;
+            session.exchange_addresses()?;
             session.send(&Message::Ack(last))?;
             batch.retain(|message| new.binary_search(&message.number).is_ok());
             stored(batch);
@@ -407,6 +412,7 @@ pub fn receive(
             }
             Next::Answer => {
                 history = None;
+                session.exchange_addresses()?;
                 session.send(&Message::Pong)?;
                 session.release_memory();
             }

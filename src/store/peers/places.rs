@@ -4,7 +4,7 @@
 //! | --- | --- | --- |
 //! | ADDRESS | the user | for ever |
 //! | `link=` | a link that the user gave; moves to the ADDRESSes when it has worked | for ever |
-//! | `told=` | the peer | 30 days after it was noted or has worked |
+//! | `told=`, `mapped=` | the peer, in ADDRESSES | 30 days after it was noted or has worked |
 //! | `seen=` | a connection that the peer made; one | the same |
 //! | `near=` | the network that both are in; one | the same |
 //!
@@ -19,6 +19,7 @@ use crate::text;
 use crate::time::{Civil, now_micros};
 use crate::wire::address::{Address, BadAddress};
 use crate::wire::link::MAX_ADDRESSES;
+use crate::wire::told::{AddressKind, ToldAddress, ToldAddresses};
 
 /// Most addresses of a peer that are dialled.
 pub const MAX_PLACES: usize = 16;
@@ -26,6 +27,10 @@ pub const MAX_PLACES: usize = 16;
 const KEPT: i64 = 30;
 /// An address that works again within so many days is not noted again: that would be a write for each connection.
 const NOTED_AGAIN: i64 = 7;
+/// The version of the peer's ADDRESSES.
+const TOLD_VERSION: &str = "told-version=";
+/// A version that is so far ahead of the own clock, in microseconds, is not noted: nothing would follow it.
+const MAX_AHEAD: u64 = 24 * 3600 * 1_000_000;
 /// When an address of any origin last worked: `worked=ADDRESS@DAY`, the latest first.
 const WORKED: &str = "worked=";
 
@@ -42,11 +47,13 @@ pub enum Origin {
     Seen,
     /// The peer is in the same network.
     Near,
+    /// The peer told it, and a router maps it to the peer.
+    Mapped,
 }
 
 impl Origin {
     /// Those that are options, in the order in which their addresses are dialled unless one has worked.
-    const OPTIONS: [Origin; 4] = [Origin::Seen, Origin::Link, Origin::Near, Origin::Told];
+    const OPTIONS: [Origin; 5] = [Origin::Seen, Origin::Link, Origin::Near, Origin::Mapped, Origin::Told];
 
     /// The word for the user, and in JSON.
     pub fn as_str(self) -> &'static str {
@@ -56,7 +63,13 @@ impl Origin {
             Origin::Told => "told",
             Origin::Seen => "seen",
             Origin::Near => "near",
+            Origin::Mapped => "mapped",
         }
+    }
+
+    /// Whether it is in the peer's ADDRESSES.
+    fn is_told(self) -> bool {
+        matches!(self, Origin::Told | Origin::Mapped)
     }
 
     /// Whether the address stays, whether it works or not.
@@ -87,6 +100,11 @@ impl Place {
     /// Whether another key here is a changed key.
     pub fn is_pinned(&self) -> bool {
         self.origin == Origin::User
+    }
+
+    /// Whether nobody but the peer says that it is there: it may be a third party's.
+    pub fn is_hearsay(&self) -> bool {
+        self.origin.is_told() && self.worked.is_none()
     }
 
     /// Whether that it works is not worth a note.
@@ -131,6 +149,18 @@ impl fmt::Display for Day {
         let Civil { year, month, day, .. } = Civil::from_seconds(self.0 * SECONDS);
         write!(f, "{year:04}-{month:02}-{day:02}")
     }
+}
+
+/// Whether an address that a peer tells may be noted: an IP address of another machine than this one, and no port of a system
+/// service.
+fn can_be_told(address: &Address) -> bool {
+    let Some(ip) = address.ip().map(|ip| ip.to_canonical()) else { return false };
+    let is_link_local = match ip {
+        IpAddr::V4(ip) => ip.is_link_local(),
+        IpAddr::V6(ip) => ip.is_unicast_link_local(),
+    };
+    let is_one = !ip.is_loopback() && !ip.is_unspecified() && !ip.is_multicast() && !is_link_local;
+    is_one && (address.port() >= 1024 || address.port() == 443)
 }
 
 /// ADDRESS or ADDRESS@DAY.
@@ -331,6 +361,53 @@ impl Peer {
         }
     }
 
+    /// The version of the peer's ADDRESSES that was noted last; 0 if none was.
+    fn told_version(&self) -> u64 {
+        let version = self.options.iter().find_map(|option| option.strip_prefix(TOLD_VERSION));
+        version.and_then(|version| version.parse().ok()).unwrap_or(0)
+    }
+
+    /// Notes where the peer says that it can be dialled, in the place of what it said before. Says whether that changes
+    /// anything; the same addresses are noted again after a week.
+    pub fn note_told(&mut self, told: &ToldAddresses) -> bool {
+        let is_believed = told.version <= now_micros().saturating_add(MAX_AHEAD);
+        if !is_believed || told.version < self.told_version() {
+            return false;
+        }
+        let mut new: Vec<(Origin, Address)> = Vec::new();
+        for ToldAddress { kind, address } in &told.addresses {
+            let is_mapped = matches!(kind, AddressKind::Mapped | AddressKind::Pinhole);
+            let origin = if is_mapped { Origin::Mapped } else { Origin::Told };
+            if can_be_told(address) && !self.knows(address) && !new.iter().any(|(_, at)| at == address) {
+                new.push((origin, address.clone()));
+            }
+        }
+        let today = Day::today();
+        let known = || {
+            [Origin::Mapped, Origin::Told].into_iter().flat_map(|of| self.dated(of).map(move |at| (of, at)))
+        };
+        let is_noted = |(origin, address): &(Origin, Address)| {
+            known().any(|(of, (at, day))| {
+                of == *origin
+                    && at == *address
+                    && day.is_some_and(|day| (today.0 - day.0).abs() < NOTED_AGAIN)
+            })
+        };
+        if known().count() == new.len() && new.iter().all(is_noted) {
+            return false;
+        }
+        let is_old = |option: &String| {
+            option.starts_with(TOLD_VERSION)
+                || [Origin::Mapped, Origin::Told].iter().any(|origin| value_of(*origin, option).is_some())
+        };
+        self.options.retain(|option| !is_old(option));
+        let added = new.iter().map(|(origin, address)| format!("{}={address}@{today}", origin.as_str()));
+        self.options.extend(added);
+        self.options.push(format!("{TOLD_VERSION}{}", told.version));
+        self.forget_old_places();
+        true
+    }
+
     /// Takes out what is over, and when addresses worked that are gone.
     pub fn forget_old_places(&mut self) {
         let today = Day::today();
@@ -466,6 +543,65 @@ mod tests {
         peer.add_address(at("b:1"));
         peer.add_address(at("c:19"));
         assert_eq!(rest(&peer), format!("c:19,b:1,a:1 worked=c:19@{today}"));
+    }
+
+    fn told(version: u64, addresses: &[(AddressKind, &str)]) -> ToldAddresses {
+        let addresses = addresses.iter().map(|(kind, text)| ToldAddress { kind: *kind, address: at(text) });
+        ToldAddresses { version, addresses: addresses.collect() }
+    }
+
+    #[test]
+    fn what_a_peer_tells_takes_the_place_of_what_it_told_before() {
+        use AddressKind::{Interface, Mapped};
+        let (today, mut peer) = (day(0), peer("11.0.0.1:4628 seen=11.0.0.2:4628"));
+        let first = [(Mapped, "11.0.0.3:4628"), (Interface, "10.0.0.4:4628"), (Interface, "11.0.0.1:4628")];
+        assert!(peer.note_told(&told(5, &first)));
+        let expected = format!(
+            "11.0.0.1:4628 seen=11.0.0.2:4628 mapped=11.0.0.3:4628@{today} told=10.0.0.4:4628@{today} told-version=5"
+        );
+        assert_eq!(rest(&peer), expected);
+        assert!(!peer.note_told(&told(5, &first)), "nothing is new");
+        assert!(!peer.note_told(&told(4, &[])), "it is older");
+        let far = now_micros() + 2 * MAX_AHEAD;
+        assert!(!peer.note_told(&told(far, &[])), "nothing could follow it");
+        peer.note_worked(&at("10.0.0.4:4628"));
+        assert!(peer.note_told(&told(6, &[(Interface, "10.0.0.4:4628")])));
+        let expected = format!(
+            "11.0.0.1:4628 seen=11.0.0.2:4628 worked=10.0.0.4:4628@{today} told=10.0.0.4:4628@{today} told-version=6"
+        );
+        assert_eq!(rest(&peer), expected);
+        assert!(peer.note_told(&told(7, &[])));
+        assert_eq!(rest(&peer), "11.0.0.1:4628 seen=11.0.0.2:4628 told-version=7");
+    }
+
+    #[test]
+    fn an_address_that_is_told_for_weeks_stays() {
+        let mut peer = peer(&format!("- told=11.0.0.1:4628@{} told-version=5", day(NOTED_AGAIN)));
+        assert!(peer.note_told(&told(5, &[(AddressKind::Interface, "11.0.0.1:4628")])));
+        assert_eq!(rest(&peer), format!("- told=11.0.0.1:4628@{} told-version=5", day(0)));
+    }
+
+    #[test]
+    fn what_may_be_a_trap_is_not_noted() {
+        let traps = [
+            "127.0.0.1:4628",
+            "[::1]:4628",
+            "0.0.0.0:4628",
+            "[::]:4628",
+            "224.0.0.1:4628",
+            "[ff02::1]:4628",
+            "169.254.1.1:4628",
+            "[fe80::1]:4628",
+            "[::ffff:127.0.0.1]:4628",
+            "11.0.0.1:22",
+            "11.0.0.1:1023",
+            "host.example:4628",
+            "abc.onion:4628",
+        ];
+        let all: Vec<_> = traps.iter().map(|text| (AddressKind::User, *text)).collect();
+        let mut peer = peer("-");
+        assert!(!peer.note_told(&told(5, &all)));
+        assert!(peer.note_told(&told(6, &[(AddressKind::User, "11.0.0.1:443")])));
     }
 
     #[test]
