@@ -61,7 +61,7 @@ fn a_peer_is_muted_and_so_are_all_while_away() {
     chat.see("-- bob is muted");
     assert!(fs::read_to_string(alice.path("peers")).unwrap().contains(" mute=yes"));
     chat.line("/who");
-    chat.see("1 bob    here, muted");
+    chat.see("1 bob    here, direct, muted");
     says(&bob, "not while muted");
     chat.see("bob: alice: not while muted");
     says(&carol, "of somebody else");
@@ -81,7 +81,7 @@ fn a_peer_is_muted_and_so_are_all_while_away() {
 
     alice.run(&["peers", "set", "bob", "mute=yes"]);
     chat.line("/who");
-    chat.see("bob    here, muted");
+    chat.see("bob    here, direct, muted");
     alice.fails(&["peers", "set", "bob", "mute=perhaps"], 2);
 }
 

@@ -79,7 +79,7 @@ fn messages_come_with_news() {
         news(line, 2);
     });
     line.expect(&Message::Ack(2));
-    line.frame(129, &[7; MAX_IGNORABLE]);
+    line.frame(250, &[7; MAX_IGNORABLE]);
     line.say(&Message::Ping);
     line.expect(&Message::Pong);
     say(&mut line, &Message::Bye);
