@@ -137,10 +137,9 @@ fn serve_alone(out: Output, title: &str, ttl: Option<Duration>, alone: &Alone) -
 }
 
 fn list(own: &Own, out: Output) -> Result<()> {
-    for share in share::list(own)? {
-        out.data(&line(&share), || object(&share))?;
-    }
-    Ok(())
+    let listing = share::list(own)?;
+    listing.ended.iter().for_each(|ended| out.note(ended));
+    listing.open.iter().try_for_each(|share| out.data(&line(share), || object(share)))
 }
 
 fn line(share: &ShareStatus) -> String {

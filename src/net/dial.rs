@@ -170,7 +170,7 @@ fn refused(peer: &str, refusal: Refusal, kind: Kind) -> Error {
     const NEW_SHARE: Option<&str> = Some("ask for a new link, of `egoat share`");
     let (why, hint) = match refusal {
         Refusal::InviteUsed if kind == Kind::Get => {
-            ("somebody else has fetched what this link shares, and it was meant for one", NEW_SHARE)
+            ("what this link shares was fetched already, and it was meant for one", NEW_SHARE)
         }
         Refusal::InviteExpired if kind == Kind::Get => {
             ("this share has ended: its time is over, or it was stopped", NEW_SHARE)

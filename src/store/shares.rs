@@ -55,6 +55,16 @@ pub struct Share {
     used: Option<(u64, PublicKey)>,
 }
 
+/// Why a share has ended.
+pub enum End {
+    /// This key has all of what was meant for one.
+    UsedUp(PublicKey),
+    /// Its user has stopped it.
+    Stopped,
+    /// It was for a time that is over.
+    TimeOver,
+}
+
 impl Share {
     /// A new one of these items, which add up to so many entries and bytes; known to nobody yet.
     pub fn new(items: Vec<Item>, (entries, bytes): (u32, u64)) -> Share {
@@ -84,9 +94,9 @@ impl Share {
         self.to.is_empty()
     }
 
-    /// Who has used it up.
-    pub fn used_by(&self) -> Option<PublicKey> {
-        self.used.map(|(_, key)| key)
+    /// Whether it was meant for one, who has all of it.
+    pub fn is_used_up(&self) -> bool {
+        self.used.is_some()
     }
 
     /// Whether its time is over, or it was stopped.
@@ -115,13 +125,16 @@ impl Share {
         SharedFiles { id: self.id, entries: self.entries, bytes: self.bytes, name: self.name().to_owned() }
     }
 
-    fn ended(&self) -> Option<u64> {
-        let ends = [self.stopped, self.used.map(|(when, _)| when), self.until];
-        ends.into_iter().flatten().min().filter(|end| *end <= now_micros())
+    /// When it ended, in µs of Unix time, and why; `None` while it goes on.
+    pub fn ended(&self) -> Option<(u64, End)> {
+        let used = self.used.map(|(when, key)| (when, End::UsedUp(key)));
+        let ends =
+            [used, self.stopped.map(|when| (when, End::Stopped)), self.until.map(|until| (until, End::TimeOver))];
+        ends.into_iter().flatten().min_by_key(|(when, _)| *when).filter(|(when, _)| *when <= now_micros())
     }
 
     fn is_forgotten(&self) -> bool {
-        self.ended().is_some_and(|ended| ended.saturating_add(ENDED_KEPT) <= now_micros())
+        self.ended().is_some_and(|(ended, _)| ended.saturating_add(ENDED_KEPT) <= now_micros())
     }
 
     /// The records that say all of it.
@@ -372,7 +385,8 @@ mod tests {
         assert!(shares.use_up(&whole.id, &key(2)).unwrap());
         assert!(!shares.use_up(&whole.id, &key(3)).unwrap(), "it is used up");
         let read = listed.find(&whole.id).unwrap().unwrap();
-        assert_eq!((read.used_by(), read.is_open(), read.is_over()), (Some(key(2)), false, false));
+        assert_eq!((read.is_used_up(), read.is_open(), read.is_over()), (true, false, false));
+        assert!(matches!(read.ended(), Some((_, End::UsedUp(user))) if user == key(2)));
         let other = share("/c");
         assert!(!shares.stop(&other.id).unwrap(), "it is not there");
         shares.add(other.clone()).unwrap();

@@ -69,7 +69,7 @@ codes! {
     Refusal {
         1 Unknown       "The key is not a peer's; a request was noted.";
         2 Blocked       "The peer is blocked.";
-        3 InviteUsed    "Another key has used the invite, or used up the share.";
+        3 InviteUsed    "Another key has used the invite, or the share is used up.";
         4 InviteExpired "The invite's time is over, or that of the share, or it was stopped.";
         5 Busy          "Another connection serves what the session is for, or there are too many.";
         6 Unsupported   "This node does not do that: a one-off receiver takes no messages.";

@@ -268,7 +268,7 @@ fn a_link_that_is_no_good_says_why() {
     };
     let once = sharing.share(&["--once", &file]);
     Getter::new("carol").get(&[&once]);
-    refused(&once, "somebody else has fetched what this link shares, and it was meant for one");
+    refused(&once, "what this link shares was fetched already, and it was meant for one");
 
     let ended = "this share has ended: its time is over, or it was stopped";
     let short = sharing.share(&["--for", "1s", &file]);
@@ -279,7 +279,8 @@ fn a_link_that_is_no_good_says_why() {
     let id = json_text(&sharing.listed(), "id");
     assert_eq!(sharing.alice.run(&["share", "stop", &id[..6]]), format!("stopped {id}\n"));
     refused(&stopped, ended);
-    sharing.alice.fails(&["share", "stop", &id], 1);
+    assert!(sharing.alice.fails(&["share", "stop", &id], 1).contains(" has ended: it was stopped at 20"));
+    assert_eq!(sharing.alice.ends_with(&["-q", "share", "list"], b"", 0), (String::new(), String::new()));
 
     let good = sharing.share(&[&file]);
     let dot = good.find('.').unwrap() + 1;
@@ -408,9 +409,21 @@ fn only_one_fetches_what_is_meant_for_one() {
     bob.get(&[&link]);
     let said = carol.fails(&[&link], 77);
     assert!(said.contains("it was meant for one"), "{said}");
-    // Who has it may come again, as after a command that was killed too late.
-    bob.get(&[&link]);
     carol.knows_nobody();
+    // It is over for the one who has it as well, and alice can see what became of it.
+    assert!(bob.fails(&[&link], 77).contains("was fetched already, and it was meant for one"));
+    let (listed, said) = sharing.alice.ends_with(&["share", "list"], b"", 0);
+    let id = said.split_whitespace().nth(2).unwrap();
+    let told = format!("share {id} of large.bin has ended: somebody with its link fetched it at 20");
+    assert!(listed.is_empty() && said.contains(&told), "{listed}{said}");
+    assert!(sharing.alice.fails(&["share", "stop", &id[..6]], 1).contains(&told));
+
+    pair(&sharing.alice, &carol.home);
+    let id = sharing.share(&["--to", "carol", "--once", &file]);
+    carol.get(&["alice", "large.bin"]);
+    assert!(carol.fails(&["alice", &id], 1).contains("alice shares nothing called"));
+    let said = sharing.alice.fails(&["share", "stop", &id], 1);
+    assert!(said.contains("large.bin has ended: carol fetched it at 20"), "{said}");
 }
 
 #[test]

@@ -16,10 +16,10 @@ use crate::net::local;
 use crate::store::home::Own;
 use crate::store::own_files::OwnFiles;
 use crate::store::peers::{Peer, Peers};
-use crate::store::shares::Share;
+use crate::store::shares::{End, Share};
 use crate::store::source::{Item, snapshot};
 use crate::text;
-use crate::time::now_micros;
+use crate::time::{Zone, now_micros};
 use crate::transfer::source::Wanted;
 use crate::wire::address::Address;
 use crate::wire::link::Link;
@@ -128,13 +128,25 @@ pub struct ShareStatus {
     pub change: Option<String>,
 }
 
-/// The shares that have not ended, oldest first.
-pub fn list(own: &Own) -> Result<Vec<ShareStatus>> {
+/// Shares that have ended, of which a list tells.
+const ENDED_TOLD: usize = 5;
+
+/// The shares of this home.
+pub struct Listing {
+    /// Those that have not ended, oldest first.
+    pub open: Vec<ShareStatus>,
+    /// A sentence for each of the latest that have ended, oldest first.
+    pub ended: Vec<String>,
+}
+
+/// The shares that have not ended, and what became of the latest others.
+pub fn list(own: &Own) -> Result<Listing> {
     let (peers, home) = (Peers::load(own.home())?, OwnFiles::of(own.home())?);
     let name =
         |key: &PublicKey| peers.by_key(key).map_or_else(|| key.fingerprint(), |peer| peer.name.clone());
     let mut listed = own.read_shares();
-    let open = listed.all()?.iter().filter(|share| share.is_open());
+    let all = listed.all()?;
+    let open = all.iter().filter(|share| share.is_open());
     let status = |share: &Share| ShareStatus {
         id: id_of(share),
         name: share.name().to_owned(),
@@ -146,7 +158,30 @@ pub fn list(own: &Own) -> Result<Vec<ShareStatus>> {
         until: share.until,
         change: share.change(&home),
     };
-    Ok(open.map(status).collect())
+    let open = open.map(status).collect();
+    let mut ended: Vec<&Share> = all.iter().filter(|share| share.ended().is_some()).collect();
+    ended.sort_by_key(|share| share.ended().map(|(when, _)| when));
+    let ended = ended.iter().skip(ended.len().saturating_sub(ENDED_TOLD));
+    Ok(Listing { open, ended: ended.map(|share| how_it_ended(&peers, share)).collect() })
+}
+
+/// When and why a share ended, as a sentence that is clean for a terminal.
+fn how_it_ended(peers: &Peers, share: &Share) -> String {
+    let Some((when, end)) = share.ended() else { return String::new() };
+    let when = Zone::local().format(when);
+    let why = match end {
+        End::UsedUp(key) => {
+            let user = match peers.by_key(&key) {
+                Some(peer) => peer.name.clone(),
+                None if share.has_link() => "somebody with its link".to_owned(),
+                None => key.fingerprint(),
+            };
+            format!("{user} fetched it at {when}, and it was meant for one")
+        }
+        End::Stopped => format!("it was stopped at {when}"),
+        End::TimeOver => format!("its time was over at {when}"),
+    };
+    format!("share {} of {} has ended: {why}", id_of(share), text::clean_line(share.name()))
 }
 
 /// Ends the shares whose ids begin so; `tell` learns of each.
@@ -155,14 +190,22 @@ pub fn stop(own: &Own, ids: &[String], mut tell: impl FnMut(&str) -> Result<()>)
     if ids.is_empty() || ids.iter().any(String::is_empty) {
         return Err(Error::usage("which one? `egoat share stop ID...`"));
     }
-    let mut listed = own.read_shares();
+    let (mut listed, peers) = (own.read_shares(), Peers::load(own.home())?);
     let mut meant = Vec::new();
-    let open: Vec<&Share> = listed.all()?.iter().filter(|share| share.is_open()).collect();
+    let all = listed.all()?;
     for id in ids {
-        let mut matching = open.iter().filter(|share| id_of(share).starts_with(id.as_str()));
+        let is_meant = |share: &&Share| id_of(share).starts_with(id.as_str());
+        let mut matching = all.iter().filter(|share| share.is_open()).filter(is_meant);
         match (matching.next(), matching.next()) {
-            (Some(one), None) => meant.push(*one),
-            (None, _) => return Err(Error::failed(format!("no share {} is there", text::clean_line(id)))),
+            (Some(one), None) => meant.push(one),
+            (None, _) => {
+                let what = match all.iter().rfind(is_meant) {
+                    Some(ended) => how_it_ended(&peers, ended),
+                    None => format!("no share {} is there", text::clean_line(id)),
+                };
+                let hint = Some("`egoat share list` has those that can be fetched".into());
+                return Err(Error::Failed { what, hint });
+            }
             _ => return Err(Error::usage(format!("several shares start with {}", text::clean_line(id)))),
         }
     }

@@ -19,8 +19,8 @@ const MAX_LANES: usize = 48;
 enum Origin {
     /// In the home's log.
     Log(Own, Box<ListedShares>),
-    /// In this process alone, which serves nothing else: this one, and who has used it up.
-    Alone(Box<Share>, Option<PublicKey>),
+    /// In this process alone, which serves nothing else: this one, and whether it is used up.
+    Alone(Box<Share>, bool),
     /// A one-off receiver has none.
     Nowhere,
 }
@@ -52,7 +52,7 @@ impl Shares {
     /// Those of a node that has so many seats: the ones in the log, or `alone` if that is all that this process is for.
     pub fn new(own: &Own, has_messages: bool, alone: Option<Share>, seats: usize) -> Shares {
         let origin = match alone {
-            Some(share) => Origin::Alone(Box::new(share), None),
+            Some(share) => Origin::Alone(Box::new(share), false),
             None if has_messages => Origin::Log(own.clone(), Box::new(own.read_shares())),
             None => Origin::Nowhere,
         };
@@ -67,10 +67,10 @@ impl Shares {
         self.state.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 
-    /// Looks at the share with this id; `None` if there is none.
-    fn look<T>(&self, id: &ShareId, look: impl FnOnce(&Share, Option<PublicKey>) -> T) -> Result<Option<T>> {
+    /// Looks at the share with this id, and whether it is used up; `None` if there is none.
+    fn look<T>(&self, id: &ShareId, look: impl FnOnce(&Share, bool) -> T) -> Result<Option<T>> {
         Ok(match &mut *self.origin() {
-            Origin::Log(_, listed) => listed.find(id)?.map(|share| look(share, share.used_by())),
+            Origin::Log(_, listed) => listed.find(id)?.map(|share| look(share, share.is_used_up())),
             Origin::Alone(share, used) => (share.id == *id).then(|| look(share, *used)),
             Origin::Nowhere => None,
         })
@@ -100,11 +100,11 @@ impl Shares {
         kind: Kind,
         key: PublicKey,
     ) -> Result<std::result::Result<Fetching, Refusal>> {
-        let judged = self.look(id, |share, used| match used {
-            _ if kind != Kind::Get || !share.has_link() => Err(Refusal::Unsupported),
-            Some(user) if user != key => Err(Refusal::InviteUsed),
-            _ if share.is_over() => Err(Refusal::InviteExpired),
-            _ => Ok(share.clone()),
+        let judged = self.look(id, |share, is_used_up| match () {
+            () if kind != Kind::Get || !share.has_link() => Err(Refusal::Unsupported),
+            () if is_used_up => Err(Refusal::InviteUsed),
+            () if share.is_over() => Err(Refusal::InviteExpired),
+            () => Ok(share.clone()),
         })?;
         Ok(judged.unwrap_or(Err(Refusal::Unsupported)).and_then(|share| {
             let fetcher = Fetcher { share: *id, key, by_link: true };
@@ -114,9 +114,9 @@ impl Shares {
 
     /// Begins a session by which this peer fetches a share by name; `None` if it may not, or not now.
     pub fn fetch(self: &Arc<Self>, id: &ShareId, key: PublicKey) -> Result<Option<Fetching>> {
-        let open = self.look(id, |share, used| {
+        let open = self.look(id, |share, is_used_up| {
             let is_for_it = share.to.contains(&key) && !share.is_over();
-            (is_for_it && used.is_none_or(|user| user == key)).then(|| share.clone())
+            (is_for_it && !is_used_up).then(|| share.clone())
         })?;
         let fetcher = Fetcher { share: *id, key, by_link: false };
         Ok(open.flatten().and_then(|share| self.begin(share, fetcher)))
@@ -172,7 +172,7 @@ impl Fetching {
         let own = match &mut *self.shares.origin() {
             Origin::Log(own, _) => own.clone(),
             Origin::Alone(_, used) => {
-                *used = Some(self.fetcher.key);
+                *used = true;
                 return Ok(());
             }
             Origin::Nowhere => return Ok(()),
