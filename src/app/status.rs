@@ -3,7 +3,6 @@
 
 use std::path::PathBuf;
 
-use crate::app::contacts;
 use crate::app::files::Job;
 use crate::app::link::{ConnectedPeer, NodeLink, PendingOffer, Transfer, TransferWay, UNKNOWN};
 use crate::app::messages::{self, Queue, QueuedItem};
@@ -11,6 +10,7 @@ use crate::error::{Error, Result};
 use crate::net::local;
 use crate::store::home::{Home, Own};
 use crate::store::node_lock;
+use crate::store::peers::Peers;
 use crate::store::space;
 use crate::text::json::Object;
 use crate::time;
@@ -49,8 +49,8 @@ pub struct Status {
     pub addresses: Vec<Address>,
     /// The peers that are connected, by name.
     pub here: Vec<(String, ConnectedPeer)>,
-    /// What waits.
-    pub waiting: Vec<Waiting>,
+    /// What waits; `None` where nobody gave the key that opens it.
+    pub waiting: Option<Vec<Waiting>>,
     /// What is on its way.
     pub transfers: Vec<Transfer>,
     /// What waits for an answer.
@@ -67,12 +67,12 @@ pub fn ensure_node_runs(home: &Home) -> Result<()> {
     }
 }
 
-/// Asks the node that runs; an error if none does.
-pub fn status(own: &Own) -> Result<Status> {
-    ensure_node_runs(own.home())?;
-    let live = NodeLink::open(own.home(), false)?.whole()?;
-    let peers = contacts::all(own)?;
-    let name = |key| match peers.iter().find(|peer| peer.key == key) {
+/// Asks the node that runs on the home; an error if none does. Only what waits needs the home to be open.
+pub fn status(home: &Home, own: Option<&Own>) -> Result<Status> {
+    ensure_node_runs(home)?;
+    let live = NodeLink::open(home, false)?.whole()?;
+    let peers = Peers::load(home)?;
+    let name = |key| match peers.by_key(&key) {
         Some(peer) => peer.name.clone(),
         None => key.fingerprint(),
     };
@@ -80,13 +80,13 @@ pub fn status(own: &Own) -> Result<Status> {
         live.here.into_iter().map(|(key, here)| (name(key), here)).collect();
     here.sort_by(|(one, _), (other, _)| one.cmp(other));
     let listening = live.addresses.iter().filter_map(|at| at.parse().ok()).collect::<Vec<_>>();
-    let disks = [Ok(own.home().dir().to_owned()), own.home().downloads(None)];
+    let disks = [Ok(home.dir().to_owned()), home.downloads(None)];
     let free = disks.into_iter().flatten().filter_map(|dir| Some((dir.clone(), space::free_bytes(&dir)?)));
     Ok(Status {
         addresses: local::reachable_at(&listening),
         listening: live.addresses,
         here,
-        waiting: waiting(own)?,
+        waiting: own.map(waiting).transpose()?,
         transfers: live.transfers.into_values().collect(),
         offers: live.offers.into_values().collect(),
         free: free.collect(),

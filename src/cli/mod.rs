@@ -116,6 +116,11 @@ fn run(line: Egoat) -> Result<()> {
             home.check_owner()?;
             id::forget(&home, out, &args)
         }
+        Command::Status(_) => {
+            let home = home?;
+            home.check_owner()?;
+            status::run(&home, proxy.clone(), out, &passphrases)
+        }
         Command::Window(args) => {
             let home = home?;
             home.check_owner()?;
@@ -127,10 +132,6 @@ fn run(line: Egoat) -> Result<()> {
             if let Some(peer) = command.peer().filter(|_| !home.is_made()) {
                 // A home is not made for a name that is mistyped, or that is saved in another home.
                 reach::ensure_found(&unlock(home.clone(), false)?, peer)?;
-            }
-            if matches!(command, Command::Status(_)) {
-                // That none runs needs no passphrase to be known.
-                status::ensure_node_runs(&home)?;
             }
             let makes_home = command.makes_home();
             dispatch(&unlock(home, makes_home)?, out, &passphrases, command)
@@ -170,11 +171,10 @@ fn dispatch(
         Command::Log(args) => log::log(own, out, &args),
         Command::Outbox(args) => outbox::run(own, out, args),
         Command::Fetch(args) => outbox::fetch(own, out.ignoring_closed_stdout(), &args),
-        Command::Status(_) => status::run(own, out),
         Command::Partial(args) => partial::run(own, out, args),
         Command::Id(args) => id::run(own, out, passphrases, &args),
         // They have run by now.
         Command::Completions(_) | Command::Demo(_) | Command::Doctor(_) | Command::Version(_) => Ok(()),
-        Command::Window(_) => Ok(()),
+        Command::Status(_) | Command::Window(_) => Ok(()),
     }
 }

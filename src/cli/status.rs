@@ -1,18 +1,25 @@
 //! `egoat status`: what the node of this home does now.
 
-use crate::app::Own;
+use std::cell::Cell;
+use std::sync::Arc;
+
 use crate::app::chat::transfers;
 use crate::app::files::{self, Job};
+use crate::app::identity::{self, Proxy};
 use crate::app::messages::Queue;
-pub use crate::app::status::ensure_node_runs;
 use crate::app::status::{self, Waiting};
-use crate::error::Result;
+use crate::app::{Endpoint, Home};
+use crate::cli::passphrase::PassphraseSource;
+use crate::error::{Error, Result};
 use crate::text::{self, json::Object};
 use crate::time::{self, now_micros};
-use crate::ui::output::Output;
+use crate::ui::output::{self, Output};
 
-pub fn run(own: &Own, out: Output) -> Result<()> {
-    let status = status::status(own)?;
+pub fn run(home: &Home, proxy: Option<Proxy>, out: Output, passphrases: &PassphraseSource) -> Result<()> {
+    // That none runs needs no passphrase to be known.
+    status::ensure_node_runs(home)?;
+    let own = unlock(home, proxy, passphrases)?;
+    let status = status::status(home, own.as_deref())?;
     for at in &status.listening {
         out.data(&line("listening", at), || Object::event("listening").text("address", at))?;
     }
@@ -27,7 +34,10 @@ pub fn run(own: &Own, out: Output) -> Result<()> {
         let human = format!("{peer}{long}, {} by {}", here.path.as_str(), here.address);
         out.data(&line("here", &human), || status::here_object(peer, here))?;
     }
-    status.waiting.iter().try_for_each(|waiting| print_waiting(out, waiting))?;
+    match &status.waiting {
+        Some(waiting) => waiting.iter().try_for_each(|waiting| print_waiting(out, waiting))?,
+        None => out.note("what waits is left out: it is sealed, and the node gives the key to no other command"),
+    }
     for transfer in &status.transfers {
         out.data(&line("moving", &transfers::line(transfer)), || status::transfer_object(transfer))?;
     }
@@ -43,6 +53,22 @@ pub fn run(own: &Own, out: Output) -> Result<()> {
         })?;
     }
     Ok(())
+}
+
+/// Opens the home, unless that would have to ask: a monitor has nobody to answer.
+fn unlock(home: &Home, proxy: Option<Proxy>, passphrases: &PassphraseSource) -> Result<Option<Endpoint>> {
+    let has_none = Cell::new(false);
+    let ask = || match passphrases {
+        PassphraseSource::Descriptor(_) => passphrases.current(),
+        PassphraseSource::Terminal => {
+            has_none.set(true);
+            Err(Error::Stopped)
+        }
+    };
+    match identity::unlock(home.clone(), proxy, &ask, Arc::new(output::warn)) {
+        Err(_) if has_none.get() => Ok(None),
+        opened => opened.map(Some),
+    }
 }
 
 fn line(what: &str, rest: &str) -> String {

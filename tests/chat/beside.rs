@@ -226,6 +226,12 @@ fn beside_a_node_nobody_is_asked_for_the_passphrase() {
         assert!(alice.fails(command, 1).contains("no terminal to ask for the passphrase"), "{command:?}");
     }
     common::finish(shell("say bob with-a-passphrase"), b"", 0);
+    // A monitor goes on without: only what waits is sealed.
+    let (shown, said) = alice.ends_with(&["status"], b"", 0);
+    assert!(shown.starts_with("listening  127.0.0.1:") && shown.contains("\ndisk "), "{shown}");
+    assert!(!shown.contains("waiting") && said.contains("what waits is left out"), "{shown}{said}");
+    let (shown, _) = common::finish(shell("status"), b"", 0);
+    assert!(shown.contains("waiting    2 messages, 1 transfer for bob"), "{shown}");
     node.kill9();
     assert!(alice.ends_with(&["id", "--forget"], b"", 0).1.contains("no node runs here"));
     let mut node = Process::start(shell(&format!("serve --listen {}", alice.own_port("127.0.0.1:0"))));
