@@ -38,10 +38,26 @@ pub struct SayResult {
     pub outcome: DeliveryOutcome,
 }
 
+/// What to do with bytes that are no text.
+const NO_TEXT_HINT: &str =
+    "`iconv -t UTF-8` turns a text into UTF-8; `egoat send PEER -` sends bytes as they are";
+
+/// An error if this is not UTF-8: whoever reads it would see U+FFFD in the place of what was meant.
+pub fn ensure_text(text: &[u8]) -> Result<()> {
+    std::str::from_utf8(text)
+        .map(drop)
+        .map_err(|bad| no_text(&format!("byte {} of the message", bad.valid_up_to() + 1)))
+}
+
+fn no_text(what: &str) -> Error {
+    Error::Usage { what: format!("{what} is not UTF-8, so it was not sent"), hint: Some(NO_TEXT_HINT.into()) }
+}
+
 /// Queues a message, for a front-end that does not wait, and that rings. Returns its number; durable when it returns. An
 /// error if the peer is blocked.
 pub fn queue(own: &Own, peer: &Peer, text: &[u8]) -> Result<u64> {
     peer.ensure_not_blocked()?;
+    ensure_text(text)?;
     own.outbox(&peer.key)?.queue(&[Draft::new(text)])
 }
 
@@ -52,6 +68,7 @@ pub fn queue_once(own: &Own, peer: &Peer, text: &[u8], key: &str) -> Result<u64>
         return queue(own, peer, text);
     }
     peer.ensure_not_blocked()?;
+    ensure_text(text)?;
     let draft = Draft { key: key.to_owned(), ..Draft::new(text) };
     Ok(queue_keyed(own, peer, &mut own.outbox(&peer.key)?, &draft)?.number)
 }

@@ -65,11 +65,9 @@ fn keep_secrets_out_of_core_dumps() {
 fn parse() -> Result<Option<Egoat>> {
     let mut arguments = Vec::new();
     for argument in std::env::args_os().skip(1) {
-        let argument = argument.into_string().map_err(|bad| {
-            Error::usage(format!(
-                "{} is not UTF-8; rename the file to send it",
-                text::clean_line(&bad.to_string_lossy())
-            ))
+        let argument = argument.into_string().map_err(|bad| Error::Usage {
+            what: format!("{} is not UTF-8", text::clean_line(&bad.to_string_lossy())),
+            hint: Some("rename a file to send it; give a text in UTF-8, as `iconv -t UTF-8` makes it".into()),
         })?;
         arguments.push(argument);
     }

@@ -4,13 +4,16 @@ use std::io::Read;
 use std::time::{Duration, Instant};
 
 use crate::app::contacts::reach::{self, Reached};
-use crate::app::messages::{self, DeliveryOutcome, Draft, MAX_TEXT, SayResult, lines};
+use crate::app::messages::lines::{self, LinesResult};
+use crate::app::messages::{self, DeliveryOutcome, Draft, MAX_TEXT, SayResult};
 use crate::app::{Endpoint, Peer};
 use crate::cli::args;
 use crate::cli::{DASH, values, who};
 use crate::error::{Error, Result};
 use crate::text::json::Object;
 use crate::ui::output::Output;
+
+const NOTHING: &str = "stdin was empty, so nothing was said";
 
 pub fn run(own: &Endpoint, out: Output, args: &args::Say) -> Result<()> {
     let wait = args.wait.as_deref().map(values::duration).transpose()?;
@@ -21,17 +24,29 @@ pub fn run(own: &Endpoint, out: Output, args: &args::Say) -> Result<()> {
         }
         let (to, wait) = find(own, out, args, wait)?;
         out.note_typing("the messages, a line each");
-        let (number, outcome) = lines::say(own, &to.peer, expires_after, wait)?;
-        return report(out, &to.peer, number, outcome, wait.is_some());
+        let LinesResult { last, read } = lines::say(own, &to.peer, expires_after, wait)?;
+        let reported = match last {
+            Some(last) => report(out, &to.peer, last, wait.is_some()),
+            None if read.is_ok() => {
+                out.note(NOTHING);
+                Ok(())
+            }
+            None => Ok(()),
+        };
+        // Why reading stopped matters more than what became of the lines before.
+        return read.and(reported);
     }
-    let text = match &args.text[..] {
-        [] => from_stdin(own, out, &args.peer)?,
-        [dash] if dash == DASH => from_stdin(own, out, &args.peer)?,
-        words => words.join(" ").into_bytes(),
-    };
+    let is_piped = matches!(&args.text[..], []) || args.text == [DASH];
+    let text = if is_piped { from_stdin(own, out, &args.peer)? } else { args.text.join(" ").into_bytes() };
+    if text.is_empty() && is_piped {
+        // What a script pipes may have had nothing to tell.
+        out.note(NOTHING);
+        return Ok(());
+    }
     if text.is_empty() {
         return Err(Error::usage("there is nothing to say"));
     }
+    messages::ensure_text(&text)?;
     // In the outbox that means none; a script that runs again with it would say its message twice.
     if args.id.as_deref() == Some("") {
         return Err(Error::usage("an id cannot be empty"));
@@ -40,8 +55,8 @@ pub fn run(own: &Endpoint, out: Output, args: &args::Say) -> Result<()> {
     let (to, wait) = find(own, out, args, wait)?;
     let draft = Draft { text, key: args.id.clone().unwrap_or_default(), expires };
     let known = || out.note(&format!("a message with this id was queued for {} before", to.peer.name));
-    let SayResult { number, outcome } = messages::say(own, &to, draft, wait, known)?;
-    report(out, &to.peer, number, outcome, wait.is_some())
+    let said = messages::say(own, &to, draft, wait, known)?;
+    report(out, &to.peer, said, wait.is_some())
 }
 
 /// Finds the peer, and what is left of the wait then.
@@ -56,8 +71,9 @@ fn find(
     Ok((to, wait.map(|wait| wait.saturating_sub(begun.elapsed()))))
 }
 
-/// Tells what became of the message `number`, or of the last of several.
-fn report(out: Output, peer: &Peer, number: u64, outcome: DeliveryOutcome, has_waited: bool) -> Result<()> {
+/// Tells what became of a message, or of the last of several.
+fn report(out: Output, peer: &Peer, said: SayResult, has_waited: bool) -> Result<()> {
+    let SayResult { number, outcome } = said;
     let object = |state: &str| {
         Object::event("said").text("peer", &peer.name).number("number", number).text("state", state)
     };

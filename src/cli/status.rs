@@ -36,7 +36,9 @@ pub fn run(home: &Home, proxy: Option<Proxy>, out: Output, passphrases: &Passphr
     }
     match &status.waiting {
         Some(waiting) => waiting.iter().try_for_each(|waiting| print_waiting(out, waiting))?,
-        None => out.note("what waits is left out: it is sealed, and the node gives the key to no other command"),
+        None => {
+            out.note("what waits is left out: it is sealed, and the node gives the key to no other command")
+        }
     }
     for transfer in &status.transfers {
         out.data(&line("moving", &transfers::line(transfer)), || status::transfer_object(transfer))?;

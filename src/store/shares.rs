@@ -128,8 +128,11 @@ impl Share {
     /// When it ended, in µs of Unix time, and why; `None` while it goes on.
     pub fn ended(&self) -> Option<(u64, End)> {
         let used = self.used.map(|(when, key)| (when, End::UsedUp(key)));
-        let ends =
-            [used, self.stopped.map(|when| (when, End::Stopped)), self.until.map(|until| (until, End::TimeOver))];
+        let ends = [
+            used,
+            self.stopped.map(|when| (when, End::Stopped)),
+            self.until.map(|until| (until, End::TimeOver)),
+        ];
         ends.into_iter().flatten().min_by_key(|(when, _)| *when).filter(|(when, _)| *when <= now_micros())
     }
 

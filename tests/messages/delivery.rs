@@ -3,6 +3,8 @@
 use crate::common;
 
 use common::{EGOAT, Home, Node, Process, finish, json_number, json_text, pair, paired, poll_until};
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -57,19 +59,51 @@ fn text_comes_from_stdin_but_for_its_last_newline() {
     let lines = [alice_node.wait_for("message from"), alice_node.next_line().unwrap()];
     assert_eq!(lines, ["message from bob: piped", "    in"]);
     assert_eq!(delivered(&bob), ["piped\nin\n"]);
-    let said = bob.fails(&["say", "alice"], 2);
-    assert!(said.contains("nothing to say"), "{said}");
+    // A cron line whose program has nothing to tell says nothing.
+    for args in [&["say", "alice"][..], &["say", "alice", "-"], &["say", "--wait", "9s", "--lines", "alice"]]
+    {
+        for input in [&b""[..], b"\n"] {
+            let (out, said) = bob.ends_with(args, input, 0);
+            assert!(out.is_empty() && said.contains("stdin was empty, so nothing was said"), "{out}{said}");
+        }
+    }
+    assert!(bob.fails(&["say", "alice", ""], 2).contains("there is nothing to say"));
+    assert_eq!(delivered(&bob).len(), 1);
+}
+
+/// Whoever reads it would see U+FFFD in its place.
+#[test]
+fn what_is_no_text_is_refused() {
+    let (alice, _alice_node, bob, _bob_node) = paired();
+    for args in [&["say", "alice"][..], &["say", "alice", "-"]] {
+        let (out, said) = bob.ends_with(args, b"caf\xe9\n", 2);
+        assert!(out.is_empty() && said.contains("byte 4 of the message is not UTF-8"), "{said}");
+        assert!(
+            said.contains("hint: `iconv -t UTF-8` turns") && said.contains("`egoat send PEER -`"),
+            "{said}"
+        );
+    }
+    let words = [OsStr::new("say"), OsStr::new("alice"), OsStr::from_bytes(b"caf\xe9")];
+    assert!(bob.fails(&words, 2).contains("give a text in UTF-8"));
+    let (_, said) = bob.ends_with(&["chat", "alice"], b"first\ncaf\xe9\nlast\n", 0);
+    assert!(said.contains("this line was not sent: byte 4 of the message is not UTF-8"), "{said}");
+    // The lines before are sent, and the error says which it was.
+    let args = ["say", "--wait", TO_DELIVER, "--lines", "alice"];
+    let (_, said) = bob.ends_with(&args, b"one\n\ntwo\ncaf\xe9\nfive\n", 2);
+    assert!(said.contains("delivered to alice") && said.contains("line 4 of stdin is not UTF-8"), "{said}");
+    assert_eq!(received(&alice), ["first", "last", "one", "two"]);
+    assert!(bob.ends_with(&args, b"\xff", 2).1.contains("line 1 of stdin is not UTF-8"));
+    assert_eq!(bob.run(&["outbox"]), "");
 }
 
 #[test]
-fn every_byte_arrives() {
+fn every_character_arrives() {
     let (alice, _alice_node, bob, _bob_node) = paired();
-    let all: Vec<u8> = (0..=255).collect();
+    let all: String = ('\0'..='\u{ff}').collect();
     let cases = [
-        &all[..],
+        all.as_bytes(),
         b"\0",
         b"\r\n\r\n\x1b[2J",
-        b"\xff\xfe",
         "\u{202e}\u{200b}\u{e0041}🐐 \"quoted\" \\ back".as_bytes(),
         b"no newline at the end",
     ];

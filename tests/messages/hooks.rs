@@ -72,7 +72,7 @@ fn a_message_is_on_stdin_and_the_rest_in_the_environment() {
                 \"${EGOAT_PATH-none}\" $# >$EGOAT_HOME/../env; cat >$EGOAT_HOME/../text; echo done >>$EGOAT_HOME/../told";
     let (alice, mut node, bob) = alice_and_bob(body);
     let hostile: &[u8] =
-        b"$(touch pwned) `touch pwned`; touch pwned\n\"'\x1b[2J\xff\xfe\0 EGOAT_PEER=root\n| x";
+        b"$(touch pwned) `touch pwned`; touch pwned\n\"'\x1b[2J\xc3\xbf\0 EGOAT_PEER=root\n| x";
     say(&bob, hostile);
     let line = node.wait_for("hook for message ");
     wait_for_lines(&alice, 1);

@@ -10,8 +10,8 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
-use crate::app::messages::delivery::{self, DeliveryOutcome, Goal};
-use crate::app::messages::expiry;
+use crate::app::messages::delivery::{self, Goal};
+use crate::app::messages::{SayResult, expiry, no_text};
 use crate::error::{Error, Result};
 use crate::net::endpoint::Endpoint;
 use crate::store::outbox::{Draft, Outbox};
@@ -36,14 +36,22 @@ struct DeliveryProgress {
     queueing: Mutex<()>,
 }
 
+/// What became of the lines of stdin.
+pub struct LinesResult {
+    /// The last one that was queued; `None` if there was none.
+    pub last: Option<SayResult>,
+    /// Why not all of stdin was said.
+    pub read: Result<()>,
+}
+
 /// Says every line until the end of stdin, each of which expires after `expire`; then waits for the last one as a single
-/// message is waited for. Returns the number of the last message, and what became of it.
+/// message is waited for. A line that cannot be said ends it; those before it are said.
 pub fn say(
     own: &Endpoint,
     peer: &Peer,
     expire: Option<Duration>,
     wait: Option<Duration>,
-) -> Result<(u64, DeliveryOutcome)> {
+) -> Result<LinesResult> {
     let mut outbox = own.outbox(&peer.key)?;
     let progress = Arc::new(DeliveryProgress::default());
     let (bell, rings) = sync_channel(1);
@@ -60,13 +68,11 @@ pub fn say(
         std::mem::forget(progress.queueing.lock());
         return Err(error);
     }
-    reader.join().unwrap_or_else(|_| Err(Error::failed("the reading of stdin broke down")))?;
+    let read = reader.join().unwrap_or_else(|_| Err(Error::failed("the reading of stdin broke down")));
     let number = progress.queued.load(SeqCst);
-    if number == 0 {
-        return Err(Error::usage("there is nothing to say"));
-    }
-    let outcome = delivery::deliver(own, peer, &mut outbox, Goal::UpTo(number), wait)?;
-    Ok((number, outcome))
+    let deliver = || delivery::deliver(own, peer, &mut outbox, Goal::UpTo(number), wait);
+    let outcome = (number != 0).then(deliver).transpose()?;
+    Ok(LinesResult { last: outcome.map(|outcome| SayResult { number, outcome }), read })
 }
 
 /// Queues lines as they come, all that are there at once.
@@ -77,13 +83,13 @@ fn read_all(
     bell: &SyncSender<()>,
 ) -> Result<()> {
     let mut stdin = std::io::stdin().lock();
-    let mut line = Vec::new();
+    let mut lines = Lines { line: Vec::new(), number: 1, expire };
     // The last number of each batch that waits, and its bytes.
     let mut waiting: VecDeque<(u64, usize)> = VecDeque::new();
     loop {
         let bytes = stdin.fill_buf().map_err(|cause| Error::failed(format!("cannot read stdin: {cause}")))?;
         let (read, is_end) = (bytes.len(), bytes.is_empty());
-        let drafts = split(&mut line, bytes, is_end, expire.map_or(0, expiry));
+        let (drafts, is_text) = lines.split(bytes, is_end);
         stdin.consume(read);
         if !drafts.is_empty() {
             let number = {
@@ -96,6 +102,7 @@ fn read_all(
                 return Ok(());
             }
         }
+        is_text?;
         if is_end || !wait_for_room(outbox, &mut waiting, bell)? {
             return Ok(());
         }
@@ -108,32 +115,57 @@ fn is_heard(bell: &SyncSender<()>) -> bool {
     !matches!(bell.try_send(()), Err(TrySendError::Disconnected(())))
 }
 
-/// The whole lines of `bytes`, behind what `line` has of one; what is left of the last stays there, unless this is the
-/// end. What is longer than a message comes in several.
-fn split(line: &mut Vec<u8>, bytes: &[u8], is_end: bool, expires: u64) -> Vec<Draft> {
-    let mut drafts = Vec::new();
-    let mut take = |line: &mut Vec<u8>| {
-        let text = std::mem::take(line);
-        if !text.is_empty() {
-            drafts.push(Draft { text, key: String::new(), expires });
-        }
-    };
-    for part in bytes.split_inclusive(|byte| *byte == b'\n') {
-        let (text, is_whole) = part.strip_suffix(b"\n").map_or((part, false), |text| (text, true));
-        for piece in text.chunks(MAX_TEXT) {
-            if line.len() + piece.len() > MAX_TEXT {
-                take(line);
+/// Cuts stdin into messages.
+struct Lines {
+    /// The beginning of a line that goes on.
+    line: Vec<u8>,
+    /// Which line of stdin that is, from 1.
+    number: u64,
+    expire: Option<Duration>,
+}
+
+impl Lines {
+    /// The lines that end in `bytes`, or here, if it is the end. What is longer than a message comes in several. A line that is
+    /// not UTF-8 is an error, beside the ones before it.
+    fn split(&mut self, bytes: &[u8], is_end: bool) -> (Vec<Draft>, Result<()>) {
+        let mut drafts = Vec::new();
+        for part in bytes.split_inclusive(|byte| *byte == b'\n') {
+            let (mut text, is_whole) = part.strip_suffix(b"\n").map_or((part, false), |text| (text, true));
+            while !text.is_empty() {
+                let room = text.len().min(MAX_TEXT - self.line.len());
+                self.line.extend_from_slice(&text[..room]);
+                text = &text[room..];
+                if !text.is_empty()
+                    && let Err(error) = self.take(&mut drafts, false)
+                {
+                    return (drafts, Err(error));
+                }
             }
-            line.extend_from_slice(piece);
+            if is_whole {
+                if let Err(error) = self.take(&mut drafts, true) {
+                    return (drafts, Err(error));
+                }
+                self.number += 1;
+            }
         }
-        if is_whole {
-            take(line);
+        let ended = if is_end { self.take(&mut drafts, true) } else { Ok(()) };
+        (drafts, ended)
+    }
+
+    /// Makes a message of the line, or of what fits into one, but for a character that is cut in two.
+    fn take(&mut self, drafts: &mut Vec<Draft>, is_whole: bool) -> Result<()> {
+        let length = match std::str::from_utf8(&self.line) {
+            Ok(text) => text.len(),
+            Err(cut) if !is_whole && cut.error_len().is_none() => cut.valid_up_to(),
+            Err(_) => return Err(no_text(&format!("line {} of stdin", self.number))),
+        };
+        let rest = self.line.split_off(length);
+        let text = std::mem::replace(&mut self.line, rest);
+        if !text.is_empty() {
+            drafts.push(Draft { text, key: String::new(), expires: self.expire.map_or(0, expiry) });
         }
+        Ok(())
     }
-    if is_end {
-        take(line);
-    }
-    drafts
 }
 
 /// Waits until less is waiting; says whether it is any use to read on.
@@ -184,27 +216,52 @@ fn deliver_all(
 mod tests {
     use super::*;
 
-    /// Lines that are cut off after each of `parts`.
-    fn lines(parts: &[&[u8]]) -> Vec<usize> {
-        let mut line = Vec::new();
-        let mut all: Vec<Draft> = parts.iter().flat_map(|part| split(&mut line, part, false, 0)).collect();
-        all.extend(split(&mut line, b"", true, 0));
-        all.iter().map(|draft| draft.text.len()).collect()
+    fn lines() -> Lines {
+        Lines { line: Vec::new(), number: 1, expire: None }
+    }
+
+    /// The lengths of the messages when `parts` are read one after the other.
+    fn lengths(parts: &[&[u8]]) -> Vec<usize> {
+        let mut lines = lines();
+        let mut all = Vec::new();
+        for (part, is_end) in parts.iter().map(|part| (*part, false)).chain([(&b""[..], true)]) {
+            let (drafts, read) = lines.split(part, is_end);
+            assert!(read.is_ok());
+            all.extend(drafts.iter().map(|draft| draft.text.len()));
+        }
+        all
     }
 
     #[test]
     fn lines_are_whole_however_they_arrive() {
-        let text = b"one\n\ntwo\nthree";
+        let text = "one\n\ntw\u{f6}\nthree".as_bytes();
         for cut in 0..=text.len() {
-            assert_eq!(lines(&[&text[..cut], &text[cut..]]), [3, 3, 5], "cut at {cut}");
+            assert_eq!(lengths(&[&text[..cut], &text[cut..]]), [3, 4, 5], "cut at {cut}");
         }
-        assert_eq!(lines(&[b""]), [0; 0]);
+        assert_eq!(lengths(&[b""]), [0; 0]);
     }
 
     #[test]
     fn what_is_longer_than_a_message_comes_in_several() {
         let long = vec![b'x'; 2 * MAX_TEXT + 1];
-        assert_eq!(lines(&[&long, b"\ny\n"]), [MAX_TEXT, MAX_TEXT, 1, 1]);
-        assert_eq!(lines(&[&long[..MAX_TEXT - 1], &long[..2], b"\n"]), [MAX_TEXT - 1, 2]);
+        assert_eq!(lengths(&[&long, b"\ny\n"]), [MAX_TEXT, MAX_TEXT, 1, 1]);
+        assert_eq!(lengths(&[&long[..MAX_TEXT - 1], &long[..2], b"\n"]), [MAX_TEXT, 1]);
+        // No character is cut in two.
+        let long = "\u{20ac}".repeat(MAX_TEXT / 3 + 1).into_bytes();
+        assert_eq!(lengths(&[&long, b"\n"]), [MAX_TEXT - 1, 3]);
+    }
+
+    #[test]
+    fn a_line_that_is_no_text_ends_it_behind_the_lines_before() {
+        for bad in [&b"\xff\n"[..], b"x\xff", b"\xe2\x82\nfour\n", b"\xe2\x82"] {
+            let mut lines = lines();
+            let (drafts, _) = lines.split(b"one\n\n", false);
+            let (more, read) = lines.split(bad, true);
+            assert_eq!((drafts.len(), more.len()), (1, 0));
+            assert_eq!(
+                read.err().map(|bad| bad.to_string()),
+                Some("line 3 of stdin is not UTF-8, so it was not sent".into())
+            );
+        }
     }
 }
