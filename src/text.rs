@@ -155,6 +155,14 @@ pub fn indent(body: &str) -> Cow<'_, str> {
     if body.contains('\n') { Cow::Owned(body.replace('\n', "\n    ")) } else { Cow::Borrowed(body) }
 }
 
+/// Joins words as a sentence lists them: `a`, `a and b`, `a, b and c`.
+pub fn list(words: &[String]) -> String {
+    match words {
+        [first @ .., last] if !first.is_empty() => format!("{} and {last}", first.join(", ")),
+        words => words.concat(),
+    }
+}
+
 /// Formats a number of bytes: `512 B`, `64.0 MiB`. It rounds down: a file is never shown as more than it is.
 pub fn size(bytes: u64) -> String {
     const UNITS: [&str; 6] = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];

@@ -25,6 +25,7 @@ use crate::transfer::source::Wanted;
 
 pub use crate::app::files::offers::decide;
 pub use crate::node::files::outbound::{MAX_STREAMS, default_streams};
+pub use crate::store::found::Stays;
 pub use crate::store::queued_files::Job;
 pub use crate::store::source::Item;
 pub use crate::transfer::source::Sources;

@@ -1,11 +1,12 @@
 //! `egoat send`: files, directories or stdin, now or when the peer can be reached.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use crate::app::contacts::reach::PeerChange;
 use crate::app::files::send::{self, SPOOL, Sent, StdinFile};
-use crate::app::files::{self, Queued, Sources, Tally};
+use crate::app::files::{self, Queued, Sources, Stays, Tally};
 use crate::app::retry::Patience;
 use crate::app::{Address, Endpoint, Link, Peer, contacts};
 use crate::cli::args;
@@ -15,7 +16,7 @@ use crate::text::{self, json::Object};
 use crate::ui::output::{self, Output};
 use crate::ui::progress::{self, Progress};
 
-/// Skipped paths that are named; of the others only the number is told.
+/// Paths that stay here and are named; of the others only the number is told.
 const NAMED: usize = 3;
 
 pub fn run(own: &Endpoint, out: Output, args: &args::Send) -> Result<()> {
@@ -34,7 +35,7 @@ pub fn run(own: &Endpoint, out: Output, args: &args::Send) -> Result<()> {
     }
     let paths: Vec<PathBuf> = args.files.iter().map(PathBuf::from).collect();
     let chosen = files::choose(own, &paths, args.name.as_deref())?;
-    warn_skipped(&chosen.sources);
+    tell_skipped(out, &chosen.sources);
     let peer = find(own, out, args, Patience::new(wait))?;
     if args.queue {
         return report_queued(out, &peer, files::queue(own, &peer, &paths, args.name.as_deref())?);
@@ -49,7 +50,7 @@ pub fn run(own: &Endpoint, out: Output, args: &args::Send) -> Result<()> {
         out.note(&format!("{} has it: another command has sent it", peer.name));
     }
     let (at, _note) = sent.map_or_else(|error| (Err(error), None), |sent| (Ok(sent.address), sent.note));
-    report(out, &peer, &tally, at)
+    report(out, &peer, &tally, at, chosen.sources.skipped())
 }
 
 /// An error for whoever names the files first and the peer last, as for cp(1) and scp(1).
@@ -80,16 +81,27 @@ fn find(own: &Endpoint, out: Output, args: &args::Send, patience: Patience) -> R
     found.refusal.map_or(Ok(found.peer), Err)
 }
 
-/// Names what stays here.
-pub fn warn_skipped(sources: &Sources) {
+/// Tells what stays here: links and the like never travel, so that is a note, in one line.
+pub fn tell_skipped(out: Output, sources: &Sources) {
     sources.own().for_each(|what| output::warn(&what));
     let skipped = sources.skipped();
-    for path in skipped.iter().take(NAMED) {
-        output::warn(&format!("{} is neither a file nor a directory, and stays here", path.display()));
+    if skipped.is_empty() {
+        return;
     }
+    let kinds: BTreeSet<Stays> = skipped.iter().map(|(kind, _)| *kind).collect();
+    let counts: Vec<String> = kinds
+        .into_iter()
+        .map(|kind| {
+            let count = skipped.iter().filter(|(other, _)| *other == kind).count();
+            format!("{count} {}", kind.word(count))
+        })
+        .collect();
+    let mut named: Vec<String> =
+        skipped.iter().take(NAMED).map(|(_, path)| text::clean_line(&path.to_string_lossy())).collect();
     if skipped.len() > NAMED {
-        output::warn(&format!("{} more are neither files nor directories", skipped.len() - NAMED));
+        named.push(format!("{} more", skipped.len() - NAMED));
     }
+    out.note(&format!("left out {}: {}", text::list(&counts), text::list(&named)));
 }
 
 /// Sends stdin, which is one file whose length shows when it ends.
@@ -113,7 +125,7 @@ fn send_pipe(own: &Endpoint, out: Output, args: &args::Send, begun: Instant, wai
         let _shown = Progress::show(out, &peer.name, &pipe.tally);
         pipe.send(own, &peer, wait.saturating_sub(begun.elapsed()), |error| who::again(out, error))
     };
-    report(out, &peer, &pipe.tally, sent)
+    report(out, &peer, &pipe.tally, sent, &[])
 }
 
 fn report_queued(out: Output, peer: &Peer, queued: Queued) -> Result<()> {
@@ -128,7 +140,13 @@ fn report_queued(out: Output, peer: &Peer, queued: Queued) -> Result<()> {
     Ok(())
 }
 
-fn report(out: Output, peer: &Peer, tally: &Tally, sent: Result<Option<Address>>) -> Result<()> {
+fn report(
+    out: Output,
+    peer: &Peer,
+    tally: &Tally,
+    sent: Result<Option<Address>>,
+    skipped: &[(Stays, PathBuf)],
+) -> Result<()> {
     let at = match sent {
         Ok(at) => at,
         Err(error) => {
@@ -151,6 +169,7 @@ fn report(out: Output, peer: &Peer, tally: &Tally, sent: Result<Option<Address>>
             .number("milliseconds", tally.moving().as_millis() as u64)
             .number("lanes", tally.lanes())
             .text("address", &address)
+            .list("left_out", skipped.iter().map(|(_, path)| path.to_string_lossy().into_owned()))
     });
     Ok(())
 }

@@ -7,7 +7,7 @@ use crate::app::files::share::{self, Alone, ShareOptions, ShareStatus, ToShare};
 use crate::app::link::NodeEvent;
 use crate::app::{Address, Endpoint, Own, contacts, news, settings};
 use crate::cli::args::{self, ShareAction};
-use crate::cli::send::warn_skipped;
+use crate::cli::send::tell_skipped;
 use crate::cli::{pair, values};
 use crate::error::{Error, Result};
 use crate::text::{self, json::Object};
@@ -45,7 +45,7 @@ fn share(own: &Endpoint, out: Output, args: &args::Share) -> Result<()> {
     let options = ShareOptions { to, ttl, is_once: args.once };
     let paths: Vec<PathBuf> = args.files.iter().map(PathBuf::from).collect();
     let chosen = share::choose(own, &paths, &options)?;
-    warn_skipped(&chosen.sources);
+    tell_skipped(out, &chosen.sources);
     if share::is_alone(own, &options)? {
         let title = chosen.sources.manifest().title();
         let alone = Alone::start(own, chosen, listen, addresses, ttl)?;

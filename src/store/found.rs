@@ -2,7 +2,7 @@
 //! something leads nowhere, and told apart by what may be sent. It leaves out what is done with it.
 
 use std::ffi::{OsStr, OsString};
-use std::fs::{self, DirEntry, File, Metadata};
+use std::fs::{self, DirEntry, File, FileType, Metadata};
 use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
@@ -15,6 +15,12 @@ use crate::text;
 
 /// The way out for a file of which nobody knows the size.
 const BY_PIPE: &str = "send what it holds now through a pipe: `egoat send PEER - <FILE`";
+
+/// The way out for a file that is written to.
+const AGAIN: &str = "send it again once nothing writes to it";
+
+/// The way out for a directory in which something changes.
+const BY_TAR: &str = "to send a directory while something changes in it: `tar c DIR | egoat send PEER -`";
 
 /// Which file or directory was meant, for as long as it exists: also after a restart, when devices may have other numbers.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -109,8 +115,51 @@ pub enum Kind {
     Home,
     /// Something else that belongs to this one's home.
     Own,
-    /// A symbolic link, a socket, a FIFO or a device.
-    Other,
+    /// Something that does not travel.
+    Other(Stays),
+}
+
+/// What stays where it is, in the order in which it is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Stays {
+    /// A symbolic link.
+    Link,
+    /// A FIFO.
+    Pipe,
+    /// A Unix socket.
+    Socket,
+    /// A device, or something that this system alone knows.
+    Device,
+}
+
+impl Stays {
+    fn of(kind: FileType) -> Stays {
+        if kind.is_symlink() {
+            return Stays::Link;
+        }
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::FileTypeExt;
+            if kind.is_fifo() {
+                return Stays::Pipe;
+            }
+            if kind.is_socket() {
+                return Stays::Socket;
+            }
+        }
+        Stays::Device
+    }
+
+    /// What so many of it are called.
+    pub fn word(self, count: usize) -> &'static str {
+        let [one, many] = match self {
+            Stays::Link => ["symbolic link", "symbolic links"],
+            Stays::Pipe => ["named pipe", "named pipes"],
+            Stays::Socket => ["socket", "sockets"],
+            Stays::Device => ["device", "devices"],
+        };
+        if count == 1 { one } else { many }
+    }
 }
 
 /// What lies in a directory, in the order of names, so that the same tree is the same transfer when it is tried again. Of
@@ -151,7 +200,7 @@ pub fn look(folder: &Folder, entry: &DirEntry, own: &OwnFiles) -> Result<Child> 
         ensure_readable(folder, &name, &data)?;
         Kind::File
     } else {
-        Kind::Other
+        Kind::Other(Stays::of(data.file_type()))
     };
     Ok(Child { name, kind, data })
 }
@@ -207,7 +256,15 @@ pub fn sizeless(path: &Path) -> Error {
 
 /// The file is not what it was when it was chosen; one that grows, such as a log, can go through a pipe.
 pub fn changed(path: &Path, has_grown: bool) -> Error {
-    refuse_with(path, "it changed while it was sent", has_grown.then_some(BY_PIPE))
+    refuse_with(path, "it changed while it was sent", Some(if has_grown { BY_PIPE } else { AGAIN }))
+}
+
+/// The same error for a file that was found in a directory, and cannot be sent as it was then.
+pub fn within_directory(error: Error) -> Error {
+    match error {
+        Error::Source { path, why, .. } => Error::Source { path, why, hint: Some(BY_TAR) },
+        other => other,
+    }
 }
 
 fn neither(path: &Path) -> Error {

@@ -111,7 +111,7 @@ impl Tree<'_> {
             match child.kind {
                 // Only what of it may be sent counts: its logs change with the very queue that this is for.
                 Kind::Home => self.add(&found::enter(folder, &child)?, depth + 1)?,
-                Kind::Own | Kind::Other => continue,
+                Kind::Own | Kind::Other(_) => continue,
                 _ if depth >= MAX_DEPTH => {
                     return Err(refuse(self.top, format!("it is more than {MAX_DEPTH} directories deep")));
                 }

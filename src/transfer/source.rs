@@ -12,7 +12,7 @@ use crate::crypto::Hasher;
 use crate::error::{Error, Result, reason};
 use crate::store::file;
 use crate::store::folder::{Folder, Walk};
-use crate::store::found::{self, Child, Found, Held, Kind, Place, modified, refuse};
+use crate::store::found::{self, Child, Found, Held, Kind, Place, Stays, modified, refuse};
 use crate::store::open::{self, FileId};
 use crate::store::own_files::OwnFiles;
 use crate::store::source::{Item, MAX_DEPTH, MAX_ENTRIES};
@@ -53,7 +53,7 @@ pub struct Sources {
     ids: Vec<Option<FileId>>,
     manifest: Manifest,
     /// What lies in the directories but is neither file nor directory.
-    skipped: Vec<PathBuf>,
+    skipped: Vec<(Stays, PathBuf)>,
     own: Vec<PathBuf>,
 }
 
@@ -106,7 +106,7 @@ impl Sources {
     }
 
     /// Symbolic links, sockets and the like, which do not travel.
-    pub fn skipped(&self) -> &[PathBuf] {
+    pub fn skipped(&self) -> &[(Stays, PathBuf)] {
         &self.skipped
     }
 
@@ -173,7 +173,7 @@ struct Scan<'a> {
     own: &'a OwnFiles,
     entries: Vec<Entry>,
     ids: Vec<Option<FileId>>,
-    skipped: Vec<PathBuf>,
+    skipped: Vec<(Stays, PathBuf)>,
     own_found: Vec<PathBuf>,
     /// Names that no receiver takes.
     unsendable: NameList,
@@ -241,8 +241,8 @@ impl<'a> Scan<'a> {
     fn add_child(&mut self, folder: &Folder, child: &Child, parent: &str, depth: u32) -> Result<()> {
         let data = &child.data;
         let path = || folder.path().join(&child.name);
-        if matches!(child.kind, Kind::Other) {
-            self.skipped.push(path());
+        if let Kind::Other(what) = child.kind {
+            self.skipped.push((what, path()));
             return Ok(());
         }
         let Some(own) = child.name.to_str() else {
@@ -264,7 +264,7 @@ impl<'a> Scan<'a> {
                 if has_shared { self.add_dir(&home, &name(), data, depth + 1) } else { Ok(()) }
             }
             // Left out above.
-            Kind::Other => Ok(()),
+            Kind::Other(_) => Ok(()),
         }
     }
 
@@ -334,7 +334,10 @@ impl SourceReader<'_> {
         self.sources.manifest.spans(at, rest.len(), |span| {
             let (now, later) = std::mem::take(&mut rest).split_at_mut(span.length);
             rest = later;
-            self.read_span(&span, now)
+            self.read_span(&span, now).map_err(|error| match self.sources.below_top(span.entry) {
+                (_, "") => error,
+                _ => found::within_directory(error),
+            })
         })
     }
 
