@@ -301,40 +301,44 @@ fn pair(own: &Endpoint, link: &Link, name: Option<String>) -> Result<Paired> {
 }
 
 /// Saves the node at an address whose key the user has compared, or takes on trust. If it does not know this node yet, it
-/// is saved all the same and the refusal comes along: messages can wait in the outbox.
+/// is saved all the same and the refusal comes along: a chat goes on, and its messages wait in the outbox.
 pub fn first_contact(own: &Endpoint, key: PublicKey, address: &Address) -> Result<(Peer, Option<Error>)> {
-    match meet(own, key, address)? {
-        (Paired::Saved(peer), refusal) => Ok((peer, refusal)),
-        (Paired::OneOff(_), _) => Err(only_files()),
+    match meet(own, key, address) {
+        Ok(Paired::Saved(peer)) => Ok((peer, None)),
+        Ok(Paired::OneOff(_)) => Err(only_files()),
+        Err(refusal @ Error::Refused { .. }) => {
+            let given = std::slice::from_ref(address);
+            let found = Found { given, is_typed: true, proven_at: Some(address), profile: None };
+            Ok((save(own, key, &found, text::suggest_name(address.host()))?, Some(refusal)))
+        }
+        Err(error) => Err(error),
     }
 }
 
-fn meet(own: &Endpoint, key: PublicKey, address: &Address) -> Result<(Paired, Option<Error>)> {
+/// Pairs with the node at an address. Nothing is saved of one that refuses.
+fn meet(own: &Endpoint, key: PublicKey, address: &Address) -> Result<Paired> {
     if key == own.key() {
         return Err(Error::usage(format!("the node at {address} is this one")));
     }
-    let label = address.to_string();
     let given = std::slice::from_ref(address);
-    let (profile, refusal) = match dial_to_pair(own, &Target::stranger(key, given, &label)) {
-        Ok((profile, _)) => (Some(profile), None),
-        Err(refusal @ Error::Refused { .. }) => (None, Some(refusal)),
-        Err(error) => return Err(error),
-    };
-    let found = Found { given, is_typed: true, proven_at: Some(address), profile: profile.as_ref() };
-    let name = profile.as_ref().and_then(|profile| profile.name.clone());
-    if profile.as_ref().is_some_and(|profile| profile.is_one_off) {
-        return Ok((Paired::OneOff(one_off(own, key, &found, name)?), None));
+    let (profile, _) = dial_to_pair(own, &Target::stranger(key, given, &address.to_string()))?;
+    let found = Found { given, is_typed: true, proven_at: Some(address), profile: Some(&profile) };
+    if profile.is_one_off {
+        return one_off(own, key, &found, profile.name.clone()).map(Paired::OneOff);
     }
-    let name = name.or_else(|| text::suggest_name(address.host()));
-    Ok((Paired::Saved(save(own, key, &found, name)?), refusal))
+    let name = profile.name.clone().or_else(|| text::suggest_name(address.host()));
+    save(own, key, &found, name).map(Paired::Saved)
 }
 
 /// Saves a peer that was found. What is given back is dialled where it was found, also if that is not saved: files go to a
 /// receiver that is about to end.
 fn save(own: &Own, key: PublicKey, found: &Found, name: Option<String>) -> Result<Peer> {
+    let is_told = found.profile.is_some_and(|profile| profile.name == name);
+    let own_name = if is_told { own.home().name(false)? } else { String::new() };
     let mut peer = edit(own, |peers| {
         if peers.by_key(&key).is_none() {
-            peers.add(Peer::new(name.unwrap_or_else(|| NAMELESS.into()), key, Vec::new()));
+            let name = name.unwrap_or_else(|| NAMELESS.into());
+            peers.add_told(Peer::new(name, key, Vec::new()), &own_name);
         }
         let peer = peers.by_key_mut(&key).ok_or_else(unsaved)?;
         found.note(peer);
@@ -406,6 +410,7 @@ pub fn accept(own: &Own, who: Option<&str>, name: Option<String>) -> Result<Peer
         }
         (None, _) => return Err(Error::Failed { what: "no such stranger has dialled".into(), hint }),
     };
+    let own_name = if name.is_none() { own.home().name(false)? } else { String::new() };
     let name = name.or_else(|| text::suggest_name(&request.name)).unwrap_or_else(|| NAMELESS.into());
     let peer = edit(own, |peers| {
         if peers.by_key(&request.key).is_none() {
@@ -413,7 +418,7 @@ pub fn accept(own: &Own, who: Option<&str>, name: Option<String>) -> Result<Peer
             // The address is the stranger's word: not relied on, and never this machine.
             let is_elsewhere = |at: &&Address| at.ip().is_some_and(|ip| !local::is_own(ip));
             request.address.as_ref().filter(is_elsewhere).into_iter().for_each(|at| peer.see_at(at));
-            peers.add(peer);
+            peers.add_told(peer, &own_name);
         }
         peers.by_key(&request.key).cloned().ok_or_else(unsaved)
     })?;

@@ -39,6 +39,11 @@ pub fn rename(own: &Own, name: &str) -> Result<()> {
     own.home().set_name(&contacts::parse_name(name)?)
 }
 
+/// What this node calls itself, unless it is hidden.
+pub fn name(own: &Own) -> Result<String> {
+    own.home().name(false)
+}
+
 /// A home that is not made yet, for what only looks: nothing is in it.
 pub fn unmade(home: Home, proxy: Option<Proxy>, report: Report) -> Endpoint {
     Endpoint::new(home.unmade(report), proxy)

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use crate::app::chat::pasted;
-use crate::app::contacts::{self, reach::Reached};
+use crate::app::contacts;
 use crate::app::files;
 use crate::app::link;
 use crate::error::{Error, Result};
@@ -104,12 +104,11 @@ pub fn refuse_link(text: &str) -> Option<Error> {
 /// delivered before is not queued again, of which `known` learns.
 pub fn say(
     own: &Endpoint,
-    to: &Reached,
+    peer: &Peer,
     draft: Draft,
     wait: Option<Duration>,
     known: impl FnOnce(),
 ) -> Result<SayResult> {
-    let peer = &to.peer;
     let mut outbox = own.outbox(&peer.key)?;
     let Keyed { number, is_new, is_delivered } = if draft.key.is_empty() {
         Keyed { number: outbox.queue(&[draft])?, is_new: true, is_delivered: false }
@@ -119,10 +118,9 @@ pub fn say(
     if !is_new {
         known();
     }
-    let outcome = match &to.refusal {
-        _ if is_delivered => DeliveryOutcome::Delivered,
-        Some(refusal) if wait.is_none() => DeliveryOutcome::Queued(refusal.to_string()),
-        _ => delivery::deliver(own, peer, &mut outbox, delivery::Goal::Only(number), wait)?,
+    let outcome = match is_delivered {
+        true => DeliveryOutcome::Delivered,
+        false => delivery::deliver(own, peer, &mut outbox, delivery::Goal::Only(number), wait)?,
     };
     Ok(SayResult { number, outcome })
 }

@@ -3,6 +3,7 @@
 use std::io::Read;
 
 use crate::app::contacts::{self, NameResult, via};
+use crate::app::identity;
 use crate::app::{Address, Endpoint, Own, Peer, news};
 use crate::cli::DASH;
 use crate::cli::args;
@@ -51,7 +52,7 @@ pub fn join(own: &Endpoint, out: Output, args: &args::Join) -> Result<()> {
         }
         let peer = give_name(own, out, via::pair(own, command, name.clone())?, name)?;
         out.note(&format!("this node's fingerprint, as {} has it: {}", peer.name, own.key().fingerprint()));
-        return print(out, &peer);
+        return print(own, out, &peer);
     }
     let given = match args.link.as_deref() {
         Some(DASH) => {
@@ -71,7 +72,7 @@ pub fn join(own: &Endpoint, out: Output, args: &args::Join) -> Result<()> {
         }
     };
     let peer = contacts::join(own, &contacts::parse_link(&given)?, name.clone())?;
-    print(out, &give_name(own, out, peer, name)?)
+    print(own, out, &give_name(own, out, peer, name)?)
 }
 
 /// Gives the peer the wanted name, if nobody else has it.
@@ -85,7 +86,15 @@ pub fn give_name(own: &Own, out: Output, peer: Peer, wanted: Option<String>) -> 
     })
 }
 
-fn print(out: Output, peer: &Peer) -> Result<()> {
+fn print(own: &Own, out: Output, peer: &Peer) -> Result<()> {
+    let own_name = identity::name(own)?;
+    let number = peer.name.strip_prefix(&own_name).and_then(|rest| rest.strip_prefix('-'));
+    if number.is_some_and(|number| number.parse::<u32>().is_ok()) {
+        out.note(&format!(
+            "both are called {own_name}: this node stays {own_name}, the other one is {} here",
+            peer.name
+        ));
+    }
     let line = format!("paired with {}, fingerprint {}", peer.name, peer.key.fingerprint());
     out.data(&line, || contacts::paired_object(peer))
 }

@@ -55,7 +55,7 @@ pub fn run(own: &Endpoint, out: Output, args: &args::Say) -> Result<()> {
     let (to, wait) = find(own, out, args, wait)?;
     let draft = Draft { text, key: args.id.clone().unwrap_or_default(), expires };
     let known = || out.note(&format!("a message with this id was queued for {} before", to.peer.name));
-    let said = messages::say(own, &to, draft, wait, known)?;
+    let said = messages::say(own, &to.peer, draft, wait, known)?;
     report(out, &to.peer, said, wait.is_some())
 }
 

@@ -78,7 +78,7 @@ fn find(own: &Endpoint, out: Output, args: &args::Send, patience: Patience) -> R
     if args.queue && matches!(found.change, PeerChange::OneOff) {
         return Err(Error::usage("an `egoat receive` takes files now, and they cannot be queued for it"));
     }
-    found.refusal.map_or(Ok(found.peer), Err)
+    Ok(found.peer)
 }
 
 /// Tells what stays here: links and the like never travel, so that is a note, in one line.

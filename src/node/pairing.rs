@@ -188,13 +188,13 @@ pub fn judge(home: &Home, visitor: &Visitor, rules: &Rules) -> Result<Admittance
             }
             None => {
                 let given = invite.and_then(|invite| invite.name.clone());
+                let own_name = if given.is_none() { home.name(false)? } else { String::new() };
                 let name = given.or_else(|| profile.name.clone()).unwrap_or_else(|| "peer".into());
-                let is_invited = invite.is_some();
-                peers.add(if is_invited {
-                    Peer::new(name, key, Vec::new())
-                } else {
-                    Peer::on_trust(name, key)
-                });
+                let peer = match invite {
+                    Some(_) => Peer::new(name, key, Vec::new()),
+                    None => Peer::on_trust(name, key),
+                };
+                peers.add_told(peer, &own_name);
                 true
             }
         };

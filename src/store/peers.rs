@@ -314,10 +314,16 @@ impl Peers {
     }
 
     /// Adds a peer; the name gets a number behind it if another has it. Gives the name that it got.
-    pub fn add(&mut self, mut peer: Peer) -> String {
+    pub fn add(&mut self, peer: Peer) -> String {
+        self.add_told(peer, "")
+    }
+
+    /// The same for a name that the peer has told: where it is this node's `own_name` as well, as between two machines of one
+    /// user, it gets a number too.
+    pub fn add_told(&mut self, mut peer: Peer, own_name: &str) -> String {
         let wanted = peer.name.clone();
         let mut number = 2;
-        while self.by_name(&peer.name).is_some() {
+        while peer.name == own_name || self.by_name(&peer.name).is_some() {
             let suffix = format!("-{number}");
             let stem: String = wanted.chars().take(32 - suffix.len()).collect();
             peer.name = stem + &suffix;
@@ -396,6 +402,8 @@ mod tests {
         assert!(second.ends_with("x-2") && second.len() == 32, "{second}");
         assert_eq!(peers.add(Peer::new("bob".into(), key(3), vec![])), "bob");
         assert_eq!(peers.add(Peer::new("bob".into(), key(4), vec![])), "bob-2");
+        assert_eq!(peers.add_told(Peer::new("vm".into(), key(5), vec![]), "vm"), "vm-2");
+        assert_eq!(peers.add_told(Peer::new("vm".into(), key(6), vec![]), "vm"), "vm-3");
         assert!(Peers::parse(&peers.text()).is_ok());
     }
 

@@ -880,7 +880,7 @@ fn a_conversation_with_somebody_new_begins_with_one_line() {
     bob.see("-- alice was a peer already, and answers");
     begins_once(&bob, "alice");
     let Some(carol) = Chat::open(&homes[2], USUAL, "") else { return };
-    let _ = homes[0].cmd(&["say", "--accept-new", &address(&homes[2]), "let me in"]).output().unwrap();
+    homes[0].run(&["peers", "add", "carol", &homes[2].key(), &address(&homes[2])]);
     carol.see("-- alice wants to be a peer");
     carol.line("/admit");
     begins_once(&carol, "alice");

@@ -398,7 +398,7 @@ fn chosen_port(printed: &mut Printed) -> bool {
 
 /// Carol is no peer: she dials, is noted, and others like her are counted.
 fn strangers(printed: &mut Printed, bob: &Home, node: &mut Node, carol: &Home) {
-    carol.run(&["say", "--accept-new", &node.addr, "hi"]);
+    carol.fails(&["say", "--accept-new", &node.addr, "hi"], 77);
     printed.until(node, "request");
     printed.until(node, "refusals");
     printed.of(bob, &["peers", "requests"]);

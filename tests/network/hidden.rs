@@ -55,7 +55,7 @@ fn a_proxy_file_that_says_nothing_of_use_keeps_everything_from_being_dialled() {
     assert_eq!(alice.run(&["peers", "requests"]), "");
     fs::remove_dir(bob.path("proxy")).unwrap();
     fs::write(bob.path("proxy"), " \n").unwrap();
-    bob.run(&["say", "--accept-new", &node.addr, "hello"]);
+    bob.fails(&["say", "--accept-new", &node.addr, "hello"], 77);
 }
 
 #[test]

@@ -295,13 +295,27 @@ fn two_who_take_keys_on_trust_talk_at_once() {
     node.wait_for("message from bob: and again");
 }
 
+/// Nothing is saved before the other side has said yes, and then under the name that it tells.
 #[test]
 fn a_stranger_waits_for_acceptance_and_is_delivered_then() {
     let (alice, bob) = (Home::new("alice"), Home::new("bob"));
     let mut node = alice.serve();
     let _bob_node = bob.serve();
-    let (_, said) = bob.ends_with(&["say", "--accept-new", &node.addr, "hi"], b"", 0);
-    assert!(said.contains("queued for") && said.contains("does not know this node yet"), "{said}");
+    let file = bob.file("a.txt", "a");
+    for args in [
+        &["say", "--accept-new", &node.addr, "hi"][..],
+        &["say", "--accept-new", "--wait", "5s", &node.addr, "hi"],
+        &["send", "--accept-new", &node.addr, &file],
+        &["send", "--accept-new", "--queue", &node.addr, &file],
+    ] {
+        let said = bob.fails(args, 77);
+        assert!(
+            said.contains("does not know this node yet") && said.contains("egoat peers accept"),
+            "{said}"
+        );
+        assert!(said.contains("then repeat this: nothing was saved here"), "{said}");
+        assert_eq!(bob.run(&["peers"]) + &bob.run(&["outbox"]), "");
+    }
     let request = node.wait_for("bob wants to be a peer");
     assert!(request.contains(&format!("`egoat peers accept {}`", bob.fingerprint())), "{request}");
     let listed = alice.run(&["peers", "requests"]);
@@ -309,8 +323,29 @@ fn a_stranger_waits_for_acceptance_and_is_delivered_then() {
 
     assert!(alice.fails(&["peers", "accept", "aaaa-bbbb"], 1).contains("no such stranger"));
     alice.run(&["peers", "accept", &bob.fingerprint()]);
+    bob.run(&["say", "--accept-new", "--wait", "30s", &node.addr, "hi"]);
     node.wait_for("message from bob: hi");
     assert_eq!(alice.run(&["peers", "requests"]), "");
+    let peers = bob.run(&["--json", "peers"]);
+    assert!(peers.lines().count() == 1 && json_text(&peers, "peer") == "alice", "{peers}");
+}
+
+/// As two machines of one user are, or of root on two that are called vm.
+#[test]
+fn two_of_one_name_can_be_told_apart() {
+    let (one, other) = (Home::new("vm"), Home::new("vm"));
+    let mut node = one.serve();
+    let (out, said) = other.ends_with(&["join", &invite(&one, &[])], b"", 0);
+    assert!(out.starts_with("paired with vm-2, fingerprint "), "{out}");
+    assert!(said.contains("both are called vm: this node stays vm, the other one is vm-2 here"), "{said}");
+    node.wait_for("paired with vm-2");
+    other.run(&["say", "--wait", "30s", "vm-2", "hi"]);
+    node.wait_for("message from vm-2: hi");
+    // Whoever names it decides.
+    let third = Home::new("vm");
+    let (out, said) = third.ends_with(&["join", "--as", "vm", &invite(&one, &["--as", "vm"])], b"", 0);
+    assert!(out.starts_with("paired with vm, fingerprint ") && !said.contains("both are"), "{out}{said}");
+    node.wait_for("paired with vm");
 }
 
 #[test]
@@ -319,7 +354,7 @@ fn the_only_stranger_needs_no_fingerprint_and_several_are_listed() {
     let node = alice.serve();
     assert!(alice.fails(&["peers", "accept"], 1).contains("no stranger waits"));
     for home in [&bob, &carol] {
-        home.run(&["say", "--accept-new", &node.addr, "hi"]);
+        home.fails(&["say", "--accept-new", &node.addr, "hi"], 77);
     }
     let said = alice.fails(&["peers", "accept"], 2);
     let line = |home: &Home, name: &str| format!("\n    {}  {name}\n", home.fingerprint());
@@ -336,7 +371,7 @@ fn a_stranger_is_called_what_the_user_says_if_nobody_else_is() {
     for (home, called, note) in
         [(&bob, "friend", ""), (&carol, "friend-2", "another peer is called friend already")]
     {
-        home.run(&["say", "--accept-new", &node.addr, "hi"]);
+        home.fails(&["say", "--accept-new", &node.addr, "hi"], 77);
         let (out, said) =
             alice.ends_with(&["--json", "peers", "accept", "--as", "friend", &home.fingerprint()], b"", 0);
         assert_eq!(json_text(&out, "peer"), called);

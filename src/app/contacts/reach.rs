@@ -29,8 +29,6 @@ pub enum PeerReference {
 pub struct Reached {
     /// The peer.
     pub peer: Peer,
-    /// It does not know us yet, and said so: messages can wait, files cannot.
-    pub refusal: Option<Error>,
     /// What was saved on the way.
     pub change: PeerChange,
 }
@@ -112,7 +110,7 @@ fn reach_once(own: &Endpoint, given: &str, trusts: impl FnMut(&Address, &str) ->
     match resolve(own, &peers, given)? {
         PeerReference::Saved(peer) => {
             peer.ensure_not_blocked()?;
-            Ok(Reached { peer, refusal: None, change: PeerChange::None })
+            Ok(Reached { peer, change: PeerChange::None })
         }
         PeerReference::Link(link) => by_link(own, &peers, &link),
         PeerReference::At(at) => by_address(own, &peers, at, trusts),
@@ -125,11 +123,11 @@ fn by_link(own: &Endpoint, peers: &Peers, link: &Link) -> Result<Reached> {
     // An invite is used up even by a known peer; a plain link to one may say where it is now.
     if known.is_some() && link.token.is_none() {
         let peer = save(own, link.key, &Found::by_link(&link.addresses), None)?;
-        return Ok(Reached { peer, refusal: None, change: PeerChange::None });
+        return Ok(Reached { peer, change: PeerChange::None });
     }
     Ok(match pair(own, link, None)? {
-        Paired::Saved(peer) => Reached { peer, refusal: None, change: PeerChange::Paired },
-        Paired::OneOff(peer) => Reached { peer, refusal: None, change: PeerChange::OneOff },
+        Paired::Saved(peer) => Reached { peer, change: PeerChange::Paired },
+        Paired::OneOff(peer) => Reached { peer, change: PeerChange::OneOff },
     })
 }
 
@@ -151,8 +149,20 @@ fn by_address(
             Trust::NobodyToAsk => return Err(Error::UnknownKey { address: at.to_string(), fingerprint }),
         }
     }
-    Ok(match meet(own, key, &at)? {
-        (Paired::Saved(peer), refusal) => Reached { peer, refusal, change: PeerChange::Met(at) },
-        (Paired::OneOff(peer), refusal) => Reached { peer, refusal, change: PeerChange::OneOff },
+    Ok(match meet(own, key, &at).map_err(not_yet)? {
+        Paired::Saved(peer) => Reached { peer, change: PeerChange::Met(at) },
+        Paired::OneOff(peer) => Reached { peer, change: PeerChange::OneOff },
     })
+}
+
+/// Nothing waits for a node that has not let this one in, so the command is to be repeated.
+fn not_yet(error: Error) -> Error {
+    match error {
+        Error::Refused { peer, why, hint: Some(hint) } => Error::Refused {
+            peer,
+            why,
+            hint: Some(format!("{hint}; then repeat this: nothing was saved here")),
+        },
+        other => other,
+    }
 }
