@@ -283,6 +283,10 @@ fn one_off(own: &Own, key: PublicKey, found: &Found, name: Option<String>) -> Re
     Ok(peer)
 }
 
+/// A link does not tell whose it is: of a node, or of a command that takes files and may have ended.
+const LINK_UNREACHED: &str = "is `egoat serve` running there, or the `egoat receive` of this link, whose link ends with it; \
+                              and is its port reachable?";
+
 fn pair(own: &Endpoint, link: &Link, name: Option<String>) -> Result<Paired> {
     if link.key == own.key() {
         return Err(Error::usage("this link is this node's own"));
@@ -290,7 +294,12 @@ fn pair(own: &Endpoint, link: &Link, name: Option<String>) -> Result<Paired> {
     Peers::load(own.home())?.by_key(&link.key).map_or(Ok(()), Peer::ensure_not_blocked)?;
     let label = name.clone().unwrap_or_else(|| format!("the node {}", link.key.fingerprint()));
     let target = Target { token: link.token.as_ref(), ..Target::stranger(link.key, &link.addresses, &label) };
-    let (profile, at) = dial_to_pair(own, &target)?;
+    let (profile, at) = dial_to_pair(own, &target).map_err(|error| match error {
+        Error::Unreachable { peer, why } => {
+            Error::Unreachable { peer, why: why.with_hint(LINK_UNREACHED.into()) }
+        }
+        other => other,
+    })?;
     let given = &link.addresses;
     let found = Found { given, is_typed: false, proven_at: at.as_ref(), profile: Some(&profile) };
     let name = name.or(profile.name.clone());

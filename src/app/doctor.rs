@@ -10,6 +10,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::app::doctor::report::Reporter;
+use crate::app::identity::would_listen;
 use crate::app::settings;
 use crate::error::{Error, Result, Verb, reason};
 use crate::net::deadline::Deadline;
@@ -25,6 +26,7 @@ use crate::store::node_lock::{self, NodeInfo};
 use crate::store::peers::Peers;
 use crate::store::{file, space};
 use crate::text;
+use crate::wire::address::Address;
 
 /// With less than this many bytes free, hardly anything can be stored.
 const LEAST: u64 = 16 << 20;
@@ -68,7 +70,7 @@ pub fn run(
     }
     peers_and_files(&mut report, &home);
     node(&mut report, &home, is_hidden);
-    addresses(&mut report);
+    addresses(&mut report, &home, is_hidden);
     match peer {
         None => {}
         Some(_) if !has_identity => report.skipped("session", "without an identity nobody can be dialled"),
@@ -206,13 +208,22 @@ fn listens(report: &mut Reporter, at: SocketAddr) {
     }
 }
 
-fn addresses(report: &mut Reporter) {
-    let own = local::own_ips();
-    if own.is_empty() {
+/// The addresses that links of this machine have.
+fn addresses(report: &mut Reporter, home: &Home, is_hidden: bool) {
+    if is_hidden {
+        return report.skipped("address", "with a proxy, links have the addresses that --addr names");
+    }
+    let running = node_lock::running(home).ok().flatten().map(|node| node.listening);
+    let listening = running.filter(|at| !at.is_empty()).map_or_else(|| would_listen(home), Ok);
+    let listening = listening.unwrap_or_default();
+    let is_everywhere = listening.is_empty() || listening.iter().any(|at| at.ip().is_unspecified());
+    if is_everywhere && local::own_ips().is_empty() {
         let hint = Some("connect it to one; on this machine itself, everything works without");
         return report.warning("address", "there is none but loopback: this machine is in no network", hint);
     }
-    for ip in own {
+    let mut ips: Vec<IpAddr> = local::reachable_at(&listening).iter().filter_map(Address::ip).collect();
+    ips.dedup();
+    for ip in ips {
         let (what, hint) = reach(ip);
         let detail = format!("{ip} {what}");
         match hint {
@@ -244,8 +255,12 @@ fn reach(ip: IpAddr) -> (&'static str, Option<&'static str>) {
             "is link-local: no network has given this machine an address",
             Some("look at the cable, the Wi-Fi and the router"),
         ),
-        Reach::Loopback | Reach::Nobody => {
-            ("cannot be dialled by anybody", Some("look at the network's settings"))
-        }
+        Reach::Loopback => (
+            "is loopback: only this machine can dial it",
+            Some(
+                "for others, `egoat serve --listen PORT`, or a PORT in the file listen, listens at all addresses",
+            ),
+        ),
+        Reach::Nobody => ("cannot be dialled by anybody", Some("look at the network's settings")),
     }
 }

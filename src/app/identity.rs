@@ -115,7 +115,12 @@ fn listening(own: &Own) -> Result<Vec<SocketAddr>> {
         }
         thread::sleep(STARTING_POLL);
     }
-    let wanted = listen::of_home(own.home())?;
+    would_listen(own.home())
+}
+
+/// Where a node of the home would listen, as far as the home tells.
+pub fn would_listen(home: &Home) -> Result<Vec<SocketAddr>> {
+    let wanted = listen::of_home(home)?;
     let everywhere = IpAddr::from(Ipv6Addr::UNSPECIFIED);
     let at = |one: &Listen| {
         Some(SocketAddr::new(one.ip().or(one.is_everywhere().then_some(everywhere))?, one.port()?))

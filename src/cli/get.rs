@@ -9,7 +9,7 @@ use crate::app::{Endpoint, Peer, settings};
 use crate::cli::args;
 use crate::cli::incoming::TransferView;
 use crate::cli::share::extent;
-use crate::cli::{DASH, values};
+use crate::cli::{DASH, pair, values};
 use crate::error::{Error, Result};
 use crate::text::{self, json::Object};
 use crate::ui::output::Output;
@@ -31,7 +31,8 @@ pub fn run(own: &Endpoint, out: Output, args: &args::Get) -> Result<()> {
         overwrite: args.overwrite,
         allow_dot: args.allow_dot,
     };
-    match get::sharer(own, &args.peer)? {
+    let given = if args.peer == DASH { pair::link_from_stdin(out)? } else { args.peer.clone() };
+    match get::sharer(own, &given)? {
         Sharer::Link(_) if !args.names.is_empty() => {
             Err(Error::usage("a link is for all that it shares: leave the names out"))
         }

@@ -127,7 +127,7 @@ fn run(line: Egoat) -> Result<()> {
         command => {
             let home = home?;
             home.check_owner()?;
-            if let Some(peer) = command.peer().filter(|_| !home.is_made()) {
+            if let Some(peer) = command.peer().filter(|peer| !home.is_made() && *peer != DASH) {
                 // A home is not made for a name that is mistyped, or that is saved in another home.
                 reach::ensure_found(&unlock(home.clone(), false)?, peer)?;
             }
@@ -159,7 +159,7 @@ fn dispatch(
         Command::Chat(args) => chat::run(own, out, &args),
         Command::Serve(args) => serve::run(own, out.ignoring_closed_stdout(), &args),
         Command::Say(args) => say::run(own, out.ignoring_closed_stdout(), &args),
-        Command::Send(args) => send::run(own, out.ignoring_closed_stdout(), &args),
+        Command::Send(args) => send::run(own, out.ignoring_closed_stdout(), args),
         Command::Receive(args) => receive::run(own, out, &args),
         Command::Share(args) => share::run(own, out, args),
         Command::Get(args) => get::run(own, out, &args),

@@ -55,10 +55,7 @@ pub fn join(own: &Endpoint, out: Output, args: &args::Join) -> Result<()> {
         return print(own, out, &peer);
     }
     let given = match args.link.as_deref() {
-        Some(DASH) => {
-            out.note_typing("the link");
-            from_stdin()?
-        }
+        Some(DASH) => link_from_stdin(out)?,
         Some(link) => link.to_owned(),
         // Not on the command line, so that the token does not stand in the shell's history.
         None if output::can_ask() => {
@@ -99,7 +96,9 @@ fn print(own: &Own, out: Output, peer: &Peer) -> Result<()> {
     out.data(&line, || contacts::paired_object(peer))
 }
 
-fn from_stdin() -> Result<String> {
+/// The link that somebody pipes, so that it stands on no command line.
+pub fn link_from_stdin(out: Output) -> Result<String> {
+    out.note_typing("the link");
     let mut link = String::new();
     // A link with eight long addresses has under 3 KiB.
     let read = std::io::stdin().take(8192).read_to_string(&mut link);

@@ -24,7 +24,8 @@ pub fn run(own: &Endpoint, out: Output, args: &args::Say) -> Result<()> {
         }
         let (to, wait) = find(own, out, args, wait)?;
         out.note_typing("the messages, a line each");
-        let LinesResult { last, read } = lines::say(own, &to.peer, expires_after, wait)?;
+        let said = lines::say(own, &to.peer, expires_after, wait);
+        let LinesResult { last, read } = said.inspect_err(|error| tell_queued(out, error))?;
         let reported = match last {
             Some(last) => report(out, &to.peer, last, wait.is_some()),
             None if read.is_ok() => {
@@ -55,7 +56,8 @@ pub fn run(own: &Endpoint, out: Output, args: &args::Say) -> Result<()> {
     let (to, wait) = find(own, out, args, wait)?;
     let draft = Draft { text, key: args.id.clone().unwrap_or_default(), expires };
     let known = || out.note(&format!("a message with this id was queued for {} before", to.peer.name));
-    let said = messages::say(own, &to.peer, draft, wait, known)?;
+    let said =
+        messages::say(own, &to.peer, draft, wait, known).inspect_err(|error| tell_queued(out, error))?;
     report(out, &to.peer, said, wait.is_some())
 }
 
@@ -69,6 +71,13 @@ fn find(
     let begun = Instant::now();
     let to = who::find(own, out, &args.peer, args.accept_new, wait.unwrap_or_default())?;
     Ok((to, wait.map(|wait| wait.saturating_sub(begun.elapsed()))))
+}
+
+/// The error is of what answered, and says nothing of what was queued for the peer.
+fn tell_queued(out: Output, error: &Error) {
+    if let Error::ChangedKey { peer, .. } = error {
+        out.note(&format!("what was said stays queued for {peer} as it was; `egoat outbox` shows it"));
+    }
 }
 
 /// Tells what became of a message, or of the last of several.

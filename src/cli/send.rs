@@ -10,7 +10,7 @@ use crate::app::files::{self, Queued, Sources, Stays, Tally};
 use crate::app::retry::Patience;
 use crate::app::{Address, Endpoint, Link, Peer, contacts};
 use crate::cli::args;
-use crate::cli::{DASH, values, who};
+use crate::cli::{DASH, pair, values, who};
 use crate::error::{Error, Result};
 use crate::text::{self, json::Object};
 use crate::ui::output::{self, Output};
@@ -19,7 +19,7 @@ use crate::ui::progress::{self, Progress};
 /// Paths that stay here and are named; of the others only the number is told.
 const NAMED: usize = 3;
 
-pub fn run(own: &Endpoint, out: Output, args: &args::Send) -> Result<()> {
+pub fn run(own: &Endpoint, out: Output, mut args: args::Send) -> Result<()> {
     let wait = args.wait.as_deref().map_or(Ok(Duration::ZERO), values::duration)?;
     let begun = Instant::now();
     let streams = match args.streams {
@@ -27,9 +27,16 @@ pub fn run(own: &Endpoint, out: Output, args: &args::Send) -> Result<()> {
         Some(streams) if (1..=files::MAX_STREAMS).contains(&streams) => streams,
         Some(_) => return Err(Error::usage(format!("--streams is 1 to {}", files::MAX_STREAMS))),
     };
-    if let Some(meant) = misplaced(own, args) {
+    if let Some(meant) = misplaced(own, &args) {
         return Err(meant);
     }
+    if args.peer == DASH {
+        if args.files.iter().any(|file| file == DASH) {
+            return Err(Error::usage("stdin is either the link or the file"));
+        }
+        args.peer = pair::link_from_stdin(out)?;
+    }
+    let args = &args;
     if args.files.iter().any(|file| file == DASH) {
         return send_pipe(own, out, args, begun, wait);
     }

@@ -148,7 +148,7 @@ fn greet(
 ) -> Result<(InitiatorLast, [u8; PAYLOAD_LEN]), DialFailure> {
     let preamble = preamble(PURPOSE_SESSION);
     let (state, first) = Initiator::start(keys, remote, &preamble, token)
-        .map_err(|_| DialFailure::NotProven("the key in the peers file cannot be talked to"))?;
+        .map_err(|_| DialFailure::NotProven("the saved key cannot be talked to"))?;
     let mut opening = preamble.to_vec();
     opening.extend_from_slice(&first);
     deadline.write_all(stream.socket(), &opening).map_err(not_taken)?;

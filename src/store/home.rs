@@ -258,6 +258,11 @@ impl Home {
         self.dir.join(OUTBOX).join(format!("{peer}.files.lock"))
     }
 
+    /// Held by whoever collects from the peer without a node.
+    pub fn fetch_lock_path(&self, peer: &PublicKey) -> PathBuf {
+        self.dir.join(OUTBOX).join(format!("{peer}.fetch.lock"))
+    }
+
     /// What came of the last attempt to reach a peer.
     pub fn attempts_path(&self, peer: &PublicKey) -> PathBuf {
         self.dir.join(OUTBOX).join(format!("{peer}.attempts"))

@@ -156,6 +156,23 @@ impl FilesLock {
     }
 }
 
+/// The right to collect from one peer without a node: the peer serves one connection for that, and the last one that comes.
+pub struct FetchLock {
+    _file: File,
+}
+
+impl FetchLock {
+    /// `None` while another process collects.
+    pub fn take(home: &Home, peer: &PublicKey) -> Result<Option<FetchLock>> {
+        Ok(try_lock(&home.fetch_lock_path(peer))?.map(|file| FetchLock { _file: file }))
+    }
+}
+
+/// The process that collects from the peer, where the system tells.
+pub fn fetcher(home: &Home, peer: &PublicKey) -> Option<u32> {
+    lock::holder(&File::open(home.fetch_lock_path(peer)).ok()?)
+}
+
 /// Locks a file that is there for nothing else.
 fn try_lock(path: &Path) -> Result<Option<File>> {
     let opened = file::private().write(true).create(true).truncate(false).open(path);

@@ -38,7 +38,8 @@ const SLOW_CHUNK: Duration = Duration::from_secs(30);
 const STOP_POLL: Duration = Duration::from_secs(1);
 
 /// The way out of a limit.
-const MORE: &str = "they can allow more: `egoat serve --max-file SIZE`, or `max-file=` in their peers file";
+const MORE: &str =
+    "they can allow more: `egoat serve --max-file SIZE`, or `egoat peers set NAME max-file=SIZE` there";
 
 /// What breaks the rules of this version was refused before the receiver was dialled, so it follows older ones.
 const OLDER: &str = "an older egoat takes no names with : or \\ or joiners, none that end in a dot or a space, and none that \
@@ -244,12 +245,13 @@ fn declined(peer: &str, reason: Declined, bytes: u64) -> Error {
                  send one under another name, by --name",
             ),
         ),
-        Declined::Policy => {
-            refused("it takes no files from you", Some("they can allow it: `files=` in their peers file"))
-        }
+        Declined::Policy => refused(
+            "it takes no files from you",
+            Some("they can allow it: `egoat peers set NAME files=accept` there"),
+        ),
         Declined::Quota => refused(
             "your files there would be more than it has room for you",
-            Some("they can make room, or raise `quota=` in their peers file"),
+            Some("they can make room, or allow more: `egoat peers set NAME quota=SIZE` there"),
         ),
         Declined::Asked => {
             refused("its user did not take it", Some("they are asked in `egoat chat` and by `egoat receive`"))

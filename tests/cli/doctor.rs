@@ -129,7 +129,13 @@ fn all_is_well_between_two_nodes() {
     assert_eq!(seen.expect("session", "ok", "takes this node as a peer").address.as_ref(), Some(&node.addr));
     seen.expect("rtt", "ok", " ms");
     seen.expect("clock", "ok", "that of this machine");
-    assert!(seen.checks.iter().any(|check| check.layer == "address"));
+    // No link of a node that listens there alone has another.
+    let addresses: Vec<_> = seen.checks.iter().filter(|check| check.layer == "address").collect();
+    assert_eq!(addresses.len(), 1, "{addresses:?}");
+    assert!(
+        addresses[0].detail.contains("127.0.0.1 is loopback: only this machine can dial it"),
+        "{addresses:?}"
+    );
     // In the order in which they depend on each other.
     let order = "home identity disk downloads peers files node listen dns4 dns6 tcp4 tcp6 protocol rtt key session clock";
     let mut layers: Vec<&str> = seen.checks.iter().map(|check| &check.layer[..]).collect();

@@ -135,10 +135,7 @@ fn an_offer_is_refused() {
     let said = talk.is_refused(send);
     assert!(said.contains("egoat: error: alice refused: its user did not take it\n"), "{said}");
     assert!(said.contains("egoat: hint: they are asked in `egoat chat` and by `egoat receive`\n"), "{said}");
-    assert_eq!(
-        talk.shows("egoat: bob offered"),
-        "egoat: bob offered a, which was refused: nobody accepted it"
-    );
+    assert_eq!(talk.shows("egoat: bob offered"), "egoat: bob offered a, which was refused: you said no");
     talk.has_nothing();
 }
 

@@ -61,8 +61,7 @@ fn who_is_blocked_or_removed_sends_no_more() {
     }
 }
 
-const MORE: &str =
-    "egoat: hint: they can allow more: `egoat serve --max-file SIZE`, or `max-file=` in their peers file";
+const MORE: &str = "egoat: hint: they can allow more: `egoat serve --max-file SIZE`, or `egoat peers set NAME max-file=SIZE` there";
 
 #[test]
 fn who_is_refused_sends_nothing_and_still_talks() {
@@ -73,7 +72,10 @@ fn who_is_refused_sends_nothing_and_still_talks() {
     for path in [&file, route.alice.path("tree").to_str().unwrap()] {
         let said = refused(&route, &[path], 77);
         assert!(said.contains("egoat: error: bob refused: it takes no files from you\n"), "{said}");
-        assert!(said.contains("egoat: hint: they can allow it: `files=` in their peers file\n"), "{said}");
+        assert!(
+            said.contains("egoat: hint: they can allow it: `egoat peers set NAME files=accept` there\n"),
+            "{said}"
+        );
     }
     let (_, said) = route.alice.ends_with(&["send", "bob", "-"], b"a stream", 77);
     assert!(said.contains("it takes no files from you"), "{said}");
@@ -83,7 +85,7 @@ fn who_is_refused_sends_nothing_and_still_talks() {
     set(&route, &["files=accept"]);
     route.send(&[&file]);
     let told = route.node.kill9();
-    let line = "egoat: alice offered a, which was refused: files=refuse is in the peers file\n";
+    let line = "egoat: alice offered a, which was refused: files=refuse is set for them; `egoat peers set alice files=accept` changes that\n";
     assert!(told.contains(line) && told.matches("which was refused").count() == 3, "{told}");
 }
 
@@ -129,7 +131,7 @@ fn the_limit_is_that_of_the_node_or_of_the_peer() {
     refused(&route, &[&fits], 77);
     route.send(&[&route.alice.file("empty", "")]);
     let told = route.node.kill9();
-    let why = "which was refused: it is more than --max-file, or max-file= in the peers file, allows";
+    let why = "which was refused: it is more than --max-file or max-file= allows; `egoat peers set alice max-file=SIZE`";
     assert_eq!(told.matches(why).count(), 4, "{told}");
 }
 
@@ -165,7 +167,10 @@ fn a_quota_counts_what_is_there() {
     route.send(&[&sixty]);
     let said = refused(&route, &[&sixty], 77);
     assert!(said.contains("bob refused: your files there would be more than it has room for you"), "{said}");
-    assert!(said.contains("hint: they can make room, or raise `quota=` in their peers file"), "{said}");
+    assert!(
+        said.contains("hint: they can make room, or allow more: `egoat peers set NAME quota=SIZE` there"),
+        "{said}"
+    );
     route.send(&[&forty]);
     refused(&route, &[&one], 77);
     refused(&route, &[&none], 77);
@@ -181,7 +186,10 @@ fn a_quota_counts_what_is_there() {
     route.send(&[&sixty, &none]);
     assert_eq!(names_in(&route.landing), ["40", "40 (1)", "60", "mine", "none"]);
     let told = route.node.kill9();
-    assert!(told.contains("their files would be more than quota= in the peers file allows"), "{told}");
+    assert!(
+        told.contains("their files would be more than quota= allows; `egoat peers set alice quota=SIZE`"),
+        "{told}"
+    );
 }
 
 /// A tree of `files` empty files in as many directories as make 100 of them each.

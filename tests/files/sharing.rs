@@ -310,6 +310,9 @@ fn a_link_that_is_no_good_says_why() {
     assert!(sharing.alice.fails(&["get", &good], 2).contains("this node's own"));
     bob.get(&[&good]);
     assert!(bob.has("file", b"content"));
+    // From stdin, so that it stands on no command line.
+    common::finish(bob.cmd(&["-"]), format!("{good}\n").as_bytes(), 0);
+    assert!(bob.has("file (1)", b"content"));
     bob.knows_nobody();
     assert_eq!(sharing.alice.run(&["peers"]) + &sharing.alice.run(&["peers", "requests"]), "");
 }
@@ -367,7 +370,10 @@ fn one_fetches_from_a_command_without_a_node() {
         "{:?}",
         names_in(&alice.path(""))
     );
-    bob.fails(&[&link], 69);
+    assert!(
+        bob.fails(&[&link], 69)
+            .contains("hint: what `egoat share --once` shares is over once somebody has it")
+    );
 
     // While one fetches, nobody else does, and whoever began goes on.
     let (mut share, link) = start(&["--for", "1s"]);
@@ -538,7 +544,7 @@ fn on_a_terminal_it_is_asked_about() {
     terminal.wait_for("take this? [y/N]");
     assert!(names_in(&bob.into).is_empty());
     terminal.type_line("n");
-    terminal.wait_for("nobody said yes");
+    terminal.wait_for("you said no");
     assert!(names_in(&bob.into).is_empty() && !sharing.listed().is_empty());
     terminal.type_line(&format!("clear; {line}"));
     terminal.wait_for("take this? [y/N]");

@@ -125,7 +125,9 @@ fn a_changed_key_ends_it() {
     say.write(b"one\n");
     // Nothing more is written, and stdin stays open.
     poll_until("it to end", || (!say.is_running()).then_some(()));
-    assert_eq!(say.end().0, Some(77));
+    let (code, _, said) = say.end();
+    assert_eq!(code, Some(77));
+    assert!(said.contains("what was said stays queued for bob as it was; `egoat outbox` shows it"), "{said}");
     assert_eq!(alice.run(&["outbox"]).lines().count(), 1);
 }
 

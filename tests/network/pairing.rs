@@ -399,6 +399,9 @@ fn another_node_at_a_peers_address_is_a_changed_key() {
         let said = bob.fails(args, 77);
         assert!(said.contains(&alice.fingerprint()) && said.contains(&mallory.fingerprint()), "{said}");
         assert!(said.contains("hint: ") && said.contains("egoat peers remove alice"), "{said}");
+        let is_queued =
+            said.contains("what was said stays queued for alice as it was; `egoat outbox` shows it");
+        assert_eq!(is_queued, args[0] == "say", "{said}");
     }
     assert_eq!(mallory.run(&["log"]), "");
 }

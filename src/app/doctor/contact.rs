@@ -44,8 +44,11 @@ pub fn check(report: &mut Reporter, own: &Endpoint, given: &str) -> Result<()> {
         return Ok(());
     }
     if places.is_empty() {
-        let hint = "it is served when it dials this node, which must be reachable for that";
-        report.warning("session", &format!("no address of {label} is known"), Some(hint));
+        let hint = format!(
+            "it is served when it dials this node, which must be reachable for that; or give an address: `egoat peers set \
+             {label} address+=HOST:PORT`"
+        );
+        report.warning("session", &format!("no address of {label} is known"), Some(&hint));
         return Ok(());
     }
     let look = ContactCheck { own, peers: &peers, label: &label, pinned, is_saved };
@@ -126,8 +129,12 @@ impl ContactCheck<'_> {
         match (self.pinned, known) {
             (Some(pinned), _) if pinned == key => report.ok("key", &format!("the pinned one, {fingerprint}")),
             (Some(_), _) if key == self.own.key() => {
-                let hint = Some("an address of the peer leads back here; give the one that it has now");
-                report.failed("key", 69, "this node itself answers there", hint);
+                let hint = format!(
+                    "an address of the peer leads back here; give the one that it has now: `egoat peers set {} \
+                     address=HOST:PORT`",
+                    self.label
+                );
+                report.failed("key", 69, "this node itself answers there", Some(&hint));
                 return false;
             }
             (Some(_), _) if self.is_saved && !place.is_pinned() => {

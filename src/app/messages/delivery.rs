@@ -22,7 +22,7 @@ use crate::node::threads;
 use crate::store::attempts;
 use crate::store::history::History;
 use crate::store::home::{Home, Own};
-use crate::store::node_lock::{self, DeliveryLock, NoNodeLock};
+use crate::store::node_lock::{self, DeliveryLock, FetchLock, NoNodeLock};
 use crate::store::outbox::{Outbox, QueuedMessage};
 use crate::store::peers::Peer;
 use crate::store::space::KeepFree;
@@ -236,7 +236,20 @@ pub fn push_all(own: &Endpoint, peer: &Peer) -> Result<Fetched> {
 }
 
 /// Collects the messages that wait at the peer, and its files if it says that some do.
+/// Another process that does has its turn, for at most `MAX_CONNECTION`.
 fn pull(own: &Endpoint, peer: &Peer, fetched: &mut Fetched) -> Result<()> {
+    let turn_of_other = Deadline::after(MAX_CONNECTION);
+    let _lock = loop {
+        if let Some(lock) = FetchLock::take(own.home(), &peer.key)? {
+            break lock;
+        }
+        if turn_of_other.remaining().is_none() {
+            let other = process(node_lock::fetcher(own.home(), &peer.key));
+            fetched.notes.push(format!("{other} collects from {} just now", peer.name));
+            return Ok(());
+        }
+        thread::sleep(OUTBOX_POLL);
+    };
     let profile = OwnProfile::at_port(own, 0)?;
     let by = one_try(own);
     let mut session = dial::dial(own, &Target::peer(peer, Some(by)), Kind::Pull, &mut |session| {

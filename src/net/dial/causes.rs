@@ -7,8 +7,6 @@ use crate::net::dial::Target;
 use crate::net::dial::attempt::{AddressFailure, Attempt};
 use crate::wire::address::Address;
 
-const NO_ADDRESS: &str =
-    "no address of it is known: it is served when it connects, or give HOST:PORT in place of its name once";
 const ELSEWHERE: &str = "not dialled: it is of a network where this machine is not";
 
 /// A failure in words; of two, the one with the lower rank tells more.
@@ -51,9 +49,15 @@ pub fn error(target: &Target, attempt: &Attempt, mut failed: Vec<(usize, Address
             Error::ChangedKey { peer, old, new, elsewhere }
         }
         Some(error) => error,
-        None if causes.is_empty() => {
-            Error::Unreachable { peer: target.label.to_owned(), why: NO_ADDRESS.into() }
-        }
+        None if causes.is_empty() => Error::Unreachable {
+            peer: target.label.to_owned(),
+            why: format!(
+                "no address of it is known: it is served when it connects, or give one, by `egoat peers set {} \
+                 address+=HOST:PORT`",
+                target.label
+            )
+            .into(),
+        },
         None => Error::Unreachable { peer: target.label.to_owned(), why: summary(causes) },
     }
 }

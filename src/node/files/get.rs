@@ -23,6 +23,10 @@ use crate::wire::shares::{self, MAX_SHARES, ShareId, SharedFiles};
 /// Events that wait for the user.
 const EVENT_CAPACITY: usize = 64;
 
+/// A link does not tell who serves it, and a command that served it has ended with it.
+const MAY_BE_OVER: &str = "what `egoat share --once` shares is over once somebody has it: then ask for a new link; else \
+                           `egoat serve` must run there, and its port be reachable";
+
 /// Where something is fetched.
 #[derive(Clone)]
 pub enum SharedAt {
@@ -71,7 +75,14 @@ fn dial_link(own: &Endpoint, link: &Link, token: &InviteToken, label: &str) -> R
     let own = own.disguised(own.getter_keys(&token.invite_id()));
     let target = Target { token: Some(token), ..Target::stranger(link.key, &link.addresses, label) };
     let profile = Message::Profile { name: "", port: 0, time: 0 };
-    dial::dial(&own, &target, Kind::Get, &mut |session| session.write(&profile))
+    dial::dial(&own, &target, Kind::Get, &mut |session| session.write(&profile)).map_err(
+        |error| match error {
+            Error::Unreachable { peer, why } => {
+                Error::Unreachable { peer, why: why.with_hint(MAY_BE_OVER.into()) }
+            }
+            other => other,
+        },
+    )
 }
 
 /// Hears what the peer shares with us, and says which of it is wanted. Without any, the session is at its end.

@@ -83,8 +83,12 @@ pub fn receive(context: &Arc<Context>, session: Session, peer: &Peer, turn: Turn
 
 /// What becomes of an offer.
 enum OfferResponse {
-    Take { dir: PathBuf, limit: u64 },
-    Decline(Declined),
+    Take {
+        dir: PathBuf,
+        limit: u64,
+    },
+    /// What the sender is told, and what is told here.
+    Decline(Declined, String),
 }
 
 /// Takes what is offered; `false` when nothing is.
@@ -124,7 +128,7 @@ fn take_offered(
     let mut session = rule_once(context, session, peer, &offer, &id, false)?;
     let (dir, limit) = match rule(context, &mut session, peer, &offer, turn, default_dir)? {
         OfferResponse::Take { dir, limit } => (dir, limit),
-        OfferResponse::Decline(reason) => return Err(refuse(session, &offer, reason, because(reason))),
+        OfferResponse::Decline(reason, why) => return Err(refuse(session, &offer, reason, &why)),
     };
     let session = keep_dots_out(context, session, &offer, &dir)?;
     let id = offer.id.at(&dir);
@@ -188,8 +192,9 @@ fn rule_once(
     }));
     match await_answer(&mut session, &decided)? {
         Some(Decision::Accept { .. }) => once.accept(id),
-        Some(Decision::Refuse) | None => {
-            let answered = refuse(session, offer, Declined::Asked, "nobody said yes");
+        answered @ (Some(Decision::Refuse) | None) => {
+            let why = if answered.is_some() { YOU } else { NOBODY };
+            let answered = refuse(session, offer, Declined::Asked, why);
             // That was the user's last word, so nobody is waited for.
             return Err(match answered {
                 Error::Declined { what } => Error::failed(what),
@@ -343,19 +348,19 @@ fn rule(
     let (rules, home) = (Rules::of(peer, max_bytes), context.own().home());
     Ok(match weigh(home, &rules, offer, peer, &dir, turn, false) {
         (Verdict::Accept, limit) => OfferResponse::Take { dir, limit },
-        (Verdict::Refuse(reason), _) => OfferResponse::Decline(declined(reason)),
+        (Verdict::Refuse(reason), _) => decline(peer, reason),
         (Verdict::Ask, _) => match ask(context, session, peer, offer)? {
-            None => OfferResponse::Decline(declined(rules.unanswered())),
+            None => decline(peer, rules.unanswered()),
             // Elsewhere no quota holds.
             Some(Decision::Accept { dir: Some(other) }) if other != dir => {
                 OfferResponse::Take { dir: other, limit: u64::MAX }
             }
             // Another one may have been taken meanwhile.
             Some(Decision::Accept { .. }) => match weigh(home, &rules, offer, peer, &dir, turn, true) {
-                (Verdict::Refuse(reason), _) => OfferResponse::Decline(declined(reason)),
+                (Verdict::Refuse(reason), _) => decline(peer, reason),
                 (_, limit) => OfferResponse::Take { dir, limit },
             },
-            Some(Decision::Refuse) => OfferResponse::Decline(Declined::Asked),
+            Some(Decision::Refuse) => OfferResponse::Decline(Declined::Asked, YOU.into()),
         },
     })
 }
@@ -389,22 +394,23 @@ fn weigh(
     (verdict, limit(used))
 }
 
-fn declined(reason: DeclineReason) -> Declined {
-    match reason {
-        DeclineReason::Policy => Declined::Policy,
-        DeclineReason::TooLarge => Declined::TooLarge,
-        DeclineReason::Quota => Declined::Quota,
-        DeclineReason::Asked => Declined::Asked,
-    }
-}
+/// Why nothing is taken where somebody was asked.
+const NOBODY: &str = "nobody said yes";
+const YOU: &str = "you said no";
 
-fn because(reason: Declined) -> &'static str {
-    match reason {
-        Declined::TooLarge => "it is more than --max-file, or max-file= in the peers file, allows",
-        Declined::Quota => "their files would be more than quota= in the peers file allows",
-        Declined::Policy => "files=refuse is in the peers file",
-        _ => "nobody accepted it",
-    }
+/// What becomes of an offer that a rule refuses.
+fn decline(peer: &Peer, reason: DeclineReason) -> OfferResponse {
+    let (reason, why, option) = match reason {
+        DeclineReason::Asked => return OfferResponse::Decline(Declined::Asked, NOBODY.into()),
+        DeclineReason::Policy => (Declined::Policy, "files=refuse is set for them", "files=accept"),
+        DeclineReason::TooLarge => {
+            (Declined::TooLarge, "it is more than --max-file or max-file= allows", "max-file=SIZE")
+        }
+        DeclineReason::Quota => {
+            (Declined::Quota, "their files would be more than quota= allows", "quota=SIZE")
+        }
+    };
+    OfferResponse::Decline(reason, format!("{why}; `egoat peers set {} {option}` changes that", peer.name))
 }
 
 /// Shows the offer to front-ends, and waits for an answer; `None` when nobody is there to answer.
