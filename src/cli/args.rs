@@ -233,7 +233,7 @@ pub struct Say {
 #[derive(ArgsInfo, FromArgs)]
 #[argh(subcommand, name = "send", help_triggers("-h", "--help"))]
 pub struct Send {
-    /// a saved peer, HOST:PORT or a link
+    /// a saved peer, HOST:PORT or a link; - is a link on stdin
     #[argh(positional, arg_name = "peer")]
     pub peer: String,
     /// what to send; - is stdin
@@ -347,7 +347,7 @@ pub struct ShareStop {
 #[derive(ArgsInfo, FromArgs)]
 #[argh(subcommand, name = "get", help_triggers("-h", "--help"))]
 pub struct Get {
-    /// a link of `egoat share`, or a saved peer
+    /// a link of `egoat share`, - for one on stdin, or a saved peer
     #[argh(positional, arg_name = "peer")]
     pub peer: String,
     /// what to fetch of what the peer shares; list that when missing

@@ -74,8 +74,9 @@ fn misplaced(own: &Endpoint, args: &args::Send) -> Option<Error> {
         Some((last, _)) if Path::new(last).exists() => return None,
         _ => format!("PEER {}", args.peer),
     };
+    let kind = if Path::new(&args.peer).is_dir() { "directory" } else { "file" };
     Some(Error::Usage {
-        what: format!("the peer comes first, and {} is a file", text::clean_line(&args.peer)),
+        what: format!("the peer comes first, and {} is a {kind}", text::clean_line(&args.peer)),
         hint: Some(format!("`egoat send {}`", text::clean_line(&instead))),
     })
 }
