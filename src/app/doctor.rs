@@ -221,9 +221,13 @@ fn addresses(report: &mut Reporter, home: &Home, is_hidden: bool) {
         let hint = Some("connect it to one; on this machine itself, everything works without");
         return report.warning("address", "there is none but loopback: this machine is in no network", hint);
     }
-    let mut ips: Vec<IpAddr> = local::reachable_at(&listening).iter().filter_map(Address::ip).collect();
-    ips.dedup();
-    for ip in ips {
+    let mut ips: Vec<IpAddr> = Vec::new();
+    for ip in local::reachable_at(&listening).iter().filter_map(Address::ip) {
+        // It stands there once for each port.
+        if ips.contains(&ip) {
+            continue;
+        }
+        ips.push(ip);
         let (what, hint) = reach(ip);
         let detail = format!("{ip} {what}");
         match hint {

@@ -109,6 +109,7 @@ pub fn say(
     wait: Option<Duration>,
     known: impl FnOnce(),
 ) -> Result<SayResult> {
+    ensure_text(&draft.text)?;
     let mut outbox = own.outbox(&peer.key)?;
     let Keyed { number, is_new, is_delivered } = if draft.key.is_empty() {
         Keyed { number: outbox.queue(&[draft])?, is_new: true, is_delivered: false }

@@ -87,10 +87,7 @@ fn print(own: &Own, out: Output, peer: &Peer) -> Result<()> {
     let own_name = identity::name(own)?;
     let number = peer.name.strip_prefix(&own_name).and_then(|rest| rest.strip_prefix('-'));
     if number.is_some_and(|number| number.parse::<u32>().is_ok()) {
-        out.note(&format!(
-            "both are called {own_name}: this node stays {own_name}, the other one is {} here",
-            peer.name
-        ));
+        out.note(&format!("this node is called {own_name}; the other one is {} here", peer.name));
     }
     let line = format!("paired with {}, fingerprint {}", peer.name, peer.key.fingerprint());
     out.data(&line, || contacts::paired_object(peer))

@@ -25,6 +25,10 @@ fn the_peer_may_not_be_named_last() {
         assert!(said.contains(&format!("the peer comes first, and {one} is a file")), "{said}");
         assert!(said.contains(&format!("hint: `egoat send {meant}`")), "{said}");
     }
+    let dir = alice.path("dir");
+    std::fs::create_dir(&dir).unwrap();
+    let said = alice.fails(&["send", dir.to_str().unwrap(), "bob"], 2);
+    assert!(said.contains(&format!("the peer comes first, and {} is a directory", dir.display())), "{said}");
     // A peer that has the name of a file here.
     alice.run(&["peers", "rename", "bob", "Cargo.toml"]);
     assert!(alice.fails(&["send", "Cargo.toml", &one], 69).contains("cannot reach Cargo.toml"));

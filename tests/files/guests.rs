@@ -126,12 +126,17 @@ fn on_a_terminal_the_user_is_asked_and_no_is_the_default() {
 fn a_guest_is_forgotten_on_both_sides() {
     let (alice, bob) = (Home::new("alice"), Home::new("bob"));
     let (mut receive, link) = receive(&bob, &[]);
-    let said = alice.ends_with(&["send", &link, &alice.file("a", sample(MIB))], b"", 0).1;
+    // From stdin, so that the link stands on no command line.
+    assert!(alice.fails(&["send", "-", "-"], 2).contains("stdin is either the link or the file"));
+    let file = alice.file("a", sample(MIB));
+    let said = alice.ends_with(&["send", "-", &file], format!("{link}\n").as_bytes(), 0).1;
     assert!(!said.contains("paired with"), "{said}");
     let (code, _, told) = receive.end();
     assert!(code == Some(0) && !told.contains("paired with"), "{told}");
     knows_nothing(&bob, &alice);
     knows_nothing(&alice, &bob);
+    let said = alice.fails(&["send", &link, &file], 69);
+    assert!(said.contains("or the `egoat receive` of this link, whose link ends with it"), "{said}");
     // The link is no good at a node of the same home, either.
     let node = bob.serve();
     let at_node = format!("{}@{}", link.split('@').next().unwrap(), node.addr);

@@ -94,6 +94,7 @@ fn nobody_listening_is_unreachable() {
     alice.run(&["peers", "add", "bob", &bob.key()]);
     let said = alice.fails(&["send", "bob", &file], 69);
     assert!(said.contains("no address of it is known"), "{said}");
+    assert!(said.contains("by `egoat peers set bob address+=HOST:PORT`"), "{said}");
 }
 
 #[test]

@@ -107,7 +107,14 @@ fn a_hidden_node_tells_neither_its_user_nor_its_clock() {
 fn the_doctor_sees_a_node_that_can_be_found_without_the_proxy() {
     let (alice, _dead) = hidden();
     let node = alice.serve();
-    assert!(!alice.run(&["doctor"]).contains("found without the proxy"));
+    let text = alice.run(&["doctor"]);
+    assert!(!text.contains("found without the proxy"));
+    // Of the machine's addresses, no link has any.
+    assert_eq!(text.matches(" address ").count(), 1, "{text}");
+    assert!(
+        text.contains("skipped  address   with a proxy, links have the addresses that --addr names"),
+        "{text}"
+    );
     drop(node);
     let _node = alice.serve_with(&["--listen", "0.0.0.0:0"]);
     assert!(alice.run(&["doctor"]).contains("can be found without the proxy"));

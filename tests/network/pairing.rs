@@ -337,14 +337,17 @@ fn two_of_one_name_can_be_told_apart() {
     let mut node = one.serve();
     let (out, said) = other.ends_with(&["join", &invite(&one, &[])], b"", 0);
     assert!(out.starts_with("paired with vm-2, fingerprint "), "{out}");
-    assert!(said.contains("both are called vm: this node stays vm, the other one is vm-2 here"), "{said}");
+    assert!(said.contains("this node is called vm; the other one is vm-2 here"), "{said}");
     node.wait_for("paired with vm-2");
     other.run(&["say", "--wait", "30s", "vm-2", "hi"]);
     node.wait_for("message from vm-2: hi");
     // Whoever names it decides.
     let third = Home::new("vm");
     let (out, said) = third.ends_with(&["join", "--as", "vm", &invite(&one, &["--as", "vm"])], b"", 0);
-    assert!(out.starts_with("paired with vm, fingerprint ") && !said.contains("both are"), "{out}{said}");
+    assert!(
+        out.starts_with("paired with vm, fingerprint ") && !said.contains("this node is called"),
+        "{out}{said}"
+    );
     node.wait_for("paired with vm");
 }
 

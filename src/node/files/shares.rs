@@ -100,11 +100,16 @@ impl Shares {
         kind: Kind,
         key: PublicKey,
     ) -> Result<std::result::Result<Fetching, Refusal>> {
-        let judged = self.look(id, |share, is_used_up| match () {
-            () if kind != Kind::Get || !share.has_link() => Err(Refusal::Unsupported),
-            () if is_used_up => Err(Refusal::InviteUsed),
-            () if share.is_over() => Err(Refusal::InviteExpired),
-            () => Ok(share.clone()),
+        let judged = self.look(id, |share, is_used_up| {
+            if kind != Kind::Get || !share.has_link() {
+                Err(Refusal::Unsupported)
+            } else if is_used_up {
+                Err(Refusal::InviteUsed)
+            } else if share.is_over() {
+                Err(Refusal::InviteExpired)
+            } else {
+                Ok(share.clone())
+            }
         })?;
         Ok(judged.unwrap_or(Err(Refusal::Unsupported)).and_then(|share| {
             let fetcher = Fetcher { share: *id, key, by_link: true };
