@@ -162,6 +162,19 @@ fn is_own_group(_found: &Metadata) -> bool {
     true
 }
 
+/// Whether this is a FIFO, and whether it is a Unix socket.
+#[cfg(unix)]
+pub fn is_pipe_or_socket(kind: fs::FileType) -> (bool, bool) {
+    use std::os::unix::fs::FileTypeExt;
+    (kind.is_fifo(), kind.is_socket())
+}
+
+/// Other systems have neither among their files.
+#[cfg(not(unix))]
+pub fn is_pipe_or_socket(_kind: fs::FileType) -> (bool, bool) {
+    (false, false)
+}
+
 /// A name that nobody can guess.
 fn random_name() -> String {
     base32::encode(&random_array::<8>())

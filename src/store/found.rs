@@ -134,20 +134,12 @@ pub enum Stays {
 
 impl Stays {
     fn of(kind: FileType) -> Stays {
-        if kind.is_symlink() {
-            return Stays::Link;
+        match file::is_pipe_or_socket(kind) {
+            _ if kind.is_symlink() => Stays::Link,
+            (true, _) => Stays::Pipe,
+            (_, true) => Stays::Socket,
+            _ => Stays::Device,
         }
-        #[cfg(unix)]
-        {
-            use std::os::unix::fs::FileTypeExt;
-            if kind.is_fifo() {
-                return Stays::Pipe;
-            }
-            if kind.is_socket() {
-                return Stays::Socket;
-            }
-        }
-        Stays::Device
     }
 
     /// What so many of it are called.

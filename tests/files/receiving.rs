@@ -85,7 +85,7 @@ fn who_is_refused_sends_nothing_and_still_talks() {
     set(&route, &["files=accept"]);
     route.send(&[&file]);
     let told = route.node.kill9();
-    let line = "egoat: alice offered a, which was refused: files=refuse is set for them; `egoat peers set alice files=accept` changes that\n";
+    let line = "egoat: alice offered a, which was refused: files=refuse of `egoat peers set`\n";
     assert!(told.contains(line) && told.matches("which was refused").count() == 3, "{told}");
 }
 
@@ -131,7 +131,7 @@ fn the_limit_is_that_of_the_node_or_of_the_peer() {
     refused(&route, &[&fits], 77);
     route.send(&[&route.alice.file("empty", "")]);
     let told = route.node.kill9();
-    let why = "which was refused: it is more than --max-file or max-file= allows; `egoat peers set alice max-file=SIZE`";
+    let why = "which was refused: it is more than --max-file, or max-file= of `egoat peers set`, allows";
     assert_eq!(told.matches(why).count(), 4, "{told}");
 }
 
@@ -186,10 +186,7 @@ fn a_quota_counts_what_is_there() {
     route.send(&[&sixty, &none]);
     assert_eq!(names_in(&route.landing), ["40", "40 (1)", "60", "mine", "none"]);
     let told = route.node.kill9();
-    assert!(
-        told.contains("their files would be more than quota= allows; `egoat peers set alice quota=SIZE`"),
-        "{told}"
-    );
+    assert!(told.contains("their files would be more than quota= of `egoat peers set` allows"), "{told}");
 }
 
 /// A tree of `files` empty files in as many directories as make 100 of them each.

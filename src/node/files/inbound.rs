@@ -88,7 +88,7 @@ enum OfferResponse {
         limit: u64,
     },
     /// What the sender is told, and what is told here.
-    Decline(Declined, String),
+    Decline(Declined, &'static str),
 }
 
 /// Takes what is offered; `false` when nothing is.
@@ -128,7 +128,7 @@ fn take_offered(
     let mut session = rule_once(context, session, peer, &offer, &id, false)?;
     let (dir, limit) = match rule(context, &mut session, peer, &offer, turn, default_dir)? {
         OfferResponse::Take { dir, limit } => (dir, limit),
-        OfferResponse::Decline(reason, why) => return Err(refuse(session, &offer, reason, &why)),
+        OfferResponse::Decline(reason, why) => return Err(refuse(session, &offer, reason, why)),
     };
     let session = keep_dots_out(context, session, &offer, &dir)?;
     let id = offer.id.at(&dir);
@@ -348,19 +348,19 @@ fn rule(
     let (rules, home) = (Rules::of(peer, max_bytes), context.own().home());
     Ok(match weigh(home, &rules, offer, peer, &dir, turn, false) {
         (Verdict::Accept, limit) => OfferResponse::Take { dir, limit },
-        (Verdict::Refuse(reason), _) => decline(peer, reason),
+        (Verdict::Refuse(reason), _) => decline(reason),
         (Verdict::Ask, _) => match ask(context, session, peer, offer)? {
-            None => decline(peer, rules.unanswered()),
+            None => decline(rules.unanswered()),
             // Elsewhere no quota holds.
             Some(Decision::Accept { dir: Some(other) }) if other != dir => {
                 OfferResponse::Take { dir: other, limit: u64::MAX }
             }
             // Another one may have been taken meanwhile.
             Some(Decision::Accept { .. }) => match weigh(home, &rules, offer, peer, &dir, turn, true) {
-                (Verdict::Refuse(reason), _) => decline(peer, reason),
+                (Verdict::Refuse(reason), _) => decline(reason),
                 (_, limit) => OfferResponse::Take { dir, limit },
             },
-            Some(Decision::Refuse) => OfferResponse::Decline(Declined::Asked, YOU.into()),
+            Some(Decision::Refuse) => OfferResponse::Decline(Declined::Asked, YOU),
         },
     })
 }
@@ -399,18 +399,18 @@ const NOBODY: &str = "nobody said yes";
 const YOU: &str = "you said no";
 
 /// What becomes of an offer that a rule refuses.
-fn decline(peer: &Peer, reason: DeclineReason) -> OfferResponse {
-    let (reason, why, option) = match reason {
-        DeclineReason::Asked => return OfferResponse::Decline(Declined::Asked, NOBODY.into()),
-        DeclineReason::Policy => (Declined::Policy, "files=refuse is set for them", "files=accept"),
+fn decline(reason: DeclineReason) -> OfferResponse {
+    let (reason, why) = match reason {
+        DeclineReason::Asked => (Declined::Asked, NOBODY),
+        DeclineReason::Policy => (Declined::Policy, "files=refuse of `egoat peers set`"),
         DeclineReason::TooLarge => {
-            (Declined::TooLarge, "it is more than --max-file or max-file= allows", "max-file=SIZE")
+            (Declined::TooLarge, "it is more than --max-file, or max-file= of `egoat peers set`, allows")
         }
         DeclineReason::Quota => {
-            (Declined::Quota, "their files would be more than quota= allows", "quota=SIZE")
+            (Declined::Quota, "their files would be more than quota= of `egoat peers set` allows")
         }
     };
-    OfferResponse::Decline(reason, format!("{why}; `egoat peers set {} {option}` changes that", peer.name))
+    OfferResponse::Decline(reason, why)
 }
 
 /// Shows the offer to front-ends, and waits for an answer; `None` when nobody is there to answer.
