@@ -12,7 +12,8 @@ mod outgoing;
 
 use std::io::{self, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
-use std::sync::atomic::Ordering;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::crypto::handshake::Established;
@@ -59,6 +60,8 @@ const LINGER: Duration = Duration::from_secs(2);
 /// Written out when this much is waiting, a chunk of four records, which is one system call; or four records where they are
 /// shorter.
 const FLUSH_AT: usize = CHUNK;
+/// How often a read that waits looks whether it is to stop.
+const STOP_POLL: Duration = Duration::from_secs(1);
 /// Bytes of one write from which on a path with a smaller MTU than the usual 1500 shows.
 const LARGE_WRITE: usize = 1500;
 /// How long nothing has come back after such a write before the MTU is suspected.
@@ -83,6 +86,8 @@ pub struct Session {
     incoming: Incoming,
     binding: Binding,
     deadline: Option<Deadline>,
+    /// Reads end once this is set.
+    stop: Option<Arc<AtomicBool>>,
     /// How it was dialled, if it was.
     route: Option<Route>,
     /// Set where the ends tell each other their addresses.
@@ -125,6 +130,7 @@ impl Session {
             incoming: Incoming::new(established.opener, features),
             binding: Binding { export: established.export, handshake_hash: established.handshake_hash },
             deadline: None,
+            stop: None,
             route: None,
             exchange: None,
             waits: DEAD_AFTER,
@@ -233,7 +239,13 @@ impl Session {
         self.deadline = deadline;
     }
 
-    /// One read from the socket, or none when it is time to say how much has arrived.
+    /// Reads end with [`Error::Stopped`] within a second after `stop` was set, also where nothing arrives. Without one, reads
+    /// end as usual.
+    pub fn stop_by(&mut self, stop: Option<Arc<AtomicBool>>) {
+        self.stop = stop;
+    }
+
+    /// One read from the socket, or none when it is time to say how much has arrived, or to look whether to stop.
     fn fill(&mut self, patience: &mut Patience) -> io::Result<()> {
         let Incoming { records, start, end, .. } = self.incoming;
         let limit = match &self.deadline {
@@ -241,6 +253,7 @@ impl Session {
             None => patience.left(records, end - start)?,
         };
         let wait = if self.has_unreported() { limit.min(GOT_AFTER) } else { limit };
+        let wait = if self.stop.is_some() { wait.min(STOP_POLL) } else { wait };
         if self.waits != wait {
             self.stream.socket().set_read_timeout(Some(wait))?;
             self.waits = wait;
@@ -412,6 +425,9 @@ impl Session {
         while !self.has_message()? {
             if self.has_unreported() && self.reported.elapsed() >= GOT_AFTER {
                 self.report();
+            }
+            if self.stop.as_ref().is_some_and(|stop| stop.load(Ordering::Relaxed)) {
+                return Err(Error::Stopped);
             }
             self.fill(&mut patience).map_err(|cause| self.lost(during, &cause))?;
         }

@@ -2,7 +2,7 @@
 //! of its lanes. It leaves out who may send, how much, and where it lands.
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::crypto::lane::TICKET_LEN;
 use crate::error::{Error, Result};
@@ -23,6 +23,8 @@ use crate::wire::message::{CHUNK, Declined, Failure, MAX_MANIFEST, Message, PIEC
 pub const MAX_MANIFESTS: usize = 16 << 20;
 /// Chunks that are proven by one hash: 15 MiB.
 const RUN: u64 = 64;
+/// How often a wait for lanes looks whether to stop.
+const STOP_POLL: Duration = Duration::from_secs(1);
 const DURING: &str = "receiving files";
 
 /// What a sender wants to send.
@@ -201,7 +203,10 @@ impl Inbound {
         session: &mut Session,
         let_in: impl FnOnce(&Session) -> (u8, [u8; TICKET_LEN]),
     ) -> Result<Vec<Received>> {
+        session.stop_by(Some(self.tally.stop_flag()));
         let taken = self.take(session, let_in);
+        // From here on it is too late.
+        session.stop_by(None);
         // The sender may have gone long before its offer was read.
         let is_in_vain = taken.is_err() && self.state().got == 0;
         let result = taken.and_then(|()| {
@@ -428,7 +433,8 @@ impl Inbound {
             if state.got >= expected || state.lanes.is_empty() {
                 return Ok(());
             }
-            let waited = self.changed.wait_timeout(state, PING_AFTER);
+            self.tally.check_stop()?;
+            let waited = self.changed.wait_timeout(state, STOP_POLL);
             state = waited.unwrap_or_else(|poisoned| poisoned.into_inner()).0;
             if last_sent.elapsed() >= PING_AFTER {
                 drop(state);

@@ -399,7 +399,9 @@ pub fn receive(
     tally.add_lane();
     tally.hold(from);
     let mut end = from;
+    session.stop_by(Some(tally.stop_flag()));
     let result = receive_pieces(session, sink, &mut end, limit, tally);
+    session.stop_by(None);
     // What has come need not come again. Why it ended is told in any case.
     let stored = sink.store(end);
     Ok(if result? {

@@ -1,8 +1,8 @@
 //! How far a transfer is: counted by the threads that move bytes, read by whoever shows it, and who may have it end. It
 //! leaves out how it is shown.
 
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use crate::error::{Error, Result};
@@ -30,7 +30,7 @@ pub struct Tally {
     held: AtomicU64,
     moved: AtomicU64,
     lanes: AtomicU64,
-    stopped: AtomicBool,
+    stopped: Arc<AtomicBool>,
     over: AtomicBool,
 }
 
@@ -49,7 +49,7 @@ impl Tally {
             held: zero(),
             moved: zero(),
             lanes: zero(),
-            stopped: AtomicBool::new(false),
+            stopped: Arc::default(),
             over: AtomicBool::new(false),
         }
     }
@@ -110,6 +110,11 @@ impl Tally {
     /// Has whoever moves bytes end it before it is done.
     pub fn stop(&self) {
         self.stopped.store(true, Relaxed);
+    }
+
+    /// Is set once it is to end.
+    pub fn stop_flag(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.stopped)
     }
 
     /// An error once it is to end.
