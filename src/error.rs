@@ -180,6 +180,13 @@ pub enum Error {
     },
     /// The user stopped a transfer.
     Stopped,
+    /// The other side's user stopped a transfer that had begun.
+    StoppedThere {
+        /// The peer as the user knows it.
+        peer: String,
+        /// What was on its way.
+        title: String,
+    },
     /// A layer that was looked at does not work, as was printed.
     Unwell {
         /// Which.
@@ -362,6 +369,7 @@ impl Error {
             Error::Queued { .. } => 75,
             Error::Protocol { .. } => 76,
             Error::Refused { .. }
+            | Error::StoppedThere { .. }
             | Error::ChangedKey { .. }
             | Error::OtherNode { .. }
             | Error::UnknownKey { .. } => 77,
@@ -426,6 +434,7 @@ impl Error {
                 Some(hint.clone())
             }
             Error::Source { hint, .. } => hint.map(str::to_owned),
+            Error::StoppedThere { .. } => Some("it goes on only if you send it again".into()),
             Error::Proxy { .. } => {
                 Some("see that it runs, and what --proxy, $EGOAT_PROXY or the file proxy says of it".into())
             }
@@ -585,6 +594,7 @@ impl fmt::Display for Error {
             Error::NoRoom { peer } => write!(f, "{peer} cannot take the files now: its disk is full"),
             Error::Unwell { layer, .. } => write!(f, "the first layer that fails is {layer}"),
             Error::Stopped => f.write_str("it was stopped here"),
+            Error::StoppedThere { peer, title } => write!(f, "{peer} stopped {title}"),
             Error::NoNode { home } => write!(f, "no node runs on {}", home.display()),
             Error::NodeRunning { home } => write!(f, "a node already runs on {}", home.display()),
             Error::Listen { address, cause, .. } => {

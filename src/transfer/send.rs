@@ -492,7 +492,7 @@ impl Outbound {
                 let _ = session.send(&Message::Ping);
                 session.set_deadline(Some(Deadline::after(REASON_TIMEOUT)));
                 return match stored(session) {
-                    Err(reason @ Error::Remote { .. }) => Err(reason),
+                    Err(reason @ (Error::Remote { .. } | Error::StoppedThere { .. })) => Err(reason),
                     Err(_) => Err(error),
                     // What was lost was not needed any more.
                     stored => stored,
@@ -662,7 +662,7 @@ pub fn failed(peer: &str, failure: Failure) -> Error {
             let why = "the stream is longer than it takes".into();
             return Error::Refused { peer: peer.to_owned(), why, hint: Some(MORE.into()) };
         }
-        Failure::Stopped => ("its user stopped it", false),
+        Failure::Stopped => return Error::StoppedThere { peer: peer.to_owned(), title: "it".into() },
     };
     Error::Remote { peer: peer.to_owned(), why, disk }
 }

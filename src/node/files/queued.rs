@@ -104,7 +104,7 @@ pub fn send(
             let stop = job.change(&home).unwrap_or_else(|| unreadable(job, &error));
             stopped(peer, queue, job, stop)
         }
-        Err(error @ (Error::Refused { .. } | Error::Failed { .. })) => {
+        Err(error @ (Error::Refused { .. } | Error::StoppedThere { .. } | Error::Failed { .. })) => {
             let is_stopped = queue.stop(job, Stop::Refused(error.to_string()))?;
             Ok(if is_stopped { JobEnd::Stopped(naming(error, &tally.title)) } else { JobEnd::Cancelled })
         }
@@ -115,6 +115,7 @@ pub fn send(
 /// A refusal that says of what.
 fn naming(error: Error, title: &str) -> Error {
     match error {
+        Error::StoppedThere { peer, .. } => Error::StoppedThere { peer, title: title.to_owned() },
         Error::Refused { peer, why, hint } => {
             Error::Refused { peer, why: format!("{title} is not taken: {why}"), hint }
         }
