@@ -16,6 +16,8 @@ use crate::wire::control::{Down, Path, PendingOffer, Transfer, TransferWay};
 
 /// Shortest time between two reports on one transfer to a front-end.
 pub const PROGRESS_INTERVAL: Duration = Duration::from_millis(250);
+/// How long after the start of the node an offer waits for somebody to answer. A chat looks for a node once a second.
+const ASKER_PATIENCE: Duration = Duration::from_secs(3);
 
 /// A peer that is connected.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,10 +61,16 @@ struct State {
 }
 
 /// The state, shared by all threads of a node.
-#[derive(Default)]
 pub struct Live {
     state: Mutex<State>,
     changed: Condvar,
+    started: Instant,
+}
+
+impl Default for Live {
+    fn default() -> Live {
+        Live { state: Mutex::default(), changed: Condvar::new(), started: Instant::now() }
+    }
 }
 
 impl Live {
@@ -153,6 +161,12 @@ impl Live {
         state.transfers.values().filter(|one| one.owner == Some(owner)).for_each(|one| one.tally.stop());
     }
 
+    /// Waits until somebody is there to answer, for as long as the chats of an earlier node may take to find this one.
+    pub fn wait_for_asker(&self) {
+        let patience = ASKER_PATIENCE.saturating_sub(self.started.elapsed());
+        drop(self.changed.wait_timeout_while(self.state(), patience, |state| state.askers == 0));
+    }
+
     /// Asks the front-ends about an offer, whose number is filled in here. `None` when nobody is there to answer. The
     /// answer never comes if the last of them goes. The guard takes the offer back.
     pub fn offer(self: &Arc<Self>, mut offer: PendingOffer) -> Option<(Receiver<Decision>, OfferGuard)> {
@@ -179,7 +193,7 @@ impl Live {
 
     /// A person can answer offers until the guard is dropped.
     pub fn begin_asking(self: &Arc<Self>) -> AskerGuard {
-        self.state().askers += 1;
+        self.change(|state| state.askers += 1);
         AskerGuard(Arc::clone(self))
     }
 
@@ -407,7 +421,8 @@ mod tests {
 
     fn offer() -> PendingOffer {
         let (peer, title, dots) = ("bob".into(), "a".into(), String::new());
-        PendingOffer { number: 0, peer, title, files: 1, bytes: 2, until: 3, dots }
+        let (held, place) = (0, "/a".into());
+        PendingOffer { number: 0, peer, title, files: 1, bytes: 2, until: 3, dots, held, place }
     }
 
     #[test]

@@ -4,13 +4,14 @@
 //!
 //! ```text
 //! PEER-KEY BYTES TITLE...
-//! DIR [FOLDER [TOKEN]]
+//! DIR [FOLDER [TOKEN [yes]]]
 //! [done SEAL]
 //! [NAME in DIR of what has come to it]...
 //! ```
 //!
 //! FOLDER is the name of the one with its data, `.egoat-ID` if it is missing. TOKEN is the secret of the link of an
-//! `egoat receive` by which the peer came: with that it may come again, and go on.
+//! `egoat receive` by which the peer came: with that it may come again, and go on; `-` stands for none. With `yes`, the
+//! user was asked about the files, and takes them.
 //! DIR, FOLDER and NAME have `%` and all bytes but the graphic ones of ASCII written as `%` and two hexadecimal digits.
 
 use std::fs::{self, File};
@@ -34,6 +35,10 @@ const MAX_STREAM_AGE: Duration = Duration::from_secs(24 * 3600);
 const MAX_PARTIALS: usize = 16;
 /// The start of the line before the names. No name has a space as it is written here.
 const DONE: &str = "done ";
+/// In the place of a token that there is not.
+const NO_TOKEN: &str = "-";
+/// The word of a note whose files the user takes.
+const YES: &str = "yes";
 /// More than the first two lines of a note ever have.
 const MAX_HEAD: u64 = 64 << 10;
 /// Bytes of the map of a stream: its length.
@@ -68,6 +73,8 @@ pub struct Partial {
     pub folder: String,
     /// The token in base32 of the link of a one-off receiver by which its sender came.
     pub token: Option<String>,
+    /// The user was asked about these files and takes them: nobody asks again when they go on.
+    pub is_accepted: bool,
     /// All of it has come to its name; then it waits for the sender to hear of it.
     pub is_done: bool,
 }
@@ -103,10 +110,14 @@ impl Partial {
     fn head(&self) -> String {
         let is_usual = self.folder == staged::name_for(&self.id);
         let mut places = escape(&self.dir);
-        if !is_usual || self.token.is_some() {
-            places.push_str(&format!(" {}", escape(self.folder.as_ref())));
+        let mut more = vec![escape(self.folder.as_ref())];
+        match (&self.token, self.is_accepted) {
+            (None, false) if is_usual => more.clear(),
+            (None, false) => {}
+            (Some(token), false) => more.push(token.clone()),
+            (token, true) => more.extend([token.as_deref().unwrap_or(NO_TOKEN).to_owned(), YES.to_owned()]),
         }
-        self.token.iter().for_each(|token| places.push_str(&format!(" {token}")));
+        more.iter().for_each(|word| places.push_str(&format!(" {word}")));
         format!("{} {} {}\n{places}\n", self.peer, self.bytes, self.title)
     }
 
@@ -120,7 +131,8 @@ impl Partial {
             Some(folder) => folder?.to_str()?.to_owned(),
             None => staged::name_for(id),
         };
-        let token = places.next().map(str::to_owned);
+        let token = places.next().filter(|token| *token != NO_TOKEN).map(str::to_owned);
+        let is_accepted = places.next() == Some(YES);
         Some(Partial {
             id: id.to_owned(),
             peer: fields.next()?.parse().ok()?,
@@ -129,6 +141,7 @@ impl Partial {
             dir,
             folder,
             token,
+            is_accepted,
             is_done: !lines.next()?.is_empty(),
         })
     }
@@ -370,6 +383,7 @@ mod tests {
             dir: PathBuf::from("/tmp/a b%\n\u{e9}"),
             folder: ".egoat-abc".into(),
             token: None,
+            is_accepted: false,
             is_done: false,
         }
     }
@@ -382,6 +396,11 @@ mod tests {
         let by_link = Partial { token: Some("abcdefgh".into()), ..sample() };
         by_link.save(&home).unwrap();
         assert_eq!(Partial::load(&home, "abc").unwrap(), Some(by_link));
+        for token in [None, Some("abcdefgh".into())] {
+            let accepted = Partial { token, is_accepted: true, ..sample() };
+            accepted.save(&home).unwrap();
+            assert_eq!(Partial::load(&home, "abc").unwrap(), Some(accepted));
+        }
         elsewhere.save(&home).unwrap();
         assert_eq!(Partial::load(&home, "abc").unwrap(), Some(elsewhere));
         partial.save(&home).unwrap();

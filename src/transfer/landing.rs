@@ -22,7 +22,7 @@ use crate::transfer::manifest::Manifest;
 use crate::transfer::names;
 use crate::transfer::path::{NameList, free_number, numbered};
 use crate::transfer::seal;
-use crate::wire::message::TRANSFER_LEN;
+use crate::wire::message::{CHUNK, TRANSFER_LEN};
 
 /// How often somebody else may take a free name before we do.
 const MAX_RACES: usize = 1000;
@@ -321,10 +321,22 @@ impl Landing {
         self.note.forget(&self.home)
     }
 
-    /// Removes it if nothing was there before this try, of which nothing came either: nobody will ever miss it.
+    /// Removes it if nothing was there before this try, of which nothing came either: nobody will ever miss it. What the
+    /// user has said yes to stays, because the sender comes again.
     pub fn discard_if_new(&self) {
-        if !self.is_resumed() {
+        if !self.is_resumed() && !self.note.is_accepted {
             self.discard();
+        }
+    }
+
+    /// The user has stopped it: a yes that was said before does not hold any more. What has arrived stays.
+    pub fn take_back_yes(&self) -> Result<()> {
+        match self.note.held(CHUNK as u64) {
+            Some((1.., _)) => Partial { is_accepted: false, ..self.note.clone() }.save(&self.home),
+            _ => {
+                self.discard();
+                Ok(())
+            }
         }
     }
 

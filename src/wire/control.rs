@@ -174,6 +174,10 @@ pub struct PendingOffer {
     /// What is to be known of names at the top that begin with a dot, in one line that is safe to show; empty if there are
     /// none.
     pub dots: String,
+    /// Bytes that are here from an earlier try.
+    pub held: u64,
+    /// Where its files go unless the answer names another directory, in one line that is safe to show.
+    pub place: String,
 }
 
 /// Files that the node was to send, and what became of them.
@@ -411,6 +415,8 @@ impl Down {
                 for text in [&offer.peer, &offer.title, &offer.dots] {
                     put_short(out, text);
                 }
+                out.put_u64(offer.held);
+                put_short(out, &offer.place);
             }),
             Down::Decided(offer) => frame(38, |out| out.put_u64(*offer)),
             Down::Address(address) => frame(39, |out| out.put(address.as_bytes())),
@@ -470,7 +476,8 @@ impl Down {
                 let (bytes, until) = (fields.u64("bytes")?, fields.u64("until")?);
                 let (peer, title) = (short(&mut fields, "peer")?, short(&mut fields, "title")?);
                 let dots = short(&mut fields, "dot names")?;
-                Down::Offer(PendingOffer { number, peer, title, files, bytes, until, dots })
+                let (held, place) = (fields.u64("held bytes")?, short(&mut fields, "place")?);
+                Down::Offer(PendingOffer { number, peer, title, files, bytes, until, dots, held, place })
             }
             38 => Down::Decided(fields.u64("offer")?),
             39 => Down::Address(rest(&mut fields, "address")?),
@@ -569,6 +576,8 @@ mod tests {
             bytes: 40,
             until: 1 << 31,
             dots: "1 name".into(),
+            held: 17,
+            place: "/srv/in".into(),
         };
         let job = |outcome| {
             Down::Job(JobReport {

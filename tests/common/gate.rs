@@ -29,15 +29,24 @@ impl State {
 }
 
 impl Gate {
-    /// Lets `bytes` of each dialler through to the node, and all that the node says.
+    /// Lets `bytes` of each dialler through to the node, and all that the node says. It opens when a connection ends.
     pub fn before(node: &str, bytes: u64) -> Gate {
+        Gate::listen(node, bytes, true)
+    }
+
+    /// The same, but it stays closed whatever ends, until it is opened.
+    pub fn firmly_before(node: &str, bytes: u64) -> Gate {
+        Gate::listen(node, bytes, false)
+    }
+
+    fn listen(node: &str, bytes: u64, opens_at_end: bool) -> Gate {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let gate = Gate { addr: listener.local_addr().unwrap().to_string(), state: Arc::default() };
         let (node, state) = (node.to_owned(), Arc::clone(&gate.state));
         thread::spawn(move || {
             for dialler in listener.incoming().map_while(Result::ok) {
                 if let Ok(node) = TcpStream::connect(&node) {
-                    join(dialler, node, bytes, &state);
+                    join(dialler, node, (bytes, opens_at_end), &state);
                 }
             }
         });
@@ -49,14 +58,16 @@ impl Gate {
     }
 }
 
-fn join(mut dialler: TcpStream, mut node: TcpStream, bytes: u64, state: &Arc<State>) {
+fn join(mut dialler: TcpStream, mut node: TcpStream, (bytes, opens_at_end): (u64, bool), state: &Arc<State>) {
     let (mut said, mut heard) = (node.try_clone().unwrap(), dialler.try_clone().unwrap());
     let (opening, waiting) = (Arc::clone(state), Arc::clone(state));
     thread::spawn(move || {
         let _ = std::io::copy(&mut said, &mut heard);
         let _ = heard.shutdown(Shutdown::Write);
         // The node is gone: the dialler is to see it.
-        opening.open();
+        if opens_at_end {
+            opening.open();
+        }
     });
     thread::spawn(move || {
         let first = std::io::copy(&mut (&mut dialler).take(bytes), &mut node);

@@ -5,13 +5,15 @@ use std::time::Duration;
 
 use crate::app::chat::view::View;
 use crate::app::chat::{Chat, transfers};
-use crate::app::link::{Decision, JobOutcome, JobReport, SendMode};
+use crate::app::link::{Decision, JobOutcome, JobReport, SendMode, Transfer, TransferWay};
 use crate::app::{files, settings};
 use crate::error::{Error, Result};
 use crate::text;
 
 /// A transfer that took longer is worth a line with its rate.
 const LONG: Duration = Duration::from_secs(2);
+/// What a chat says where no transfer is on its way.
+const NOTHING_MOVES: &str = "nothing moves; /outbox lists what waits";
 
 impl Chat {
     /// Sends files to the peer who is talked to.
@@ -50,7 +52,7 @@ impl Chat {
             }
             JobOutcome::Failed { why, hint, .. } if hint.is_empty() => view.note(&why),
             JobOutcome::Failed { why, hint, .. } => view.note(&format!("{why}; {hint}")),
-            JobOutcome::Stopped => view.error(&Error::Stopped),
+            JobOutcome::Stopped => view.note(&format!("{title} does not go to {peer}: it was stopped here")),
         }
     }
 
@@ -62,13 +64,20 @@ impl Chat {
             seen.map(|offer| (offer.number, format!("{} of {}", offer.title, offer.peer))).collect();
         let number = only(number, "offer", &seen, "no offer waits", view)?;
         let Some(number) = number else { return Ok(()) };
-        files::decide(self.own.home(), &self.link, number, decision)
+        let lands = self.live.offers.get(&number).and_then(|offer| match &decision {
+            Decision::Accept { dir: Some(dir) } => Some(text::clean_line(&dir.to_string_lossy())),
+            Decision::Accept { dir: None } => Some(offer.place.clone()),
+            Decision::Refuse => None,
+        });
+        files::decide(self.own.home(), &self.link, number, decision)?;
+        lands.into_iter().for_each(|place| view.note(&format!("taken; it lands in {place}")));
+        Ok(())
     }
 
     /// Lists what is on its way.
     pub fn list_transfers(&self, view: &mut dyn View) {
         if self.live.transfers.is_empty() {
-            view.note("nothing moves");
+            view.note(NOTHING_MOVES);
         }
         self.transfers().for_each(|transfer| view.note(&transfers::line(transfer)));
     }
@@ -80,10 +89,21 @@ impl Chat {
         }
         let moving: Vec<(u64, String)> =
             self.transfers().map(|transfer| (transfer.number, transfer.title.clone())).collect();
-        match only(number, "transfer", &moving, "nothing moves", view)? {
-            Some(number) => self.link.stop(number),
-            None => Ok(()),
+        let number = only(number, "transfer", &moving, NOTHING_MOVES, view)?;
+        let Some(transfer) = number.and_then(|number| self.live.transfers.get(&number)) else {
+            return Ok(());
+        };
+        self.link.stop(transfer.number)?;
+        let Transfer { title, peer, .. } = transfer;
+        match transfer.way {
+            TransferWay::In => view.note(&format!(
+                "{title} is stopped, and {peer} told; what has arrived waits: `egoat partial` lists it"
+            )),
+            // A job of this chat has a line when it has ended.
+            _ if !self.jobs_of.is_empty() => {}
+            _ => view.note(&format!("{title} is stopped, and {peer} told")),
         }
+        Ok(())
     }
 }
 

@@ -15,6 +15,7 @@ use crate::net::session::{PING_AFTER, Session};
 use crate::node::context::Context;
 use crate::node::door::limits::ENOUGH_FILES;
 use crate::node::event::{Decision, NodeEvent, Offered};
+use crate::node::files::begun;
 use crate::node::files::collect_lanes;
 use crate::node::files::pipe::StdoutPipe;
 use crate::node::files::transfers::{IncomingTransfer, Turn};
@@ -86,6 +87,8 @@ enum OfferResponse {
     Take {
         dir: PathBuf,
         limit: u64,
+        /// The user was asked.
+        is_accepted: bool,
     },
     /// What the sender is told, and what is told here.
     Decline(Declined, &'static str),
@@ -126,8 +129,9 @@ fn take_offered(
     let new = announce(context, session, turn, &offer, &id)?;
     let Some(session) = new else { return Ok(()) };
     let mut session = rule_once(context, session, peer, &offer, &id, false)?;
-    let (dir, limit) = match rule(context, &mut session, peer, &offer, turn, default_dir)? {
-        OfferResponse::Take { dir, limit } => (dir, limit),
+    let response = rule(context, &mut session, peer, &offer, turn, default_dir)?;
+    let (dir, limit, is_accepted) = match response {
+        OfferResponse::Take { dir, limit, is_accepted } => (dir, limit, is_accepted),
         OfferResponse::Decline(reason, why) => return Err(refuse(session, &offer, reason, why)),
     };
     let session = keep_dots_out(context, session, &offer, &dir)?;
@@ -141,6 +145,7 @@ fn take_offered(
         title: offer.manifest.title(),
         dir,
         token: context.options().once.as_ref().and_then(|once| once.token_of(&peer.key)),
+        is_accepted,
         is_done: false,
     };
     let overwrite = overwrites(context, peer);
@@ -332,7 +337,8 @@ fn with_limit(context: &Context, error: Error) -> Error {
     ))
 }
 
-/// Judges an offer by the rules for its sender; the user is asked where they say so and there is one to ask.
+/// Judges an offer by the rules for its sender; the user is asked where they say so and there is one to ask. A yes holds
+/// until all is here.
 fn rule(
     context: &Context,
     session: &mut Session,
@@ -343,24 +349,33 @@ fn rule(
 ) -> Result<OfferResponse> {
     let options = context.options();
     let Some(max_bytes) = options.max_bytes else {
-        return Ok(OfferResponse::Take { dir, limit: u64::MAX });
+        return Ok(OfferResponse::Take { dir, limit: u64::MAX, is_accepted: false });
     };
     let (rules, home) = (Rules::of(peer, max_bytes), context.own().home());
-    Ok(match weigh(home, &rules, offer, peer, &dir, turn, false) {
-        (Verdict::Accept, limit) => OfferResponse::Take { dir, limit },
-        (Verdict::Refuse(reason), _) => decline(reason),
-        (Verdict::Ask, _) => match ask(context, session, peer, offer)? {
-            None => decline(rules.unanswered()),
-            // Elsewhere no quota holds.
-            Some(Decision::Accept { dir: Some(other) }) if other != dir => {
-                OfferResponse::Take { dir: other, limit: u64::MAX }
-            }
+    let begun = begun::find(home, peer, &offer.id, &dir);
+    let is_accepted = begun.as_ref().is_some_and(|begun| begun.is_accepted);
+    let place = begun.as_ref().map_or_else(|| dir.clone(), |begun| begun.dir.clone());
+    // Elsewhere no quota holds.
+    let elsewhere = |dir| OfferResponse::Take { dir, limit: u64::MAX, is_accepted: true };
+    if is_accepted && place != dir && peer.files() != Some(FilesPolicy::Refuse) {
+        return Ok(elsewhere(place));
+    }
+    let decision = match weigh(home, &rules, offer, peer, &dir, turn, false) {
+        (Verdict::Accept, limit) => return Ok(OfferResponse::Take { dir, limit, is_accepted }),
+        (Verdict::Refuse(reason), _) => return Ok(decline(reason)),
+        (Verdict::Ask, _) if is_accepted => Some(Decision::Accept { dir: None }),
+        (Verdict::Ask, _) => ask(context, session, peer, offer, &place, begun.as_ref())?,
+    };
+    Ok(match decision {
+        None => decline(rules.unanswered()),
+        Some(Decision::Refuse) => OfferResponse::Decline(Declined::Asked, YOU),
+        Some(Decision::Accept { dir: chosen }) => match chosen.unwrap_or(place) {
+            other if other != dir => elsewhere(other),
             // Another one may have been taken meanwhile.
-            Some(Decision::Accept { .. }) => match weigh(home, &rules, offer, peer, &dir, turn, true) {
+            _ => match weigh(home, &rules, offer, peer, &dir, turn, true) {
                 (Verdict::Refuse(reason), _) => decline(reason),
-                (_, limit) => OfferResponse::Take { dir, limit },
+                (_, limit) => OfferResponse::Take { dir, limit, is_accepted: true },
             },
-            Some(Decision::Refuse) => OfferResponse::Decline(Declined::Asked, YOU),
         },
     })
 }
@@ -413,8 +428,16 @@ fn decline(reason: DeclineReason) -> OfferResponse {
     OfferResponse::Decline(reason, why)
 }
 
-/// Shows the offer to front-ends, and waits for an answer; `None` when nobody is there to answer.
-fn ask(context: &Context, session: &mut Session, peer: &Peer, offer: &Offer) -> Result<Option<Decision>> {
+/// Shows the offer to front-ends, and waits for an answer; `None` when nobody is there to answer. The files go to `place`
+/// unless the user names another; `begun` is what an earlier try has left there.
+fn ask(
+    context: &Context,
+    session: &mut Session,
+    peer: &Peer,
+    offer: &Offer,
+    place: &Path,
+    begun: Option<&Partial>,
+) -> Result<Option<Decision>> {
     let shown = control::PendingOffer {
         number: 0,
         peer: peer.name.clone(),
@@ -423,7 +446,10 @@ fn ask(context: &Context, session: &mut Session, peer: &Peer, offer: &Offer) -> 
         bytes: offer.bytes().unwrap_or(control::UNKNOWN),
         until: time::now_micros() / 1_000_000 + ANSWER_TIMEOUT.as_secs(),
         dots: offer.manifest.dot_note(),
+        held: begun.and_then(|begun| begun.held(CHUNK as u64)).map_or(0, |(held, _)| held),
+        place: text::clean_line(&place.to_string_lossy()),
     };
+    context.live().wait_for_asker();
     let Some((decided, _asked)) = context.live().offer(shown) else { return Ok(None) };
     await_answer(session, &decided)
 }
@@ -605,6 +631,9 @@ fn take_files(
             say_stored(context, session, || incoming.inbound.staging().landing().forget())
         }
         Err(error) => {
+            if matches!(error, Error::Stopped) {
+                context.logged(incoming.inbound.staging().landing().take_back_yes())?;
+            }
             // Two names that this file system takes for one: no other try would help.
             if matches!(&error, Error::Disk { cause, .. } if cause.kind() == io::ErrorKind::AlreadyExists) {
                 incoming.inbound.staging().landing().discard();

@@ -1,10 +1,12 @@
 //! Files: the two ends of a transfer as a node and its front-ends run them; `transfer` moves the bytes. [`inbound`] takes
 //! what a peer sends, to the disk or to a [`pipe`]; [`transfers`] keeps simultaneous transfers apart, and [`lanes`] their
-//! further connections. [`outbound`] sends over one session and its lanes. [`queued`] sends what waits in a peer's queue, and
-//! [`job`] what a front-end hands to the node. A peer that this node cannot dial collects its files: [`collect`] and
-//! [`collect_lanes`] have both ends of that, and at the [`desk`] a sender waits for it. [`collect_once`] is that end for a
-//! command. [`shares`] has what others may fetch from this node, [`sharing`] serves them, and [`get`] fetches from others.
+//! further connections, and [`begun`] finds what an earlier try has left. [`outbound`] sends over one session and its
+//! lanes. [`queued`] sends what waits in a peer's queue, and [`job`] what a front-end hands to the node. A peer that this
+//! node cannot dial collects its files: [`collect`] and [`collect_lanes`] have both ends of that, and at the [`desk`] a
+//! sender waits for it. [`collect_once`] is that end for a command. [`shares`] has what others may fetch from this node,
+//! [`sharing`] serves them, and [`get`] fetches from others.
 
+pub mod begun;
 pub mod collect;
 pub mod collect_lanes;
 pub mod collect_once;
