@@ -141,13 +141,15 @@ pub static COMMANDS: [SlashCommand; 30] = [
         chat.who(view);
         Ok(())
     }),
-    row(Group::People, "/invite", "", "a link for somebody to join with", Takes::Words, |chat, view, _| {
-        chat.invite(view)
-    }),
-    row(Group::People, "/join", "LINK", "pair by somebody's link", Takes::Words, |chat, view, rest| {
-        chat.join(parse_link(rest)?, view);
-        Ok(())
-    }),
+    row(
+        Group::People,
+        "/invite",
+        "[NAME]",
+        "a link for somebody to join with",
+        Takes::Words,
+        |chat, view, rest| chat.invite(given(rest), view),
+    ),
+    row(Group::People, "/join", "LINK", "pair by somebody's link", Takes::Words, join),
     row(Group::People, "/add", "HOST:PORT", "get to know the node there", Takes::Words, |chat, _, rest| {
         chat.add(parse_address(rest)?);
         Ok(())
@@ -271,6 +273,19 @@ fn help(_: &mut Chat, view: &mut dyn View, topic: &str) -> Result<()> {
 /// The command of this name, with its slash or without.
 fn find_topic(topic: &str) -> Option<&'static SlashCommand> {
     find(topic).or_else(|| find(&format!("/{topic}")))
+}
+
+fn join(chat: &mut Chat, view: &mut dyn View, rest: &str) -> Result<()> {
+    if rest.is_empty() {
+        return Err(Error::usage("which link? /join LINK, as the other one's /invite shows it"));
+    }
+    if rest.starts_with('#') {
+        return Err(Error::usage(
+            "there are no channels here: /to NAME talks to a peer, /all shows all of them",
+        ));
+    }
+    chat.join(parse_link(rest)?, view);
+    Ok(())
 }
 
 fn rename(chat: &mut Chat, view: &mut dyn View, rest: &str) -> Result<()> {

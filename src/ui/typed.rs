@@ -68,11 +68,48 @@ pub fn parse(line: &str) -> ParsedLine<'_> {
 
 fn unknown(name: &str) -> String {
     let typed = text::clean_line(name);
+    let is_meant =
+        |(words, _): &&(&str, &str)| words.split(' ').any(|word| name.strip_prefix('/') == Some(word));
+    if let Some((_, here)) = ELSEWHERE.iter().find(is_meant) {
+        return format!("{typed} is no command here; {here}");
+    }
     match nearest(name, COMMANDS.iter().map(|command| command.name)) {
         Some(near) => format!("{typed} is no command; did you mean {near}?"),
         None => format!("{typed} is no command; /help lists them, and // begins a message"),
     }
 }
+
+/// A message that begins so says what somebody does.
+pub const ACTION: &str = "/me ";
+
+/// What other chats call it, and what does it here.
+const ELSEWHERE: [(&str, &str); 19] = [
+    ("exit bye leave close part wc logout disconnect x", "/quit leaves, and /to NAME talks to another"),
+    (
+        "query m msgto talk win window switch chat",
+        "/to NAME talks to NAME, and /msg NAME TEXT says one thing",
+    ),
+    ("say echo", "type TEXT and Enter to say it"),
+    ("whois whowas w names list n users peers contacts friends buddies", "/who lists the peers"),
+    ("notice privmsg t tell dm", "/msg NAME TEXT says TEXT to NAME"),
+    ("action describe emote", "/me TEXT says what you do"),
+    ("dcc upload file share attach put", "/send PATH... sends files"),
+    ("get download receive take ok yes", "/accept takes what is offered"),
+    ("decline reject deny no", "/refuse refuses what is offered"),
+    ("abort kill", "/stop ends a transfer, and /cancel takes back what waits"),
+    ("undo unsend delete", "/cancel takes back what waits"),
+    ("lastlog log scrollback search grep find hilight sb", "/history TEXT shows the lines with TEXT"),
+    ("server connect dial", "/add HOST:PORT gets to know the node there, and /join takes a link"),
+    ("link pair", "/invite makes a link, and /join takes one"),
+    ("ignore silence", "/mute NAME ends the bell for NAME"),
+    (
+        "kick ban remove unfriend block",
+        "/forget NAME forgets a peer; `egoat peers set NAME blocked` keeps it out",
+    ),
+    ("name username", "/nick NAME says what you are called, and /rename gives a peer another name"),
+    ("status jobs", "/transfers lists what is on its way, and /outbox what waits"),
+    ("commands h ? man", "/help lists the commands"),
+];
 
 /// For a line that belongs into a shell, in words what to type here instead. A further line makes it a message: somebody
 /// shows what happened.
@@ -117,6 +154,8 @@ mod tests {
             ("//etc is a directory", "says /etc is a directory"),
             ("/etc/passwd", "/etc/passwd is no command; /help lists them, and // begins a message"),
             ("/sned a", "/sned is no command; did you mean /send?"),
+            ("/exit", "/exit is no command here; /quit leaves, and /to NAME talks to another"),
+            ("/whois bob", "/whois is no command here; /who lists the peers"),
             (" /to bob", "says  /to bob"),
             (" egoat peers", "says  egoat peers"),
             ("egoat is small", "says egoat is small"),

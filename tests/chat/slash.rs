@@ -86,6 +86,57 @@ fn a_peer_is_muted_and_so_are_all_while_away() {
 }
 
 #[test]
+fn an_invite_names_who_joins_by_it() {
+    let Some((chat, alice, _bob, _node)) = with_bob() else { return };
+    chat.line("/invite no/name");
+    chat.see("-- no/name is no name");
+    chat.line("/invite dave");
+    chat.see("-- give this link to dave, and to nobody else; it works once, for a day:");
+    let screen = chat.terminal.screen();
+    let link = screen.lines().find(|row| row.starts_with("egoat:")).unwrap();
+    Home::new("carol").run(&["join", link.trim_end()]);
+    chat.see("-- paired with dave");
+    assert!(alice.run(&["peers"]).contains("dave "));
+}
+
+/// Words of other chats lead to the command that does it here.
+#[test]
+fn words_of_other_chats_are_known() {
+    let Some((chat, _alice, _bob, _node)) = with_bob() else { return };
+    for (line, told) in [
+        ("/join #rust", "-- there are no channels here: /to NAME talks to a peer"),
+        ("/exit", "-- /exit is no command here; /quit leaves"),
+        ("/query bob", "-- /query is no command here; /to NAME talks to NAME"),
+        ("/part", "-- /part is no command here; /quit leaves, and /to NAME talks to another"),
+        ("/whois bob", "-- /whois is no command here; /who lists the peers"),
+    ] {
+        chat.line(line);
+        chat.see(told);
+    }
+}
+
+/// An emptied screen has one prompt, and so has the scrollback of tmux: it keeps what was on the screen.
+#[test]
+fn an_emptied_screen_leaves_no_prompt_behind() {
+    let Some((chat, _alice, bob, _node)) = with_bob() else { return };
+    for number in 0..3 {
+        chat.text("a draft");
+        chat.see_input("bob (here)> a draft");
+        chat.keys(&["C-l"]);
+        bob.run(&["say", "alice", &format!("message {number}")]);
+        chat.see(&format!("bob: message {number}"));
+        chat.keys(&["C-l"]);
+        // A live part of another height is drawn anew from the first row.
+        chat.keys(&["M-Enter"]);
+        chat.keys(&["C-u", "BSpace", "C-u"]);
+        chat.see_input("bob (here)>");
+    }
+    let all = chat.terminal.tmux(&["capture-pane", "-p", "-S", "-"]).unwrap();
+    assert_eq!(all.matches("bob (here)>").count(), 1, "{all}");
+    assert_eq!(all.matches("bob: message").count(), 3, "{all}");
+}
+
+#[test]
 fn this_node_gets_another_name() {
     let Some((chat, alice, _bob, _node)) = with_bob() else { return };
     chat.line("/nick");

@@ -10,10 +10,13 @@ use crate::wire::address::Address;
 use crate::wire::link::Link;
 
 impl Chat {
-    /// Shows a link for somebody to join with.
-    pub fn invite(&mut self, view: &mut dyn View) -> Result<()> {
-        let invitation = contacts::invite(&self.own, contacts::INVITE_TTL, None, Vec::new())?;
-        view.note("give this link to one person; it works once, for a day:");
+    /// Shows a link for somebody to join with, who will be called `name` here, or else what they call themselves.
+    pub fn invite(&mut self, name: Option<&str>, view: &mut dyn View) -> Result<()> {
+        let name = name.map(contacts::parse_name).transpose()?;
+        let who =
+            name.as_deref().map_or("one person".to_owned(), |name| format!("{name}, and to nobody else"));
+        let invitation = contacts::invite(&self.own, contacts::INVITE_TTL, name, Vec::new())?;
+        view.note(&format!("give this link to {who}; it works once, for a day:"));
         view.link(&invitation.link);
         contacts::who_can_use(&invitation.link.addresses).into_iter().for_each(|who| view.note(who));
         if !invitation.node_runs {

@@ -30,8 +30,8 @@ pub struct Pane {
     above: String,
     /// The next line answers it.
     pub question: Option<Question>,
-    /// The screen is to be emptied with the next drawing.
-    is_cleared: bool,
+    /// What empties the screen with the next drawing.
+    emptied: String,
     /// The user wants to leave.
     pub is_leaving: bool,
 }
@@ -47,7 +47,7 @@ impl Pane {
             transcript: Transcript::new(Zone::local()),
             above: String::new(),
             question: None,
-            is_cleared: false,
+            emptied: String::new(),
             is_leaving: false,
         }
     }
@@ -60,11 +60,7 @@ impl Pane {
             text: self.editor.text().to_owned(),
             cursor: self.editor.cursor(),
         };
-        let mut out = String::new();
-        if std::mem::take(&mut self.is_cleared) {
-            // What was there is still in the scrollback of most terminals.
-            out.push_str("\x1b[H\x1b[2J");
-        }
+        let mut out = std::mem::take(&mut self.emptied);
         out.push_str(&self.screen.draw(&std::mem::take(&mut self.above), &live));
         if self.attention.take_ring() {
             out.push('\x07');
@@ -140,8 +136,7 @@ impl View for Pane {
 
     fn clear(&mut self) {
         self.screen.resize(tty::size());
-        self.screen.forget();
-        self.is_cleared = true;
+        self.emptied = self.screen.empty();
     }
 
     fn leave(&mut self) {

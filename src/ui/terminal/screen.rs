@@ -48,12 +48,15 @@ pub struct Screen {
     shown: Layout,
     /// The terminal has another size than that for which this was laid out.
     is_stale: bool,
+    /// The live part begins in the first row.
+    is_at_top: bool,
 }
 
 impl Screen {
     /// Of a terminal with so many columns and rows; nothing is shown.
     pub fn new((width, height): (usize, usize)) -> Screen {
-        Screen { width: width.max(4), height: height.max(2), shown: Layout::default(), is_stale: false }
+        let (width, height) = (width.max(4), height.max(2));
+        Screen { width, height, shown: Layout::default(), is_stale: false, is_at_top: false }
     }
 
     /// The columns that a line of the live part may have.
@@ -73,8 +76,16 @@ impl Screen {
     pub fn clear(&mut self) -> String {
         let mut out = String::new();
         up(&mut out, self.rows_above());
-        out.push_str("\r\x1b[J");
+        // A screen that is erased from its very beginning goes to the scrollback of tmux, and the prompt with it.
+        out.push_str(if self.is_at_top { "\r\x1b[2K\x1b[B\x1b[J\x1b[A" } else { "\r\x1b[J" });
         self.shown = Layout::default();
+        out
+    }
+
+    /// Empties the terminal. The live part goes first: what is there then stays in the scrollback of many terminals.
+    pub fn empty(&mut self) -> String {
+        let out = self.clear() + "\x1b[H\x1b[2J";
+        self.is_at_top = true;
         out
     }
 
@@ -102,6 +113,7 @@ impl Screen {
             self.change_rows(&mut out, &layout);
         } else {
             out = self.clear();
+            self.is_at_top &= above.is_empty();
             for row in above.lines().flat_map(|line| wrap::rows(line, self.room())) {
                 let _ = write!(out, "{row}\r\n");
             }
@@ -373,6 +385,17 @@ mod tests {
         let mut screen = screen();
         screen.draw("", &live("e"));
         assert_eq!(screen.draw("", &live("e\u{301}")), "\r\x1b[5Ce\u{301}\x1b[K");
+    }
+
+    #[test]
+    fn an_empty_screen_takes_no_prompt_to_the_scrollback() {
+        let mut screen = screen();
+        screen.draw("", &LiveArea { lines: vec!["one".into()], ..live("x") });
+        assert_eq!(screen.empty(), "\x1b[1A\r\x1b[J\x1b[H\x1b[2J");
+        screen.draw("", &live("x"));
+        assert!(screen.draw("", &live("x\n")).starts_with("\r\x1b[2K\x1b[B\x1b[J\x1b[Abob>"));
+        screen.draw("bob: hello\n", &live("x"));
+        assert!(screen.draw("", &live("x\n")).starts_with("\r\x1b[Jbob>"));
     }
 
     #[test]

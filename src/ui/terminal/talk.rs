@@ -160,7 +160,7 @@ fn read_keys(send: &mut dyn FnMut(TerminalInput) -> bool) {
 impl Talk {
     fn begin(&mut self, to: Option<Peer>, invites: bool) -> Result<()> {
         self.chat.begin(to, &mut self.pane)?;
-        if invites && let Err(error) = self.chat.invite(&mut self.pane) {
+        if invites && let Err(error) = self.chat.invite(None, &mut self.pane) {
             self.pane.error(&error);
         }
         self.draw()
