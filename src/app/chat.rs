@@ -9,6 +9,7 @@ mod outbox;
 pub(super) mod pasted;
 mod people;
 mod reading;
+mod scope;
 pub mod signal;
 mod strangers;
 pub mod transfers;
@@ -40,20 +41,12 @@ use crate::time::{self, Zone};
 use crate::wire::address::Address;
 use crate::wire::link::Link;
 
+pub use crate::app::chat::scope::Scope;
 pub use crate::app::chat::waiting::WaitingMessage;
 
 /// Lines of `/history` unless the user says how many, and the most.
 const HISTORY_LINES: usize = 50;
 const MAX_HISTORY_LINES: usize = 1000;
-
-/// Which conversations a chat shows.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Scope {
-    /// One conversation at a time, from before the chat began. What is read and typed is noted for the next chat.
-    Conversations,
-    /// Only news from now on, of all peers or of one. The chat writes no read marks.
-    News(Option<PublicKey>),
-}
 
 /// The conversation that is open.
 struct OpenConversation {
@@ -121,6 +114,8 @@ pub struct Chat {
     /// Everybody is muted.
     is_away: bool,
     reading: Reading,
+    /// The peers of whom was told that they are away, and what is said to them waits.
+    told_away: HashSet<PublicKey>,
     /// The user knows that notes cannot be kept.
     has_lost_notes: bool,
     presence: HashMap<PublicKey, Presence>,
@@ -130,6 +125,8 @@ pub struct Chat {
     live: Snapshot,
     /// The offers that were shown.
     shown_offers: BTreeSet<u64>,
+    /// The transfers of which was told that they begin or go on.
+    told_transfers: BTreeSet<u64>,
     /// The peers of the jobs that the node does for this chat.
     jobs_of: HashMap<u64, String>,
     last_job: u64,
@@ -157,7 +154,7 @@ impl Chat {
     /// A chat of which nothing is shown yet; jobs reach it through `jobs`. It `is_node` if the node runs in this process.
     pub fn new(own: &Endpoint, scope: Scope, jobs: EventSender, is_node: bool) -> Result<Chat> {
         let only = match scope {
-            Scope::News(Some(key)) => contacts::all(own)?.into_iter().find(|peer| peer.key == key),
+            Scope::News { of: Some(key), .. } => contacts::all(own)?.into_iter().find(|peer| peer.key == key),
             _ => None,
         };
         let mut histories = Histories::new(own, only.as_ref(), StartAt::Last(0))?;
@@ -177,13 +174,15 @@ impl Chat {
             is_all: scope != Scope::Conversations,
             is_lost: false,
             is_away: false,
-            reading: Reading::open(own, scope == Scope::Conversations)?,
+            reading: Reading::open(own, scope.is_read())?,
+            told_away: HashSet::new(),
             has_lost_notes: false,
             presence: HashMap::new(),
             has_node: false,
             link,
             live: Snapshot::default(),
             shown_offers: BTreeSet::new(),
+            told_transfers: BTreeSet::new(),
             jobs_of: HashMap::new(),
             last_job: 0,
             has_user: scope == Scope::Conversations,
@@ -207,7 +206,9 @@ impl Chat {
                 [] => "no peers yet: /invite makes a link for somebody, /join takes theirs; /help lists the commands",
                 _ => "/help lists the commands, /keys says what the keys do",
             });
-            for peer in &self.peers {
+        }
+        if self.scope.is_read() {
+            for peer in self.peers.iter().filter(|peer| self.scope.has(&peer.key)) {
                 self.reading.count(&self.own, peer.conversation())?;
             }
         }
@@ -221,6 +222,9 @@ impl Chat {
                 }
             }
             None => {}
+        }
+        if self.scope != Scope::Conversations && self.scope.is_read() {
+            self.begin_to_read(view)?;
         }
         self.has_begun = true;
         if self.has_user {
@@ -354,8 +358,8 @@ impl Chat {
         };
         let found = if self.is_lost { None } else { self.partner().or(only) };
         found.ok_or_else(|| match self.scope {
-            Scope::Conversations => Error::usage("to whom? /to NAME, or /invite somebody first"),
-            Scope::News(_) => Error::usage("to whom? type /to NAME first"),
+            _ if self.has_user => Error::usage("to whom? /to NAME, or /invite somebody first"),
+            _ => Error::usage("to whom? type /to NAME first"),
         })
     }
 
@@ -403,6 +407,7 @@ impl Chat {
         self.link.ring(&peer.key);
         self.queued.insert(peer.key, number);
         self.look_at_waiting(view);
+        self.tell_away(peer, view);
         Ok(())
     }
 

@@ -16,7 +16,8 @@ use crate::ui::terminal::{self, Start, tty};
 
 pub fn run(own: &Endpoint, out: Output, args: &args::Chat) -> Result<()> {
     let is_interactive = !out.json && tty::is_there();
-    let invites = match is_interactive.then(|| welcome::run(own, out)).transpose()? {
+    let is_typed = is_interactive || plain::is_typed(out);
+    let invites = match is_typed.then(|| welcome::run(own, out)).transpose()? {
         Some(Welcome::Left) => return Ok(()),
         Some(Welcome::Begin { invites }) => invites,
         None => false,
@@ -34,14 +35,14 @@ pub fn run(own: &Endpoint, out: Output, args: &args::Chat) -> Result<()> {
         return terminal::run(&own, Start { to, events, reports, notify, invites });
     }
     let events = start_node(own, args)?;
-    if contacts::all(own)?.is_empty() {
+    if !invites && contacts::all(own)?.is_empty() {
         out.note(if plain::is_typed(out) {
             "no peers yet: /invite makes a link for somebody, /join takes theirs; /help lists the commands"
         } else {
             "no peers yet: in another terminal, `egoat invite` makes a link for somebody, `egoat join` takes theirs"
         });
     }
-    plain::run(own, out, to, events)
+    plain::run(own, out, to, events, invites)
 }
 
 /// Becomes the node, unless one runs.

@@ -7,6 +7,7 @@ use crate::error::Result;
 use crate::time::Zone;
 use crate::ui::output::{self, Output};
 use crate::ui::stty::TerminalWidth;
+use crate::ui::typed::ACTION;
 use crate::ui::wrap;
 
 /// Prints entries on standard output. On a terminal long lines are broken, so that no part of one looks like another.
@@ -14,18 +15,39 @@ pub struct EntryPrinter {
     out: Output,
     zone: Zone,
     terminal: Option<TerminalWidth>,
+    shows_actions: bool,
 }
 
 impl EntryPrinter {
     /// In local time.
     pub fn new(out: Output) -> EntryPrinter {
         let is_drawn = !out.json && io::stdout().is_terminal();
-        EntryPrinter { out, zone: Zone::local(), terminal: is_drawn.then(TerminalWidth::default) }
+        let terminal = is_drawn.then(TerminalWidth::default);
+        EntryPrinter { out, zone: Zone::local(), terminal, shows_actions: false }
+    }
+
+    /// For a person who chats: what somebody does, by `/me`, is told as such.
+    pub fn showing_actions(self, shows_actions: bool) -> EntryPrinter {
+        EntryPrinter { shows_actions, ..self }
     }
 
     /// The entry as it is printed where lines have any length.
     pub fn line(&self, peer: &str, entry: &HistoryEntry) -> String {
-        if self.out.json { entry.object(peer).line() } else { line(&self.zone, peer, entry) }
+        match self.out.json {
+            true => entry.object(peer).line(),
+            false => self.action(peer, entry).unwrap_or_else(|| line(&self.zone, peer, entry)),
+        }
+    }
+
+    fn action(&self, peer: &str, entry: &HistoryEntry) -> Option<String> {
+        let Words::Message { way, text } = entry.words() else { return None };
+        let action = text.strip_prefix(ACTION).filter(|_| self.shows_actions)?;
+        let time = self.zone.format_known(entry.time());
+        Some(match way {
+            MessageStatus::Received => format!("{time} ~ {peer} {action}"),
+            MessageStatus::Delivered => format!("{time} -> {peer} ~ {action}"),
+            MessageStatus::Dropped(why) => format!("{time} -> {peer} ({}) ~ {action}", why.word()),
+        })
     }
 
     /// Prints a line that [`EntryPrinter::line`] made.

@@ -18,10 +18,14 @@ use crate::error::{Error, Result};
 use crate::ui::lines::EntryPrinter;
 use crate::ui::output::{self, Output};
 use crate::ui::progress::Progress;
+use crate::ui::terminal::tty::TypedLines;
 use crate::ui::typed::{self, ParsedLine};
 
 /// How long what was typed gets to be delivered after the end of input.
 const DELIVERY_TIMEOUT: Duration = Duration::from_secs(5);
+/// How soon the second Ctrl-C follows that leaves.
+const TWICE_TIMEOUT: Duration = Duration::from_secs(3);
+const CTRL_C: u8 = 0x03;
 /// How often the logs are read meanwhile.
 const DELIVERY_POLL: Duration = Duration::from_millis(50);
 
@@ -31,6 +35,10 @@ enum Input {
     Line(Vec<u8>),
     /// A line that is longer than a message may be, and was left out.
     TooLong,
+    /// Ctrl-C, on a line in which something stood or not.
+    Interrupted { had_text: bool },
+    /// Ctrl-D on a terminal, which may be followed by more.
+    Left,
     /// There is no more; an error if it cannot be read.
     Ended(Result<()>),
 }
@@ -49,6 +57,8 @@ struct Lines {
     is_leaving: bool,
     /// The user was asked about that, and knows what is not delivered.
     is_sure: bool,
+    /// When Ctrl-C was typed on an empty line.
+    interrupted: Option<Instant>,
     /// The transfers that come in, by the peer's name, and from where.
     shown: HashMap<String, (Progress, Option<SocketAddr>)>,
     /// Why a line could not be printed.
@@ -60,15 +70,26 @@ pub fn is_typed(out: Output) -> bool {
     !out.json && std::io::stdin().is_terminal() && std::io::stdout().is_terminal()
 }
 
-/// Talks until the end of input: to `to`, else to the only peer or whom a line names.
-pub fn run(own: &Endpoint, out: Output, to: Option<Peer>, events: Option<Receiver<NodeEvent>>) -> Result<()> {
+/// Talks until the end of input: to `to`, else to the only peer or whom a line names. The chat begins with a link for
+/// somebody if its user `invites`.
+pub fn run(
+    own: &Endpoint,
+    out: Output,
+    to: Option<Peer>,
+    events: Option<Receiver<NodeEvent>>,
+    invites: bool,
+) -> Result<()> {
     let signals = Signals::default();
     let mut view = Lines::new(out);
-    let scope = Scope::News(to.as_ref().map(|peer| peer.key));
+    let scope = Scope::News { of: to.as_ref().map(|peer| peer.key), is_read: view.is_terminal };
     let mut chat = Chat::new(own, scope, signals.teller(), events.is_some())?;
     chat.begin(to, &mut view)?;
+    if invites && let Err(error) = chat.invite(None, &mut view) {
+        view.error(&error);
+    }
     signals.listen(chat.link(), events)?;
-    signals.spawn("stdin", read_lines)?;
+    let mode = view.is_terminal.then(TypedLines::enter).flatten();
+    signals.spawn("stdin", if view.is_terminal { read_typed } else { read_lines })?;
     let mut deadline: Option<Instant> = None;
     while deadline.is_none_or(|deadline| Instant::now() < deadline && !chat.is_all_settled().unwrap_or(true))
     {
@@ -86,6 +107,8 @@ pub fn run(own: &Endpoint, out: Output, to: Option<Peer>, events: Option<Receive
                         ended?;
                         deadline = Some(Instant::now() + DELIVERY_TIMEOUT);
                     }
+                    // What was typed is safe, and its user does not wait any longer.
+                    Some(Input::Interrupted { .. } | Input::Left) if deadline.is_some() => break,
                     // What follows `/quit` is not read.
                     _ if deadline.is_some() => {}
                     Some(Input::TooLong) => {
@@ -94,8 +117,12 @@ pub fn run(own: &Endpoint, out: Output, to: Option<Peer>, events: Option<Receive
                         );
                     }
                     Some(Input::Line(line)) => {
+                        // If that fails, Ctrl-C ends the process.
+                        mode.iter().for_each(|mode| drop(mode.set()));
                         handle(&mut chat, &mut view, &line)?;
                     }
+                    Some(Input::Interrupted { had_text }) => interrupt(&mut chat, &mut view, had_text)?,
+                    Some(Input::Left) => leave(&mut chat, &mut view)?,
                     None => {}
                 }
             }
@@ -117,6 +144,34 @@ pub fn run(own: &Endpoint, out: Output, to: Option<Peer>, events: Option<Receive
         output::warn("not all that was typed is delivered yet; `egoat outbox` shows what waits");
     }
     Ok(())
+}
+
+/// Ctrl-C drops the line, and the question that it was to answer. On an empty line, the second one leaves.
+fn interrupt(chat: &mut Chat, view: &mut Lines, had_text: bool) -> Result<()> {
+    output::end_question();
+    let before = view.interrupted.take();
+    if matches!(view.question, Some(Question::Leave)) {
+        return leave(chat, view);
+    }
+    if view.question.take().is_some() || had_text {
+        return Ok(());
+    }
+    if before.is_some_and(|before| before.elapsed() < TWICE_TIMEOUT) {
+        return leave(chat, view);
+    }
+    view.interrupted = Some(Instant::now());
+    view.note("Ctrl-C again leaves");
+    Ok(())
+}
+
+/// Leaves at once when the question was seen that is asked before.
+fn leave(chat: &mut Chat, view: &mut Lines) -> Result<()> {
+    if matches!(view.question.take(), Some(Question::Leave)) {
+        view.is_sure = true;
+        view.leave();
+        return Ok(());
+    }
+    chat.quit(view)
 }
 
 /// Does or says a line. Only an error of this disk ends the chat.
@@ -187,6 +242,43 @@ fn read_lines(send: &mut dyn FnMut(Input) -> bool) {
     }
 }
 
+/// The same on a terminal, whose lines end with Ctrl-C as well, and which goes on after Ctrl-D.
+fn read_typed(send: &mut dyn FnMut(Input) -> bool) {
+    let mut stdin = std::io::stdin().lock();
+    let mut line = Vec::new();
+    loop {
+        let input = match stdin.fill_buf() {
+            Ok([]) if line.is_empty() => Input::Left,
+            Ok([]) => Input::Line(std::mem::take(&mut line)),
+            Ok(bytes) => {
+                let end = bytes.iter().position(|byte| [b'\n', CTRL_C].contains(byte));
+                let used = end.map_or(bytes.len(), |place| place + 1);
+                let last = bytes[used - 1];
+                line.extend_from_slice(&bytes[..end.unwrap_or(used)]);
+                stdin.consume(used);
+                match end {
+                    None if line.len() <= MAX_TEXT => continue,
+                    None => {
+                        // No terminal hands over so much at once.
+                        line.clear();
+                        Input::TooLong
+                    }
+                    Some(_) if last == CTRL_C => {
+                        Input::Interrupted { had_text: !std::mem::take(&mut line).is_empty() }
+                    }
+                    Some(_) => Input::Line(std::mem::take(&mut line)),
+                }
+            }
+            Err(cause) if cause.kind() == std::io::ErrorKind::Interrupted => continue,
+            Err(cause) => Input::Ended(Err(Error::failed(format!("cannot read the input: {cause}")))),
+        };
+        let is_last = matches!(input, Input::Ended(_));
+        if !send(input) || is_last {
+            return;
+        }
+    }
+}
+
 /// The next line; `None` at the end.
 fn read_line(stdin: &mut impl BufRead) -> std::io::Result<Option<Input>> {
     let mut line = Vec::new();
@@ -222,14 +314,16 @@ fn skip_line(stdin: &mut impl BufRead) -> std::io::Result<()> {
 
 impl Lines {
     fn new(out: Output) -> Lines {
+        let is_terminal = is_typed(out);
         Lines {
             out,
-            printer: EntryPrinter::new(out),
-            is_terminal: is_typed(out),
+            printer: EntryPrinter::new(out).showing_actions(is_terminal),
+            is_terminal,
             typed: HashSet::new(),
             question: None,
             is_leaving: false,
             is_sure: false,
+            interrupted: None,
             shown: HashMap::new(),
             failed: None,
         }

@@ -7,9 +7,13 @@ mod common;
 
 #[cfg(unix)]
 mod beside;
+#[cfg(unix)]
+mod dumb;
 #[cfg(target_os = "linux")]
 mod newcomer;
 mod notes;
+#[cfg(unix)]
+mod offers;
 #[cfg(unix)]
 mod outgoing;
 #[cfg(unix)]

@@ -71,6 +71,24 @@ fn a_newcomer_is_led_to_a_conversation() {
     }
 }
 
+/// Without a terminal that can draw, the same is asked.
+#[test]
+fn a_newcomer_on_a_dumb_terminal_is_asked() {
+    let Some(stage) = Newcomer::new() else { return };
+    let chat = &stage.chat;
+    chat.line("export TERM=dumb");
+    stage.start(chat, "alice", "what are you called? [alice]");
+    chat.keys(&["C-d"]);
+    chat.see("nothing is saved; the next `egoat` asks again");
+    stage.start(chat, "alice", "what are you called? [alice]");
+    chat.line("Alice");
+    chat.see("look around first?");
+    chat.line("i");
+    chat.see("give this link to one person");
+    chat.see("@127.0.0.1:4628");
+    assert_eq!(fs::read_to_string(stage.dir.path().join("alice/name")).unwrap(), "Alice\n");
+}
+
 #[test]
 fn every_question_can_be_left_and_is_asked_again() {
     let Some(stage) = Newcomer::new() else { return };

@@ -4,18 +4,17 @@ use std::collections::{HashMap, HashSet};
 
 use crate::app::chat::view::{Arrival, View};
 use crate::app::chat::waiting::PendingMessages;
-use crate::app::chat::{Chat, OpenConversation, Scope};
+use crate::app::chat::{Chat, OpenConversation, Scope, transfers};
 use crate::app::inbox::entry::Event;
 use crate::app::inbox::histories::{Histories, StartAt};
 use crate::app::inbox::{self, ArrivalCount};
-use crate::app::link::{self, NodeEvent, PendingOffer, UNKNOWN};
+use crate::app::link::{self, NodeEvent, PendingOffer, TransferWay};
 use crate::app::news;
 use crate::crypto::keys::PublicKey;
 use crate::error::{Error, Result};
 use crate::store::conversation::ConversationId;
 use crate::store::peers::{self, Peer, Peers};
 use crate::store::presence;
-use crate::text;
 
 /// Lines of a conversation that are shown when it is opened, and the most if more are unread.
 const OPENING_LINES: usize = 20;
@@ -140,6 +139,7 @@ impl Chat {
     /// Looks at who is here.
     pub(super) fn look_at_presence(&mut self, view: &mut dyn View) {
         self.presence = presence::load(self.own.home());
+        self.told_away.retain(|key| self.presence.get(key).is_none_or(|one| !one.is_here));
         let has_node = link::node(&self.own).is_ok_and(|node| node.is_some());
         if !has_node {
             self.presence.values_mut().for_each(|one| one.is_here = false);
@@ -149,6 +149,43 @@ impl Chat {
         }
     }
 
+    /// What is unread, of one conversation after the other, and for whom a line is.
+    pub(super) fn begin_to_read(&mut self, view: &mut dyn View) -> Result<()> {
+        for peer in self.peers.clone() {
+            if let Some(read) = self.take_unread(&peer) {
+                self.show_last(Some(&peer), 0, Some(read), view)?;
+            }
+        }
+        self.note_read(view);
+        let to = match (self.partner(), &self.peers[..]) {
+            (Some(peer), _) | (None, [peer]) => peer,
+            (None, []) => return Ok(()),
+            (None, _) => {
+                view.note(
+                    "you hear all peers; /to NAME says to whom you talk, /who lists them, /help the commands",
+                );
+                return Ok(());
+            }
+        };
+        let state = if self.is_here(to) { "here" } else { "away" };
+        view.note(&format!("what you type goes to {} ({state}); /help lists the commands", to.name));
+        Ok(())
+    }
+
+    /// Where no mark stands before a message, its user learns once that it waits.
+    pub(super) fn tell_away(&mut self, peer: &Peer, view: &mut dyn View) {
+        let is_marked = self.scope == Scope::Conversations || !self.has_user;
+        if !is_marked && !self.is_here(peer) && self.told_away.insert(peer.key) {
+            view.note(&format!("{} is away: what you say waits, and goes out when they are back", peer.name));
+        }
+    }
+
+    /// Nothing of the peer is unread any more. Returns how far it was read, if something was unread.
+    fn take_unread(&mut self, peer: &Peer) -> Option<u64> {
+        let id = peer.conversation();
+        self.reading.clear_unread(id).map(|_| self.reading.read(id).unwrap_or(0))
+    }
+
     /// Looks at what the node tells of transfers, offers and jobs.
     fn look_at_live(&mut self, view: &mut dyn View) {
         let before = self.live.connection;
@@ -156,22 +193,39 @@ impl Chat {
         if self.live.connection != before {
             // Another node begins with 1 again.
             self.shown_offers.clear();
+            self.told_transfers.clear();
         }
         self.shown_offers.retain(|number| self.live.offers.contains_key(number));
         for offer in self.live.offers.values() {
             if self.shown_offers.insert(offer.number) {
-                let PendingOffer { number, peer, title, files, bytes, dots, .. } = offer;
-                let extent = text::extent(*files, Some(*bytes).filter(|bytes| *bytes != UNKNOWN));
-                let dots = if dots.is_empty() { String::new() } else { format!("; {dots}") };
+                let PendingOffer { number, peer, .. } = offer;
                 let question = format!(
-                    "[{number}] {peer} offers {title}{extent}{dots}: /accept {number} [DIR] or /refuse {number}"
+                    "[{number}] {peer} offers {}: /accept {number} [DIR] or /refuse {number}",
+                    transfers::offered(offer)
                 );
                 let is_muted = self.peers.iter().any(|one| one.name == *peer && one.is_muted());
                 if is_muted || self.is_away { view.note(&question) } else { view.alert(&question) }
             }
         }
+        self.tell_transfers(view);
         for job in self.link.ended_jobs() {
             self.job(job, view);
+        }
+    }
+
+    /// Tells of transfers that go on where an earlier connection ended: nobody is asked about them. Where no line shows how far
+    /// transfers are, it also tells of each that begins to go out.
+    fn tell_transfers(&mut self, view: &mut dyn View) {
+        self.told_transfers.retain(|number| self.live.transfers.contains_key(number));
+        let is_shown = self.scope == Scope::Conversations || !self.has_user;
+        for transfer in self.live.transfers.values() {
+            let begins = !is_shown && transfer.way != TransferWay::In;
+            let line = transfers::resumed(transfer).or_else(|| begins.then(|| transfers::line(transfer)));
+            if let Some(line) = line
+                && self.told_transfers.insert(transfer.number)
+            {
+                view.note(&line);
+            }
         }
     }
 
@@ -206,8 +260,7 @@ impl Chat {
             self.is_all = false;
             view.begin();
             view.note(&peer.name);
-            let id = peer.conversation();
-            let read = self.reading.clear_unread(id).map(|_| self.reading.read(id).unwrap_or(0));
+            let read = self.take_unread(peer);
             self.show_last(Some(peer), OPENING_LINES, read, view)?;
         }
         let waiting = PendingMessages::new(&self.own, &peer.key).unwrap_or_else(|error| {
@@ -259,7 +312,10 @@ impl Chat {
                 let id = peer.conversation();
                 let first = shown.get(&id).copied().unwrap_or(0);
                 let hidden = inbox::unread_between(&self.own, id, Some(read), first)?;
-                Some((read, unread_mark(hidden, records.len() - from)))
+                let mark = unread_mark(hidden, records.len() - from);
+                let is_between_dashes = self.scope == Scope::Conversations;
+                let mark = if is_between_dashes { mark } else { mark.trim_end_matches(" --").to_owned() };
+                Some((read, mark))
             }
             _ => None,
         };
@@ -310,6 +366,8 @@ impl Chat {
             // Presence says as much.
             NodeEvent::Trouble(error) if error.is_passing() => {}
             NodeEvent::Trouble(Error::Refused { peer, .. }) if self.is_told_of_refusal(&peer, view)? => {}
+            // Whoever has stopped it knows.
+            NodeEvent::TransferFailed { error: Error::Stopped, .. } => {}
             NodeEvent::TransferFailed { error, .. } | NodeEvent::Trouble(error) => view.error(&error),
             NodeEvent::Fatal(error) => return Err(error),
             NodeEvent::Connected { .. } | NodeEvent::Disconnected { .. } => self.look_at_presence(view),

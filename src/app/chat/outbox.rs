@@ -3,7 +3,7 @@
 
 use crate::app::chat::view::View;
 use crate::app::chat::waiting::{PendingMessages, first_line};
-use crate::app::chat::{Chat, Question};
+use crate::app::chat::{Chat, Question, Scope};
 use crate::app::messages::{self, Queue, QueuedItem};
 use crate::app::{files, status};
 use crate::crypto::keys::PublicKey;
@@ -124,8 +124,10 @@ impl Chat {
         let open = self.partner().map(|peer| peer.key);
         // Damage is told where the conversation is opened, and by `/outbox`.
         let waiting = status::waiting(&self.own).unwrap_or_default();
-        let is_seen =
-            |one: &&status::Waiting| one.jobs + one.stopped.len() == 0 && Some(one.queue.peer.key) == open;
+        let is_shown = self.scope == Scope::Conversations;
+        let is_seen = |one: &&status::Waiting| {
+            is_shown && one.jobs + one.stopped.len() == 0 && Some(one.queue.peer.key) == open
+        };
         let unseen: Vec<_> = waiting.iter().filter(|one| !is_seen(one)).collect();
         for one in unseen.iter().take(MAX_TOLD) {
             let stopped = Some(one.stopped.len()).filter(|count| *count > 0);

@@ -10,11 +10,10 @@ use crate::app::chat::WaitingMessage;
 use crate::app::inbox::entry::{HistoryEntry, MessageStatus, Words};
 use crate::app::{Peer, PublicKey};
 use crate::time::Zone;
+use crate::ui::typed::ACTION;
 
 /// Colours of names: those that are seen on light and on dark ground.
 const COLOURS: [u8; 6] = [32, 33, 34, 35, 36, 31];
-/// A message that begins so says what somebody does.
-const ACTION: &str = "/me ";
 
 /// How lines look.
 pub struct Transcript {

@@ -25,7 +25,7 @@ exec 3<&0
 cat <&3 >/dev/null 2>&1 &
 while kill -0 $! 2>/dev/null; do wait $!; done
 if [ \"$(stty -g <&2)\" = \"$2\" ]; then
-    printf '\\033[?2004l\\r\\n' >&2
+    printf \"$3\" >&2
     stty \"$1\" <&2
 fi";
 
@@ -74,7 +74,8 @@ impl Terminal {
     pub fn enter() -> Result<(Terminal, ChildStdout)> {
         let mut terminal = Terminal { saved: stty(&["-g"])?, guardian: None };
         terminal.set_raw()?;
-        let (guardian, sizes) = start_guardian(&terminal.saved, &stty(&["-g"])?).map_err(failed)?;
+        let end = "\\033[?2004l\\r\\n";
+        let (guardian, sizes) = start_guardian(&terminal.saved, &stty(&["-g"])?, end).map_err(failed)?;
         terminal.guardian = Some(guardian);
         Ok((terminal, sizes))
     }
@@ -109,18 +110,53 @@ impl Terminal {
 
 impl Drop for Terminal {
     fn drop(&mut self) {
-        if let Some((mut guardian, _)) = self.guardian.take() {
-            // Before the mode is put back, so that it does not do so later, when the shell has set its own.
-            let _ = guardian.kill();
-            let _ = guardian.wait();
-        }
+        end_guardian(self.guardian.take());
         self.restore();
     }
 }
 
-fn start_guardian(saved: &str, raw: &str) -> io::Result<((Child, ChildStdin), ChildStdout)> {
+/// A terminal that hands over lines, on which Ctrl-C ends a line and not this process; as it was before when this is dropped.
+pub struct TypedLines {
+    saved: String,
+    guardian: Option<(Child, ChildStdin)>,
+}
+
+impl TypedLines {
+    /// `None` where there is no stty(1), as on Windows: there Ctrl-C ends the process.
+    pub fn enter() -> Option<TypedLines> {
+        let saved = stty(&["-g"]).ok()?;
+        let mut lines = TypedLines { saved, guardian: None };
+        lines.set().ok()?;
+        let set = stty(&["-g"]).ok()?;
+        lines.guardian = start_guardian(&lines.saved, &set, "").ok().map(|(guardian, _sizes)| guardian);
+        Some(lines)
+    }
+
+    /// Sets the mode. A shell may have set its own while this process was suspended, and nothing tells of that.
+    pub fn set(&self) -> Result<()> {
+        stty(&["intr", "undef", "eol", "^C"]).map(drop)
+    }
+}
+
+impl Drop for TypedLines {
+    fn drop(&mut self) {
+        end_guardian(self.guardian.take());
+        let _ = stty(&[&self.saved]);
+    }
+}
+
+/// Before the mode is put back, so that the guardian does not do so later, when the shell has set its own.
+fn end_guardian(guardian: Option<(Child, ChildStdin)>) {
+    if let Some((mut guardian, _)) = guardian {
+        let _ = guardian.kill();
+        let _ = guardian.wait();
+    }
+}
+
+/// `end` is what printf(1) is to print when the mode is put back after this process was killed.
+fn start_guardian(saved: &str, set: &str, end: &str) -> io::Result<((Child, ChildStdin), ChildStdout)> {
     let mut guardian = Command::new("sh")
-        .args(["-c", GUARDIAN, "egoat-guardian", saved, raw])
+        .args(["-c", GUARDIAN, "egoat-guardian", saved, set, end])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(duplicate()?)
