@@ -147,22 +147,25 @@ pub(super) struct OpenedRecord {
 /// The first place from `from` on at which a good record starts.
 pub(super) fn next_good(id: &LogId, file: &File, from: u64, length: u64) -> Result<Option<u64>> {
     // What came behind `length` since is left for another search: a record in progress then may be whole by now.
-    let rest = length.saturating_sub(from).min(2 * MAX_RECORD as u64);
-    let mut bytes = vec![0; rest as usize];
+    let rest = length.saturating_sub(from);
+    let read =
+        |bytes: &mut [u8], at| file::read_at(file, bytes, at).map_err(Error::disk(Verb::Read, &id.path));
+    // Nearly always a record starts, and ends, within the first few KiB. A buffer for the longest would stay with each
+    // thread that ever needed one: the allocator keeps what is that large.
+    let mut bytes = vec![0; rest.min(READ as u64) as usize];
+    let got = read(&mut bytes, from)?;
+    if let Some(start) = first_good(id, &mut bytes[..got], got) {
+        return Ok(Some(from + start as u64));
+    }
+    bytes.resize(rest.min(2 * MAX_RECORD as u64) as usize, 0);
     let mut base = from;
     while base + OVERHEAD as u64 <= length {
-        let got = file::read_at(file, &mut bytes, base).map_err(Error::disk(Verb::Read, &id.path))?;
+        let got = read(&mut bytes, base)?;
         let at_end = got < bytes.len() || base + got as u64 >= length;
         // A record that starts in the first half is whole in the window, or never.
         let starts = if at_end { got } else { bytes.len() / 2 };
-        for start in 0..starts {
-            let Some(total) = record_len(&bytes[start..got]).filter(|total| start + total <= got) else {
-                continue;
-            };
-            // In place: what does not open stays as it was.
-            if id.open(&mut bytes[start..start + total]).is_some() {
-                return Ok(Some(base + start as u64));
-            }
+        if let Some(start) = first_good(id, &mut bytes[..got], starts) {
+            return Ok(Some(base + start as u64));
         }
         if at_end {
             break;
@@ -170,6 +173,15 @@ pub(super) fn next_good(id: &LogId, file: &File, from: u64, length: u64) -> Resu
         base += starts as u64;
     }
     Ok(None)
+}
+
+/// Where in `bytes` the first good record starts, of those that start before `starts` and are whole.
+fn first_good(id: &LogId, bytes: &mut [u8], starts: usize) -> Option<usize> {
+    (0..starts).find(|start| {
+        let found = record_len(&bytes[*start..]).and_then(|total| bytes.get_mut(*start..start + total));
+        // In place: what does not open stays as it was.
+        found.is_some_and(|record| id.open(record).is_some())
+    })
 }
 
 /// A window that moves over the file and opens one record after the other.
