@@ -326,8 +326,13 @@ pub enum Verb {
     Write,
 }
 
-/// How the text of [`Error::ChangedKey`] ends, and that of no other error.
-const CHANGED_KEY_END: &str = " answers now";
+/// The causes that [`Error::cause`] tells apart.
+pub const CAUSES: [&str; 8] =
+    [CHANGED_KEY, "unreachable", "busy", "lost", "proxy", "refused", "protocol", OTHER];
+/// Another key than the peer's answered.
+pub const CHANGED_KEY: &str = "changed-key";
+/// Any other cause.
+pub const OTHER: &str = "other";
 
 impl Error {
     /// A wrong command line.
@@ -393,9 +398,18 @@ impl Error {
         }
     }
 
-    /// Whether an error that was noted as `text` was [`Error::ChangedKey`].
-    pub fn was_changed_key(text: &str) -> bool {
-        text.ends_with(CHANGED_KEY_END)
+    /// A word that says for programs why a peer was not reached (egoat-files(5), ATTEMPTS): one of [`CAUSES`].
+    pub fn cause(&self) -> &'static str {
+        match self {
+            Error::ChangedKey { .. } => CHANGED_KEY,
+            Error::Unreachable { .. } => "unreachable",
+            Error::Busy { .. } => "busy",
+            Error::Lost { .. } | Error::LargePackets { .. } => "lost",
+            Error::Proxy { .. } | Error::Onion { .. } => "proxy",
+            Error::Refused { .. } => "refused",
+            Error::Protocol { .. } => "protocol",
+            _ => OTHER,
+        }
     }
 
     /// Another try later may succeed: the peer cannot be reached now, was lost, or has no room at the moment.
@@ -581,7 +595,7 @@ impl fmt::Display for Error {
                 write!(f, "another node answers at {address}: {found}, not {wanted}")
             }
             Error::ChangedKey { peer, old, new, .. } => {
-                write!(f, "the key of {peer} has changed: {old} was pinned, {new}{CHANGED_KEY_END}")
+                write!(f, "the key of {peer} has changed: {old} was pinned, {new} answers now")
             }
             Error::UnknownKey { address, fingerprint } => {
                 write!(f, "the node at {address} is not known yet; its fingerprint is {fingerprint}")

@@ -108,6 +108,6 @@ impl Retry {
 
 /// Notes for `egoat outbox` why a try did not reach the contact's peer, and how long the thread pauses before the next.
 pub fn note_failure(own: &Own, contact: &Contact, error: &Error, pause: Duration) {
-    attempts::note(own.home(), &contact.key(), &error.to_string(), pause);
+    attempts::note(own.home(), &contact.key(), error, pause);
     contact.set_failed(true);
 }

@@ -341,7 +341,7 @@ fn a_clock_that_was_ahead_puts_off_no_attempt() {
     alice.run(&["say", "bob", "hi"]);
     let attempts = alice.path("outbox").join(format!("{}.attempts", bob.key()));
     let tried = (now_micros() + 26 * HOUR) / 1_000_000;
-    fs::write(&attempts, format!("{tried} {} cannot reach bob: gone\n", tried + 60)).unwrap();
+    fs::write(&attempts, format!("{tried} {} unreachable cannot reach bob: gone\n", tried + 60)).unwrap();
     for args in [&["outbox"][..], &["status"]] {
         let (shown, said) = alice.ends_with(args, b"", 0);
         let line = format!("{shown}{said}");

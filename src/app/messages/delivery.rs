@@ -397,7 +397,7 @@ fn deliver_once(
         Ok(()) => attempts::clear(own.home(), &peer.key)?,
         // A connection that breaks when all is done is no failure to speak of.
         Err(error) if outbox.has_pending()? => {
-            attempts::note(own.home(), &peer.key, &error.to_string(), Duration::ZERO);
+            attempts::note(own.home(), &peer.key, error, Duration::ZERO);
         }
         Err(_) => attempts::clear(own.home(), &peer.key)?,
     }

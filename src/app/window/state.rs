@@ -82,6 +82,7 @@ struct Waiting {
     stopped: u64,
     newest: Option<u64>,
     error: Option<String>,
+    cause: Option<&'static str>,
     next: u64,
 }
 
@@ -270,7 +271,7 @@ impl Conversation {
             .number("stopped", waiting.stopped)
             .optional_number("newest", waiting.newest)
             .optional("error", waiting.error.as_deref())
-            .boolean("changed", waiting.error.as_deref().is_some_and(Error::was_changed_key))
+            .optional("cause", waiting.cause)
             .number("next", waiting.next)
     }
 }
@@ -303,6 +304,7 @@ impl Waiting {
         *self = Waiting { versions, counted: Some(Instant::now()), ..Waiting::default() };
         self.count(own, &queue)?;
         self.error = queue.attempt.as_ref().map(|attempt| attempt.reason.clone());
+        self.cause = queue.attempt.as_ref().map(|attempt| attempt.cause);
         self.next = queue.attempt.map_or(0, |attempt| attempt.next.saturating_mul(1_000_000));
         Ok(())
     }

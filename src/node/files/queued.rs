@@ -159,7 +159,7 @@ pub fn send_all(own: &Endpoint, peer: &Peer, troubles: &mut Vec<Error>) -> Resul
             Ok(JobEnd::Stopped(error)) => troubles.push(error),
             Ok(JobEnd::Cancelled) => {}
             Err(error) => {
-                attempts::note(own.home(), &peer.key, &error.to_string(), Duration::ZERO);
+                attempts::note(own.home(), &peer.key, &error, Duration::ZERO);
                 troubles.push(error);
                 return Ok(Some(sent));
             }

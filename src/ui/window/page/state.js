@@ -41,7 +41,7 @@ const EMPTY = { unread: 0, messages: 0, transfers: 0, stopped: 0 };
 
 function apply(given) {
   const object = given.event === 'conversation' ? { ...EMPTY, ...given } : given, { event, n } = object;
-  if (object.changed) alarms.set(object.key, object.error);
+  if (object.cause === 'changed-key') alarms.set(object.key, object.error);
   if (n !== undefined) last = n;
   if (event === 'state') {
     // Built aside until it is whole, so that no view shows a part of it.
@@ -60,7 +60,7 @@ function apply(given) {
     const was = kind?.get(id);
     kind?.delete(id);
     change(object.of, was?.key ?? id);
-    if (object.of === 'transfer' && was) atEnd.forEach(hear => hear(was));
+    if (object.of === 'transfer' && was) atEnd.forEach(hear => hear(was)), change('ended');
   } else if (ID[event]) {
     state[event].set(object[ID[event]], object);
     if (event === 'here') alarms.delete(object.key);
@@ -102,6 +102,9 @@ export function friend(key) {
   const name = clean(peer?.peer ?? talk.peer), here = state.here.get(key), away = state.away.get(key);
   return { ...peer, key, name, here, away, alarm: alarms.get(key), talk: talk ?? EMPTY };
 }
+
+// Whether what is queued for a friend leaves now: it is here, and the last try did not fail.
+export const reaches = ({ here, talk }) => Boolean(here && !talk.error && state.isLive && state.node.runs);
 
 // Newest first, by what was said last or waits.
 export const friends = () => [...new Set([...state.peer.keys(), ...state.conversation.keys()])].map(friend)
