@@ -120,9 +120,18 @@ fn older_records_come_in_parts() {
     assert!(numbers(&found).is_empty(), "capital letters count");
     let found = window.get("search", &[("text", "message 44"), ("limit", "3")]);
     assert_eq!((numbers(&found), &found[3]["more"]), (vec![447, 448, 449], &true.into()));
-    let found = window.get("search", &[("text", "message 44"), ("peer", "bob")]);
-    assert_eq!(numbers(&found), [44].into_iter().chain(440..450).collect::<Vec<_>>());
-    assert_eq!(found[0]["peer_key"], *bob.key());
+    // All words, in any order, and how many records have them.
+    let found = window.get("search", &[("text", " 44  ESS"), ("peer", "bob")]);
+    assert_eq!((numbers(&found), found[0]["total"].as_u64()), (vec![], Some(0)), "capital letters count");
+    let found = window.get("search", &[("text", " 44  ess"), ("peer", "bob")]);
+    let with_44 = [44, 144, 244, 344].into_iter().chain(440..450).collect::<Vec<_>>();
+    assert_eq!((numbers(&found), &found[14]["total"]), (with_44.clone(), &14.into()));
+    assert_eq!((&found[0]["peer_key"], &found[14]["more"]), (&bob.key().into(), &false.into()));
+    let found = window.get("search", &[("text", "44"), ("limit", "5"), ("skip", "7")]);
+    assert_eq!((numbers(&found), &found[5]["more"]), (with_44[2..7].to_vec(), &true.into()));
+    let found = window.get("search", &[("text", "44"), ("limit", "5"), ("skip", "12")]);
+    assert_eq!((numbers(&found), &found[2]["more"]), (with_44[..2].to_vec(), &false.into()));
+    assert!(numbers(&window.get("search", &[("text", "44"), ("skip", "14")])).is_empty());
 }
 
 #[test]

@@ -75,33 +75,35 @@ pub fn one(own: &Own, peer: &Peer, seq: u64, mut show: impl FnMut(&HistoryEntry)
     .map(drop)
 }
 
-/// Shows the newest entries that have the pattern, at most so many, oldest first: of one peer, or of all. Returns whether there
-/// are more.
+/// Shows entries that have all the patterns, oldest first: without the newest `skip`, the newest of the others, at most `most`;
+/// of one peer, or of all. Returns how many have them in all.
 pub fn find(
     own: &Own,
     only: Option<Peer>,
-    pattern: &Pattern,
-    most: usize,
+    patterns: &[Pattern],
+    (skip, most): (usize, usize),
     mut show: impl FnMut(&Peer, &HistoryEntry),
-) -> Result<bool> {
+) -> Result<u64> {
     let peers = only.map_or_else(|| contacts::all(own), |peer| Ok(vec![peer]))?;
     let mut found: Vec<(u64, u64, usize)> = Vec::new();
-    let mut more = false;
+    let mut total = 0;
     for (place, peer) in peers.iter().enumerate() {
         let mut reader = own.read_history(peer.conversation());
         while let Some(record) = reader.read()? {
-            let Some(entry) = entry(&record).filter(|entry| entry.contains(pattern)) else { continue };
+            let has_all = |entry: &HistoryEntry| patterns.iter().all(|pattern| entry.contains(pattern));
+            let Some(entry) = entry(&record).filter(has_all) else { continue };
+            total += 1;
             let newest = (entry.noted().unwrap_or(0), entry.seq, place);
             let rank = found.partition_point(|other| *other < newest);
             found.insert(rank, newest);
-            if found.len() > most {
+            if found.len() > skip + most {
                 found.remove(0);
-                more = true;
             }
         }
     }
+    found.truncate(found.len().saturating_sub(skip));
     for (_, seq, place) in found {
         one(own, &peers[place], seq, |entry| show(&peers[place], entry))?;
     }
-    Ok(more)
+    Ok(total)
 }

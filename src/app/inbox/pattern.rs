@@ -14,6 +14,11 @@ impl Pattern {
         Pattern { wanted: typed.to_owned(), has_capital: typed.chars().any(char::is_uppercase) }
     }
 
+    /// A pattern for each word of what the user has typed. A text that has all of them, in any order, is meant.
+    pub fn words(typed: &str) -> Vec<Pattern> {
+        typed.split_whitespace().map(Pattern::new).collect()
+    }
+
     /// Whether the pattern is empty, and so matches every text.
     pub fn is_empty(&self) -> bool {
         self.wanted.is_empty()

@@ -30,6 +30,8 @@ const LONG: u64 = 4 << 20;
 /// Records of one answer, and found ones unless the page says how many.
 const MAX_RECORDS: u64 = 200;
 const USUAL_FOUND: u64 = 50;
+/// Found records that an earlier answer had, at most: their numbers are kept while it is searched.
+const MAX_SKIPPED: u64 = 10_000;
 /// What waits for one peer, as much as a page lists.
 const MAX_WAITING: usize = 1000;
 /// How often a page that follows gets a line, so that a lost connection shows.
@@ -199,12 +201,14 @@ fn record(peer: &Peer, entry: &HistoryEntry) -> Object {
 }
 
 fn search(call: &Call, exchange: &mut Exchange) -> Result<()> {
-    let pattern = Pattern::new(call.form.wanted("text")?);
+    let patterns = Pattern::words(call.form.wanted("text")?);
+    let skip = call.form.number("skip")?.unwrap_or(0).min(MAX_SKIPPED) as usize;
     let limit = call.limit(USUAL_FOUND)?;
-    let more = pages::find(call.own()?, call.peer_if_named()?, &pattern, limit, |peer, entry| {
+    let total = pages::find(call.own()?, call.peer_if_named()?, &patterns, (skip, limit), |peer, entry| {
         exchange.line(record(peer, entry).text("peer_key", &peer.key.to_string()));
     })?;
-    end(exchange, more);
+    let more = total > (skip + limit) as u64;
+    exchange.line(Object::event("end").boolean("more", more).number("total", total));
     Ok(())
 }
 

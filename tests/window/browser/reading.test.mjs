@@ -97,8 +97,36 @@ test('a search in one conversation looks nowhere else', async () => {
   await talkTo(page, 'bob');
   await page.getByRole('button', { name: 'Search in this conversation' }).click();
   await page.keyboard.type('needle');
-  await see(page.locator('#finder .empty', { hasText: 'Nothing with' }));
+  await see(page.locator('#finder .empty', { hasText: 'Nothing has “needle”' }));
   await page.keyboard.press('Escape');
+});
+
+test('a search takes words in any order, says how many it found, and shows more of them', async () => {
+  await talkTo(page, 'bob');
+  const finder = page.locator('#finder'), hits = finder.locator('.hit:has(mark)');
+  const search = async words => { await page.keyboard.press('Control+k'); await page.keyboard.type(words); };
+  await search('here needle');
+  await see(finder.getByText('1 found'));
+  assert.deepEqual(await hits.locator('mark').allTextContents(), ['needle', 'here']);
+  await page.keyboard.press('Escape');
+  await search('Needle here');
+  await see(finder.getByText('Capital letters count: “needle here” finds both.'));
+  await page.keyboard.press('Escape');
+  // So many of the numbers below 1000 have a 9 in them.
+  await search('9 line');
+  await see(finder.getByText('271 found, the newest 50 shown').first());
+  assert.equal(await hits.count(), 50);
+  await finder.getByText('Show more').click();
+  await see(finder.getByText('271 found, the newest 100 shown').first());
+  assert.equal(await hits.count(), 100);
+  assert.equal(new Set(await hits.allTextContents()).size, 100);
+  // A hit that was shown by that leads to its message.
+  const last = hits.nth(99), text = (await last.locator('small').first().textContent()).trim();
+  await last.click();
+  const found = row(page, new RegExp(`^carol: ${text}$`));
+  await until('the hit has the focus', () => found.evaluate(node => node === document.activeElement));
+  assert.deepEqual((await found.locator('mark').allTextContents()).slice(0, 2), ['line', '9']);
+  await talkTo(page, 'bob');
 });
 
 test('code and links keep the characters that were sent, also when they are copied', async () => {

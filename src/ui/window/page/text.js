@@ -54,8 +54,8 @@ export function rich(raw, found) {
   for (const { 0: part, index } of text.matchAll(PARTS)) {
     nodes.push(...marked(text.slice(from, index), found));
     from = index + part.length;
-    if (part.startsWith('```')) nodes.push(el('code', 'pre', ...marked(part, found)));
-    else if (part.startsWith('`')) nodes.push(el('code', null, ...marked(part, found)));
+    if (part.startsWith('```')) nodes.push(el('code', 'pre', ticked(part, /^```|```\n?$/g, found)));
+    else if (part.startsWith('`')) nodes.push(el('code', null, ticked(part, /^`|`$/g, found)));
     else {
       const address = trimmed(part), url = target(address);
       nodes.push(url ? link(address, url) : address, part.slice(address.length));
@@ -65,16 +65,31 @@ export function rich(raw, found) {
   return nodes;
 }
 
-// The text with each occurrence of `found` marked; without regard to case, as the search itself is.
+// Code with its back-quotes, which are there to be copied and hardly show.
+const ticked = (part, ticks, found) => {
+  const [open, close] = part.match(ticks);
+  return [el('i', null, open), ...marked(part.slice(open.length, part.length - close.length), found), el('i', null, close)];
+};
+
+// Where each word of `found` is in the text: in any case, unless the word has a capital letter, as the search itself is.
+export function places(text, found) {
+  const all = found.split(/\s+/).filter(Boolean).flatMap(word => {
+    const pattern = new RegExp(word.replace(/[\\^$.*+?()[\]{}|/-]/g, '\\$&'), /\p{Lu}/u.test(word) ? 'gv' : 'giv');
+    return [...text.matchAll(pattern)].map(({ index, 0: part }) => [index, index + part.length]);
+  });
+  return all.sort(([one], [other]) => one - other);
+}
+
+// The text with each word of `found` marked.
 export function marked(text, found) {
   if (!found) return text ? [text] : [];
-  const nodes = [], low = text.toLowerCase(), wanted = found.toLowerCase();
+  const nodes = [];
   let from = 0;
-  // Lower case may have another length, and then places do not fit: no mark is better than a wrong one.
-  if (low.length === text.length && wanted) {
-    for (let at; (at = low.indexOf(wanted, from)) >= 0; from = at + wanted.length) {
-      nodes.push(text.slice(from, at), el('mark', null, text.slice(at, at + wanted.length)));
-    }
+  for (const [start, end] of places(text, found)) {
+    // One word may be a part of another.
+    if (start < from) continue;
+    nodes.push(text.slice(from, start), el('mark', null, text.slice(start, end)));
+    from = end;
   }
   nodes.push(text.slice(from));
   return nodes.filter(Boolean);
