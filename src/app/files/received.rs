@@ -68,6 +68,6 @@ impl Received {
     /// Opens the folder that it is in; of a folder, this one.
     pub fn open_folder(&self) -> Result<()> {
         let is_dir = self.path.symlink_metadata().is_ok_and(|found| found.is_dir());
-        desktop::open(if is_dir { &self.path } else { file::parent(&self.path) }.as_os_str())
+        desktop::open_folder(if is_dir { &self.path } else { file::parent(&self.path) }.as_os_str())
     }
 }

@@ -1,10 +1,10 @@
 // The rows of files: what arrived, waits, moves, or is asked about.
 
 import { post } from './api.js';
-import { button, el, icon, iconButton, tell } from './dom.js';
+import { ask, button, copy, el, icon, iconButton, tell } from './dom.js';
 import { state } from './state.js';
 import { clean } from './text.js';
-import { leaf, plural, since, size, span } from './words.js';
+import { folder, leaf, plural, since, size, span } from './words.js';
 
 const card = (picture, name, ...rest) => el('div', { class: 'msg first', role: 'article', tabindex: '-1' },
   el('div', 'card', el('span', 'ico', icon(picture)), el('b', { dir: 'auto' }, clean(name)), ...rest));
@@ -15,7 +15,7 @@ const isLocal = () => String(state.window.port) === location.port;
 // A file that arrived, or that the peer has.
 export function file({ event, kind, path, seq, size: bytes }, peer) {
   const isArrival = event === 'file-received', isGone = isArrival && !kind, deeds = [];
-  const open = () => post('folder', { peer: peer.key, seq }).catch(tell);
+  const open = () => post('folder', { peer: peer.key, seq }).catch(error => showPath(error, kind === 'dir' ? path : folder(path)));
   if (isArrival && kind === 'file') deeds.push(iconButton('save', 'Save a copy', () => save(peer.key, seq)));
   if (isArrival && kind && isLocal()) deeds.push(iconButton('folder', 'Open folder', open));
   const row = card(kind === 'dir' ? 'folder' : 'file', leaf(path),
@@ -23,6 +23,11 @@ export function file({ event, kind, path, seq, size: bytes }, peer) {
   row.title = clean(path);
   return row;
 }
+
+// Where there is no desktop, the user goes to the folder by its path.
+const showPath = (error, path) => ask('This folder cannot be opened from here', box => box.append(
+  el('p', 'quiet', `${error.message} The folder is:`), el('div', { class: 'copy', dir: 'ltr' }, clean(path)),
+  el('div', 'end', button('plain', 'Copy path', () => copy(path, 'Path copied')), button('main', 'Close', () => box.close()))));
 
 async function save(peer, seq) {
   try {
@@ -35,10 +40,12 @@ async function save(peer, seq) {
 
 export const titleOf = ({ paths }) => paths.length === 1 ? leaf(paths[0]) : `${leaf(paths[0])} and ${plural(paths.length - 1, 'other')}`;
 
-// Files that wait to be sent.
+// Files that wait to be sent, or were stopped.
 export function job(entry) {
-  const { paths } = entry;
-  const row = card(paths.length > 1 || paths[0].endsWith('/') ? 'folder' : 'file', titleOf(entry), el('small', null, size(entry.size)));
+  const { paths } = entry, isStopped = entry.state !== 'waiting';
+  const picture = isStopped ? 'block' : paths.length > 1 || paths[0].endsWith('/') ? 'folder' : 'file';
+  const row = card(picture, titleOf(entry), el('small', null, size(entry.size)));
+  row.firstChild.classList.toggle('stopped', isStopped);
   row.title = paths.map(clean).join('\n');
   return row;
 }
@@ -55,9 +62,12 @@ function moving(picture, isMine, title, stop, words) {
   return row;
 }
 
+// Numbers of transfers that the user has stopped in this page.
+export const stoppedHere = new Set();
+export const stop = number => { stoppedHere.add(number); post('stop', { number }).catch(tell); };
+
 export function transfer(one) {
-  const stop = () => post('stop', { number: one.number }).catch(tell);
-  const row = moving('moves', one.direction === 'out', one.title, stop, progress);
+  const row = moving('moves', one.direction === 'out', one.title, () => stop(one.number), progress);
   row.update(one);
   return row;
 }
@@ -69,7 +79,8 @@ export function upload(one) {
   return row;
 }
 
-export function progress({ bytes, total, rate, direction, checked }) {
+export function progress({ bytes, total, rate, direction, checked, taken, peer }) {
+  if (!taken) return `${size(total)} · waits for ${clean(peer)} to accept`;
   if (total && bytes >= total) return `${size(total)} · being verified${direction === 'out' ? ' there' : ''}`;
   return [
     total ? `${Math.floor(bytes / total * 100)} % of ${size(total)}` : size(bytes),

@@ -60,5 +60,7 @@ export const ahead = micros => micros > Date.now() * 1000 ? span(micros / 1e6 - 
 export const plural = (count, word) => `${count.toLocaleString('en')} ${word}${count === 1 ? '' : 's'}`;
 // Errors and hints come in small letters and without a full stop.
 export const sentence = text => text && text[0].toUpperCase() + text.slice(1) + (/[.!?]$/.test(text) ? '' : '.');
+// The folder that a path is in.
+export const folder = path => path.replace(/[/\\][^/\\]*$/, '') || '/';
 // The name at the end of a path; a directory keeps its slash.
 export const leaf = path => path.match(/[^/\\]*[/\\]?$/)[0] || path;
