@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Map, Value};
 
 use crate::common::json::object;
-use crate::common::{Home, Process};
+use crate::common::{Home, Process, by};
 
 /// Longer than any wait of the window.
 const PATIENCE: Duration = Duration::from_secs(45);
@@ -131,7 +131,12 @@ impl Window {
 
     /// The process and the address that it has printed.
     pub fn process(home: &Home, args: &[&str]) -> (Process, String) {
-        let mut command = home.cmd(&[&["window", "--no-open", "--port", "0"], args].concat());
+        Window::process_by(&[], home, args)
+    }
+
+    /// The same with these words in front of the command.
+    pub fn process_by(words: &[&str], home: &Home, args: &[&str]) -> (Process, String) {
+        let mut command = by(words, &home.cmd(&[&["window", "--no-open", "--port", "0"], args].concat()));
         for variable in ["SSH_CONNECTION", "SSH_CLIENT"] {
             command.env_remove(variable);
         }

@@ -5,6 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
 use crate::client::{Window, parts};
+use crate::common::clock::Clock;
 use crate::common::{Home, Process, paired, poll_until, skip};
 
 #[test]
@@ -54,6 +55,48 @@ fn it_is_stopped_by_its_door() {
     assert_eq!(code, Some(0));
     assert_eq!(fs::read_to_string(home.path("window.lock")).unwrap(), "");
     assert!(home.fails(&["window", "--stop"], 1).contains("no window runs"));
+}
+
+/// A window with a clock of its own, in which a page was seen.
+fn with_clock(home: &Home) -> Option<(Window, Clock)> {
+    let clock = Clock::for_waits(home.path("clock"))?;
+    let words: Vec<&str> = clock.words.iter().map(String::as_str).collect();
+    let (process, address) = Window::process_by(&words, home, &["--listen", "127.0.0.1:0"]);
+    let (port, code) = parts(&address);
+    let mut window = Window { process, port, token: String::new() };
+    window.token = window.trade(&code).objects()[0]["token"].as_str().unwrap().to_owned();
+    Some((window, clock))
+}
+
+/// How often the main thread has begun to wait: it looks at the time between two waits.
+fn looks(window: &Window) -> Option<u64> {
+    let status = fs::read_to_string(format!("/proc/{}/status", window.process.child.id())).ok()?;
+    status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"))?.trim().parse().ok()
+}
+
+#[test]
+fn it_ends_ten_minutes_after_its_last_page() {
+    let home = Home::new("alice");
+    let Some((mut window, clock)) = with_clock(&home) else { return skip("faketime is missing") };
+    clock.pass(602);
+    window.process.wait_to_say("its last page was closed 10 minutes ago");
+    let (code, ..) = window.process.end();
+    assert_eq!(code, Some(0));
+}
+
+#[test]
+fn it_stays_while_a_page_is_open_and_some_minutes_more() {
+    let (open, closed) = (Home::new("alice"), Home::new("bob"));
+    let all = [with_clock(&open), with_clock(&closed)];
+    let [Some((open, at_open)), Some((closed, at_closed))] = all else { return skip("faketime is missing") };
+    let mut events = open.events(None);
+    events.state();
+    let (Some(before), Some(closed_before)) = (looks(&open), looks(&closed)) else { return skip("no /proc") };
+    at_open.pass(3000);
+    // The time of the machine passes as well.
+    at_closed.pass(500);
+    poll_until("both look", || (looks(&open)? > before && looks(&closed)? > closed_before).then_some(()));
+    assert!(open.is_in() && closed.is_in());
 }
 
 #[test]

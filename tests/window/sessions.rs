@@ -3,7 +3,8 @@
 use std::time::{Duration, Instant};
 
 use crate::client::{Window, parts, raw};
-use crate::common::{Home, poll_until};
+use crate::common::clock::Clock;
+use crate::common::{Home, poll_until, skip};
 
 #[test]
 fn nothing_below_api_is_told_without_a_token() {
@@ -68,6 +69,35 @@ fn a_code_is_good_once() {
     assert!(!window.is_in());
     window.process.wait_to_say("was used twice");
     assert_eq!(window.trade(&code).status, 401);
+}
+
+/// The session that came of a code in time goes on after that.
+#[test]
+fn a_code_is_good_for_a_minute() {
+    let home = Home::new("alice");
+    let Some(clock) = Clock::for_waits(home.path("clock")) else { return skip("faketime is missing") };
+    let words: Vec<&str> = clock.words.iter().map(String::as_str).collect();
+    let begun = Instant::now();
+    let (process, address) = Window::process_by(&words, &home, &["--listen", "127.0.0.1:0"]);
+    let (port, in_time) = parts(&address);
+    let mut window = Window { process, port, token: String::new() };
+    let code = || parts(home.run(&["window", "--no-open"]).trim_end()).1;
+    let late = code();
+    // The machine's own time passes as well.
+    clock.pass(30);
+    let traded = window.trade(&in_time);
+    if begun.elapsed() < Duration::from_secs(29) {
+        assert_eq!(traded.status, 200);
+        window.token = traded.objects()[0]["token"].as_str().unwrap().to_owned();
+    }
+    clock.pass(62);
+    let answer = window.trade(&late);
+    assert_eq!(answer.status, 401);
+    assert!(answer.error().contains("run `egoat window` again"), "{}", answer.error());
+    if !window.token.is_empty() {
+        assert!(window.is_in());
+    }
+    assert_eq!(window.trade(&code()).status, 200);
 }
 
 #[test]
