@@ -1,10 +1,12 @@
 //! `make bench`: the figures of egoat that depend on the machine, measured with real processes and printed beside what
 //! they are to reach. Nothing fails here but a broken program: a verdict on a shared machine would be noise.
+//! `cargo bench --bench figures -- chat window` runs some sections only.
 
 #![allow(clippy::expect_used, clippy::unwrap_used, clippy::print_stdout)]
 
 mod chat;
 mod common;
+mod window;
 
 use std::collections::VecDeque;
 use std::fs;
@@ -21,16 +23,32 @@ use egoat::store::node_lock;
 use egoat::store::outbox::Draft;
 use egoat::wire::control::Up;
 
+/// Its name, and what it measures and prints.
+type Section = (&'static str, fn());
+const SECTIONS: [Section; 9] = [
+    ("size", binary_size),
+    ("id", id),
+    ("say", say),
+    ("queue", queue),
+    ("history", history),
+    ("idle", idle),
+    ("control", control),
+    ("chat", || chat::figures(fill)),
+    ("window", || window::figures(fill)),
+];
+
 fn main() {
+    // Cargo adds options of its own.
+    let wanted: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with('-')).collect();
+    if let Some(unknown) = wanted.iter().find(|word| !SECTIONS.iter().any(|(name, _)| name == word)) {
+        return println!("no {unknown}: the sections are {}", SECTIONS.map(|(name, _)| name).join(", "));
+    }
     row("what", "median".into(), "worst".into(), "to reach");
-    binary_size();
-    id();
-    say();
-    queue();
-    history();
-    idle();
-    control();
-    chat::figures(fill);
+    for (name, section) in SECTIONS {
+        if wanted.is_empty() || wanted.iter().any(|word| word == name) {
+            section();
+        }
+    }
 }
 
 fn binary_size() {
