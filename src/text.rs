@@ -278,6 +278,15 @@ pub fn json_string(text: &str) -> String {
     out
 }
 
+/// A word of a command line as a shell takes it, for a line to be copied.
+pub fn shell_word(word: &str) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "/._-:,+@%=".contains(c);
+    match !word.is_empty() && word.chars().all(is_plain) {
+        true => word.to_owned(),
+        false => format!("'{}'", word.replace('\'', "'\\''")),
+    }
+}
+
 #[cfg(test)]
 #[path = "../tests/common/shown.rs"]
 mod shown;
@@ -287,6 +296,19 @@ mod shown;
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn a_word_for_a_shell_is_one_word() {
+        for (word, expected) in [
+            ("/home/anna/.egoat-2", "/home/anna/.egoat-2"),
+            ("[::1]:4628", "'[::1]:4628'"),
+            ("a b", "'a b'"),
+            ("", "''"),
+            ("it's $HOME;", r"'it'\''s $HOME;'"),
+        ] {
+            assert_eq!(shell_word(word), expected);
+        }
+    }
 
     #[test]
     fn no_code_point_escapes_the_cleaning() {

@@ -44,6 +44,8 @@ pub struct Setup {
     pub keep_free: KeepFree,
     /// The proxy to dial through.
     pub proxy: Option<Proxy>,
+    /// What to type in a terminal to have this window again, and to have a node.
+    pub commands: (String, String),
     /// What the node tells.
     pub told: Box<dyn Fn(&NodeEvent) + Send + Sync>,
     /// Who is told what is no error.
@@ -285,7 +287,9 @@ impl Window {
             objects.add_first("node", state::node_object(node.as_ref(), is_own, trouble.as_deref()));
         }
         let has_peers = overview.as_ref().is_some_and(Overview::has_peers);
-        objects.add_first("window", state::window_object(own, &self.home, self.port, has_peers));
+        let (command, serve) = &self.setup.commands;
+        let object = state::window_object(own, &self.home, self.port, (command, serve), has_peers);
+        objects.add_first("window", object);
         self.feed.publish(objects);
         Ok(())
     }

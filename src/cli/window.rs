@@ -48,6 +48,7 @@ pub fn run(
         listen: settings::listen_of(&home, &args.listen)?,
         keep_free: values::keep_free(args.keep_free.as_deref())?,
         proxy,
+        commands: commands(&home, args),
         told: Box::new(move |event| tell(out, event)),
         report: Arc::new(output::warn),
     };
@@ -81,6 +82,17 @@ pub fn run(
     }
     out.note("the window ends: its last page was closed 10 minutes ago");
     Ok(())
+}
+
+/// The command lines that bring this window back, and a node: the page shows them when it has lost either. The port is part of
+/// the first, because the browser keeps what was not sent yet under the origin of the page.
+fn commands(home: &Home, args: &args::Window) -> (String, String) {
+    let option = |name: &str, value: &str| format!(" {name} {}", text::shell_word(value));
+    let mut shared = home.named().map_or_else(String::new, |dir| option("--home", &dir.to_string_lossy()));
+    args.listen.iter().for_each(|address| shared += &option("--listen", address));
+    args.keep_free.iter().for_each(|size| shared += &option("--keep-free", size));
+    let port = args.port.filter(|port| *port > 0).map(|port| option("--port", &port.to_string()));
+    (format!("egoat window{}{shared}", port.unwrap_or_default()), format!("egoat serve{shared}"))
 }
 
 /// Stops the window that runs, or ends its sessions.

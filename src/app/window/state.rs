@@ -8,7 +8,7 @@ use std::time::{Duration, Instant, SystemTime};
 use crate::app::inbox::entry::HistoryEntry;
 use crate::app::link::{NodeInfo, Snapshot};
 use crate::app::messages::{self, Queue, QueuedItem};
-use crate::app::{contacts, inbox, status};
+use crate::app::{contacts, files, inbox, status};
 use crate::crypto::keys::PublicKey;
 use crate::error::{Error, Result};
 use crate::net::endpoint::Endpoint;
@@ -80,10 +80,19 @@ struct Waiting {
     messages: u64,
     transfers: u64,
     stopped: u64,
-    newest: Option<u64>,
+    newest: Option<Newest>,
     error: Option<String>,
     cause: Option<&'static str>,
     next: u64,
+}
+
+/// What was queued last of all that waits.
+struct Newest {
+    number: u64,
+    event: &'static str,
+    /// The state of files.
+    state: Option<&'static str>,
+    line: String,
 }
 
 /// What is known of one conversation.
@@ -155,6 +164,7 @@ impl Overview {
         self.peers = peers;
         for transfer in live.transfers.values() {
             let object = status::transfer_object(transfer).number("checked", transfer.checked);
+            let object = object.boolean("taken", transfer.is_taken);
             objects.add("transfer", &transfer.number.to_string(), object);
         }
         for offer in live.offers.values() {
@@ -257,6 +267,7 @@ impl Conversation {
     fn object(&self, peer: &Peer) -> Object {
         let last = self.last.as_ref();
         let waiting = &self.waiting;
+        let newest = waiting.newest.as_ref();
         Object::event("conversation")
             .text("peer", &peer.name)
             .text("key", &peer.key.to_string())
@@ -269,7 +280,10 @@ impl Conversation {
             .number("messages", waiting.messages)
             .number("transfers", waiting.transfers)
             .number("stopped", waiting.stopped)
-            .optional_number("newest", waiting.newest)
+            .optional_number("newest", newest.map(|newest| newest.number))
+            .optional("newest_event", newest.map(|newest| newest.event))
+            .optional("newest_state", newest.and_then(|newest| newest.state))
+            .optional("newest_line", newest.map(|newest| newest.line.as_str()))
             .optional("error", waiting.error.as_deref())
             .optional("cause", waiting.cause)
             .number("next", waiting.next)
@@ -315,20 +329,24 @@ impl Waiting {
         }
         let mut items = queue.items(own)?;
         while let Some(item) = items.read()? {
-            let number = match item {
+            let newest = match item {
                 QueuedItem::Message(message) => {
                     self.messages += 1;
-                    message.number
+                    let line = first_line(&message.draft.text);
+                    Newest { number: message.number, event: "queued", state: None, line }
                 }
                 QueuedItem::Files(job) => {
                     match job.stopped {
                         Some(_) => self.stopped += 1,
                         None => self.transfers += 1,
                     }
-                    job.number
+                    let line = first_line(files::title_of(&job).as_bytes());
+                    let state = Some(files::state_of(&job));
+                    Newest { number: job.number, event: "file-queued", state, line }
                 }
             };
-            self.newest = self.newest.max(Some(number));
+            // They come in the order of their numbers.
+            self.newest = Some(newest);
             if self.messages >= MAX_COUNTED {
                 break;
             }
@@ -348,11 +366,19 @@ pub fn node_object(node: Option<&NodeInfo>, is_own: bool, trouble: Option<&str>)
 }
 
 /// What this home and its window are, as an object; without an `own`, the home is sealed.
-pub fn window_object(own: Option<&Endpoint>, home: &Home, port: u16, has_peers: bool) -> Object {
+pub fn window_object(
+    own: Option<&Endpoint>,
+    home: &Home,
+    port: u16,
+    (command, serve): (&str, &str),
+    has_peers: bool,
+) -> Object {
     let object = Object::event("window")
         .text("version", env!("CARGO_PKG_VERSION"))
         .boolean("locked", own.is_none())
         .number("port", port.into())
+        .text("command", command)
+        .text("serve", serve)
         .text("home", &home.dir().to_string_lossy());
     let Some(own) = own else { return object };
     let downloads = home.downloads(None).map(|dir| dir.to_string_lossy().into_owned()).ok();

@@ -14,6 +14,7 @@ const FILES: &[(&str, &str)] = files![
     "add.js",
     "api.js",
     "attention.js",
+    "back.js",
     "cards.js",
     "dom.js",
     "files.js",
@@ -48,4 +49,18 @@ pub fn find(path: &str) -> Option<(&'static str, &'static str)> {
         _ => "text/html; charset=utf-8",
     };
     Some((kind, *text))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Else the browser asks for a module only when it has read another one.
+    #[test]
+    fn the_page_asks_for_all_modules_at_once() {
+        let page = find("/").map_or("", |(_, text)| text);
+        for (name, _) in FILES.iter().filter(|(name, _)| name.ends_with(".js")) {
+            assert!(page.contains(&format!("\"{name}\"")), "{name}");
+        }
+    }
 }

@@ -115,6 +115,30 @@ test('a window of 320 pixels shows all, one thing at a time', async () => {
   await page.setViewportSize({ width: 1280, height: 800 });
 });
 
+test('what is wrong can be read by all, in the light and in the dark', async () => {
+  await page.locator('input[type=file]').first().setInputFiles({ name: 'refused.txt', mimeType: 'text/plain', buffer: Buffer.from('x') });
+  await bob.run(['peers', 'set', 'alice', 'files=refuse']);
+  await page.getByRole('button', { name: 'Send to bob' }).click();
+  await see(page.locator('.card.stopped', { hasText: 'refused.txt' }));
+  await bob.serves.stop();
+  await see(page.locator('#presence', { hasText: 'Away' }));
+  await write(page, 'waits');
+  await alice.serves.stop();
+  await see(page.locator('#banner code'));
+  for (const colorScheme of ['light', 'dark']) {
+    await page.emulateMedia({ colorScheme, reducedMotion: 'reduce' });
+    await checkAxe(`wrong ${colorScheme}`);
+    await row(page, 'refused.txt').getByRole('button', { name: 'Why?' }).click();
+    await page.getByRole('dialog').getByText('Details').click();
+    await checkAxe(`why ${colorScheme}`);
+    await page.keyboard.press('Escape');
+  }
+  for (const width of [320, 1280]) {
+    await page.setViewportSize({ width, height: 800 });
+    assert.ok(await page.evaluate(() => document.documentElement.scrollWidth <= innerWidth));
+  }
+});
+
 test('a page without a session says how to get one', async () => {
   const stranger = await profile(), other = await open(stranger, alice.shows.origin);
   await see(other.getByRole('heading', { name: 'Open this page anew' }));

@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { mkdirSync, readFileSync, existsSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { delimiter, join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { cleanUp, see, talkTo, two, until } from './lib.mjs';
 
@@ -43,6 +43,32 @@ test('a received file can be saved as it was', async () => {
   await see(card(bob.page, 'one.txt').getByRole('button', { name: 'Open folder' }));
 });
 
+test('a folder opens on the desktop, or shows its path where there is none', async () => {
+  // With a program that opens folders, without one, and with one that finds no desktop.
+  const bin = join(bob.dir, 'bin'), opened = join(bob.dir, 'opened'), none = join(bob.dir, 'none'), stub = join(bin, 'xdg-open');
+  for (const dir of [bin, none]) mkdirSync(dir);
+  const restart = async PATH => {
+    await bob.shows.stop();
+    bob.shows = await bob.window([], { PATH });
+    await bob.profile.grantPermissions(['clipboard-read', 'clipboard-write']);
+    await bob.page.goto(bob.shows.url);
+    await talkTo(bob.page, 'alice');
+    await card(bob.page, 'one.txt').getByRole('button', { name: 'Open folder' }).click();
+  };
+  writeFileSync(stub, `#!/bin/sh\nprintf %s "$1" >${opened}\n`, { mode: 0o755 });
+  await restart(bin + delimiter + process.env.PATH);
+  await until('the folder opens', () => existsSync(opened) && readFileSync(opened, 'utf8') === join(bob.downloads, 'alice'));
+  assert.equal(await bob.page.getByRole('dialog').count(), 0);
+  for (const path of [none, bin + delimiter + process.env.PATH]) {
+    writeFileSync(stub, '#!/bin/sh\nexit 3\n');
+    await restart(path);
+    await see(bob.page.getByRole('dialog', { name: 'This folder cannot be opened from here' }).getByText(join(bob.downloads, 'alice')));
+    await bob.page.getByRole('button', { name: 'Copy path' }).click();
+    await until('it is copied', async () => await bob.page.evaluate(() => navigator.clipboard.readText()) === join(bob.downloads, 'alice'));
+    await bob.page.getByRole('dialog').getByRole('button', { name: 'Close' }).click();
+  }
+});
+
 test('a pasted file goes into the tray', async () => {
   await page.locator('#write textarea').evaluate(area => {
     const data = new DataTransfer();
@@ -76,13 +102,51 @@ test('what is asked can be refused and accepted', async () => {
     await tray().getByRole('button', { name: 'Send to bob' }).click();
   };
   await send('unwanted.txt');
+  await see(card(page, 'unwanted.txt').getByText('waits for bob to accept'));
+  await see(bob.page.locator('.conv', { hasText: 'alice' }).getByText('Asks to send: unwanted.txt'));
   await card(bob.page, 'unwanted.txt').getByRole('button', { name: 'Refuse' }).click();
-  await see(page.locator('.msg', { hasText: 'unwanted.txt' }).getByText('Refused'));
+  await see(page.locator('.msg', { hasText: 'unwanted.txt' }).locator('.meta.bad').getByText('Refused by bob'));
+  await see(page.locator('.card.stopped', { hasText: 'unwanted.txt' }));
+  await see(page.locator('.conv', { hasText: 'bob' }).getByText('Refused: unwanted.txt'));
+  await page.locator('.msg', { hasText: 'unwanted.txt' }).getByRole('button', { name: 'Why?' }).click();
+  assert.equal(await page.getByRole('dialog').locator('.cause').textContent(), 'bob refused these files.');
+  await page.keyboard.press('Escape');
+  // Among all transfers and in the outbox, too; nothing of it is on its way.
+  for (const place of ['Transfers', 'Outbox']) {
+    await page.locator('#places').getByText(place).click();
+    const line = page.locator('#place .line', { hasText: 'unwanted.txt' });
+    await see(line.locator('.err', { hasText: 'Refused by bob' }));
+    assert.equal(await line.count(), 1);
+    assert.equal(await page.locator('#place').getByText('On its way').count(), 0);
+  }
+  await talkTo(page, 'bob');
   await page.locator('.msg', { hasText: 'unwanted.txt' }).getByRole('button', { name: 'Cancel' }).click();
   await until('it is gone', async () => await card(page, 'unwanted.txt').count() === 0);
   await send('wanted.txt');
   await card(bob.page, 'wanted.txt').getByRole('button', { name: 'Accept' }).click();
   await arrives('wanted.txt', 'wanted.txt');
+  await bob.run(['peers', 'set', 'alice', 'files=']);
+});
+
+test('a question below the fold shows in the title, in the icon, and on a button that leads there', async () => {
+  await bob.run(['peers', 'set', 'alice', 'files=ask']);
+  const icon = bob.page.locator('#icon'), log = bob.page.locator('#log');
+  for (let at = 0; at < 40; at++) await alice.run(['say', 'bob', `filler ${at}`]);
+  await see(bob.page.locator('.msg', { hasText: 'filler 39' }));
+  await until('all is read', async () => await icon.getAttribute('href') === 'icon.svg');
+  await log.evaluate(node => { node.scrollTop = 0; });
+  await page.locator('input[type=file]').first().setInputFiles(make('below.txt', 'below'));
+  await tray().getByRole('button', { name: 'Send to bob' }).click();
+  await until('the title', async () => (await bob.page.title()).startsWith('(1) 1 file to accept – '));
+  await until('the icon', async () => (await icon.getAttribute('href')).startsWith('blob:'));
+  await bob.page.getByRole('button', { name: '1 file to accept, go there' }).click();
+  await until('it is on the screen', () => card(bob.page, 'below.txt').evaluate(node => node.getBoundingClientRect().bottom < innerHeight));
+  await card(bob.page, 'below.txt').getByRole('button', { name: 'Accept' }).click();
+  await arrives('below.txt', 'below');
+  await until('the title is as before', async () => await bob.page.title() === 'alice – egoat');
+  await page.locator('#places').getByText('Transfers').click();
+  await see(page.locator('#place .line', { hasText: 'below.txt' }).getByText('In place and verified'));
+  await talkTo(page, 'bob');
   await bob.run(['peers', 'set', 'alice', 'files=']);
 });
 
@@ -114,6 +178,7 @@ test('a transfer shows among all transfers, and can be stopped', async () => {
   bob.serves.kill('SIGCONT');
   await until('nothing waits', async () => (await alice.objects(['outbox', 'list'])).length === 0);
   await see(page.locator('#place h3', { hasText: 'Ended' }));
+  await see(page.locator('#place .line', { hasText: 'stopped.bin' }).getByText('Stopped · to bob'));
   assert.ok(!existsSync(got('stopped.bin')));
 });
 

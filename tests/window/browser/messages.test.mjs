@@ -122,8 +122,18 @@ test('a message to a peer who is away waits, says why, and can be cancelled or g
   await write(page, 'take it back');
   await write(page, 'for later');
   await see(row(page, 'for later').getByText('Waits'));
-  await row(page, 'for later').getByRole('button', { name: 'Why?' }).click();
-  await see(page.getByRole('dialog').getByText(/tries|trying/));
+  await see(page.locator('.conv', { hasText: 'bob' }).getByText('Waits: for later'));
+  await until('a try', async () => (await alice.objects(['outbox', 'list'])).some(({ error }) => error));
+  // The cause first, then what to do, and the words of the network only for who asks.
+  await until('the reason', async () => {
+    await page.keyboard.press('Escape');
+    await row(page, 'for later').getByRole('button', { name: 'Why?' }).click();
+    return await page.getByRole('dialog').locator('.cause').textContent() === 'bob’s computer does not answer.';
+  });
+  await see(page.getByRole('dialog').getByText('ask bob. Nothing is lost: egoat'));
+  assert.ok(await page.getByRole('dialog').getByText('Cannot reach bob').isHidden());
+  await page.getByRole('dialog').getByText('Details').click();
+  await see(page.getByRole('dialog').getByText('Cannot reach bob'));
   await page.getByRole('dialog').getByRole('button', { name: 'Find out more' }).click();
   await see(page.getByRole('dialog').locator('p .err'));
   await page.getByRole('dialog').getByRole('button', { name: 'Close' }).click();
@@ -140,13 +150,36 @@ test('a message to a peer who is away waits, says why, and can be cancelled or g
   await until('both are there', async () => await row(page, 'take it back').count() === 2);
 });
 
-test('a banner says that the node is gone, and goes by itself', async () => {
+const copied = async command => {
+  await page.locator('#banner').getByRole('button', { name: `Copy ${command}` }).click();
+  await until('the command is copied', async () => await page.evaluate(() => navigator.clipboard.readText()) === command);
+};
+
+test('a banner says that no node runs and how to start one, and goes by itself', async () => {
+  await alice.profile.grantPermissions(['clipboard-read', 'clipboard-write']);
   await alice.serves.stop();
-  await see(page.locator('#banner', { hasText: 'Not connected to the node' }));
+  await see(page.locator('#banner', { hasText: 'egoat does not run in the background' }));
+  await copied(`egoat serve --home ${alice.env.EGOAT_HOME} --listen ${alice.listen}`);
   alice.serves = await alice.node();
   await until('the banner goes', async () => await page.locator('#banner').textContent() === '');
+});
+
+test('what is written while egoat has ended is kept, shown as not sent, and sent when it is back', async () => {
   await alice.shows.stop();
-  await see(page.locator('#banner', { hasText: 'No connection to egoat' }));
+  await see(page.locator('#banner', { hasText: 'egoat has stopped on this computer' }));
+  await copied(`egoat window --home ${alice.env.EGOAT_HOME} --listen ${alice.listen}`);
+  await write(page, 'written while it was gone');
+  await see(row(page, 'written while it was gone').getByText('Not sent yet'));
+  await see(page.locator('.conv', { hasText: 'bob' }).getByText('Not sent yet: written while it was gone'));
+  alice.shows = await alice.window();
+  // The session has ended with the process: the page says so, until another one has a new session.
+  await see(page.getByText('Open this page anew'));
+  await see(page.getByText(`egoat window --home ${alice.env.EGOAT_HOME}`));
+  const fresh = await open(alice.profile, alice.shows.url);
+  await talkTo(fresh, 'bob');
+  await see(row(fresh, 'written while it was gone').getByText('Delivered'));
+  await see(row(page, 'written while it was gone').getByText('Delivered'));
+  assert.equal(await row(page, 'written while it was gone').count(), 1);
 });
 
 test('nothing went wrong in the page', () => assert.deepEqual([...alice.profile.wrong, ...bob.profile.wrong], []));

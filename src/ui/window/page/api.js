@@ -36,9 +36,13 @@ async function ask(path, options) {
 }
 
 function over() {
+  const dead = token;
   sessionStorage.removeItem(TOKEN);
   token = null;
   isOver();
+  // A page that has a session, now or later, shares it: then this one goes on where it was.
+  tabs.addEventListener('message', ({ data }) => { if (data?.token && data.token !== dead) keep(data.token), location.reload(); });
+  tabs.postMessage('token?');
 }
 
 const lines = text => text.split('\n').filter(Boolean).map(line => JSON.parse(line));
@@ -64,6 +68,7 @@ export async function enter() {
   }
   share();
   if (!token) keep(await borrowed());
+  else if (code) tabs.postMessage({ token });
   return { isIn: Boolean(token), join };
 }
 

@@ -1,9 +1,9 @@
 // Draws the eye of somebody who looks elsewhere: counts in the title and the icon, and notifications.
 
 import { $, toast } from './dom.js';
-import { change, friend, onChange, state } from './state.js';
+import { change, friend, keyOf, onChange, state } from './state.js';
 import { clean } from './text.js';
-import { leaf } from './words.js';
+import { leaf, plural } from './words.js';
 
 const WANTED = 'egoat.notify';
 export const wantsNotes = () => localStorage.getItem(WANTED) === 'yes' && globalThis.Notification?.permission === 'granted';
@@ -53,9 +53,11 @@ function tellOffers() {
 let drawn = -1;
 function count() {
   const loud = [...state.conversation.values()].filter(({ key }) => !state.peer.get(key)?.mute);
-  const sum = loud.reduce((sum, { unread }) => sum + (unread ?? 0), 0);
+  const asks = [...state.offer.values()].filter(one => !state.peer.get(keyOf(one))?.mute);
+  const files = asks.reduce((sum, one) => sum + one.files, 0);
+  const sum = loud.reduce((sum, { unread }) => sum + (unread ?? 0), asks.length);
   const name = state.open && friend(state.open)?.name;
-  document.title = `${sum ? `(${sum > 998 ? '999+' : sum}) ` : ''}${name ? `${name} – ` : ''}egoat`;
+  document.title = `${sum ? `(${sum > 998 ? '999+' : sum}) ` : ''}${files ? `${plural(files, 'file')} to accept – ` : ''}${name ? `${name} – ` : ''}egoat`;
   if (sum !== drawn) drawn = sum, drawIcon(sum);
 }
 

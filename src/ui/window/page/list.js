@@ -4,17 +4,36 @@ import { post } from './api.js';
 import { toggleNotes, wantsNotes } from './attention.js';
 import { $, button, el, face, icon, put, tell } from './dom.js';
 import { invite, name as askName } from './add.js';
-import { friends, moment, onChange, state } from './state.js';
+import { unsaved } from './sending.js';
+import { friends, moment, of, onChange, reaches, state } from './state.js';
 import { clean } from './text.js';
 import { brief, leaf } from './words.js';
 import { draft } from './write.js';
 
 const rows = new Map();
 
+const goesOut = ({ direction, taken }) => direction === 'out' && taken;
+// What waits last, if it is newer than what was said last: [its line, what it waits for, whether that is bad].
+function waits({ key, talk, ...peer }) {
+  const kept = unsaved(key).findLast(({ saved }) => !saved), text = clean(kept?.text ?? talk.newest_line ?? '').split('\n')[0];
+  if (kept?.failed) return [text, 'Not sent', true];
+  // On the way to the disk it is for a moment only.
+  if (kept) return state.isLive ? [`You: ${text}`] : [text, 'Not sent yet'];
+  if (!(talk.newest > (talk.time ?? 0))) return null;
+  const { newest_event: event, newest_state: now } = talk;
+  if (event === 'file-queued' && now !== 'waiting') return [leaf(text), now === 'refused' ? 'Refused' : 'Not sent', true];
+  if (event === 'file-queued') return [leaf(text), of('transfer', key).some(goesOut) ? 'On its way' : 'Waits'];
+  return [text, reaches({ talk, ...peer }) ? 'On its way' : 'Waits'];
+}
+
+// The line below a name: [words, kind, state].
 function last(peer) {
   const { last_event: event, line } = peer.talk, unsent = peer.key !== state.open && draft(peer.key);
-  if (unsent) return [unsent.split('\n')[0], 'draft'];
-  if (!event) return [peer.talk.messages ? 'Waits to be sent' : 'Say hello'];
+  const [asked] = of('offer', peer.key), waiting = waits(peer);
+  if (asked) return [clean(asked.title), 'asks', 'Asks to send'];
+  if (unsent) return [unsent.split('\n')[0], 'draft', 'Draft'];
+  if (waiting) return [waiting[0], waiting[2] ? 'bad' : 'waits', waiting[1]];
+  if (!event) return ['Say hello'];
   const text = clean(line ?? '');
   if (event === 'file-received') return [`Sent ${leaf(text)}`];
   if (event === 'file-delivered') return [`You sent ${leaf(text)}`];
@@ -22,7 +41,7 @@ function last(peer) {
 }
 
 function row(peer) {
-  const [line, kind] = last(peer), count = peer.talk.unread ?? 0;
+  const [line, kind, became] = last(peer), count = peer.talk.unread ?? 0;
   const words = [peer.name, peer.here ? 'here' : 'away', count ? `${count} unread` : ''].filter(Boolean).join(', ');
   const badge = count > 998 ? '999+' : String(count);
   return el('li', null, el('button', {
@@ -31,7 +50,7 @@ function row(peer) {
   }, face(peer),
   el('span', { class: 'name cut', dir: 'auto' }, el('span', { 'aria-hidden': 'true' }, peer.name), el('span', 'hush', words)),
   el('time', 'when', brief(moment(peer))),
-  el('span', { class: `last cut ${kind ?? ''}`, dir: 'auto' }, line),
+  el('span', { class: `last cut ${kind ?? ''}` }, became && el('b', null, `${became}: `), el('bdi', null, line)),
   count > 0 && el('span', { class: `badge${peer.mute ? ' still' : ''}`, 'aria-hidden': 'true' }, badge)));
 }
 

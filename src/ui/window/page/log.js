@@ -87,6 +87,11 @@ export function goToEnd() {
   settle();
 }
 
+export function isOnScreen(key) {
+  const node = shown.get(key)?.node;
+  return Boolean(node) && topOf(node) + 30 < log.clientHeight && topOf(node) + node.offsetHeight > 0;
+}
+
 // The keys of the rows that are on the screen, the lowest first.
 export function* visible() {
   for (let node = log.lastElementChild; node; node = node.previousElementSibling) {

@@ -4,6 +4,7 @@ import { enter, onOver } from './api.js';
 import { closeAbout } from './about.js';
 import { leaveTray } from './files.js';
 import './attention.js';
+import { copyLine, remember } from './back.js';
 import './finder.js';
 import { $, button, el, icon, put } from './dom.js';
 import { drawSide } from './list.js';
@@ -13,7 +14,6 @@ import * as start from './start.js';
 import { follow, friend, friends, onChange, state } from './state.js';
 import { clean } from './text.js';
 import { closeTalk, openTalk } from './talk.js';
-import { sentence } from './words.js';
 import { forgetDraft, showDraft } from './write.js';
 import { invite, join } from './add.js';
 
@@ -56,14 +56,18 @@ function nobody() {
 // It goes on after the name is given: a link may show that nobody has used yet.
 const isFirst = () => (state.window.is_new || start.isAtStart('first')) && state.peer.size === 0 && !looksAround;
 
+let told = '';
 function banner() {
   const { isLive, node } = state;
-  const words = !isLive ? 'No connection to egoat on this computer. What you write is kept here, and goes out when it is back.'
-    : !node.runs ? `Not connected to the node: nothing comes or goes. ${sentence(clean(node.trouble ?? 'it may just be starting'))}` : '';
-  if ($('banner').textContent !== words) put($('banner'), words && [icon('warn'), el('span', 'grow', words)]);
+  const words = !isLive ? 'egoat has stopped on this computer. What you write is kept here, and sent when it is back. To bring it back, type in a terminal:'
+    : !node.runs ? `egoat does not run in the background, so nothing comes or goes${node.trouble ? `: ${clean(node.trouble)}` : ''}. What you write waits here. To start it, type in a terminal:` : '';
+  if (told === words) return;
+  told = words;
+  put($('banner'), words && [icon('warn'), el('span', 'grow', words), copyLine(isLive ? state.window.serve : undefined)]);
 }
 
 function draw(changes) {
+  remember(state.window.command);
   if (!state.wasLive) return changes.has('live') && start.unreachable();
   if (state.window.locked) { start.sealed(); return; }
   if (isFirst()) { start.first(() => { looksAround = true; draw(changes); }, given); return; }

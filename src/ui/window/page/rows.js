@@ -1,8 +1,8 @@
 // The rows of messages, and what became of each: when, whether it arrived, why not, and what can be done.
 
-import { button, copy, el, explain, icon, iconButton, menu } from './dom.js';
+import { button, copy, el, explain, face, icon, iconButton, menu } from './dom.js';
 import { file, job } from './cards.js';
-import { state } from './state.js';
+import { reaches, state } from './state.js';
 import { isEmoji, rich } from './text.js';
 import { exact, time } from './words.js';
 import { why } from './why.js';
@@ -14,15 +14,15 @@ export const isWaiting = ({ event }) => ['queued', 'file-queued', 'saving'].incl
 // What became of one of ours: [picture, words, is bad].
 export function status(entry, peer) {
   switch (entry.event) {
-    case 'saving': return entry.failed ? ['warn', 'Not sent', true] : ['away', state.isLive ? 'Saving' : 'Kept here'];
-    case 'queued': return ['away', peer.here ? 'On its way' : 'Waits'];
+    case 'saving': return entry.failed ? ['warn', 'Not sent', true] : ['away', state.isLive ? 'Saving' : 'Not sent yet'];
+    case 'queued': return reaches(peer) ? ['send', 'On its way'] : ['away', 'Waits'];
     case 'delivered': return ['done', 'Delivered'];
     case 'cancelled': return ['close', 'Cancelled, not sent'];
     case 'expired': return ['close', 'Expired, not sent', true];
     case 'file-delivered': return ['done', 'In place and verified'];
     case 'file-queued':
       if (entry.state === 'waiting') return ['away', 'Waits'];
-      return ['warn', entry.state === 'refused' ? 'Refused' : 'Changed, not sent', true];
+      return entry.state === 'refused' ? ['block', `Refused by ${peer.name}`, true] : ['warn', 'Changed, not sent', true];
     default: return null;
   }
 }
@@ -50,7 +50,7 @@ function choicesOf(entry, peer, deeds) {
     case 'queued':
     case 'file-queued':
       return [
-        (entry.reason || peer.talk.error && !peer.here) && ['Why?', () => why(entry, peer)],
+        (entry.reason || !reaches(peer)) && ['Why?', () => why(entry, peer)],
         ['Cancel', () => deeds.cancel(entry)],
         entry.event === 'file-queued' && entry.state !== 'waiting' && ['Try again', deeds.retry],
       ].filter(Boolean);
@@ -93,3 +93,11 @@ function title({ time: at, said, event }) {
   const isLate = event === 'received' && said && Math.abs(at - said) > 60e6;
   return isLate ? `Arrived ${exact(at)}\nSaid ${exact(said)}` : at ? exact(at) : '';
 }
+
+// What stands above all messages, or in their place.
+export const older = () => el('div', 'top', el('span', { class: 'wait', role: 'img', 'aria-label': 'Loading older messages' }));
+export const skeleton = () => el('div', { class: 'skel', role: 'img', 'aria-label': 'Loading' }, [1, 2, 3, 4].map(() => el('i')));
+export const beginning = (peer, isEmpty) => isEmpty
+  ? el('div', 'hello', face({ ...peer, here: null }), el('b', { dir: 'auto' }, `Say hello to ${peer.name}`),
+    el('p', 'quiet', `What you write goes from this computer to ${peer.name}’s, and nowhere else.`))
+  : el('div', 'note', `This is where your conversation with ${peer.name} begins.`);

@@ -1,11 +1,14 @@
 // What shows before there are conversations: the first start, a sealed home, and a page that has no session.
 
 import { post } from './api.js';
+import { copyLine } from './back.js';
 import { button, $, el, put, tell } from './dom.js';
 import { showJoin, showLink, ways } from './add.js';
 import { state } from './state.js';
 
 let shown = null;
+// Made once: a program that has ended gives no picture any more.
+const mark = el('img', { class: 'mark', src: 'icon.svg', alt: '' });
 
 function sheet(name, ...parts) {
   if (shown === name) return false;
@@ -13,7 +16,7 @@ function sheet(name, ...parts) {
   document.body.dataset.view = 'start';
   $('app').hidden = true;
   $('start').hidden = false;
-  put($('start'), el('div', { role: 'main' }, el('img', { class: 'mark', src: 'icon.svg', alt: '' }), ...parts));
+  put($('start'), el('div', { role: 'main' }, mark, ...parts));
   $('start').querySelector('input,textarea,.main')?.focus();
   return true;
 }
@@ -29,14 +32,14 @@ export const loading = () => sheet('loading', el('p', null, el('span', 'wait'), 
 
 export const ended = () => sheet('ended', el('h2', null, 'Open this page anew'),
   el('p', null, 'For your safety, this page opens only by an address that egoat has just made. In a terminal, run'),
-  el('div', 'copy', 'egoat window'), el('p', null, 'What you have written and not sent is still here.'));
+  copyLine(), el('p', null, 'What you have written and not sent is still here, and goes out then.'));
 
 export const elsewhere = () => sheet('elsewhere', el('h2', null, 'egoat is open in other tabs'),
   el('p', null, 'A browser can keep a few of them up to date, not more. Close one of them, or go on there.'),
   button('main', 'Try again', () => location.reload()));
 
 export const unreachable = () => sheet('unreachable', el('h2', null, 'egoat does not answer'),
-  el('p', null, 'The program behind this page has ended, or is busy. This page tries again by itself. If it stays so, run'), el('div', 'copy', 'egoat window'));
+  el('p', null, 'The program behind this page has ended, or is busy. This page tries again by itself. If it stays so, run in a terminal'), copyLine());
 
 export function sealed() {
   const input = el('input', { type: 'password', id: 'pass', autocomplete: 'current-password' });

@@ -200,17 +200,10 @@ function live(peer) {
   if (open.newer || !state.isLive) return [];
   const row = (kind, id, stamp, data, make) => ({ key: kind + id, stamp, data, make });
   return [
-    ...of('transfer', peer.key).map(one => row('t', one.number, `${one.bytes} ${one.rate}`, one, () => cards.transfer(one))),
+    ...of('transfer', peer.key).map(one => row('t', one.number, `${one.bytes} ${one.rate} ${one.taken}`, one, () => cards.transfer(one))),
     ...uploads(peer.key).map(one => row('u', one.id, String(one.bytes), one, () => cards.upload(one))),
     ...of('offer', peer.key).map(one => row('a', one.number, '', one, () => cards.offer(one, peer.name))),
   ];
-}
-
-function beginning(peer, isEmpty) {
-  if (open.older) return plain('top', () => el('div', 'top', el('span', { class: 'wait', role: 'img', 'aria-label': 'Loading older messages' })));
-  const words = isEmpty ? `Nothing said yet. What you write goes from this computer to ${peer.name}’s, and nowhere else.`
-    : `This is where your conversation with ${peer.name} begins.`;
-  return plain('start', () => el('div', 'note', words), words);
 }
 
 function draw() {
@@ -221,32 +214,39 @@ function draw() {
   $('log').setAttribute('aria-label', `Messages with ${peer.name}`);
   $('log').setAttribute('aria-busy', String(open.isLoading));
   if (open.isLoading) {
-    const skeleton = () => el('div', { class: 'skel', role: 'img', 'aria-label': 'Loading' }, [1, 2, 3, 4].map(() => el('i')));
-    return log.show([plain(`loading${open.key}`, skeleton)]);
+    return log.show([plain(`loading${open.key}`, rows.skeleton)]);
   }
   if (open.failed) {
     const again = () => button('link', 'Try again', () => openTalk(open.key));
     return log.show([plain('failed', () => el('div', 'note', open.failed.message, ' ', again()), open.failed.message)]);
   }
   const list = [...describe(peer), ...live(peer)];
-  log.show([beginning(peer, list.length === 0), ...list]);
+  const isEmpty = list.length === 0;
+  log.show([open.older ? plain('top', rows.older) : plain('start', () => rows.beginning(peer, isEmpty), `${peer.name} ${isEmpty}`), ...list]);
   drawDown();
 }
 
 function drawDown() {
-  const down = $('down');
-  down.hidden = !open.newer && (log.isAtEnd() || open.entries.length === 0);
+  const down = $('down'), asks = asksBelow();
+  down.hidden = asks.length === 0 && !open.newer && (log.isAtEnd() || open.entries.length === 0);
   const isUnread = entry => entry.seq > open.seen && !rows.isMine(entry);
   const count = open.newer ? friend(open.key)?.talk.unread ?? 0 : open.entries.filter(isUnread).length;
-  const words = count ? `${count} new` : open.newer ? 'Newest' : '';
+  const files = asks.reduce((sum, { files }) => sum + files, 0);
+  const words = files ? `${plural(files, 'file')} to accept` : count ? `${count} new` : open.newer ? 'Newest' : '';
+  down.classList.toggle('asks', files > 0);
   if (down.hidden || down.dataset.words === words) return;
   down.dataset.words = words;
-  down.setAttribute('aria-label', count ? `${plural(count, 'new message')}, go to the end` : 'Go to the end');
+  down.setAttribute('aria-label', files ? `${words}, go there` : count ? `${plural(count, 'new message')}, go to the end` : 'Go to the end');
   put(down, words, icon('down'));
 }
 
+// Questions of the peer that are not on the screen.
+const asksBelow = () => of('offer', open.key).filter(({ number }) => open.newer || !log.isOnScreen(`a${number}`));
+
 $('down').addEventListener('click', () => {
+  const [ask] = asksBelow();
   if (open.newer) openTalk(open.key, { end: true });
+  else if (ask) return log.goTo(`a${ask.number}`, true), notice();
   else log.goToEnd(), notice();
   $('log').focus({ preventScroll: true });
 });
