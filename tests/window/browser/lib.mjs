@@ -148,9 +148,12 @@ export async function profile(options = {}) {
 }
 
 // With EGOAT_PAGE=DIR the files of that folder are shown in place of those in the program: no build for a change of the page.
+// What the program says of each file is the same: it is asked once, since each of these requests is a connection.
+const said = new Map();
 async function fromDisk(route) {
-  const name = new URL(route.request().url()).pathname.slice(1) || 'page.html';
-  const answer = await route.fetch({ url: new URL('/', route.request().url()).href });
+  const url = new URL(route.request().url()), name = url.pathname.slice(1) || 'page.html';
+  if (!said.has(url.origin)) said.set(url.origin, route.fetch({ url: url.origin }));
+  const answer = await said.get(url.origin);
   const type = { html: 'text/html', css: 'text/css', js: 'text/javascript', svg: 'image/svg+xml' }[name.split('.').pop()];
   const headers = { ...answer.headers(), 'content-type': `${type}; charset=utf-8` };
   delete headers['content-length'];

@@ -57,6 +57,10 @@ test('a link that is wrong says so, and what to do', async () => {
 test('who is here, since when and by which way', async () => {
   await talkTo(page, 'bob');
   await see(page.locator('#presence', { hasText: /^Here since \d\d:\d\d · on this computer$/ }));
+  const ways = [['192.0.2.1:4628', 'direct'], ['[2001:db8::1]:4628', 'direct'], ['192.168.1.7:4628', 'nearby'], ['192.0.2.1:4628', 'mapped'],
+    ['192.0.2.1:4628', 'proxy'], ['abc.onion:4628', 'proxy']];
+  assert.deepEqual(await page.evaluate(async ways => { const { way } = await import('/who.js'); return ways.map(([address, path]) => way({ address, path })); }, ways),
+    ['direct, IPv4', 'direct, IPv6', 'direct, in the same network', 'direct, through their router', 'through a proxy', 'through Tor']);
   await bob.serves.stop();
   await see(page.locator('#presence', { hasText: /^Away · last seen \d\d:\d\d/ }));
   bob.serves = await bob.node();

@@ -93,6 +93,17 @@ test('Ctrl+K finds what was said long ago, and shows it among its neighbours', a
   assert.ok(await row(page, 'the needle is here').evaluate(node => { const at = node.getBoundingClientRect(); return at.top > 60 && at.bottom < innerHeight; }));
 });
 
+test('a history that cannot be read says so, and is read when it can be', async () => {
+  const body = JSON.stringify({ event: 'error', error: 'the log is damaged', hint: 'restore it from a backup', status: 74 });
+  await page.route('**/api/log?*', route => route.fulfill({ status: 500, body }));
+  await page.reload();
+  await see(page.getByText('What was said with carol cannot be shown'));
+  await see(page.getByText('The log is damaged. Restore it from a backup.'));
+  await page.unroute('**/api/log?*');
+  await page.getByRole('button', { name: 'Try again' }).click();
+  await see(row(page, 'look here'));
+});
+
 test('a search in one conversation looks nowhere else', async () => {
   await talkTo(page, 'bob');
   await page.getByRole('button', { name: 'Search in this conversation' }).click();

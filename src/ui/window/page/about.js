@@ -67,7 +67,7 @@ function connection(peer) {
   const found = el('div', 'stack small'), list = el('dl');
   const look = button('plain', 'Check the connection', () => { look.disabled = true; examine(peer.key, found); });
   const row = (name, words, kind) => words && list.append(el('dt', null, name), el('dd', kind, words));
-  row('Now', peer.here ? `${way(peer.here.address)} (${clean(peer.here.address)})` : 'not connected');
+  row('Now', peer.here ? `${way(peer.here)} (${clean(peer.here.address)})` : 'not connected');
   row('Last try', !peer.here && peer.talk.error && clean(peer.talk.error));
   row('Addresses', peer.addresses.map(clean).join(', ') || 'none: it dials us');
   row('Fingerprint', peer.fingerprint, 'mono');

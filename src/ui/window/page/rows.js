@@ -97,6 +97,9 @@ function title({ time: at, said, event }) {
 // What stands above all messages, or in their place.
 export const older = () => el('div', 'top', el('span', { class: 'wait', role: 'img', 'aria-label': 'Loading older messages' }));
 export const skeleton = () => el('div', { class: 'skel', role: 'img', 'aria-label': 'Loading' }, [1, 2, 3, 4].map(() => el('i')));
+export const failed = ({ name }, { message, hint }, again) => el('div', 'hello', icon('warn'),
+  el('b', { dir: 'auto' }, `What was said with ${name} cannot be shown`), el('p', 'quiet', `${message} ${hint ?? ''}`),
+  button('plain', 'Try again', again));
 export const beginning = (peer, isEmpty) => isEmpty
   ? el('div', 'hello', face({ ...peer, here: null }), el('b', { dir: 'auto' }, `Say hello to ${peer.name}`),
     el('p', 'quiet', `What you write goes from this computer to ${peer.name}’s, and nowhere else.`))

@@ -51,7 +51,7 @@ export function sealed() {
     try {
       await post('unlock', { passphrase: input.value });
     } catch (error) {
-      put(told, `${error.message} ${error.hint ?? ''}`);
+      put(told, error.http === 400 ? 'This passphrase is wrong. Try again.' : `${error.message} ${error.hint ?? ''}`);
       input.select();
     }
     go.disabled = false;

@@ -2,7 +2,7 @@
 
 import { get, post } from './api.js';
 import * as cards from './cards.js';
-import { $, button, el, icon, put, tell } from './dom.js';
+import { $, el, icon, put, tell } from './dom.js';
 import { uploads } from './files.js';
 import * as log from './log.js';
 import * as rows from './rows.js';
@@ -213,12 +213,9 @@ function draw() {
   drawWho(peer);
   $('log').setAttribute('aria-label', `Messages with ${peer.name}`);
   $('log').setAttribute('aria-busy', String(open.isLoading));
-  if (open.isLoading) {
-    return log.show([plain(`loading${open.key}`, rows.skeleton)]);
-  }
+  if (open.isLoading) return log.show([plain(`loading${open.key}`, rows.skeleton)]);
   if (open.failed) {
-    const again = () => button('link', 'Try again', () => openTalk(open.key));
-    return log.show([plain('failed', () => el('div', 'note', open.failed.message, ' ', again()), open.failed.message)]);
+    return log.show([plain('failed', () => rows.failed(peer, open.failed, () => openTalk(open.key)), open.failed.message)]);
   }
   const list = [...describe(peer), ...live(peer)];
   const isEmpty = list.length === 0;

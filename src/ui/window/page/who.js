@@ -9,17 +9,20 @@ import { exact, ahead, sentence, since } from './words.js';
 function presence({ blocked, here, away, talk }) {
   if (blocked) return 'Blocked';
   if (!state.isLive) return 'Not known: no connection to egoat';
-  if (here) return `Here since ${since(here.time)} · ${way(here.address)}`;
+  if (here) return `Here since ${since(here.time)} · ${way(here)}`;
   const waits = talk.messages + talk.transfers > 0 && ahead(talk.next);
   return `Away · ${seen(away)}${waits ? ` · next try in ${waits}` : ''}`;
 }
 
 export const seen = away => away?.time ? `last seen ${since(away.time)}` : 'not seen yet';
 
-// By which way, as far as an address tells.
-export function way(address) {
+// By which way, as the node says and as far as the address tells.
+export function way({ address, path }) {
   if (/\.onion(:|$)/.test(address)) return 'through Tor';
+  if (path === 'proxy') return 'through a proxy';
   if (/^\[?(127\.|::1)/.test(address)) return 'on this computer';
+  if (path === 'nearby') return 'direct, in the same network';
+  if (path === 'mapped') return 'direct, through their router';
   if (/^\[/.test(address)) return 'direct, IPv6';
   return /^\d+\.\d+\.\d+\.\d+/.test(address) ? 'direct, IPv4' : `direct, ${clean(address)}`;
 }
