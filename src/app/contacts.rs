@@ -279,7 +279,7 @@ fn one_off(own: &Own, key: PublicKey, found: &Found, name: Option<String>) -> Re
     let saved = Peers::load(own.home())?.by_key(&key).cloned();
     let mut peer =
         saved.unwrap_or_else(|| Peer::new(name.unwrap_or_else(|| NAMELESS.into()), key, Vec::new()));
-    found.dial_first(&mut peer);
+    found.dial_there_alone(&mut peer);
     Ok(peer)
 }
 

@@ -29,6 +29,13 @@ impl<'a> Found<'a> {
         self.proven_at.into_iter().for_each(|at| peer.note_worked(at));
     }
 
+    /// Has the peer dialled where it was found and nowhere else, for as long as this process runs: at its other addresses its
+    /// node may answer, which takes files for another place.
+    pub fn dial_there_alone(&self, peer: &mut Peer) {
+        peer.forget_places();
+        self.dial_first(peer);
+    }
+
     /// Notes the addresses.
     pub fn note(&self, peer: &mut Peer) {
         let node_port = self.profile.filter(|profile| !profile.is_hidden()).map(|profile| profile.port);
@@ -49,5 +56,24 @@ impl<'a> Found<'a> {
         // A router that maps one port to another, or a receiver beside the node: it has to work once more.
         let told = self.profile.and_then(|profile| profile.address.as_ref());
         told.into_iter().for_each(|address| peer.see_at(address));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::crypto::keys::Seed;
+
+    #[test]
+    fn a_receiver_beside_a_node_is_dialled_where_it_is() {
+        let at = |text: &str| -> Address { text.parse().expect(text) };
+        let mut peer =
+            Peer::new("bob".into(), Seed::from_bytes([1; 32]).static_keys().public(), vec![at("node:1")]);
+        peer.see_at(&at("node:2"));
+        let given = [at("receiver:1"), at("receiver:2")];
+        let proven_at = at("receiver:2");
+        Found { proven_at: Some(&proven_at), ..Found::by_link(&given) }.dial_there_alone(&mut peer);
+        let dialled: Vec<Address> = peer.places().into_iter().map(|place| place.address).collect();
+        assert_eq!(dialled, [at("receiver:2"), at("receiver:1")]);
     }
 }

@@ -327,10 +327,21 @@ impl Peer {
             return Err(why);
         }
         self.options = options;
+        self.forget_learned_places();
+        Ok(())
+    }
+
+    /// Takes out all that the user did not name.
+    fn forget_learned_places(&mut self) {
         self.options
             .retain(|option| Origin::OPTIONS.iter().all(|origin| value_of(*origin, option).is_none()));
         self.forget_old_places();
-        Ok(())
+    }
+
+    /// Takes out all addresses.
+    pub fn forget_places(&mut self) {
+        self.addresses.clear();
+        self.forget_learned_places();
     }
 
     /// Where the peer was seen last, if that is none of its addresses: it may be another's by now.
