@@ -3,6 +3,7 @@
 //! | file        | what it holds                                                                          |
 //! | ----------- | -------------------------------------------------------------------------------------- |
 //! | `base32`    | how keys and tokens are written                                                        |
+//! | `beacon`    | the secret of two nodes for their beacons                                              |
 //! | `keys`      | the identity's seed, the static keys derived from it, public keys, invite tokens       |
 //! | `noise`     | the Noise protocol framework (revision 34), as far as our three patterns need it       |
 //! | `handshake` | the handshake of a session: XKpsk2 with ML-KEM-768 and the invite's token as the psk   |
@@ -14,6 +15,7 @@
 //! layers and uses nothing else of the crate.
 
 pub mod base32;
+pub mod beacon;
 pub mod handshake;
 pub mod keys;
 pub mod lane;

@@ -1,7 +1,8 @@
-//! What goes over a connection and between people: bytes, messages, addresses, links and proxies. Pure code: nothing here
-//! reads a socket or a file.
+//! What goes over a connection and between people: bytes, messages, addresses, links, beacons and proxies. Pure code:
+//! nothing here reads a socket or a file.
 
 pub mod address;
+pub mod beacon;
 pub mod codec;
 pub mod control;
 pub mod features;

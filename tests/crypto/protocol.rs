@@ -5,6 +5,7 @@
 use std::fmt::Debug;
 use std::sync::Arc;
 
+use egoat::crypto::beacon::BeaconKey;
 use egoat::crypto::handshake::{CT_LEN, MESSAGE_1_LEN, OFFER_LEN, PREAMBLE_LEN, Responder};
 use egoat::crypto::keys::{InviteToken, PublicKey, Seed, StaticKeys, safety_number};
 use egoat::crypto::lane::{self, Lane, TICKET_LEN};
@@ -13,6 +14,7 @@ use egoat::crypto::noise::{
 };
 use egoat::crypto::record::{REKEY_INTERVAL, Sealer};
 use egoat::crypto::{hkdf, sha256};
+use egoat::wire::beacon::Beacon;
 use egoat::wire::codec::FieldWriter;
 use egoat::wire::features::{Features, acceptor_payload, dialler_payload};
 use egoat::wire::link::Link;
@@ -20,7 +22,9 @@ use egoat::wire::message::{Declined, Failure, IGNORABLE, Kind, Message, Refusal,
 use egoat::wire::shares::{self, SharedFiles};
 use orion::KP;
 use orion::hazardous::aead::chacha20poly1305::{ChaCha20Poly1305, Nonce, SecretKey};
+use orion::hazardous::ecc::x25519;
 use orion::hazardous::kem::mlkem768;
+use orion::hazardous::mac::hmac::sha256::{HmacSha256, SecretKey as HmacKey};
 
 const PAGE: &str = include_str!("../../man/egoat-protocol.7");
 
@@ -198,6 +202,34 @@ fn a_share() {
     let link = link.to_string();
     let (first, second) = link.split_at(link.find('.').unwrap());
     assert!(PAGE.contains(&format!("{first}\n\\&{second}\n")), "{link}");
+}
+
+#[test]
+fn a_beacon() {
+    let (own, peer) = (Seed::from_bytes(DIALLER_SEED).static_keys(), public(ACCEPTOR_SEED));
+    let mut key = [0; 32];
+    let secret = x25519::PrivateKey::from(private(DIALLER_SEED));
+    let agreed = x25519::key_agreement(&secret, &x25519::PublicKey::from(*peer.as_bytes())).unwrap();
+    hkdf(b"", agreed.unprotected_as_ref(), b"E-Goat v1 beacon", &mut key);
+    let mut covered = own.public().as_bytes().to_vec();
+    covered.extend_from_slice(b"EGb1");
+    covered.extend_from_slice(&[0x00, 0x07, 0x5b, 0xcd, 0x12, 0x14]);
+    covered.extend_from_slice(&[0x99; 8]);
+    let mac = HmacSha256::hmac(&HmacKey::try_from(&key[..]).unwrap(), &covered).unwrap();
+    let tag: [u8; 8] = mac.unprotected_as_ref::<[u8]>()[..8].try_into().unwrap();
+    let beacon = Beacon { is_answer: false, hour: 0x75bcd, port: 4628, salt: [0x99; 8], tags: Vec::new() };
+    let of_program = |own: &StaticKeys, peer: &PublicKey| {
+        let key = BeaconKey::agree(own, peer).unwrap();
+        beacon.tag(&key, &public(DIALLER_SEED))
+    };
+    assert_eq!(of_program(&own, &peer), tag);
+    assert_eq!(of_program(&Seed::from_bytes(ACCEPTOR_SEED).static_keys(), &own.public()), tag);
+    let tags = [vec![tag], vec![[0xaa; 8]; 7]].concat();
+    let mut block = Block::default();
+    block.hex("beacon key", &key);
+    block.hex("tag", &tag);
+    block.hex("packet", &Beacon { tags, ..beacon }.encode());
+    block.stands_in("A beacon");
 }
 
 #[test]

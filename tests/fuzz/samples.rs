@@ -8,6 +8,7 @@ use egoat::crypto::keys::InviteToken;
 use egoat::store::log::Kind;
 use egoat::transfer::manifest::{Entry, Manifest};
 use egoat::transfer::path::SafePath;
+use egoat::wire::beacon::Beacon;
 use egoat::wire::codec::FieldWriter;
 use egoat::wire::link::Link;
 use egoat::wire::message::{Message, table};
@@ -22,6 +23,7 @@ pub fn samples(name: &str) -> Vec<Sample> {
     match name {
         "frames" => frames(),
         "message" => messages(),
+        "beacon" => beacons(),
         "address" => texts(&["example.org:22", "Host.lan:1", "127.0.0.1:9", "[2001:db8::1]:4628", "::1"]),
         "link" => links(),
         "handshake" => handshake(),
@@ -113,6 +115,14 @@ fn frames() -> Vec<Sample> {
         named("one-record", in_records(0, usize::MAX, &stream)),
         named("many-records", in_records(0xc4, 7, &short)),
     ]
+}
+
+fn beacons() -> Vec<Sample> {
+    let beacon = |is_answer, count| {
+        let tags = vec![[0x5a; 8]; count];
+        Beacon { is_answer, hour: 0x75bcd, port: 4628, salt: [7; 8], tags }.encode()
+    };
+    vec![named("ask", beacon(false, 16)), named("answer", beacon(true, 8))]
 }
 
 fn links() -> Vec<Sample> {

@@ -61,6 +61,8 @@ const ALL: [u8; 255] = {
 };
 
 const BINARY: Effort = Effort { is_prefix_free: true, flips: &ALL, mutations: 10_000 };
+/// Any change of a tag is as good as another.
+const BEACON: Effort = Effort { flips: &[1, 2, 4, 8, 0x80], ..BINARY };
 const TEXT: Effort = Effort { is_prefix_free: false, ..BINARY };
 /// Where a byte is sealed or hashed, any change is as good as another, and a few milliseconds are spent on each.
 const STORED: Effort = Effort { is_prefix_free: true, flips: &[1], mutations: 50 };
@@ -80,6 +82,7 @@ const fn target(
 pub const TARGETS: &[Target] = &[
     target("frames", 1024 * KIB, BINARY, wire::frames),
     target("message", 64 * KIB, BINARY, wire::message),
+    target("beacon", 64 * KIB, BEACON, wire::beacon),
     target("address", 64 * KIB, TEXT, wire::address),
     target("link", 64 * KIB, TEXT, wire::link),
     target("handshake", 256 * KIB, SEALED, crypto::handshake),

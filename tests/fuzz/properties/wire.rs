@@ -1,4 +1,4 @@
-//! What comes over the wire, and what people paste: frames, messages, addresses, links.
+//! What comes over the wire, and what people paste: frames, messages, beacons, addresses, links.
 
 use std::io::{self, Read};
 
@@ -6,6 +6,7 @@ use egoat::crypto::noise::{CipherState, TAG_LEN};
 use egoat::crypto::record::{Opener, Sealer};
 use egoat::net::session::{Incoming, MAX_IN_RECORD};
 use egoat::wire::address::Address;
+use egoat::wire::beacon::{Beacon, MAX_LEN};
 use egoat::wire::features::Features;
 use egoat::wire::link::{Link, MAX_ADDRESSES};
 use egoat::wire::message::{HEADER, IGNORABLE, Message, max_body};
@@ -116,6 +117,13 @@ pub fn message(input: &[u8]) -> Option<Vec<u8>> {
     assert_eq!(message.body_len(), body.len());
     assert_eq!(encoded, body);
     Some(input.to_vec())
+}
+
+/// A packet from anybody in the network.
+pub fn beacon(input: &[u8]) -> Option<Vec<u8>> {
+    let beacon = Beacon::decode(input).ok()?;
+    assert!(input.len() <= MAX_LEN && [8, 16, 32, 64].contains(&beacon.tags.len()));
+    Some(beacon.encode())
 }
 
 /// Needs no quoting in a shell, in the peers file, or in a link.
