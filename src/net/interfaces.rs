@@ -52,15 +52,63 @@ pub fn all() -> Vec<InterfaceAddress> {
     v4.chain(local_v6(&read("/proc/net/if_inet6"))).filter(|own| !own.ip.is_loopback()).collect()
 }
 
+/// Interfaces of a family that are used to look for others, however many a machine has: Linux lets a socket join 20 groups.
+const MAX_LINKS: usize = 16;
+
+/// One family on an interface to a network in which others may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Link {
+    /// One of its IPv4 addresses with a network around it.
+    V4(Ipv4Addr),
+    /// Its link-local IPv6 address, and its number.
+    V6(Ipv6Addr, u32),
+}
+
+/// The interfaces but loopback, each once for a family; none where the system does not list them. What is part of a bridge or a
+/// bond has no network of its own.
+pub fn links() -> Vec<Link> {
+    links_of(&read("/proc/net/route"), &read("/proc/net/fib_trie"), &read("/proc/net/if_inet6"), &|name| {
+        !Path::new("/sys/class/net").join(name).join("master").exists()
+    })
+}
+
+fn links_of(routes: &str, trie: &str, list: &str, is_whole: &dyn Fn(&str) -> bool) -> Vec<Link> {
+    let own = local_v4(trie);
+    let v4 = connected_networks(routes).into_iter().filter_map(|network| {
+        let ip = own.iter().find(|ip| network.contains(**ip) && !ip.is_loopback())?;
+        Some((network.interface, Link::V4(*ip)))
+    });
+    let v6 = list.lines().filter_map(|line| {
+        let (number, name) = zones_of(line).pop()?;
+        match local_v6(line).pop()?.ip {
+            IpAddr::V6(ip) => Some((name, Link::V6(ip, number))),
+            IpAddr::V4(_) => None,
+        }
+    });
+    let (v4, v6): (Vec<_>, Vec<_>) = (v4.collect(), v6.collect());
+    [v4, v6].iter().flat_map(|all| one_of_each(all, is_whole)).collect()
+}
+
+/// The first link of each interface by its name.
+fn one_of_each(all: &[(String, Link)], is_whole: &dyn Fn(&str) -> bool) -> Vec<Link> {
+    let is_first = |at: usize| all[..at].iter().all(|(name, _)| *name != all[at].0);
+    let firsts = (0..all.len()).filter(|at| is_first(*at) && is_whole(&all[*at].0));
+    firsts.take(MAX_LINKS).map(|at| all[at].1).collect()
+}
+
 /// The interfaces with a link-local IPv6 address, by number and name: those that a zone can name.
 pub fn zones() -> Vec<(u32, String)> {
+    zones_of(&read("/proc/net/if_inet6"))
+}
+
+fn zones_of(list: &str) -> Vec<(u32, String)> {
     let zone = |line: &str| {
         let fields: Vec<&str> = line.split_ascii_whitespace().collect();
         let [ip, number, .., name] = fields[..] else { return None };
         let number = u32::from_str_radix(number, 16).ok()?;
         ip.starts_with("fe80").then(|| (number, name.to_owned()))
     };
-    read("/proc/net/if_inet6").lines().filter_map(zone).collect()
+    list.lines().filter_map(zone).collect()
 }
 
 /// Nothing where there is no such list.
@@ -198,6 +246,35 @@ Local:
         let found: Vec<(String, bool)> =
             local_v6(&list).iter().map(|own| (own.ip.to_string(), own.is_lasting)).collect();
         assert_eq!(found, [("2001::1".to_owned(), true), ("2001::2".to_owned(), false)]);
+    }
+
+    #[test]
+    fn each_interface_is_one_link() {
+        let hex = |octets: [u8; 4]| format!("{:08X}", u32::from_ne_bytes(octets));
+        let route = |name: &str, first: [u8; 4], router: [u8; 4], mask: [u8; 4]| {
+            format!("{name} {} {} 0001 0 0 0 {}\n", hex(first), hex(router), hex(mask))
+        };
+        let zero = [0; 4];
+        let routes = [
+            route("eth0", zero, [192, 168, 1, 1], zero),
+            route("eth0", [192, 168, 1, 0], zero, [255, 255, 255, 0]),
+            route("eth0", [192, 168, 0, 0], zero, [255, 255, 0, 0]),
+            route("port0", [192, 168, 1, 0], zero, [255, 255, 255, 0]),
+            route("far0", [10, 9, 0, 0], zero, [255, 255, 0, 0]),
+        ];
+        let line = |ip: &str, number: u8, flags: &str, name: &str| {
+            format!("{ip:0<32} {number:02x} 40 20 {flags} {name}\n")
+        };
+        let list = [
+            line("fe80", 2, "80", "eth0"),
+            line("2001", 2, "80", "eth0"),
+            line("fe80", 3, "40", "new0"),
+            line("fe80", 4, "80", "six0"),
+            line("fe80", 5, "80", "port0"),
+        ];
+        let links = links_of(&routes.concat(), TRIE, &list.concat(), &|name| name != "port0");
+        let v6 = |number| Link::V6(Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0), number);
+        assert_eq!(links, [Link::V4(Ipv4Addr::new(192, 168, 1, 7)), v6(2), v6(4)]);
     }
 
     #[test]

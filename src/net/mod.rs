@@ -1,5 +1,5 @@
-//! Sockets: the ways to a peer, deadlines, the handshake on a stream, sealed records with messages in them, and dialling.
-//! What the messages mean to each other is above this, in `node` and `transfer`.
+//! Sockets: the ways to a peer, deadlines, the handshake on a stream, sealed records with messages in them, dialling, and
+//! multicasts. What the messages mean to each other is above this, in `node` and `transfer`.
 
 pub mod deadline;
 pub mod dial;
@@ -9,6 +9,7 @@ mod interfaces;
 pub mod lane;
 pub mod local;
 pub mod loopback;
+pub mod multicast;
 mod pace;
 pub mod page;
 mod race;
