@@ -116,11 +116,13 @@ pub fn dial(
     let result = race::run(&attempt, count, target.pauses(own, count));
     attempt.is_over.store(true, Ordering::Relaxed);
     match result {
-        Ok((_, session)) => {
-            let asked = session.route().map(|route| route.asked().clone());
+        Ok((way, session)) => {
+            let place = &attempt.places[way];
             let session = accepted(session, target, kind, opening);
             // A refusal, too, comes from a node that has proven its key.
-            asked.filter(|_| target.is_saved).iter().for_each(|address| note_worked(own, target, address));
+            if target.is_saved {
+                note_worked(own, target, place);
+            }
             session
         }
         Err(failed) => Err(causes::error(target, &attempt, failed)),
@@ -128,11 +130,16 @@ pub fn dial(
 }
 
 /// Notes where the peer was reached, to try that first the next time. A note that cannot be written is not worth an error.
-fn note_worked(own: &Endpoint, target: &Target, address: &Address) {
-    let first = target.places.first();
+fn note_worked(own: &Endpoint, target: &Target, place: &Place) {
+    let (first, address) = (target.places.first(), &place.address);
     if !first.is_some_and(|first| first.address == *address && first.has_worked_lately()) {
         let note = |peers: &mut Peers| {
-            peers.by_key_mut(&target.key).into_iter().for_each(|peer| peer.note_worked(address));
+            if let Some(peer) = peers.by_key_mut(&target.key) {
+                if place.origin == Origin::Near {
+                    peer.note_near(address);
+                }
+                peer.note_worked(address);
+            }
             Ok(())
         };
         let _ = Peers::edit(own.home(), note);

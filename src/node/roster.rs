@@ -9,9 +9,10 @@ use crate::crypto::keys::PublicKey;
 use crate::net::transport::Closer;
 use crate::node::allowance::{Allowance, Rate};
 use crate::node::files::desk::Desk;
-use crate::store::peers::Peer;
+use crate::store::peers::{Peer, Place};
 use crate::store::presence::Presence;
 use crate::time::now_micros;
+use crate::wire::address::Address;
 
 /// Connections of one peer, however many it opens.
 const MAX_CONNECTIONS: usize = 4;
@@ -20,6 +21,10 @@ const ANNOUNCEMENTS: Rate = Rate { at_once: 20, interval: Duration::from_secs(60
 /// How often another address of one peer is noted on disk, which costs a sync of the peers file and of the home.
 const MOVES: Rate = Rate { at_once: 3, interval: Duration::from_secs(300) };
 
+/// How often a peer that was heard in this network is dialled for that: whoever has recorded its beacon can repeat it elsewhere.
+const FINDINGS: Rate = Rate { at_once: 1, interval: Duration::from_secs(60) };
+/// How long that can wait for the thread that dials; the peer may be elsewhere by then, and calls again within 75 s.
+const FOUND_FOR: Duration = Duration::from_secs(90);
 /// How often one peer may have us dial it for files that it does not have.
 const VAIN_CALLS: Rate = Rate { at_once: 8, interval: Duration::from_secs(10) };
 
@@ -66,6 +71,19 @@ struct State {
     is_announced: bool,
     announcements: Allowance,
     moves: Allowance,
+    findings: Allowance,
+    /// Where it was heard in this network, and when.
+    found: Option<(Address, Instant)>,
+}
+
+impl State {
+    /// The peer, with where it was heard of late as the first place.
+    fn places(&self) -> Option<(Peer, Vec<Place>)> {
+        let peer = self.peer.clone()?;
+        let found = self.found.as_ref().filter(|(_, when)| when.elapsed() < FOUND_FOR);
+        let places = peer.places_near(found.map(|(address, _)| address));
+        Some((peer, places))
+    }
 }
 
 /// Called when a peer has connected or disconnected.
@@ -145,6 +163,25 @@ impl Contact {
     /// Whether another address of the peer may be noted on disk now.
     pub fn may_move(&self) -> bool {
         self.state().moves.take(MOVES, Instant::now())
+    }
+
+    /// Notes where the peer was heard in this network, and has it dialled there. That is left out if it was dialled for the same
+    /// reason less than a minute ago.
+    pub fn find_near(&self, address: Address) {
+        let (mut state, now) = (self.state(), Instant::now());
+        if state.connections.is_empty() && state.findings.take(FINDINGS, now) {
+            state.found = Some((address, now));
+            state.news += 1;
+            self.changed.notify_all();
+        }
+    }
+
+    /// Where to push to the peer now, best first. Where it was heard in this network is tried once.
+    pub fn take_places(&self) -> Vec<Place> {
+        let mut state = self.state();
+        let places = state.places();
+        state.found = None;
+        places.map_or_else(Vec::new, |(_, places)| places)
     }
 
     fn set_peer(&self, peer: Option<Peer>) {
@@ -269,8 +306,8 @@ impl Contact {
     fn wait_until(&self, wanted: impl Fn(&State) -> bool) -> Option<Peer> {
         let mut state = self.state();
         loop {
-            let peer = state.peer.clone()?;
-            if wanted(&state) && peer.has_address() && !peer.is_blocked() {
+            let (peer, places) = state.places()?;
+            if wanted(&state) && !places.is_empty() && !peer.is_blocked() {
                 return Some(peer);
             }
             state = self.changed.wait(state).unwrap_or_else(|poisoned| poisoned.into_inner());

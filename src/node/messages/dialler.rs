@@ -48,7 +48,8 @@ pub fn push(context: &Arc<Context>, contact: &Arc<Contact>) {
 fn push_once(context: &Arc<Context>, contact: &Arc<Contact>, peer: &Peer, retry: &mut Retry) -> Result<()> {
     let dialled = Instant::now();
     let opening = |session: &mut Session| context.logged(flow::write_early(session, context.own()));
-    let (mut session, early) = dial_peer(context, peer, Kind::Push, opening)?;
+    let target = Target { places: contact.take_places(), ..Target::peer(peer, None) };
+    let (mut session, early) = dial_peer(context, &target, Kind::Push, opening)?;
     let Some(_connection) = context.connect(contact, &session, false) else {
         return session.finish(&Message::Bye);
     };
@@ -117,7 +118,7 @@ fn pull_once(
     let opening = |session: &mut Session| {
         session.write(&Message::Held(context.logged(flow::held(context.own(), &peer.key))?))
     };
-    let (mut session, ()) = dial_peer(context, peer, Kind::Pull, opening)?;
+    let (mut session, ()) = dial_peer(context, &Target::peer(peer, None), Kind::Pull, opening)?;
     let Some(_connection) = context.connect(contact, &session, false) else {
         return session.finish(&Message::Bye);
     };
@@ -147,15 +148,14 @@ pub fn receive_messages(context: &Arc<Context>, contact: &Arc<Contact>, session:
 /// `opening` writes what goes out behind our profile, before the answer is known.
 fn dial_peer<T: Default + Send>(
     context: &Arc<Context>,
-    peer: &Peer,
+    target: &Target,
     kind: Kind,
     opening: impl Fn(&mut Session) -> Result<T> + Sync,
 ) -> Result<(Session, T)> {
     let profile = context.profile()?;
-    let target = Target::peer(peer, None);
     let dial = || {
         let mut sent = T::default();
-        let session = dial::dial(context.own(), &target, kind, &mut |session| {
+        let session = dial::dial(context.own(), target, kind, &mut |session| {
             session.write(&profile.message())?;
             sent = opening(session)?;
             Ok(())

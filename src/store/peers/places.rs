@@ -102,9 +102,9 @@ impl Place {
         self.origin == Origin::User
     }
 
-    /// Whether nobody but the peer says that it is there: it may be a third party's.
+    /// Whether nobody but the peer, or a packet of it, says that it is there: it may be a third party's.
     pub fn is_hearsay(&self) -> bool {
-        self.origin.is_told() && self.worked.is_none()
+        (self.origin.is_told() || self.origin == Origin::Near) && self.worked.is_none()
     }
 
     /// Whether that it works is not worth a note.
@@ -186,6 +186,16 @@ impl Peer {
         let rank = |place: &Place| order.iter().position(|at| *at == place.address).unwrap_or(order.len());
         places.sort_by_key(rank);
         places.truncate(MAX_PLACES);
+        places
+    }
+
+    /// The same, with where the peer was just heard in this network as the first one.
+    pub fn places_near(&self, heard: Option<&Address>) -> Vec<Place> {
+        let mut places = self.places();
+        if let Some(address) = heard.filter(|heard| !places.iter().any(|place| place.address == **heard)) {
+            places.insert(0, Place { origin: Origin::Near, ..Place::of_link(address.clone()) });
+            places.truncate(MAX_PLACES);
+        }
         places
     }
 
@@ -419,6 +429,15 @@ impl Peer {
         true
     }
 
+    /// Notes where the peer has proven its key in this network, in the place of where it was before. What is known otherwise
+    /// stays what it is.
+    pub fn note_near(&mut self, address: &Address) {
+        if !self.all_places().iter().any(|place| place.address == *address) {
+            self.options.retain(|option| value_of(Origin::Near, option).is_none());
+            self.options.push(format!("{}={address}@{}", Origin::Near.as_str(), Day::today()));
+        }
+    }
+
     /// Takes out what is over, and when addresses worked that are gone.
     pub fn forget_old_places(&mut self) {
         let today = Day::today();
@@ -613,6 +632,27 @@ mod tests {
         let mut peer = peer("-");
         assert!(!peer.note_told(&told(5, &all)));
         assert!(peer.note_told(&told(6, &[(AddressKind::User, "11.0.0.1:443")])));
+    }
+
+    #[test]
+    fn one_address_in_the_network_is_noted() {
+        let mut peer = peer("a:1 link=b:1 seen=c:1");
+        for text in ["a:1", "b:1", "c:1"] {
+            peer.note_near(&at(text));
+        }
+        assert_eq!(rest(&peer), "a:1 link=b:1 seen=c:1");
+        let today = day(0);
+        for text in ["d:1", "e:1", "e:1"] {
+            peer.note_near(&at(text));
+            peer.note_worked(&at(text));
+        }
+        peer.forget_old_places();
+        assert_eq!(rest(&peer), format!("a:1 link=b:1 seen=c:1 worked=e:1@{today} near=e:1@{today}"));
+        assert_eq!(peer.places_near(Some(&at("a:1"))), peer.places());
+        let heard = peer.places_near(Some(&at("f:1")));
+        assert_eq!((&heard[0].address, heard[0].origin), (&at("f:1"), Origin::Near));
+        assert_eq!(order(&peer)[0], "e:1");
+        assert!(!peer.places()[0].is_pinned());
     }
 
     #[test]
