@@ -93,6 +93,11 @@ impl Live {
         self.change(|state| state.addresses = addresses.to_vec());
     }
 
+    /// Where the node listens.
+    pub fn listening(&self) -> Vec<SocketAddr> {
+        self.state().addresses.clone()
+    }
+
     /// The port on which the node listens; 0 while there is none.
     pub fn listening_port(&self) -> u16 {
         self.state().addresses.first().map_or(0, SocketAddr::port)

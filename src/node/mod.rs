@@ -14,7 +14,9 @@
 //! | [`files::sharing`], [`files::get`] | sends what is shared to who fetches it; fetches what others share |
 //! | [`files::queued`] | sends the files that wait in a queue |
 //! | [`hooks::runner`] | runs programs for what has arrived |
+//! | [`nearby::watch`], [`nearby::probe`] | finds peers in the same network; whether any can be found |
 //! | [`context`] | what all threads of the node share; starts no thread |
+//! | [`nearby::hearing`] | what a beacon means to this node |
 //! | [`live`] | what front-ends see: who is here, transfers, offers |
 //! | [`options`] | what whoever starts the node wants |
 //! | [`event`] | what the node reports |
@@ -41,6 +43,7 @@ pub mod files;
 pub mod hooks;
 pub mod live;
 pub mod messages;
+pub mod nearby;
 pub mod options;
 pub mod own_addresses;
 pub mod pairing;

@@ -25,6 +25,7 @@ use crate::node::event::NodeEvent;
 use crate::node::files::{collect, queued};
 use crate::node::hooks::runner::Hooks;
 use crate::node::messages::dialler;
+use crate::node::nearby::watch;
 use crate::node::options::Options;
 use crate::node::own_addresses;
 use crate::node::roster::{Contact, Roster, Via};
@@ -90,6 +91,7 @@ pub fn start(own: Endpoint, mut options: Options) -> Result<Receiver<NodeEvent>>
         let context = Arc::clone(&context);
         threads::spawn("control", move || control::run(&context, listener))?;
     }
+    watch::start(&context)?;
     let door = Door { info, is_published, unbound, tried: Instant::now() };
     threads::spawn("supervisor", move || Supervisor::new(context, door).run(&woken))?;
     Ok(receiver)

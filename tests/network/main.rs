@@ -10,9 +10,13 @@ mod common;
 mod addresses;
 #[cfg(target_os = "linux")]
 mod behind;
+#[cfg(target_os = "linux")]
+mod bridge;
 mod foreign;
 mod guessed;
 mod hidden;
+#[cfg(target_os = "linux")]
+mod nearby;
 #[cfg(target_os = "linux")]
 mod netns;
 mod pairing;
