@@ -1,7 +1,8 @@
-//! The doctor checks what has to work, layer by layer. This file checks this machine, `contact` the way to a peer, and
-//! `report` collects the findings. Whatever is wrong becomes a finding and ends nothing: the home may be in disorder here.
+//! The doctor checks what has to work, layer by layer. This file checks this machine, `nearby` whether friends are found
+//! in its network, `contact` the way to a peer, and `report` collects the findings. Whatever is wrong becomes a finding and ends nothing: the home may be in disorder here.
 
 mod contact;
+mod nearby;
 mod report;
 
 use std::fs;
@@ -71,6 +72,9 @@ pub fn run(
     peers_and_files(&mut report, &home);
     node(&mut report, &home, is_hidden);
     addresses(&mut report, &home, is_hidden);
+    if has_identity {
+        nearby::check(&mut report, &home, is_hidden);
+    }
     match peer {
         None => {}
         Some(_) if !has_identity => report.skipped("session", "without an identity nobody can be dialled"),

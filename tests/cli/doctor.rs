@@ -136,8 +136,9 @@ fn all_is_well_between_two_nodes() {
         addresses[0].detail.contains("127.0.0.1 is loopback: only this machine can dial it"),
         "{addresses:?}"
     );
+    seen.expect("nearby", "skipped", "by this machine alone");
     // In the order in which they depend on each other.
-    let order = "home identity disk downloads peers files node listen dns4 dns6 tcp4 tcp6 protocol rtt key session clock";
+    let order = "home identity disk downloads peers files node listen nearby dns4 dns6 tcp4 tcp6 protocol rtt key session clock";
     let mut layers: Vec<&str> = seen.checks.iter().map(|check| &check.layer[..]).collect();
     layers.retain(|layer| *layer != "address");
     assert_eq!(layers.join(" "), order);
