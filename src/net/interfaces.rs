@@ -112,7 +112,7 @@ fn zones_of(list: &str) -> Vec<(u32, String)> {
 }
 
 /// Nothing where there is no such list.
-fn read(path: &str) -> String {
+pub(crate) fn read(path: &str) -> String {
     let mut listed = Vec::new();
     let _ = File::open(path).and_then(|file| file.take(MAX_LEN).read_to_end(&mut listed));
     String::from_utf8_lossy(&listed).into_owned()

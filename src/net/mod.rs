@@ -9,6 +9,7 @@ mod interfaces;
 pub mod lane;
 pub mod local;
 pub mod loopback;
+pub mod mapping;
 pub mod multicast;
 mod pace;
 pub mod page;

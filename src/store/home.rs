@@ -202,6 +202,11 @@ impl Home {
         self.dir.join("settings")
     }
 
+    /// The mappings that routers made for the node.
+    pub fn mapping_path(&self) -> PathBuf {
+        self.dir.join("mapping")
+    }
+
     /// The lock of a node that wants to start.
     pub fn starting_lock_path(&self) -> PathBuf {
         self.dir.join("starting.lock")

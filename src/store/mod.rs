@@ -14,6 +14,7 @@ pub mod identity;
 pub mod invites;
 pub mod lock;
 pub mod log;
+pub mod mapping;
 pub mod node_lock;
 pub mod notes;
 pub mod open;

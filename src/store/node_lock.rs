@@ -3,6 +3,8 @@
 //! ```text
 //! control PORT TOKEN
 //! listening ADDRESS
+//! mapped BY pinhole|port ADDRESS
+//! mapping STATE GATEWAY DETAIL
 //! ```
 //!
 //! The lock is the system's, so it is gone with its holder, however that ended; the text tells front-ends how to reach the
@@ -19,6 +21,7 @@ use crate::error::{Error, Result, Verb};
 use crate::store::file;
 use crate::store::home::Home;
 use crate::store::lock::{self, Lockable};
+use crate::store::mapping::{By, MapState, Mapped, Mapping};
 
 /// Held while a node runs, or a window.
 pub struct NodeLock {
@@ -33,6 +36,8 @@ pub struct NodeInfo {
     pub control: Option<(u16, SharedSecret)>,
     /// Where it listens.
     pub listening: Vec<SocketAddr>,
+    /// What it knows of its routers.
+    pub mapping: Mapping,
 }
 
 impl NodeLock {
@@ -64,8 +69,12 @@ impl NodeLock {
         for address in &info.listening {
             text.push_str(&format!("listening {address}\n"));
         }
-        self.file.set_len(0).map_err(Error::disk(Verb::Write, &self.path))?;
-        file::write_all_at(&self.file, text.as_bytes(), 0).map_err(Error::disk(Verb::Write, &self.path))
+        if info.mapping != Mapping::default() {
+            text.push_str(&mapping_lines(&info.mapping));
+        }
+        // The end is cut off last: a front-end that reads meanwhile finds the node, and at worst a line that it ignores.
+        file::write_all_at(&self.file, text.as_bytes(), 0).map_err(Error::disk(Verb::Write, &self.path))?;
+        self.file.set_len(text.len() as u64).map_err(Error::disk(Verb::Write, &self.path))
     }
 }
 
@@ -216,6 +225,8 @@ pub fn running_at(path: &Path) -> Result<Option<NodeInfo>> {
         match line.split_once(' ') {
             Some(("control", rest)) => info.control = parse_control(rest),
             Some(("listening", address)) => info.listening.extend(address.parse::<SocketAddr>()),
+            Some(("mapped", rest)) => info.mapping.mapped.extend(parse_mapped(rest)),
+            Some(("mapping", rest)) => parse_mapping(rest, &mut info.mapping),
             _ => {}
         }
     }
@@ -225,6 +236,32 @@ pub fn running_at(path: &Path) -> Result<Option<NodeInfo>> {
 fn parse_control(text: &str) -> Option<(u16, SharedSecret)> {
     let (port, secret) = text.split_once(' ')?;
     Some((port.parse().ok()?, SharedSecret::from_base32(secret)?))
+}
+
+fn mapping_lines(mapping: &Mapping) -> String {
+    let mapped = mapping.mapped.iter().map(|one| {
+        let what = if one.is_pinhole { PINHOLE } else { PORT };
+        format!("mapped {} {what} {}\n", one.by.word(), one.address)
+    });
+    let gateway = mapping.gateway.map_or_else(|| "-".to_owned(), |gateway| gateway.to_string());
+    let last = format!("mapping {} {gateway} {}\n", mapping.state.word(), mapping.detail);
+    mapped.chain([last]).collect()
+}
+
+const PINHOLE: &str = "pinhole";
+const PORT: &str = "port";
+
+fn parse_mapped(text: &str) -> Option<Mapped> {
+    let mut words = text.split(' ');
+    let (by, what, address) = (By::of_word(words.next()?)?, words.next()?, words.next()?.parse().ok()?);
+    [PINHOLE, PORT].contains(&what).then_some(Mapped { address, by, is_pinhole: what == PINHOLE })
+}
+
+fn parse_mapping(text: &str, mapping: &mut Mapping) {
+    let mut words = text.splitn(3, ' ');
+    mapping.state = words.next().and_then(MapState::of_word).unwrap_or_default();
+    mapping.gateway = words.next().and_then(|gateway| gateway.parse().ok());
+    mapping.detail = words.next().unwrap_or_default().to_owned();
 }
 
 fn open(path: &Path) -> Result<Lockable> {

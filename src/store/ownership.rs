@@ -13,7 +13,7 @@ use crate::store::way;
 
 /// Files in a home that are taken for true. The logs are sealed, and the identity is looked at when it is opened, more
 /// strictly.
-const FILES: [&str; 13] = [
+const FILES: [&str; 14] = [
     "peers",
     "invites",
     "requests",
@@ -24,6 +24,7 @@ const FILES: [&str; 13] = [
     "node.lock",
     "window.lock",
     "settings",
+    "mapping",
     "uploads",
     "on-message.cursor",
     "on-file.cursor",
