@@ -14,7 +14,7 @@ use std::time::Duration;
 use crate::app::contacts::found::Found;
 use crate::app::contacts::names::NameMatch;
 use crate::app::identity;
-use crate::app::link;
+use crate::app::link::{self, MapState, Mapped};
 use crate::crypto::keys::{self, PublicKey};
 use crate::error::{Error, Result};
 use crate::net::dial::Target;
@@ -209,8 +209,29 @@ pub fn withdraw(own: &Own, link: &Link) -> Result<()> {
     }
 }
 
-/// A sentence that says who can use a link with these addresses; `None` if everybody can, and where nobody can tell.
-pub fn who_can_use(addresses: &[Address]) -> Option<&'static str> {
+/// A sentence that says who can use a link to the node of this home with these addresses; `None` if everybody can without the
+/// help of a router, and where nobody can tell.
+pub fn who_can_use(own: &Own, addresses: &[Address]) -> Option<String> {
+    let mapping = link::node(own).ok().flatten().unwrap_or_default().mapping;
+    let is_in_link = |mapped: &&Mapped| addresses.contains(&mapped.address.into());
+    let mut ports = mapping.mapped.iter().filter(|mapped| !mapped.is_pinhole);
+    if let Some(mapped) = ports.find(is_in_link) {
+        let port = mapped.address.port();
+        return Some(format!("anybody can use this link: the router maps port {port}"));
+    }
+    match (local::best_reach(addresses), mapping.state) {
+        (Some(Reach::Private), MapState::Failed) => {
+            Some("only your own network can use this link: no port is mapped; see `egoat doctor`".into())
+        }
+        (Some(Reach::Private), MapState::Behind) => Some(
+            "only your own network can use this link: a second router is in front; see `egoat doctor`".into(),
+        ),
+        _ => who_can_dial(addresses).map(str::to_owned),
+    }
+}
+
+/// The same of a link that leads to no running node of this home.
+pub fn who_can_dial(addresses: &[Address]) -> Option<&'static str> {
     match local::best_reach(addresses)? {
         Reach::Global => None,
         Reach::Carrier => Some(

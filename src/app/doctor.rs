@@ -12,7 +12,9 @@ use std::time::Duration;
 
 use crate::app::doctor::report::Reporter;
 use crate::app::identity::would_listen;
+use crate::app::link::{MapState, Mapping};
 use crate::app::settings;
+use crate::app::status;
 use crate::error::{Error, Result, Verb, reason};
 use crate::net::deadline::Deadline;
 use crate::net::dial;
@@ -162,7 +164,7 @@ fn peers_and_files(report: &mut Reporter, home: &Home) {
 fn node(report: &mut Reporter, home: &Home, is_hidden: bool) {
     match node_lock::running(home) {
         Err(error) => report.warning("node", &error.to_string(), error.hint().as_deref()),
-        Ok(Some(NodeInfo { listening, .. })) => {
+        Ok(Some(NodeInfo { listening, mapping, .. })) => {
             let at: Vec<String> = listening.iter().map(|at| format!(" {at}")).collect();
             report.ok("node", &format!("one runs here, and listens on{}", at.concat()));
             for at in listening {
@@ -173,6 +175,7 @@ fn node(report: &mut Reporter, home: &Home, is_hidden: bool) {
                     report.warning("listen", &format!("{at} can be found without the proxy"), hint);
                 }
             }
+            routers(report, &mapping);
         }
         Ok(None) => {
             let hint = "`egoat serve` or `egoat chat` is one; or run `egoat fetch` now and then";
@@ -188,6 +191,38 @@ fn node(report: &mut Reporter, home: &Home, is_hidden: bool) {
         }
     }
 }
+
+/// What the running node knows of its routers: who they are, whether one maps, and what comes of it.
+fn routers(report: &mut Reporter, mapping: &Mapping) {
+    let (state, detail) = (mapping.state, mapping.detail.as_str());
+    match mapping.gateway {
+        Some(gateway) => report.ok("gateway", &format!("the router is {gateway}")),
+        None if state == MapState::Off => report.skipped("gateway", detail),
+        None => report.warning("gateway", "the system names no router", Some("is this machine online?")),
+    }
+    match state {
+        MapState::Off => report.skipped("mapping", detail),
+        MapState::Trying => report.skipped("mapping", "the router was asked, and did not answer yet"),
+        MapState::Needless => report.ok("mapping", &format!("nothing is to be mapped: {detail}")),
+        MapState::Works | MapState::Behind => report.ok("mapping", "the router maps a port to this node"),
+        MapState::Failed => report.warning("mapping", detail, Some(NO_MAPPING)),
+    }
+    for mapped in &mapping.mapped {
+        report.ok("outside", &format!("everybody can dial {}", status::mapped_line(mapped, mapping)));
+    }
+    match state {
+        MapState::Behind => report.warning("outside", detail, Some(SECOND_ROUTER)),
+        MapState::Failed if mapping.mapped.is_empty() => {
+            report.skipped("outside", "nobody has told an address that everybody can dial")
+        }
+        _ => {}
+    }
+}
+
+const NO_MAPPING: &str = "switch UPnP or PCP on in the router, or forward a port and name it: `egoat invite --addr \
+                          HOST:PORT`; or let the other side invite";
+const SECOND_ROUTER: &str = "make one of the two a plain bridge, or have the one in front forward the port to the other; \
+                             or let the other side invite";
 
 /// A node that listens on all addresses does so on loopback.
 fn listens(report: &mut Reporter, at: SocketAddr) {

@@ -5,7 +5,7 @@ use std::thread;
 use std::time::Duration;
 
 use crate::app::contacts;
-use crate::app::link::{self, Listen};
+use crate::app::link::{self, Listen, MapState, Mapping};
 use crate::crypto::keys::PublicKey;
 use crate::error::{Error, Result};
 use crate::net::deadline::Deadline;
@@ -13,7 +13,7 @@ use crate::net::local;
 use crate::node::door::listen;
 use crate::store::log::Report;
 use crate::wire::address::Address;
-use crate::wire::link::Link;
+use crate::wire::link::{Link, MAX_ADDRESSES};
 
 pub use crate::net::endpoint::Endpoint;
 pub use crate::store::home::{Home, Own};
@@ -103,19 +103,27 @@ pub fn addresses(own: &Endpoint) -> Result<Vec<Address>> {
             hint: Some("name where others reach this node: `egoat invite --addr HOST:PORT`".into()),
         });
     }
-    Ok(local::reachable_at(&listening(own)?))
+    let (listening, mapping) = listening(own)?;
+    let mut addresses: Vec<Address> = mapping.mapped.iter().map(|one| one.address.into()).collect();
+    let mut others = local::reachable_at(&listening);
+    others.retain(|other| !addresses.contains(other));
+    addresses.append(&mut others);
+    addresses.truncate(MAX_ADDRESSES);
+    Ok(addresses)
 }
 
-/// Where the node of this home listens, or would, as far as the home tells.
-fn listening(own: &Own) -> Result<Vec<SocketAddr>> {
+/// Where the node of this home listens, or would, as far as the home tells, and what its routers say. A node that has just
+/// started has asked them, and waits for the answer.
+fn listening(own: &Own) -> Result<(Vec<SocketAddr>, Mapping)> {
     let deadline = Deadline::after(STARTING);
     while let Some(info) = link::node(own)? {
-        if !info.listening.is_empty() || deadline.left().is_err() {
-            return Ok(info.listening);
+        let is_told = !info.listening.is_empty() && info.mapping.state != MapState::Trying;
+        if is_told || deadline.left().is_err() {
+            return Ok((info.listening, info.mapping));
         }
         thread::sleep(STARTING_POLL);
     }
-    would_listen(own.home())
+    Ok((would_listen(own.home())?, Mapping::default()))
 }
 
 /// Where a node of the home would listen, as far as the home tells.

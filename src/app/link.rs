@@ -13,7 +13,7 @@ use crate::error::{Error, Result};
 use crate::net::deadline::Deadline;
 use crate::net::endpoint::Endpoint;
 use crate::net::loopback::{self, Local};
-use crate::node::{supervisor, threads};
+use crate::node::{mapping, supervisor, threads};
 use crate::store::home::{Home, Own};
 use crate::store::node_lock;
 use crate::wire::control::{Down, MAX_BODY, Path, Up};
@@ -27,6 +27,7 @@ pub use crate::node::event::{Decision, NodeEvent, Offered};
 pub use crate::node::hooks::program::{Program, RunOutcome};
 pub use crate::node::hooks::programs::{Programs, RunReport};
 pub use crate::node::options::{FilesTo, Options};
+pub use crate::node::outside::{MapState, Mapped, Mapping};
 pub use crate::node::threads::LOG_POLL_INTERVAL;
 pub use crate::store::node_lock::NodeInfo;
 pub use crate::store::space::KeepFree;
@@ -437,6 +438,14 @@ pub fn start(own: &Endpoint, options: Options) -> Result<Receiver<NodeEvent>> {
     supervisor::start(own.clone(), options)
 }
 
+/// Has routers forget the node of this home, which ran in this process and is about to end. Takes a second at most.
+pub fn withdraw_mapping(own: &Own) {
+    let asked = node(own).ok().flatten().map(|info| info.mapping.state);
+    if matches!(asked, Some(MapState::Works | MapState::Behind | MapState::Failed)) {
+        mapping::withdraw(own.home());
+    }
+}
+
 /// What a node does unless its user says otherwise: it listens at `listen`, and takes messages and files of all peers.
 #[inline(never)]
 pub fn default_options(listen: Vec<Listen>, downloads: PathBuf) -> Options {
@@ -446,6 +455,7 @@ pub fn default_options(listen: Vec<Listen>, downloads: PathBuf) -> Options {
         files_to: FilesTo::Folders(downloads),
         max_bytes: Some(settings::MAX_FILE),
         keep_free: KeepFree::default(),
+        map: false,
         overwrite: false,
         limits: Limits::default(),
         accept_new: false,
@@ -479,7 +489,7 @@ mod tests {
         let link = NodeLink::open(&home, false).unwrap();
         let silent = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let control = Some((silent.local_addr().unwrap().port(), SharedSecret::generate()));
-        lock.publish(&NodeInfo { control, listening: Vec::new() }).unwrap();
+        lock.publish(&NodeInfo { control, ..NodeInfo::default() }).unwrap();
         // Once is enough: this thread may be held up for a second itself.
         let is_free = (0..10).any(|_| {
             std::thread::scope(|scope| {

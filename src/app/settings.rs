@@ -12,6 +12,9 @@ use crate::store::place;
 
 pub use crate::store::home::expand;
 
+/// The setting that says whether routers are asked.
+const MAP_SETTING: &str = "map";
+
 /// Bytes of one transfer that a node takes unless the user says otherwise.
 pub const MAX_FILE: u64 = 1 << 30;
 
@@ -23,6 +26,19 @@ pub fn listen_of(home: &Home, given: &[String]) -> Result<Vec<Listen>> {
 /// Parses addresses to listen on. Port 0, which no address to dial has, means a free one.
 pub fn parse_listen(given: &[String]) -> Result<Vec<Listen>> {
     given.iter().map(|text| listen::parse(text)).collect()
+}
+
+/// Whether the node asks routers for a mapping: as it was `given`, else as the home says.
+pub fn map_of(home: &Home, given: Option<&str>) -> Result<bool> {
+    let (value, place) = match given {
+        Some(given) => (Some(given.to_owned()), "--map".to_owned()),
+        None => (home.setting(MAP_SETTING)?, format!("map= in {}", home.settings_path().display())),
+    };
+    match value.as_deref() {
+        None | Some("auto" | "") => Ok(true),
+        Some("off") => Ok(false),
+        Some(_) => Err(Error::usage(format!("{place} is auto or off"))),
+    }
 }
 
 /// A directory that the user typed, from the root: it means the same to a node that is started elsewhere the next time.

@@ -4,7 +4,9 @@
 use std::path::PathBuf;
 
 use crate::app::files::Job;
-use crate::app::link::{ConnectedPeer, NodeLink, PendingOffer, Transfer, TransferWay, UNKNOWN};
+use crate::app::link::{
+    ConnectedPeer, MapState, Mapped, Mapping, NodeLink, PendingOffer, Transfer, TransferWay, UNKNOWN,
+};
 use crate::app::messages::{self, Queue, QueuedItem};
 use crate::error::{Error, Result};
 use crate::net::local;
@@ -47,6 +49,8 @@ pub struct Status {
     pub listening: Vec<String>,
     /// Where others can dial it: this machine's own addresses, as far as it can tell.
     pub addresses: Vec<Address>,
+    /// What it knows of its routers.
+    pub mapping: Mapping,
     /// The peers that are connected, by name.
     pub here: Vec<(String, ConnectedPeer)>,
     /// What waits; `None` where nobody gave the key that opens it.
@@ -85,6 +89,7 @@ pub fn status(home: &Home, own: Option<&Own>) -> Result<Status> {
     Ok(Status {
         addresses: local::reachable_at(&listening),
         listening: live.addresses,
+        mapping: node_lock::running(home)?.unwrap_or_default().mapping,
         here,
         waiting: own.map(waiting).transpose()?,
         transfers: live.transfers.into_values().collect(),
@@ -116,6 +121,41 @@ pub fn waiting(own: &Own) -> Result<Vec<Waiting>> {
 /// A count of bytes, if it is known.
 pub fn known(bytes: u64) -> Option<u64> {
     Some(bytes).filter(|bytes| *bytes != UNKNOWN)
+}
+
+/// An address outside of a router, in words.
+pub fn mapped_line(mapped: &Mapped, mapping: &Mapping) -> String {
+    let (at, by) = (Address::from(mapped.address), mapped.by.title());
+    match (mapped.is_pinhole, mapping.gateway) {
+        (true, _) => format!("{at}, let through by the router ({by})"),
+        (false, Some(gateway)) => format!("{at} by the router {gateway} ({by})"),
+        (false, None) => format!("{at} by a router ({by})"),
+    }
+}
+
+/// The same as an object.
+pub fn mapped_object(mapped: &Mapped) -> Object {
+    Object::event("mapped")
+        .text("address", &Address::from(mapped.address).to_string())
+        .text("by", mapped.by.word())
+        .boolean("pinhole", mapped.is_pinhole)
+}
+
+/// What became of asking routers, in words.
+pub fn mapping_line(mapping: &Mapping) -> String {
+    match mapping.state {
+        MapState::Trying => "asks the router for a port".into(),
+        MapState::Off => format!("off: {}", mapping.detail),
+        _ => mapping.detail.clone(),
+    }
+}
+
+/// The same as an object.
+pub fn mapping_object(mapping: &Mapping) -> Object {
+    let gateway = mapping.gateway.map(|gateway| gateway.to_string());
+    let detail = Some(mapping.detail.as_str()).filter(|detail| !detail.is_empty());
+    let object = Object::event("mapping").text("state", mapping.state.word());
+    object.optional("gateway", gateway.as_deref()).optional("detail", detail)
 }
 
 /// A peer that is connected, as an object for programs (egoat(1), JSON).

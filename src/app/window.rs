@@ -42,6 +42,8 @@ pub struct Setup {
     pub listen: Vec<Listen>,
     /// The room that peers leave free.
     pub keep_free: KeepFree,
+    /// Routers are asked to map the port.
+    pub map: bool,
     /// The proxy to dial through.
     pub proxy: Option<Proxy>,
     /// What to type in a terminal to have this window again, and to have a node.
@@ -190,7 +192,8 @@ impl Window {
             return Ok(());
         }
         let usual = link::default_options(self.setup.listen.clone(), own.home().downloads(None)?);
-        let events = link::start(own, Options { keep_free: self.setup.keep_free, ..usual })?;
+        let events =
+            link::start(own, Options { keep_free: self.setup.keep_free, map: self.setup.map, ..usual })?;
         locked(&self.node).runs = true;
         let window = Arc::clone(self);
         threads::spawn("node", move || window.hear(&events))
@@ -202,6 +205,13 @@ impl Window {
                 *locked(&self.node) = OwnNode { runs: false, trouble: Some(error.to_string()) };
             }
             (self.setup.told)(&event);
+        }
+    }
+
+    /// Routers are told that the node ends, if it was here.
+    pub fn leave(&self) {
+        if let Some(own) = self.own.get().filter(|_| locked(&self.node).runs) {
+            link::withdraw_mapping(own);
         }
     }
 

@@ -126,6 +126,9 @@ pub struct Chat {
     /// address or port to listen on, may be repeated (default: the file listen, else 4628 or a free port above it)
     #[argh(option, arg_name = "addr")]
     pub listen: Vec<String>,
+    /// ask routers to map the port: auto or off (default: the setting map, else auto)
+    #[argh(option, arg_name = "how")]
+    pub map: Option<String>,
     /// room that peers leave free on a disk (default 5 % of it or 1G, whichever is less)
     #[argh(option, arg_name = "size")]
     pub keep_free: Option<String>,
@@ -148,6 +151,9 @@ pub struct Window {
     /// address or port to listen on, may be repeated (default: the file listen, else 4628 or a free port above it)
     #[argh(option, arg_name = "addr")]
     pub listen: Vec<String>,
+    /// ask routers to map the port: auto or off (default: the setting map, else auto)
+    #[argh(option, arg_name = "how")]
+    pub map: Option<String>,
     /// room that peers and uploads leave free on a disk (default 5 % of it or 1G, whichever is less)
     #[argh(option, arg_name = "size")]
     pub keep_free: Option<String>,
@@ -169,6 +175,9 @@ pub struct Serve {
     /// address or port to listen on, may be repeated (default: the file listen, else 4628 or a free port above it)
     #[argh(option, arg_name = "addr")]
     pub listen: Vec<String>,
+    /// ask routers to map the port: auto or off (default: the setting map, else auto)
+    #[argh(option, arg_name = "how")]
+    pub map: Option<String>,
     /// where received files land, in a folder for each peer
     #[argh(option, arg_name = "dir")]
     pub downloads: Option<String>,

@@ -32,9 +32,12 @@ pub fn run(own: &Endpoint, out: Output, args: &args::Chat) -> Result<()> {
         // On stderr they would stand in the middle of what is drawn.
         let own = own.reporting_to(Arc::new(move |what: &str| drop(sender.send(what.to_owned()))));
         let events = start_node(&own, args)?;
-        return terminal::run(&own, Start { to, events, reports, notify, invites });
+        let is_node = events.is_some();
+        let ended = terminal::run(&own, Start { to, events, reports, notify, invites });
+        return leave(&own, is_node, ended);
     }
     let events = start_node(own, args)?;
+    let is_node = events.is_some();
     if !invites && contacts::all(own)?.is_empty() {
         out.note(if plain::is_typed(out) {
             "no peers yet: /invite makes a link for somebody, /join takes theirs; /help lists the commands"
@@ -42,7 +45,15 @@ pub fn run(own: &Endpoint, out: Output, args: &args::Chat) -> Result<()> {
             "no peers yet: in another terminal, `egoat invite` makes a link for somebody, `egoat join` takes theirs"
         });
     }
-    plain::run(own, out, to, events, invites)
+    leave(own, is_node, plain::run(own, out, to, events, invites))
+}
+
+/// Routers are told that the node ends, if it was here.
+fn leave(own: &Endpoint, is_node: bool, ended: Result<()>) -> Result<()> {
+    if is_node {
+        link::withdraw_mapping(own);
+    }
+    ended
 }
 
 /// Becomes the node, unless one runs.
@@ -53,6 +64,7 @@ fn start_node(own: &Endpoint, args: &args::Chat) -> Result<Option<Receiver<NodeE
     let listen = settings::listen_of(own.home(), &args.listen)?;
     let usual = link::default_options(listen, own.home().downloads(None)?);
     let keep_free = values::keep_free(args.keep_free.as_deref())?;
+    let map = settings::map_of(own.home(), args.map.as_deref())?;
     // Whoever gives an address can give another one; what the home says is not worth a conversation.
-    link::start(own, Options { keep_free, listens_later: args.listen.is_empty(), ..usual }).map(Some)
+    link::start(own, Options { keep_free, map, listens_later: args.listen.is_empty(), ..usual }).map(Some)
 }

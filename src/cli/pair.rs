@@ -28,8 +28,8 @@ pub fn invite(own: &Endpoint, out: Output, args: &args::Invite) -> Result<()> {
         out.note("no node runs here: start `egoat serve` or `egoat chat`, so that the link can be used");
     }
     out.note(&format!("the link works once, for {}; whoever has it becomes a peer", text::duration(ttl)));
-    let who = contacts::who_can_use(&invitation.link.addresses);
-    who.into_iter().for_each(|who| out.note(who));
+    let who = contacts::who_can_use(own, &invitation.link.addresses);
+    who.iter().for_each(|who| out.note(who));
     let link = invitation.link.to_string();
     let seconds = ttl.as_secs() + u64::from(ttl.subsec_nanos() > 0);
     let object = || Object::event("invite").text("link", &link).number("seconds", seconds);

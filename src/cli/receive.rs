@@ -73,7 +73,7 @@ fn announce(out: Output, options: &ReceiveOptions, reception: &Reception) -> Res
         out.note(&format!("waiting for files from {} at {}", peer.name, at.join(", ")));
     }
     let Some(link) = reception.link.as_ref() else { return Ok(()) };
-    contacts::who_can_use(&link.addresses).into_iter().for_each(|who| out.note(who));
+    contacts::who_can_dial(&link.addresses).into_iter().for_each(|who| out.note(who));
     let link = link.to_string();
     out.note("send files here with `egoat send LINK FILE...`; the link works for one sender:");
     if matches!(options.into, Destination::Stdout) {

@@ -38,6 +38,7 @@ pub fn run(own: &Endpoint, out: Output, args: &args::Serve) -> Result<()> {
     let options = Options {
         max_bytes: Some(values::max_file(args.max_file.as_deref())?),
         keep_free: values::keep_free(args.keep_free.as_deref())?,
+        map: settings::map_of(own.home(), args.map.as_deref())?,
         overwrite: args.overwrite,
         limits: limits(out, args)?,
         accept_new: args.accept_new,

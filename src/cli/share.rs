@@ -84,7 +84,7 @@ fn note(
     };
     out.note(&format!("{who}{often}, {how_long}"));
     let link = shared.link.as_ref().map(|link| {
-        contacts::who_can_use(&link.addresses).into_iter().for_each(|who| out.note(who));
+        contacts::who_can_use(own, &link.addresses).iter().for_each(|who| out.note(who));
         link.to_string()
     });
     let object = || {
@@ -101,7 +101,7 @@ fn note(
 
 /// Waits until somebody has fetched it.
 fn serve_alone(out: Output, title: &str, ttl: Option<Duration>, alone: &Alone) -> Result<()> {
-    contacts::who_can_use(&alone.link.addresses).into_iter().for_each(|who| out.note(who));
+    contacts::who_can_dial(&alone.link.addresses).into_iter().for_each(|who| out.note(who));
     out.note(&format!("waiting for one who fetches {title} with `egoat get LINK`; Ctrl-C ends it:"));
     let link = alone.link.to_string();
     let seconds = ttl.map(|ttl| ttl.as_secs());

@@ -26,6 +26,15 @@ pub fn run(home: &Home, proxy: Option<Proxy>, out: Output, passphrases: &Passphr
     for at in status.addresses.iter().map(ToString::to_string) {
         out.data(&line("address", &at), || Object::event("address").text("address", &at))?;
     }
+    let mapping = &status.mapping;
+    for mapped in &mapping.mapped {
+        let human = line("mapped", &status::mapped_line(mapped, mapping));
+        out.data(&human, || status::mapped_object(mapped))?;
+    }
+    // One that works has said so.
+    if out.json || mapping.mapped.is_empty() || !mapping.detail.is_empty() {
+        out.data(&line("mapping", &status::mapping_line(mapping)), || status::mapping_object(mapping))?;
+    }
     for (peer, here) in &status.here {
         let since = time::believed(here.since.saturating_mul(1_000_000));
         let long = since.map_or_else(String::new, |since| {

@@ -47,6 +47,7 @@ pub fn run(
     let setup = Setup {
         listen: settings::listen_of(&home, &args.listen)?,
         keep_free: values::keep_free(args.keep_free.as_deref())?,
+        map: settings::map_of(&home, args.map.as_deref())?,
         proxy,
         commands: commands(&home, args),
         told: Box::new(move |event| tell(out, event)),
@@ -76,11 +77,13 @@ pub fn run(
             Err(RecvTimeoutError::Timeout) => {}
             Ok(()) | Err(RecvTimeoutError::Disconnected) => {
                 out.note("the window was stopped");
+                window.leave();
                 return Ok(());
             }
         }
     }
     out.note("the window ends: its last page was closed 10 minutes ago");
+    window.leave();
     Ok(())
 }
 

@@ -21,6 +21,7 @@ use crate::node::files::transfers::Transfers;
 use crate::node::hooks::turns::Bell;
 use crate::node::live::Live;
 use crate::node::options::Options;
+use crate::node::outside::Outside;
 use crate::node::pairing::OwnProfile;
 use crate::node::room::{News, Room};
 use crate::node::roster::{Connection, Contact, Roster};
@@ -68,6 +69,7 @@ pub struct Context {
     lanes: Arc<Lanes>,
     live: Arc<Live>,
     own_addresses: Arc<OwnAddresses>,
+    outside: Outside,
     shares: Arc<Shares>,
     /// Where the messages of peers go.
     room: Room,
@@ -106,6 +108,7 @@ impl Context {
             lanes: Arc::default(),
             live: Arc::default(),
             own_addresses: Arc::default(),
+            outside: Outside::default(),
             shares,
             rings: Mutex::default(),
             channels,
@@ -173,6 +176,10 @@ impl Context {
     /// What front-ends see of the node.
     pub fn live(&self) -> &Arc<Live> {
         &self.live
+    }
+    /// What the node knows of its outside addresses.
+    pub fn outside(&self) -> &Outside {
+        &self.outside
     }
     /// What others may fetch here.
     pub fn shares(&self) -> &Arc<Shares> {

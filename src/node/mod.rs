@@ -13,11 +13,13 @@
 //! | [`files::job`] | sends files that a front-end handed over |
 //! | [`files::sharing`], [`files::get`] | sends what is shared to who fetches it; fetches what others share |
 //! | [`files::queued`] | sends the files that wait in a queue |
+//! | [`mapping`] | has routers map the port of the node |
 //! | [`hooks::runner`] | runs programs for what has arrived |
 //! | [`nearby::watch`], [`nearby::probe`] | finds peers in the same network; whether any can be found |
 //! | [`context`] | what all threads of the node share; starts no thread |
 //! | [`nearby::hearing`] | what a beacon means to this node |
 //! | [`live`] | what front-ends see: who is here, transfers, offers |
+//! | [`outside`] | at which addresses everybody can dial the node |
 //! | [`options`] | what whoever starts the node wants |
 //! | [`event`] | what the node reports |
 //! | [`files::outbound`] | one transfer to a peer |
@@ -42,9 +44,11 @@ pub mod event;
 pub mod files;
 pub mod hooks;
 pub mod live;
+pub mod mapping;
 pub mod messages;
 pub mod nearby;
 pub mod options;
+pub mod outside;
 pub mod own_addresses;
 pub mod pairing;
 pub mod retry;

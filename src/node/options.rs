@@ -24,6 +24,8 @@ pub struct Options {
     pub max_bytes: Option<u64>,
     /// How much room peers leave free.
     pub keep_free: KeepFree,
+    /// Routers are asked to map the port at which the node listens.
+    pub map: bool,
     /// A received file replaces one of the same name.
     pub overwrite: bool,
     /// How many connections the listeners serve at a time.

@@ -16,6 +16,7 @@ use crate::error::{Error, Result};
 use crate::net::endpoint::Endpoint;
 use crate::net::local;
 use crate::net::loopback::LoopbackListener;
+use crate::net::mapping::gateway;
 use crate::net::transport::Listener;
 use crate::node::context::{Channels, Context, PendingRings};
 use crate::node::control;
@@ -24,6 +25,7 @@ use crate::node::door::listener;
 use crate::node::event::NodeEvent;
 use crate::node::files::{collect, queued};
 use crate::node::hooks::runner::Hooks;
+use crate::node::mapping;
 use crate::node::messages::dialler;
 use crate::node::nearby::watch;
 use crate::node::options::Options;
@@ -72,13 +74,15 @@ pub fn start(own: Endpoint, mut options: Options) -> Result<Receiver<NodeEvent>>
     }
     let unbound = unbound.into_iter().map(|(address, _)| address).collect();
     let control = control_listener.as_ref().map(|(listener, port)| (*port, listener.secret().clone()));
-    let info = NodeInfo { control, listening: addresses.clone() };
+    let mapping = mapping::before(&own, &options, &addresses);
+    let info = NodeInfo { control, listening: addresses.clone(), mapping };
     let (turn_away, turned_away) = mpsc::sync_channel(options.limits.pending);
     let (wake, woken) = mpsc::sync_channel(1);
     let channels = Channels { events, turned_away: turn_away, wake, hooks: hooks.as_ref().map(Hooks::bell) };
     let context = Arc::new(Context::new(own, options, channels, lock));
     context.live().listen(&addresses);
     tell_addresses(&context, &addresses);
+    context.outside().set(info.mapping.clone());
     let is_published = publish(&context, &info)?;
     context.refresh_roster()?;
     threads::spawn("turned away", move || listener::close_later(&turned_away))?;
@@ -92,6 +96,10 @@ pub fn start(own: Endpoint, mut options: Options) -> Result<Receiver<NodeEvent>>
         threads::spawn("control", move || control::run(&context, listener))?;
     }
     watch::start(&context)?;
+    if context.options().map {
+        let context = Arc::clone(&context);
+        threads::spawn("mapping", move || mapping::run(&context))?;
+    }
     let door = Door { info, is_published, unbound, tried: Instant::now() };
     threads::spawn("supervisor", move || Supervisor::new(context, door).run(&woken))?;
     Ok(receiver)
@@ -184,7 +192,7 @@ struct Supervisor {
     undialled: Vec<(Arc<Contact>, Via)>,
     followed: FollowedLogs,
     present: HashMap<PublicKey, Presence>,
-    /// The machine's addresses, and when they were compared last.
+    /// The machine's addresses and its router, and when they were compared last.
     addresses: (Vec<IpAddr>, Instant),
     /// When refused connections were reported last.
     counted: Option<Instant>,
@@ -203,6 +211,15 @@ struct Door {
 }
 
 impl Door {
+    /// Front-ends are told what is new of the routers.
+    fn note_mapping(&mut self, context: &Context) {
+        let mapping = context.outside().mapping();
+        if self.info.mapping != mapping {
+            self.info.mapping = mapping;
+            self.is_published = false;
+        }
+    }
+
     /// Binds what could not be bound before.
     fn open(&mut self, context: &Arc<Context>) {
         if self.unbound.is_empty() || self.tried.elapsed() < LISTEN_INTERVAL {
@@ -219,6 +236,7 @@ impl Door {
                     self.is_published = false;
                     context.live().listen(&self.info.listening);
                     tell_addresses(context, &self.info.listening);
+                    context.outside().ring();
                     context.tell(NodeEvent::Listening(address));
                 }
                 Err(error) => context.trouble(error),
@@ -242,7 +260,7 @@ impl Supervisor {
             undialled: Vec::new(),
             followed: FollowedLogs::default(),
             present,
-            addresses: (local::own_ips(), Instant::now()),
+            addresses: (network(), Instant::now()),
             counted: None,
             door,
         }
@@ -275,6 +293,7 @@ impl Supervisor {
     fn look(&mut self) {
         let context = Arc::clone(&self.context);
         self.door.open(&context);
+        self.door.note_mapping(&context);
         if !self.door.is_published {
             self.door.is_published = context.publish(&self.door.info).is_ok();
         }
@@ -345,11 +364,12 @@ impl Supervisor {
         let (known, compared) = &mut self.addresses;
         if compared.elapsed() > NETWORK_INTERVAL {
             *compared = Instant::now();
-            let addresses = local::own_ips();
+            let addresses = network();
             if *known != addresses {
                 *known = addresses;
                 tell_addresses(&self.context, &self.door.info.listening);
                 self.context.roster().all().iter().for_each(|contact| contact.ring());
+                self.context.outside().ring();
             }
         }
     }
@@ -367,6 +387,12 @@ impl Supervisor {
             self.context.tell(NodeEvent::Refusals(refusals));
         }
     }
+}
+
+/// By what a network is told from another one.
+fn network() -> Vec<IpAddr> {
+    let router = gateway::v4().map(|gateway| gateway.router.ip());
+    local::own_ips().into_iter().chain(router).collect()
 }
 
 /// What the supervisor has seen of each contact.

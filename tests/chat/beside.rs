@@ -288,7 +288,7 @@ fn a_node_of_another_version_is_not_dialled_in_a_circle() {
     let home = StoredHome::locate(dir.to_str()).unwrap();
     let lock = NodeLock::take(&home).unwrap().unwrap();
     let control = Some((listener.port().unwrap(), listener.secret().clone()));
-    lock.publish(&NodeInfo { control, listening: Vec::new() }).unwrap();
+    lock.publish(&NodeInfo { control, ..NodeInfo::default() }).unwrap();
     let (count, counted) = (Arc::new(AtomicU32::new(0)), Instant::now());
     let dialled = Arc::clone(&count);
     std::thread::spawn(move || {

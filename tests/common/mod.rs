@@ -123,7 +123,7 @@ pub struct Home {
 }
 
 /// What egoat-files(5) has in a home, and its folders for files.
-const OF_HOME: [&str; 17] = [
+const OF_HOME: [&str; 18] = [
     "",
     "identity",
     "name",
@@ -134,6 +134,7 @@ const OF_HOME: [&str; 17] = [
     "proxy",
     "presence",
     "settings",
+    "mapping",
     "chat.log",
     "shares.log",
     "history",

@@ -18,6 +18,7 @@ use egoat::store::history::{self, Dropped, Event, History, ReceivedMessage};
 use egoat::store::home::Home;
 use egoat::store::invites;
 use egoat::store::log::{Kind, Log, LogId, Reader};
+use egoat::store::mapping::{By, MapState, Mapped, Mapping};
 use egoat::store::node_lock::{self, NodeInfo, NodeLock};
 use egoat::store::outbox::{Draft, Outbox, Pending, QueuedMessage};
 use egoat::store::peers::{Peer, Peers};
@@ -1073,10 +1074,19 @@ fn one_node_runs_on_a_home() {
     let long = NodeInfo {
         control: Some((4000, SharedSecret::generate())),
         listening: vec!["127.0.0.1:1".parse().unwrap(), "[::1]:2".parse().unwrap()],
+        mapping: Mapping {
+            state: MapState::Works,
+            gateway: Some("192.168.7.1".parse().unwrap()),
+            detail: "some words".into(),
+            mapped: vec![
+                Mapped { address: "11.0.0.1:4".parse().unwrap(), by: By::NatPmp, is_pinhole: false },
+                Mapped { address: "[2001::1]:5".parse().unwrap(), by: By::Pcp, is_pinhole: true },
+            ],
+        },
     };
     lock.publish(&long).unwrap();
     assert_eq!(node_lock::running(&home).unwrap(), Some(long));
-    let short = NodeInfo { control: None, listening: Vec::new() };
+    let short = NodeInfo { listening: vec!["127.0.0.1:1".parse().unwrap()], ..NodeInfo::default() };
     lock.publish(&short).unwrap();
     assert_eq!(node_lock::running(&home).unwrap(), Some(short));
     drop(lock);

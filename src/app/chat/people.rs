@@ -18,7 +18,7 @@ impl Chat {
         let invitation = contacts::invite(&self.own, contacts::INVITE_TTL, name, Vec::new())?;
         view.note(&format!("give this link to {who}; it works once, for a day:"));
         view.link(&invitation.link);
-        contacts::who_can_use(&invitation.link.addresses).into_iter().for_each(|who| view.note(who));
+        contacts::who_can_use(&self.own, &invitation.link.addresses).iter().for_each(|who| view.note(who));
         if !invitation.node_runs {
             view.note("no node runs here: start `egoat serve`, so that the link can be used");
         }

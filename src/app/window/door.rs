@@ -59,7 +59,7 @@ impl WindowLock {
             }
         };
         threads::spawn("door", run)?;
-        self.0.publish(&NodeInfo { control, listening: Vec::new() })
+        self.0.publish(&NodeInfo { control, ..NodeInfo::default() })
     }
 }
 

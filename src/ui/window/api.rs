@@ -305,7 +305,8 @@ fn invite(call: &Call, exchange: &mut Exchange) -> Result<()> {
     let invitation = contacts::invite(call.own()?, contacts::INVITE_TTL, call.name()?, Vec::new())?;
     let object = Object::event("invite").text("link", &invitation.link.to_string());
     let object = object.number("seconds", contacts::INVITE_TTL.as_secs());
-    exchange.line(object.optional("note", contacts::who_can_use(&invitation.link.addresses)));
+    let who = contacts::who_can_use(call.own()?, &invitation.link.addresses);
+    exchange.line(object.optional("note", who.as_deref()));
     Ok(())
 }
 
