@@ -204,7 +204,8 @@ fn routers(report: &mut Reporter, mapping: &Mapping) {
         MapState::Off => report.skipped("mapping", detail),
         MapState::Trying => report.skipped("mapping", "the router was asked, and did not answer yet"),
         MapState::Needless => report.ok("mapping", &format!("nothing is to be mapped: {detail}")),
-        MapState::Works | MapState::Behind => report.ok("mapping", "the router maps a port to this node"),
+        MapState::Works => report.ok("mapping", "the router maps a port to this node"),
+        MapState::Behind => report.skipped("mapping", "nothing outside leads to this router"),
         MapState::Failed => report.warning("mapping", detail, Some(NO_MAPPING)),
     }
     for mapped in &mapping.mapped {
@@ -247,13 +248,15 @@ fn listens(report: &mut Reporter, at: SocketAddr) {
     }
 }
 
-/// The addresses that links of this machine have.
+/// The addresses that links of this machine have, but for those outside of a router.
 fn addresses(report: &mut Reporter, home: &Home, is_hidden: bool) {
     if is_hidden {
         return report.skipped("address", "with a proxy, links have the addresses that --addr names");
     }
-    let running = node_lock::running(home).ok().flatten().map(|node| node.listening);
-    let listening = running.filter(|at| !at.is_empty()).map_or_else(|| would_listen(home), Ok);
+    let NodeInfo { listening, mapping, .. } = node_lock::running(home).ok().flatten().unwrap_or_default();
+    let is_mapped = mapping.mapped.iter().any(|mapped| !mapped.is_pinhole);
+    let running = Some(listening).filter(|at| !at.is_empty());
+    let listening = running.map_or_else(|| would_listen(home), Ok);
     let listening = listening.unwrap_or_default();
     let is_everywhere = listening.is_empty() || listening.iter().any(|at| at.ip().is_unspecified());
     if is_everywhere && local::own_ips().is_empty() {
@@ -267,7 +270,12 @@ fn addresses(report: &mut Reporter, home: &Home, is_hidden: bool) {
             continue;
         }
         ips.push(ip);
-        let (what, hint) = reach(ip);
+        let (what, hint) = match reach(ip) {
+            _ if is_mapped && ip.is_ipv4() && Reach::of(ip) == Reach::Private => {
+                ("is private (RFC 1918), and the router maps a port to this node", None)
+            }
+            meaning => meaning,
+        };
         let detail = format!("{ip} {what}");
         match hint {
             None => report.ok("address", &detail),

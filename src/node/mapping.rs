@@ -41,9 +41,13 @@ pub fn before(own: &Endpoint, options: &Options, listening: &[SocketAddr]) -> Ma
     match () {
         () if own.is_hidden() => off("a node with a proxy asks no router"),
         () if !options.map => off("by `--map off`, or `map=off` in the settings"),
-        () if listening.iter().all(|at| at.ip().to_canonical().is_loopback()) => off(LOOPBACK),
+        () if is_loopback(listening) => off(LOOPBACK),
         () => Mapping { state: MapState::Trying, ..Mapping::default() },
     }
+}
+
+fn is_loopback(listening: &[SocketAddr]) -> bool {
+    listening.iter().all(|at| at.ip().to_canonical().is_loopback())
 }
 
 const LOOPBACK: &str = "the node listens where no router leads";
@@ -61,17 +65,23 @@ struct Plan {
 
 impl Plan {
     fn look(listening: &[SocketAddr]) -> Plan {
-        let gateway = gateway::v4();
-        // Where the routes are not known, whoever answers as a router is asked.
-        let own = gateway
-            .map(|gateway| gateway.own)
-            .or_else(|| local::outward_ips().into_iter().find(IpAddr::is_ipv4));
+        if is_loopback(listening) {
+            return Plan { gateway: None, inside: None, pinholes: None };
+        }
         let at = |ip: IpAddr| Some(SocketAddr::new(ip, port_for(listening, ip)?));
-        let global =
-            local::own_ips().into_iter().filter(|ip| ip.is_ipv6() && Reach::of(*ip) == Reach::Global);
-        let pinholes: Vec<SocketAddr> = global.filter_map(at).take(MAX_PINHOLES).collect();
+        let gateway = gateway::v4();
+        let towards = gateway.map(|gateway| gateway.own);
+        // Where the routes are not known, whoever answers as a router is asked.
+        let own = towards.or_else(|| local::outward_ips().into_iter().find(IpAddr::is_ipv4));
+        // Of several addresses, the node may listen at another one than that which the system would use. By PCP and NAT-PMP it
+        // asks from there; over TCP that cannot be chosen.
+        let named = || listening.iter().copied().find(|at| at.is_ipv4() && is_mapped_for(at.ip()));
+        let inside = own.and_then(|own| at(own).or_else(named));
+        let global = |ip: &IpAddr| ip.is_ipv6() && Reach::of(*ip) == Reach::Global;
+        let pinholes: Vec<SocketAddr> =
+            local::own_ips().into_iter().filter(global).filter_map(at).take(MAX_PINHOLES).collect();
         let router = if pinholes.is_empty() { None } else { gateway::v6() };
-        Plan { gateway, inside: own.and_then(at), pinholes: router.map(|router| (router, pinholes)) }
+        Plan { gateway, inside, pinholes: router.map(|router| (router, pinholes)) }
     }
 }
 
@@ -242,6 +252,7 @@ impl Mapper<'_> {
                     format!("{router} maps {outside}, which is itself behind a second router in front"),
                 )
             }
+            (_, Some(failure @ Failure::Inside(_)), _) => (MapState::Behind, why_not(gateway, &failure)),
             (_, Some(failure), _) if mapped.iter().all(|one| one.is_pinhole) => {
                 (MapState::Failed, why_not(gateway, &failure))
             }
@@ -250,7 +261,10 @@ impl Mapper<'_> {
                 (MapState::Needless, format!("{} is an address that everybody can dial", inside.ip()))
             }
             (.., Some(inside)) => (MapState::Failed, format!("no router maps {}", inside.ip())),
-            _ if plan.gateway.is_some() => (MapState::Off, LOOPBACK.into()),
+            _ if is_loopback(&self.context.live().listening()) => (MapState::Off, LOOPBACK.into()),
+            _ if plan.gateway.is_some() => {
+                (MapState::Failed, format!("the node does not listen where {router} leads"))
+            }
             _ => (MapState::Failed, "this machine has no router".into()),
         };
         Mapping { state, gateway, detail, mapped }

@@ -96,7 +96,7 @@ pub fn start(own: Endpoint, mut options: Options) -> Result<Receiver<NodeEvent>>
         threads::spawn("control", move || control::run(&context, listener))?;
     }
     watch::start(&context)?;
-    if context.options().map {
+    if context.options().map && !context.own().is_hidden() {
         let context = Arc::clone(&context);
         threads::spawn("mapping", move || mapping::run(&context))?;
     }

@@ -16,6 +16,8 @@ mod foreign;
 mod guessed;
 mod hidden;
 #[cfg(target_os = "linux")]
+mod mapping;
+#[cfg(target_os = "linux")]
 mod nearby;
 #[cfg(target_os = "linux")]
 mod netns;
@@ -27,6 +29,8 @@ mod retrying;
 #[cfg(target_os = "linux")]
 mod slow;
 mod socks;
+#[cfg(target_os = "linux")]
+mod street;
 #[cfg(target_os = "linux")]
 mod told;
 mod via;

@@ -101,7 +101,11 @@ fn refused(code: u16) -> Failure {
 /// The outside address of the router.
 pub fn outside(service: &Service) -> Result<Ipv4Addr, Failure> {
     let answer = call(service, "GetExternalIPAddress", &[])?.map_err(refused)?;
-    upnp::external_ip(&answer).ok_or(Failure::Odd(By::Upnp, "it tells no outside address"))
+    match upnp::external_ip(&answer) {
+        Some(ip) if ip.is_unspecified() => Err(Failure::Inside(By::Upnp)),
+        Some(ip) => Ok(ip),
+        None => Err(Failure::Odd(By::Upnp, "it tells no outside address")),
+    }
 }
 
 /// Asks a service that is known for a mapping.

@@ -60,6 +60,8 @@ pub enum Failure {
     Odd(By, &'static str),
     /// The router says no, for this reason.
     Refused(By, String),
+    /// The router has no outside address that is everybody's: another one stands in front of it, or it is offline.
+    Inside(By),
 }
 
 impl Failure {
@@ -69,6 +71,7 @@ impl Failure {
             Failure::Silent => 0,
             Failure::Odd(..) => 1,
             Failure::Refused(..) => 2,
+            Failure::Inside(_) => 3,
         };
         if rank(&other) > rank(&self) { other } else { self }
     }
@@ -79,6 +82,10 @@ impl Failure {
             Failure::Silent => "answers neither PCP nor NAT-PMP nor UPnP".into(),
             Failure::Odd(by, why) => format!("answers nonsense: {why} ({})", by.title()),
             Failure::Refused(by, why) => format!("refuses to map a port: {why} ({})", by.title()),
+            Failure::Inside(by) => format!(
+                "has no outside address of its own: a second router is in front of it, or it is offline ({})",
+                by.title()
+            ),
         }
     }
 }

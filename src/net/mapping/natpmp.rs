@@ -7,6 +7,8 @@ use crate::net::mapping::pcp::ANSWER;
 const ADDRESS: u8 = 0;
 const MAP_TCP: u8 = 2;
 
+/// The result code of a router without an outside address.
+pub const NETWORK_FAILURE: u16 = 3;
 /// Asks for the router's outside address.
 pub const ADDRESS_REQUEST: [u8; 2] = [0, ADDRESS];
 
@@ -63,7 +65,6 @@ pub fn read_map(packet: &[u8], inside: u16) -> Option<Answer<Port>> {
 pub fn reason(code: u16) -> &'static str {
     match code {
         2 => "this is not allowed here",
-        3 => "it has no connection itself",
         4 => "it has no room for another mapping",
         _ => "it says no",
     }

@@ -5,6 +5,8 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 const VERSION: u8 = 2;
 const ANNOUNCE: u8 = 0;
 const MAP: u8 = 1;
+/// The result code of a router without an outside address.
+pub const NETWORK_FAILURE: u8 = 7;
 /// The bit of an opcode that makes it an answer.
 pub const ANSWER: u8 = 0x80;
 /// TCP, as a number of IP.
@@ -128,7 +130,6 @@ pub fn reason(code: u8) -> &'static str {
         2 => "this is not allowed here",
         3 | 6 => "it does not understand the request",
         4 | 5 | 9 => "it does not offer this",
-        7 => "it has no connection itself",
         8 => "it has no room for another mapping",
         10 => "this machine has too many mappings",
         11 => "it cannot give such an address",

@@ -71,7 +71,18 @@ pub fn map(router: SocketAddr, wish: &Wish) -> Result<Grant, Failure> {
     match answer {
         Some(Answer::OnlyNatPmp) => nat_pmp(router, wish),
         None if speaks_nat_pmp => nat_pmp(router, wish),
-        answer => granted_by_pcp(router, wish, answer),
+        answer => granted_by_pcp(router, wish, answer).map_err(|failure| explained(failure, router, wish)),
+    }
+}
+
+/// Some routers refuse by PCP without saying that they have no outside address, and say so by NAT-PMP.
+fn explained(failure: Failure, router: SocketAddr, wish: &Wish) -> Failure {
+    if !matches!(failure, Failure::Refused(..)) {
+        return failure;
+    }
+    match outside(router, wish.inside.ip()) {
+        Err(other) => failure.or(other),
+        Ok(_) => failure,
     }
 }
 
@@ -99,6 +110,7 @@ fn pcp_request(wish: &Wish, lifetime: u32) -> MapRequest {
 fn granted_by_pcp(router: SocketAddr, wish: &Wish, answer: Option<Answer>) -> Result<Grant, Failure> {
     match answer {
         None | Some(Answer::OnlyNatPmp) => Err(Failure::Silent),
+        Some(Answer::Refused(pcp::NETWORK_FAILURE)) => Err(Failure::Inside(By::Pcp)),
         Some(Answer::Refused(code)) => Err(Failure::Refused(By::Pcp, pcp::reason(code).into())),
         Some(Answer::Granted { outside, lifetime, epoch }) => {
             let handle = base32::encode(&wish.nonce);
@@ -123,6 +135,13 @@ fn grant(
     Ok(Grant { lease, lifetime: Duration::from_secs(lifetime.into()), epoch: Some(Epoch::now(age)) })
 }
 
+fn refused(code: u16) -> Failure {
+    match code {
+        natpmp::NETWORK_FAILURE => Failure::Inside(By::NatPmp),
+        code => Failure::Refused(By::NatPmp, natpmp::reason(code).into()),
+    }
+}
+
 /// The router's age and outside address by NAT-PMP.
 pub fn outside(router: SocketAddr, from: IpAddr) -> Result<(Epoch, Ipv4Addr), Failure> {
     let mut answer = None;
@@ -132,7 +151,7 @@ pub fn outside(router: SocketAddr, from: IpAddr) -> Result<(Epoch, Ipv4Addr), Fa
     });
     match answer {
         None => Err(Failure::Silent),
-        Some(Err(code)) => Err(Failure::Refused(By::NatPmp, natpmp::reason(code).into())),
+        Some(Err(code)) => Err(refused(code)),
         Some(Ok((age, ip))) => Ok((Epoch::now(age), ip)),
     }
 }
@@ -149,7 +168,7 @@ pub fn nat_pmp(router: SocketAddr, wish: &Wish) -> Result<Grant, Failure> {
     });
     match answer {
         None => Err(Failure::Silent),
-        Some(Err(code)) => Err(Failure::Refused(By::NatPmp, natpmp::reason(code).into())),
+        Some(Err(code)) => Err(refused(code)),
         Some(Ok((age, (port, lifetime)))) => {
             grant(By::NatPmp, router, wish, SocketAddr::new(ip.into(), port), (lifetime, age), "-".into())
         }

@@ -98,9 +98,12 @@ pub fn result(response: Response) -> Result<String, u16> {
     Err(code.unwrap_or(response.status))
 }
 
-/// The address in an answer to GetExternalIPAddress.
+/// The address in an answer to GetExternalIPAddress; 0.0.0.0 also where the router leaves it out, as it has none.
 pub fn external_ip(body: &str) -> Option<Ipv4Addr> {
-    text_of(body, "NewExternalIPAddress")?.parse().ok()
+    match text_of(body, "NewExternalIPAddress")? {
+        "" => Some(Ipv4Addr::UNSPECIFIED),
+        text => text.parse().ok(),
+    }
 }
 
 /// The number of an error in words.
