@@ -249,7 +249,7 @@ impl Mapper<'_> {
                 let outside = one.address;
                 (
                     MapState::Behind,
-                    format!("{router} maps {outside}, which is itself behind a second router in front"),
+                    format!("{router} maps {outside}, a private address: a second router is in front of it"),
                 )
             }
             (_, Some(failure @ Failure::Inside(_)), _) => (MapState::Behind, why_not(gateway, &failure)),

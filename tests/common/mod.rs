@@ -16,6 +16,7 @@ pub mod ports;
 pub mod proxy;
 pub mod rogue;
 pub mod route;
+pub mod router;
 pub mod scene;
 pub mod sshd;
 pub mod strace;

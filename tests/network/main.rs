@@ -15,6 +15,7 @@ mod bridge;
 mod foreign;
 mod guessed;
 mod hidden;
+mod lying;
 #[cfg(target_os = "linux")]
 mod mapping;
 #[cfg(target_os = "linux")]

@@ -12,7 +12,6 @@ use std::fs;
 const PCP: &str = "enable_natpmp=yes\nenable_upnp=no";
 const UPNP: &str = "enable_natpmp=no\nenable_upnp=yes";
 const BOTH: &str = "enable_natpmp=yes\nenable_upnp=yes";
-const NOTHING: &str = "enable_natpmp=no\nenable_upnp=no";
 /// Rules for who may have a port.
 const ALLOW: &str = "\nallow 1024-65535 192.168.7.0/24 1024-65535";
 const DENY: &str = "\ndeny 0-65535 0.0.0.0/0 0-65535";
@@ -145,6 +144,45 @@ fn a_second_router_in_front_is_said_as_such() {
     }
 }
 
+/// A router in this program that grants an outside address for so many seconds, whatever it is asked.
+fn granting(street: &Street, address: &str, seconds: u32) -> Process {
+    let mut router = std::process::Command::new("ip");
+    router.args(["netns", "exec", &street.router]).arg(std::env::current_exe().unwrap());
+    router.args(["--exact", "lying::serve_as_a_router", "--ignored", "--nocapture"]);
+    router.env("EGOAT_ROUTER", format!("{address} {seconds}"));
+    Process::start(router)
+}
+
+#[test]
+#[ignore = "make check-net"]
+fn a_private_outside_address_is_told_to_nobody() {
+    let Some(street) = Street::lay("11.0.0") else { return };
+    let _router = granting(&street, "10.1.2.3", 3600);
+    let detail = "192.168.7.1 maps 10.1.2.3:4702, a private address: a second router is in front of it";
+    let note = "only your own network can use this link: a second router is in front";
+    is_not_reached(
+        &street,
+        &format!("mapping    {detail}\n"),
+        note,
+        &[&format!("warning  outside   {detail}\n")],
+    );
+}
+
+/// A router cannot make a node ask it all the time.
+#[test]
+#[ignore = "make check-net"]
+fn a_mapping_for_a_second_is_not_renewed_each_second() {
+    let Some(street) = Street::lay("11.0.0") else { return };
+    let mut router = granting(&street, "11.0.0.2", 1);
+    let bob = Home::new("bob");
+    let _node = serve_in(&street.bob, &bob, LISTEN);
+    wait_for_status(&street, &bob, "mapped     11.0.0.2:4702 ");
+    // What is not to come cannot be waited for: at twice a second, eight more would have come by then.
+    std::thread::sleep(std::time::Duration::from_secs(4));
+    let asked = router.kill9().matches("asked").count();
+    assert!((1..=3).contains(&asked), "{asked}");
+}
+
 #[test]
 #[ignore = "make check-net"]
 fn ten_restarts_leave_one_mapping() {
@@ -188,6 +226,29 @@ fn an_outside_port_that_is_taken_is_another_one_and_stays_the_same() {
         assert_ne!(port, "4702");
         assert_eq!(outside(), port);
     }
+}
+
+/// A router that lets nobody in by IPv6 opens its firewall for the port.
+#[test]
+#[ignore = "make check-net"]
+fn a_firewall_of_version_6_lets_the_port_through() {
+    let Some(mut street) = Street::lay("11.0.0") else { return };
+    street.router("-6 addr add fe80::1/64 dev ri nodad");
+    street.router("-6 addr add 2001:db7:7::1/64 dev ri nodad");
+    street.router("-6 addr add 2001:db7:1::2/64 dev ro nodad");
+    street.alice("-6 addr add 2001:db7:1::1/64 dev va nodad");
+    street.alice("-6 route add 2001:db7:7::/64 via 2001:db7:1::2");
+    street.bob("-6 addr add 2001:db7:7::2/64 dev vb nodad");
+    street.bob("-6 route add default via fe80::1 dev vb");
+    if !street.start_daemon(&[PCP, ALLOW].concat()) {
+        return;
+    }
+    let (alice, bob) = (Home::new("alice"), Home::new("bob"));
+    let _node = serve_in(&street.bob, &bob, LISTEN);
+    wait_for_status(&street, &bob, "mapped     [2001:db7:7::2]:4702, let through by the router (PCP)\n");
+    let link =
+        format!("{}@[2001:db7:7::2]:4702", bob_says(&street, &bob, &["invite"]).0.split('@').next().unwrap());
+    dial_from_outside(&street, &alice, &bob, &link);
 }
 
 #[test]

@@ -66,7 +66,7 @@ impl Street {
             format!("ip -n {router} link set lo up"),
             format!("ip -n {bob} link set lo up"),
             format!("ip -n {bob} route add default via 192.168.7.1"),
-            format!("ip netns exec {router} sysctl -qw net.ipv4.ip_forward=1"),
+            format!("ip netns exec {router} sysctl -qw net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1"),
             format!("ip netns exec {router} nft -f {rules}"),
         ];
         let is_laid = steps.iter().all(|step| run(step));
@@ -122,6 +122,11 @@ impl Street {
             daemon.wait().unwrap();
         }
         let _ = fs::remove_file(self.dir.path().join("pid"));
+    }
+
+    /// Changes something on Alice's machine by ip(8).
+    pub fn alice(&self, change: &str) {
+        assert!(run(&format!("ip -n {} {change}", self.alice)), "ip {change}");
     }
 
     /// Changes something on the router by ip(8).
