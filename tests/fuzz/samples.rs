@@ -13,7 +13,7 @@ use egoat::wire::codec::FieldWriter;
 use egoat::wire::link::Link;
 use egoat::wire::message::{Message, table};
 
-use super::properties::{key, log_of, tzif_with};
+use super::properties::{key, log_of, request, tzif_with};
 
 /// A name for the file, and what is in it.
 pub type Sample = (String, Vec<u8>);
@@ -35,6 +35,7 @@ pub fn samples(name: &str) -> Vec<Sample> {
         "history" => history(),
         "peers" => texts(&[&peers()]),
         "manifest" => vec![named("tree", tree())],
+        "routers" => routers(),
         "path" => texts(&["a/b/photo (1).tar.gz\n.profile\n日本/é\nnullable/x.con"]),
         "tzif" => {
             vec![named("rule", tzif_with("CET-1CEST,M3.5.0,M10.5.0/3")), named("two", two_transitions())]
@@ -268,4 +269,35 @@ fn two_transitions() -> Vec<u8> {
     }
     file.put(b"ABC\0");
     file
+}
+
+/// Answers of routers, each after the number of its kind.
+fn routers() -> Vec<Sample> {
+    let mut granted = request().encode();
+    granted[1] |= 0x80;
+    granted[8..24].fill(0);
+    granted[54..].copy_from_slice(&[0xff, 0xff, 11, 0, 0, 1]);
+    let announced = [&[2, 0x80, 0, 0], &[0; 20][..]].concat();
+    let nat_pmp = [0, 130, 0, 0, 0, 0, 0, 9, 0x12, 0x14, 0x12, 0x15, 0, 0, 0x0e, 0x10];
+    let found = "HTTP/1.1 200 OK\r\nST: urn:schemas-upnp-org:device:InternetGatewayDevice:1\r\n\
+                 LOCATION: http://192.168.7.1:5000/rootDesc.xml\r\n\r\n";
+    let plain = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello";
+    let chunked = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2;x\r\nhe\r\n3\r\nllo\r\n0\r\n\r\n";
+    let description = "<URLBase>http://192.168.7.1:81/</URLBase><service><serviceType>\
+                       urn:schemas-upnp-org:service:WANIPConnection:1</serviceType>\
+                       <controlURL>ctl?a=1&amp;b=2</controlURL></service>";
+    let address =
+        "<u:NewExternalIPAddress x=\"y\">11.0.0.1</u:NewExternalIPAddress><errorCode>718</errorCode>";
+    let sample = |name: &str, kind: u8, bytes: &[u8]| named(name, [&[kind], bytes].concat());
+    vec![
+        sample("pcp", 0, &granted),
+        sample("pcp-announce", 0, &announced),
+        sample("nat-pmp", 0, &nat_pmp),
+        sample("nat-pmp-address", 0, &[0, 128, 0, 0, 0, 0, 1, 2, 11, 0, 0, 1]),
+        sample("ssdp", 1, found.as_bytes()),
+        sample("http", 2, plain.as_bytes()),
+        sample("http-chunked", 2, chunked.as_bytes()),
+        sample("description", 3, description.as_bytes()),
+        sample("address", 3, address.as_bytes()),
+    ]
 }

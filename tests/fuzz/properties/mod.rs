@@ -11,6 +11,7 @@
 
 mod crypto;
 mod files;
+mod routers;
 mod store;
 mod typing;
 mod wire;
@@ -20,6 +21,7 @@ use peak_alloc::PeakAlloc;
 
 // What samples are made with.
 pub use self::{
+    routers::request,
     store::{key, log_of},
     words::file_with as tzif_with,
 };
@@ -66,6 +68,8 @@ const BEACON: Effort = Effort { flips: &[1, 2, 4, 8, 0x80], ..BINARY };
 const TEXT: Effort = Effort { is_prefix_free: false, ..BINARY };
 /// Where a byte is sealed or hashed, any change is as good as another, and a few milliseconds are spent on each.
 const STORED: Effort = Effort { is_prefix_free: true, flips: &[1], mutations: 50 };
+/// A text of many lines, each of which is taken apart in several ways.
+const ANSWER: Effort = Effort { flips: &[1, 0x20, 0x80], ..TEXT };
 /// A key draws all of the line.
 const TYPED: Effort = Effort { flips: &[1], mutations: 1000, ..TEXT };
 const SEALED: Effort = Effort { is_prefix_free: false, ..STORED };
@@ -93,6 +97,8 @@ pub const TARGETS: &[Target] = &[
     // A blank line takes as much as a peer.
     target("peers", 2048 * KIB, TEXT, store::peers),
     target("manifest", 64 * KIB, BINARY, files::manifest),
+    // An answer may say that it has chunks of any length, and what was read is there three times.
+    target("routers", 256 * KIB, ANSWER, routers::routers),
     target("path", 64 * KIB, TEXT, files::path),
     target("tzif", 64 * KIB, BINARY, words::tzif),
     target("tz_rule", 64 * KIB, TEXT, words::tz_rule),
