@@ -214,20 +214,16 @@ impl Mapper<'_> {
     fn schedule(&mut self, has_failed: bool) {
         self.failures = if has_failed { self.failures.saturating_add(1) } else { 0 };
         let left = self.held.iter().map(|held| held.until.saturating_duration_since(Instant::now())).min();
-        let part = 0.5 + f64::from(random_array::<1>()[0]) / 256.0 / 8.0;
-        let renewal = left.map(|left| left.mul_f64(part).clamp(SHORTEST_RENEWAL, LONGEST_RENEWAL));
+        // A random part between 128 and 160 of 256.
+        let part = 128 + u32::from(random_array::<1>()[0]) / 8;
+        let renewal = left.map(|left| (left / 256 * part).clamp(SHORTEST_RENEWAL, LONGEST_RENEWAL));
         let pause =
             (FIRST_PAUSE * 2u32.saturating_pow(self.failures.min(7).saturating_sub(1))).min(LONGEST_PAUSE);
         let wait = match renewal {
             Some(renewal) if has_failed => renewal.min(pause),
             Some(renewal) => renewal,
-            None => {
-                if has_failed {
-                    pause
-                } else {
-                    LONGEST_PAUSE
-                }
-            }
+            None if has_failed => pause,
+            None => LONGEST_PAUSE,
         };
         self.due = (Instant::now() + wait, SystemTime::now() + wait);
     }

@@ -326,6 +326,11 @@ fn a_router_that_has_lost_its_table_or_its_address_is_noticed() {
         is_lost(by_http(upnp_answer), &|http, _| Lease { outside, ..lease(By::Upnp, http, &handle) })
     };
     assert_eq!((by_upnp("11.0.0.1:4628"), by_upnp("11.0.0.9:4628")), (false, true));
+    let forgetful = by_http(|request| match request.body.contains("GetSpecificPortMappingEntry") {
+        true => error(714),
+        false => upnp_answer(request),
+    });
+    assert!(is_lost(forgetful, &|http, _| lease(By::Upnp, http, &handle)));
 }
 
 /// Not a test by itself: `mapping` runs it on a router of its own, which grants by PCP what EGOAT_ROUTER says.

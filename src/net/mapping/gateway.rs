@@ -65,7 +65,8 @@ fn default_v6(routes: &str) -> Option<(Ipv6Addr, String)> {
             && (number(prefix)?, number(source)?) == (0, 0)
             && number(flags)? & UP_AND_ROUTER == UP_AND_ROUTER;
         let router = Ipv6Addr::from_bits(u128::from_str_radix(router, 16).ok()?);
-        is_default.then(|| Some((number(metric)?, router, name.to_owned())))?
+        let metric = number(metric)?;
+        is_default.then(|| (metric, router, name.to_owned()))
     };
     routes.lines().filter_map(route).min().map(|(_, router, name)| (router, name))
 }

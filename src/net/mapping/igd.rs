@@ -25,6 +25,8 @@ const MAX_PORTS: u16 = 8;
 const TIMEOUT: Duration = Duration::from_secs(15);
 /// Some routers grant no hour, but a week, and some only what lasts for ever, in seconds.
 const LIFETIMES: [u32; 3] = [LIFETIME, 604_800, 0];
+/// The error for a mapping that the router does not have.
+const NO_SUCH_ENTRY: u16 = 714;
 /// What the list of a router shows.
 const DESCRIPTION: &str = "egoat";
 
@@ -108,6 +110,19 @@ pub fn outside(service: &Service) -> Result<Ipv4Addr, Failure> {
     }
 }
 
+/// Whether the router has another outside address now, or the port not any more.
+pub fn is_lost(service: &Service, at: SocketAddr) -> bool {
+    let Ok(ip) = outside(service) else { return false };
+    let port = at.port().to_string();
+    IpAddr::from(ip) != at.ip()
+        || matches!(call(service, "GetSpecificPortMappingEntry", &entry(&port)), Ok(Err(NO_SUCH_ENTRY)))
+}
+
+/// What names a mapping.
+fn entry(port: &str) -> [(&str, &str); 3] {
+    [("NewRemoteHost", ""), ("NewExternalPort", port), ("NewProtocol", "TCP")]
+}
+
 /// Asks a service that is known for a mapping.
 pub fn map_by(service: &Service, wish: &Wish) -> Result<Grant, Failure> {
     map_within(service, wish, Deadline::after(TIMEOUT))
@@ -163,22 +178,21 @@ fn add(
     port: u16,
     lifetime: u32,
 ) -> Result<Result<String, u16>, Failure> {
-    let arguments = [
-        ("NewRemoteHost", ""),
-        ("NewExternalPort", &port.to_string()),
-        ("NewProtocol", "TCP"),
-        ("NewInternalPort", &inside.port().to_string()),
-        ("NewInternalClient", &inside.ip().to_string()),
+    let (port, inside_port) = (port.to_string(), inside.port().to_string());
+    let (ip, lifetime) = (inside.ip().to_string(), lifetime.to_string());
+    let mut arguments = entry(&port).to_vec();
+    arguments.extend([
+        ("NewInternalPort", inside_port.as_str()),
+        ("NewInternalClient", &ip),
         ("NewEnabled", "1"),
         ("NewPortMappingDescription", DESCRIPTION),
-        ("NewLeaseDuration", &lifetime.to_string()),
-    ];
+        ("NewLeaseDuration", &lifetime),
+    ]);
     call(service, "AddPortMapping", &arguments)
 }
 
 /// Takes a mapping back.
 pub fn end(service: &Service, port: u16) {
-    let arguments = [("NewRemoteHost", ""), ("NewExternalPort", &port.to_string()), ("NewProtocol", "TCP")];
     // A router that has gone, or knows it no more, is as good.
-    let _ = call(service, "DeletePortMapping", &arguments);
+    let _ = call(service, "DeletePortMapping", &entry(&port.to_string()));
 }

@@ -176,8 +176,7 @@ pub fn is_lost(lease: &Lease, epoch: Option<&Epoch>) -> bool {
             Err(_) => false,
         },
         By::Upnp => Service::of_handle(lease.router, &lease.handle)
-            .and_then(|service| igd::outside(&service).ok())
-            .is_some_and(|ip| IpAddr::from(ip) != lease.outside.ip()),
+            .is_some_and(|service| igd::is_lost(&service, lease.outside)),
     }
 }
 

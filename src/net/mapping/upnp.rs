@@ -27,7 +27,8 @@ impl Service {
     /// As it was noted.
     pub fn of_handle(router: SocketAddr, handle: &str) -> Option<Service> {
         let (path, kind) = handle.split_once(' ')?;
-        is_kind(kind).then(|| Some(Service { control: Url::at(router, path)?, kind: kind.to_owned() }))?
+        let control = Url::at(router, path)?;
+        is_kind(kind).then(|| Service { control, kind: kind.to_owned() })
     }
 
     /// The lines behind the first ones of a call, and its body.
