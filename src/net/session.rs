@@ -22,6 +22,7 @@ use crate::crypto::noise::{HASH_LEN, TAG_LEN};
 use crate::error::{Error, Result, reason};
 use crate::net::deadline::{Deadline, timed_out};
 use crate::net::handshake;
+use crate::net::local::Reach;
 use crate::net::pace::{Pace, Patience};
 pub use crate::net::session::incoming::Incoming;
 use crate::net::session::outgoing::Outgoing;
@@ -29,8 +30,9 @@ pub use crate::net::session::outgoing::Progress;
 use crate::net::telling::Exchange;
 use crate::net::transport::route::Route;
 use crate::net::transport::{Closer, Stream};
-use crate::store::peers::Origin;
+use crate::store::peers::Place;
 use crate::wire::codec::FieldWriter;
+use crate::wire::control::Path;
 use crate::wire::features::Features;
 use crate::wire::message::{CHUNK, Message, PIECE_HEAD, piece_head};
 
@@ -148,8 +150,8 @@ impl Session {
     }
 
     /// Keeps how its address was found.
-    pub(super) fn found_by(self, origin: Origin) -> Session {
-        Session { route: self.route.map(|route| route.found_by(origin)), ..self }
+    pub(super) fn by_place(self, place: &Place) -> Session {
+        Session { route: self.route.map(|route| route.by_place(place)), ..self }
     }
 
     /// How it was dialled, if it was.
@@ -180,6 +182,17 @@ impl Session {
     /// The address of the other end, from where it has dialled us.
     pub fn remote_address(&self) -> Option<SocketAddr> {
         self.stream.address()
+    }
+
+    /// The way that a connection took that the other end has dialled. From far away to an address of this network, it came by a
+    /// port that a router maps.
+    pub fn path_here(&self) -> Path {
+        let reach = |at: Option<SocketAddr>| at.map(|at| Reach::of(at.ip()));
+        let own = self.stream.socket().local_addr().ok();
+        match (reach(own), reach(self.remote_address())) {
+            (Some(Reach::Private), Some(Reach::Global)) => Path::Mapped,
+            _ => Path::Direct,
+        }
     }
 
     /// Whether the other end is this machine, see [`Stream::is_from_here`].

@@ -29,7 +29,6 @@ use crate::store::attempts;
 use crate::store::node_lock::{NodeInfo, NodeLock};
 use crate::store::peers::{self, Peers};
 use crate::wire::address::Address;
-use crate::wire::control::Path;
 use crate::wire::told::ToldAddresses;
 
 /// How long a user who was told that a disk is full is not told again: each peer that tries meets it.
@@ -376,7 +375,7 @@ impl Context {
         let (events, named) = (self.channels.events.clone(), Arc::clone(contact));
         let (live, name) = (Arc::clone(&self.live), session.label().to_owned());
         let address = session.remote_address().map_or_else(String::new, |at| Address::from(at).to_string());
-        let path = session.route().map_or(Path::Direct, Route::path);
+        let path = session.route().map_or_else(|| session.path_here(), Route::path);
         let report = move || {
             live.note_peer(named.key(), path, &address, || named.is_here());
             let _ = presence_event(&named, &name).is_none_or(|event| events.send(event).is_ok());

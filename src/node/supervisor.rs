@@ -29,6 +29,7 @@ use crate::node::mapping;
 use crate::node::messages::dialler;
 use crate::node::nearby::watch;
 use crate::node::options::Options;
+use crate::node::outside::MapState;
 use crate::node::own_addresses;
 use crate::node::roster::{Contact, Roster, Via};
 use crate::node::threads::{self, LOG_POLL_INTERVAL};
@@ -81,8 +82,8 @@ pub fn start(own: Endpoint, mut options: Options) -> Result<Receiver<NodeEvent>>
     let channels = Channels { events, turned_away: turn_away, wake, hooks: hooks.as_ref().map(Hooks::bell) };
     let context = Arc::new(Context::new(own, options, channels, lock));
     context.live().listen(&addresses);
-    tell_addresses(&context, &addresses);
     context.outside().set(info.mapping.clone());
+    tell_addresses(&context, &addresses);
     let is_published = publish(&context, &info)?;
     context.refresh_roster()?;
     threads::spawn("turned away", move || listener::close_later(&turned_away))?;
@@ -179,10 +180,13 @@ fn take_home(own: &Own) -> Result<NodeLock> {
     }
 }
 
-/// Tells peers where this node can be dialled, unless that is hidden, or gone in a moment.
+/// Tells peers where this node can be dialled, unless that is hidden, or gone in a moment. Until the router has answered, they
+/// know what they were told last: else each start would take the mapped address back.
 fn tell_addresses(context: &Context, listening: &[SocketAddr]) {
-    if context.options().has_messages() && !context.own().is_hidden() {
-        own_addresses::refresh(context.own_addresses(), context.own().home(), listening);
+    let mapping = context.outside().mapping();
+    let is_known = mapping.state != MapState::Trying;
+    if is_known && context.options().has_messages() && !context.own().is_hidden() {
+        own_addresses::refresh(context.own_addresses(), context.own().home(), listening, &mapping.mapped);
     }
 }
 
@@ -217,6 +221,7 @@ impl Door {
         if self.info.mapping != mapping {
             self.info.mapping = mapping;
             self.is_published = false;
+            tell_addresses(context, &self.info.listening);
         }
     }
 

@@ -266,6 +266,30 @@ fn what_ends_in_order_takes_its_mapping_back() {
     }
 }
 
+/// Alice knows no address of Bob's, who dials her; then he cannot, and she can.
+#[test]
+#[ignore = "make check-net"]
+fn a_peer_is_told_what_the_router_maps() {
+    let Some(street) = Street::with_daemon("11.0.0", &[BOTH, ALLOW].concat()) else { return };
+    let (alice, bob) = (Home::new("alice"), Home::new("bob"));
+    alice.run(&["peers", "add", "bob", &bob.key()]);
+    bob.run(&["peers", "add", "alice", &alice.key(), "11.0.0.1:4703"]);
+    let _alice_node = serve_in(&street.alice, &alice, "11.0.0.1:4703");
+    let mut node = serve_in(&street.bob, &bob, LISTEN);
+    let is_told = || fs::read_to_string(alice.path("peers")).unwrap().contains(" mapped=11.0.0.2:4702@");
+    poll_until("the mapped address", || is_told().then_some(()));
+    node.kill9();
+    bob.run(&["peers", "set", "alice", "address="]);
+    let _node = serve_in(&street.bob, &bob, LISTEN);
+    finish(egoat_in(&street.alice, &alice, &["say", "--wait", "60s", "bob", "by your router"]), b"", 0);
+    for (namespace, home) in [(&street.alice, &alice), (&street.bob, &bob)] {
+        poll_until("the path", || {
+            let (json, _) = finish(egoat_in(namespace, home, &["--json", "status"]), b"", 0);
+            json.contains(r#""path":"mapped""#).then_some(())
+        });
+    }
+}
+
 /// The machine gets another address, and the router another one while the node is away.
 #[test]
 #[ignore = "make check-net"]

@@ -75,7 +75,7 @@ impl Ways for Attempt {
 
     fn use_it(&self, way: usize, (stream, route): (Stream, Route)) -> Result<Session, AddressFailure> {
         let place = &self.places[way];
-        self.shake_hands(place, stream, route).map(|session| session.found_by(place.origin))
+        self.shake_hands(place, stream, route).map(|session| session.by_place(place))
     }
 
     fn ends_all(&self, failure: &AddressFailure) -> bool {

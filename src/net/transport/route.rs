@@ -11,7 +11,7 @@ use crate::net::deadline::Deadline;
 use crate::net::endpoint::Endpoint;
 use crate::net::transport::direct::{self, CONNECT_TIMEOUT};
 use crate::net::transport::{Stream, socks};
-use crate::store::peers::Origin;
+use crate::store::peers::{Origin, Place};
 use crate::wire::address::Address;
 use crate::wire::control::Path;
 use crate::wire::proxy::Login;
@@ -141,13 +141,13 @@ impl Route {
         self.proxied.is_some()
     }
 
-    /// The same way, to an address that was found so.
-    pub fn found_by(self, origin: Origin) -> Route {
-        let path = match origin {
+    /// The same way, to this place.
+    pub fn by_place(self, place: &Place) -> Route {
+        let path = match place.origin {
             _ if self.is_proxied() => Path::Proxy,
             Origin::Near => Path::Nearby,
-            Origin::Mapped => Path::Mapped,
-            Origin::User | Origin::Link | Origin::Told | Origin::Seen => Path::Direct,
+            _ if place.is_mapped => Path::Mapped,
+            _ => Path::Direct,
         };
         Route { path, ..self }
     }

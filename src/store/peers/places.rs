@@ -87,6 +87,8 @@ pub struct Place {
     pub origin: Origin,
     /// When the peer last proved its key there.
     pub worked: Option<Day>,
+    /// The peer says that its router maps the address to it, wherever else this is known from.
+    pub is_mapped: bool,
     /// When it was noted, if it is not the user's.
     noted: Option<Day>,
 }
@@ -94,7 +96,7 @@ pub struct Place {
 impl Place {
     /// An address of a node that is not saved.
     pub fn of_link(address: Address) -> Place {
-        Place { address, origin: Origin::Link, worked: None, noted: None }
+        Place { address, origin: Origin::Link, worked: None, is_mapped: false, noted: None }
     }
 
     /// Whether another key here is a changed key.
@@ -205,7 +207,8 @@ impl Peer {
         let mut add = |address: Address, origin, noted| {
             if !places.iter().any(|place| place.address == address) {
                 let worked = self.worked().find(|(at, _)| *at == address).map(|(_, day)| day);
-                places.push(Place { address, origin, worked, noted });
+                let is_mapped = self.dated(Origin::Mapped).any(|(at, _)| at == address);
+                places.push(Place { address, origin, worked, is_mapped, noted });
             }
         };
         // An ADDRESS is pinned, whatever else is said of it; where the peer was seen is tried first all the same.
