@@ -100,6 +100,8 @@ pub struct Session {
     stalled_after: Duration,
     /// A write failed, perhaps within a record: the other end would take what follows for the rest of that record.
     is_given_up: bool,
+    /// This end has said all that it has to say, see [`Session::send_last`].
+    is_quiet: bool,
     /// When this end last said how much has arrived.
     reported: Instant,
     pace: Pace,
@@ -138,6 +140,7 @@ impl Session {
             waits: DEAD_AFTER,
             stalled_after: STALL_TIMEOUT,
             is_given_up: false,
+            is_quiet: false,
             reported: Instant::now(),
             pace: Pace::default(),
             large_sent: None,
@@ -277,18 +280,29 @@ impl Session {
         }
     }
 
+    fn may_report(&self) -> bool {
+        self.incoming.may_confirm() && !self.is_given_up && !self.is_quiet
+    }
+
     fn has_unreported(&self) -> bool {
-        self.incoming.may_confirm() && !self.is_given_up && self.incoming.unreported >= GOT_BYTES
+        self.may_report() && self.incoming.unreported >= GOT_BYTES
     }
 
     /// Says how much has arrived, where both ends know of that. Nothing depends on it here, so its failure is left to what
     /// comes next: what has arrived can still be read.
     pub fn report(&mut self) {
-        if self.incoming.may_confirm() && !self.is_given_up {
+        if self.may_report() {
             self.reported = Instant::now();
             self.incoming.unreported = 0;
             let _ = self.send(&Message::Got(self.incoming.stream));
         }
+    }
+
+    /// Sends a message behind which only the other end has something to say, and that ends the connection: this end does not
+    /// even say any more how much has arrived, so that nothing unread resets the connection there.
+    pub fn send_last(&mut self, message: &Message) -> Result<()> {
+        self.is_quiet = true;
+        self.send(message)
     }
 
     /// What the other end has confirmed to have of what was sent here. `None` where it does not know how to.
@@ -493,6 +507,16 @@ impl Session {
         let deadline = Deadline::after(LINGER);
         let mut scrap = [0; 4096];
         while deadline.read_exact(self.stream.socket(), &mut scrap).is_ok() {}
+        Ok(())
+    }
+
+    /// Sends a last message and closes without waiting for the other end, which has nothing more to say: to wait would cost a
+    /// round trip. An end that says how much has arrived all the same may have done so before; unread, that would reset the
+    /// connection, so it is dropped first.
+    pub fn close_with(mut self, last: &Message) -> Result<()> {
+        self.send(last)?;
+        let _ = self.stream.socket().shutdown(Shutdown::Write);
+        let _ = self.incoming.fill_now(self.stream.socket());
         Ok(())
     }
 

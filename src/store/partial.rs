@@ -256,6 +256,11 @@ impl Partial {
 
     /// Removes its data and the note of it, unless somebody works on it; says whether it did.
     pub fn remove(&self, home: &Home) -> Result<bool> {
+        Ok(self.remove_data()? && self.forget(home).map(|()| true)?)
+    }
+
+    /// Removes its data, unless somebody works on it; says whether none is left.
+    pub fn remove_data(&self) -> Result<bool> {
         let staging = self.staging();
         if fs::symlink_metadata(&staging).is_ok() {
             match self.lock().map_err(Error::disk(Verb::Lock, &staging))? {
@@ -265,7 +270,7 @@ impl Partial {
                 Locked::Foreign => {}
             }
         }
-        self.forget(home).map(|()| true)
+        Ok(true)
     }
 
     /// Removes the note of it.

@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use super::Random;
+use super::{Home, Random, poll_until};
 
 pub const MIB: usize = 1 << 20;
 /// What one connection brings at a time, and what is noted as a whole.
@@ -44,6 +44,11 @@ pub fn landed_in(dir: &Path) -> Vec<String> {
 pub fn staged_in(dir: &Path) -> Vec<PathBuf> {
     let names = names_in(dir);
     names.iter().filter(|name| name.starts_with(".egoat-")).map(|name| dir.join(name)).collect()
+}
+
+/// The node of this home hears the goodbye of a sender, which waits for nothing after it, and forgets the transfer.
+pub fn note_goes(home: &Home) {
+    poll_until("the note of a transfer to go", || names_in(&home.path("partial")).is_empty().then_some(()));
 }
 
 /// Chunks that are noted as written there.

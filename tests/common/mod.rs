@@ -6,6 +6,7 @@
 
 pub mod clock;
 pub mod disk;
+pub mod far;
 pub mod files;
 pub mod gate;
 pub mod help;

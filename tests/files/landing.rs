@@ -3,7 +3,7 @@
 
 use crate::common;
 
-use common::files::{MIB, landed_in, names_in, sample, sample_of, staged_in};
+use common::files::{MIB, landed_in, names_in, note_goes, sample, sample_of, staged_in};
 use common::gate::Gate;
 use common::proxy::{How, Plan, Way};
 use common::rogue::{Rogue, dir, file};
@@ -129,7 +129,7 @@ fn what_somebody_else_has_put_where_files_wait_is_left_alone() {
     assert_eq!(staged_in(&route.landing), [theirs.as_path()]);
     assert_eq!(names_in(&theirs), ["files", "map"]);
     assert!(fs::read(theirs.join("files/large.bin")).unwrap() == evil);
-    assert!(names_in(&route.bob.path("partial")).is_empty());
+    note_goes(&route.bob);
 
     // Whatever else they put there.
     for what in ["a file", "a link"] {
@@ -141,7 +141,7 @@ fn what_somebody_else_has_put_where_files_wait_is_left_alone() {
         }
         route.send(&args);
         assert!(fs::read(route.landing.join("large.bin")).unwrap() == content, "{what}");
-        assert!(names_in(&route.bob.path("partial")).is_empty(), "{what}");
+        note_goes(&route.bob);
     }
 }
 
@@ -485,6 +485,50 @@ fn a_command_that_is_killed_as_it_ends_and_repeated_leaves_no_second_copy() {
             assert_eq!(home.run(&["log"]).lines().count(), 2);
         }
     }
+}
+
+/// Its sender waits for nothing after that, and whoever looks then sees no more than the files.
+#[test]
+fn once_the_sender_hears_that_all_is_stored_nothing_else_is_to_be_seen() {
+    let (bob, mallory) = (Home::new("bob"), Rogue::new(14).with_features(Features::PROGRESS));
+    bob.run(&["peers", "add", "mallory", &mallory.key()]);
+    let node = bob.serve();
+    let landing = bob.path("downloads/mallory");
+    let content = sample(2 << 10);
+    let nothing_waits = || {
+        assert_eq!(names_in(&landing), ["a.txt"]);
+        assert_eq!(bob.run(&["partial"]), "");
+        assert!(!bob.run(&["status"]).contains("moving"), "{}", bob.run(&["status"]));
+        assert_eq!(bob.run(&["log"]).lines().count(), 1);
+    };
+    let offer = || {
+        let mut line = mallory.session(&node.addr, &bob.key(), Kind::Files);
+        line.offer(&[file("a.txt", content.len() as u64)]);
+        line
+    };
+    let mut line = offer();
+    line.expect_take();
+    line.say(&Message::Start(1));
+    line.chunk(0, &content);
+    line.say(&Message::End);
+    line.expect(&Message::Stored);
+    nothing_waits();
+    // Not even how much has arrived, which is said after two seconds elsewhere.
+    assert_eq!(line.read(), None, "it says something after STORED");
+
+    // A node that was killed just then has left its folder.
+    let id = names_in(&bob.path("partial")).remove(0);
+    let staged = landing.join(format!(".egoat-{id}"));
+    fs::create_dir_all(staged.join("files")).unwrap();
+    fs::write(staged.join("lock"), "").unwrap();
+    fs::write(staged.join("id"), &id).unwrap();
+    fs::set_permissions(&staged, fs::Permissions::from_mode(0o700)).unwrap();
+    let mut line = offer();
+    line.expect(&Message::Stored);
+    nothing_waits();
+    line.say(&Message::Bye);
+    assert_eq!(line.read(), None);
+    assert!(names_in(&bob.path("partial")).is_empty());
 }
 
 /// Files that are sent to Bob through a gate, which holds up what is more than a little.

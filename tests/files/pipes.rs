@@ -4,7 +4,7 @@
 use crate::common;
 
 use common::disk::SmallDisk;
-use common::files::{CHUNK, MIB, PIECE, landed_in, names_in, sample, staged_in};
+use common::files::{CHUNK, MIB, PIECE, landed_in, names_in, note_goes, sample, staged_in};
 use common::proxy::{How, Plan, Proxy, Way};
 use common::route::{Route, fast_dir};
 use common::{Home, Process, is_torture, json_number, json_text, poll_until};
@@ -131,7 +131,7 @@ fn what_tar_packs_arrives_as_a_file() {
     assert!(unpacked.unwrap().success());
     assert_same(&route.alice.path("d"), &route.bob.path("unpacked/d"));
     nothing_waits_at(&route.alice);
-    poll_until("the note to go", || names_in(&route.bob.path("partial")).is_empty().then_some(()));
+    note_goes(&route.bob);
     assert_eq!(route.node.wait_for("receiving "), "receiving d.tar from alice");
     assert!(route.node.wait_for("file from alice").contains("/d.tar ("));
     assert!(route.bob.run(&["log"]).contains(" * alice sent "));
@@ -179,7 +179,7 @@ fn streams_of_each_size_land() {
     }
     assert_eq!(names_in(&route.landing).len(), SIZES.len());
     nothing_waits_at(&route.alice);
-    poll_until("the notes to go", || names_in(&route.bob.path("partial")).is_empty().then_some(()));
+    note_goes(&route.bob);
 }
 
 #[test]
@@ -328,7 +328,7 @@ fn an_input_that_cannot_be_read_ends_both() {
     let dir = || File::open(fast_dir()).unwrap().into();
     ends(&mut send_from(&route.alice, &["-"], dir()), 1, "cannot send stdin: is a directory");
     assert!(names_in(&route.landing).is_empty());
-    poll_until("the note to go", || names_in(&route.bob.path("partial")).is_empty().then_some(()));
+    note_goes(&route.bob);
     nothing_waits_at(&route.alice);
     assert!(route.node.is_running());
 
@@ -666,7 +666,7 @@ fn more_than_the_receiver_takes_leaves_nothing() {
         let mut send = send_from(&route.alice, &["-"], file_of(&route.alice, more));
         ends(&mut send, 77, "bob refused: the stream is longer than it takes");
         poll_until("all of it to go", || names_in(&route.landing).is_empty().then_some(()));
-        poll_until("its note to go", || names_in(&route.bob.path("partial")).is_empty().then_some(()));
+        note_goes(&route.bob);
     }
     nothing_waits_at(&route.alice);
     // As much as it takes.
@@ -699,7 +699,7 @@ fn a_disk_that_a_pipe_fills_up_has_its_room_back_at_once() {
     ends(&mut send, 74, "bob could not finish the transfer: its disk is full");
     nothing_waits_at(&route.alice);
     poll_until("its data to be gone", || names_in(&landing).is_empty().then_some(()));
-    assert!(names_in(&route.bob.path("partial")).is_empty());
+    note_goes(&route.bob);
     route.alice.pipe(&["send", "bob", "-"], &content[..MIB / 2]);
     assert!(fs::read(landing.join("stdin")).unwrap() == content[..MIB / 2]);
     assert!(route.node.is_running());

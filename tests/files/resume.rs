@@ -4,7 +4,7 @@ use crate::common;
 
 use common::disk::SmallDisk;
 use common::files::{
-    CHUNK, MIB, PIECE, chunks_in, landed_in, names_in, sample, sample_of, set_time, staged_in,
+    CHUNK, MIB, PIECE, chunks_in, landed_in, names_in, note_goes, sample, sample_of, set_time, staged_in,
 };
 use common::gate::Gate;
 use common::proxy::{How, Plan, Proxy, Way};
@@ -36,7 +36,7 @@ fn arrived(route: &Route, name: &str, content: &[u8]) {
     assert_eq!(names_in(&route.landing), [name]);
     assert!(fs::read(route.landing.join(name)).unwrap() == content, "{name} is not what was sent");
     assert_eq!(route.bob.run(&["partial"]), "");
-    assert!(names_in(&route.bob.path("partial")).is_empty(), "the note is still there");
+    note_goes(&route.bob);
     for home in [&route.alice, &route.bob] {
         assert_eq!(home.run(&["log"]).lines().count(), 1);
     }
@@ -334,7 +334,7 @@ fn when_the_last_word_is_lost_nothing_is_sent_or_there_twice() {
     }
 
     // The sender has heard of it now: who sends it once more wants it once more.
-    poll_until("the note to go", || names_in(&route.bob.path("partial")).is_empty().then_some(()));
+    note_goes(&route.bob);
     assert_eq!(route.send(&["--streams", "1", &b]).held, 0);
     assert_eq!(names_in(&route.landing), ["a.bin", "b (1).bin", "b.bin", "tree"]);
 

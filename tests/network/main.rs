@@ -34,6 +34,7 @@ mod socks;
 mod street;
 #[cfg(target_os = "linux")]
 mod told;
+mod trips;
 mod via;
 #[cfg(target_os = "linux")]
 mod wire;

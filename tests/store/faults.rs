@@ -6,7 +6,7 @@
 use crate::common;
 
 use common::disk::SmallDisk;
-use common::files::{MIB, names_in, sample, staged_in};
+use common::files::{MIB, names_in, note_goes, sample, staged_in};
 use common::strace::{self, Fault, Faulty, KILL};
 use common::{Home, Node, Process, json_number, json_text, poll_until};
 use std::fs::{self, File};
@@ -943,7 +943,7 @@ fn what_is_in_place_is_in_the_history_once_whenever_the_node_was_killed() {
         if !is_noted {
             paths.iter().for_each(|path| assert!(node.wait_for("file from alice").contains(path.as_str())));
         }
-        assert!(names_in(&couple.bob.path("partial")).is_empty());
+        note_goes(&couple.bob);
     }
 }
 

@@ -39,7 +39,7 @@ pub enum SharedAt {
 /// What the peer shares with us.
 pub fn list(own: &Endpoint, peer: &Peer) -> Result<Vec<SharedFiles>> {
     let (session, told) = dial_peer(own, peer, None)?;
-    session.finish(&Message::Bye)?;
+    session.close_with(&Message::Bye)?;
     Ok(told)
 }
 

@@ -628,6 +628,7 @@ fn take_files(
     match result {
         Ok(received) => {
             note(context, &session, &received)?;
+            drop(running);
             say_stored(context, session, || incoming.inbound.staging().landing().forget())
         }
         Err(error) => {
@@ -675,6 +676,7 @@ fn take_stream(
     match result {
         Ok(Some(received)) => {
             note(context, &session, &[received])?;
+            drop(running);
             say_stored(context, session, || sink.landing().forget())
         }
         Ok(None) => {
@@ -719,6 +721,7 @@ fn take_into_pipe(
             let size = size.unwrap_or(u64::MAX);
             let title = offer.manifest.title();
             note(context, &session, &[Received { path: PathBuf::from(title), size }])?;
+            drop(running);
             say_stored(context, session, || Ok(()))
         }
         Err(error) => Err(failed_pipe(session, error)),
@@ -782,10 +785,11 @@ fn note(context: &Context, session: &Session, received: &[Received]) -> Result<(
     Ok(())
 }
 
-/// The sender learns that all is in place; `forget` is called once it has said goodbye. If it has not, it asks again.
+/// The sender learns that all is in place, and does not wait for what is done here after that: by then, nobody sees the
+/// transfer any more. `forget` is called once it has said goodbye. If it has not, it asks again.
 fn say_stored(context: &Context, mut session: Session, forget: impl FnOnce() -> Result<()>) -> Result<()> {
     let peer = session.label().to_owned();
-    let sent = session.send(&Message::Stored);
+    let sent = session.send_last(&Message::Stored);
     session.skip_ignorable(true);
     session.set_deadline(Some(Deadline::after(GOODBYE_TIMEOUT)));
     let answered = sent.and_then(|()| {
@@ -819,7 +823,9 @@ fn say_again(
     if !new.is_empty() {
         note(context, &session, &new)?;
     }
-    // With what may be left of its folder.
+    // What an earlier try may have left of its folder: nobody is to see that once the sender knows. What cannot be removed
+    // is tried again then.
+    let _ = done.remove_data();
     say_stored(context, session, || done.remove(home).map(drop))
 }
 

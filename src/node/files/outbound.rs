@@ -130,7 +130,7 @@ fn send(
     };
     note()?;
     // All is done, whether the peer hears this or not.
-    let _ = session.finish(&Message::Bye);
+    let _ = session.close_with(&Message::Bye);
     Ok(())
 }
 
@@ -263,8 +263,8 @@ impl Pipe {
                     session
                 }
             };
-            // All is done, whether the peer hears this or not.
-            let _ = session.finish(&Message::Bye);
+            // As in `send`.
+            let _ = session.close_with(&Message::Bye);
             Ok(())
         };
         watched(is_unwanted, &closer, tally, Box::new(run))
