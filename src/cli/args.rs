@@ -374,6 +374,9 @@ pub struct Get {
     /// take names at the top that begin with a dot
     #[argh(switch)]
     pub allow_dot: bool,
+    /// go on trying this long when the node cannot be reached (default: 60s once it was)
+    #[argh(option, arg_name = "duration")]
+    pub wait: Option<String>,
 }
 
 /// Print a one-time link that pairs whoever joins with this node.

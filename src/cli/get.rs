@@ -9,7 +9,7 @@ use crate::app::{Endpoint, Peer, settings};
 use crate::cli::args;
 use crate::cli::incoming::TransferView;
 use crate::cli::share::extent;
-use crate::cli::{DASH, pair, values};
+use crate::cli::{DASH, pair, values, who};
 use crate::error::{Error, Result};
 use crate::text::{self, json::Object};
 use crate::ui::output::Output;
@@ -30,37 +30,40 @@ pub fn run(own: &Endpoint, out: Output, args: &args::Get) -> Result<()> {
         keep_free: values::keep_free(args.keep_free.as_deref())?,
         overwrite: args.overwrite,
         allow_dot: args.allow_dot,
+        wait: args.wait.as_deref().map(values::duration).transpose()?,
     };
+    let again = move |error: &Error| who::again(out, error);
     let given = if args.peer == DASH { pair::link_from_stdin(out)? } else { args.peer.clone() };
     match get::sharer(own, &given)? {
         Sharer::Link(_) if !args.names.is_empty() => {
             Err(Error::usage("a link is for all that it shares: leave the names out"))
         }
-        Sharer::Link(link) => fetch(out, into_pipe, &get::by_link(own, link, &options)?),
-        Sharer::Peer(peer) if args.names.is_empty() => list(own, out, &peer),
+        Sharer::Link(link) => fetch(out, into_pipe, &get::by_link(own, link, &options, again)?),
+        Sharer::Peer(peer) if args.names.is_empty() => {
+            list(out, &peer, &get::list(own, &peer, options.wait, again)?)
+        }
         Sharer::Peer(_) if into_pipe && args.names.len() > 1 => {
             Err(Error::usage("standard output takes one file: give one name"))
         }
         Sharer::Peer(peer) => {
-            let shares = get::list(own, &peer)?;
+            let shares = get::list(own, &peer, options.wait, again)?;
             let mut found = Vec::new();
             for name in &args.names {
                 found.push(get::find(&peer, &shares, name)?);
             }
             for share in found {
-                fetch(out, into_pipe, &get::by_name(own, &peer, share, &options)?)?;
+                fetch(out, into_pipe, &get::by_name(own, &peer, share, &options, again)?)?;
             }
             Ok(())
         }
     }
 }
 
-fn list(own: &Endpoint, out: Output, peer: &Peer) -> Result<()> {
-    let shares = get::list(own, peer)?;
+fn list(out: Output, peer: &Peer, shares: &[SharedFiles]) -> Result<()> {
     if shares.is_empty() {
         out.note(&format!("{} shares nothing with you", peer.name));
     }
-    for share in &shares {
+    for share in shares {
         let SharedFiles { entries, bytes, name, .. } = share;
         let id = get::id_of(share);
         let extent = extent(u64::from(*entries), *bytes);
@@ -79,10 +82,10 @@ fn fetch(out: Output, into_pipe: bool, fetch: &Fetch) -> Result<()> {
         match fetch.next() {
             Some(NodeEvent::TransferDone { peer }) => return shown.end(&peer),
             Some(NodeEvent::TransferFailed { error, .. }) => {
-                let is_lost = matches!(error, Error::Lost { .. }) && shown.idle().is_none() && !into_pipe;
+                let is_kept = error.is_passing() && shown.idle().is_none() && !into_pipe;
                 // Nothing is drawn any more when the error is told.
                 drop(shown);
-                if is_lost {
+                if is_kept {
                     out.note("what arrived safely is kept; the same command goes on from it");
                 }
                 return Err(error);

@@ -8,9 +8,9 @@ use common::route::fast_dir;
 use common::tmux::Terminal;
 use common::tree::{all_in, as_received, put};
 use common::{EGOAT, Home, Node, Process, json_number, json_text, pair, poll_until};
-use std::fs;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::{Duration, SystemTime};
 
 /// Alice, whose node serves what she shares.
@@ -213,13 +213,90 @@ fn a_connection_that_is_lost_is_an_error_that_says_how_to_go_on() {
     let file = sharing.alice.file("large.bin", sample(6 * MIB));
     let (link, bob) = (sharing.share(&["--addr", &proxy.addr, &file]), Getter::new("bob"));
     proxy.plan(|| Plan::cut(Way::ToDialler, 2 << 20, How::Cut));
-    let said = bob.fails(&[&link], 69);
+    let said = bob.fails(&["--wait", "0s", &link], 69);
     assert!(said.contains("the same command goes on from it"), "{said}");
     let listed = bob.home.run(&["partial"]);
     assert!(listed.contains("large.bin from ") && listed.contains("of 6.0 MiB"), "{listed}");
     proxy.plan(Plan::default);
     bob.get(&[&link]);
     assert_eq!(bob.home.run(&["partial"]), "");
+}
+
+#[test]
+fn a_connection_that_is_lost_is_made_again_and_nobody_is_asked_twice() {
+    let sharing = Sharing::new();
+    let proxy = Proxy::before(&sharing.node.addr);
+    let content = sample(6 * MIB);
+    let file = sharing.alice.file("large.bin", &content);
+    let (link, bob) = (sharing.share(&["--once", "--addr", &proxy.addr, &file]), Getter::new("bob"));
+    proxy.plan(|| Plan::cut(Way::ToDialler, 2 << 20, How::Cut));
+    let (paths, said) = bob.get(&[&link]);
+    assert_eq!(paths, format!("{}\n", bob.into.join("large.bin").display()));
+    assert!(bob.has("large.bin", &content));
+    assert_eq!(said.matches(" offers ").count(), 1, "{said}");
+    assert!(said.matches("; trying again\n").count() >= 2, "{said}");
+    assert_eq!(sharing.listed(), "", "it was meant for one");
+}
+
+/// In the middle of a transfer to a directory, by a link and by name, and of one to a pipe.
+#[test]
+fn a_sharer_that_is_killed_and_started_again_brings_the_rest() {
+    let Sharing { alice, mut node } = Sharing::new();
+    let content = sample(12 * MIB);
+    let file = alice.file("large.bin", &content);
+    let proxy = Proxy::before(&node.addr);
+    let carol = Getter::new("carol");
+    pair(&alice, &carol.home);
+    let peers = fs::read_to_string(carol.home.path("peers")).unwrap();
+    fs::write(carol.home.path("peers"), peers.replace(&node.addr, &proxy.addr)).unwrap();
+    alice.run(&["share", "--to", "carol", &file]);
+    let link = alice.run(&["share", "--addr", &proxy.addr, &file]).trim_end().to_owned();
+    for (getter, args) in [
+        (Getter::new("bob"), vec![link.as_str()]),
+        (carol, vec!["alice", "large.bin"]),
+        (Getter::new("dave"), vec!["--into", "-", &link]),
+    ] {
+        let out = getter.home.path("out");
+        proxy.plan(|| Plan::cut(Way::ToDialler, 3 << 20, How::Hang));
+        let output = File::create(&out).unwrap().into();
+        let mut get = Process::start_between(getter.cmd(&args), Stdio::null(), output);
+        let written = || fs::metadata(&out).unwrap().len();
+        poll_until("some of it to be there", || (getter.chunks() >= 4 || written() >= 1 << 20).then_some(()));
+        node.kill9();
+        proxy.cut_and_plan(0, Plan::default());
+        get.wait_to_say("; trying again");
+        let before = proxy.connections().len();
+        node = alice.serve_again_at(&node.addr);
+        let (code, _, said) = get.end();
+        assert_eq!(code, Some(0), "{said}");
+        assert!(getter.has("large.bin", &content) || fs::read(&out).unwrap() == content, "{args:?}: {said}");
+        let wire: u64 = proxy.connections()[before..].iter().map(|one| one.passed()[1]).sum();
+        assert!(wire < (12 << 20) - 3 * CHUNK as u64, "{args:?}: {wire} bytes");
+    }
+}
+
+#[test]
+fn a_sharer_that_is_away_is_waited_for_as_long_as_the_user_says() {
+    let Sharing { alice, mut node } = Sharing::new();
+    let carol = Getter::new("carol");
+    pair(&alice, &carol.home);
+    let file = alice.file("small", "small");
+    alice.run(&["share", "--to", "carol", &file]);
+    let link = alice.run(&["share", "--addr", &node.addr, &file]).trim_end().to_owned();
+    node.kill9();
+    let said = carol.fails(&[&link], 69);
+    assert!(!said.contains("trying again"), "{said}");
+    let getters = [vec![link.as_str()], vec!["alice", "small"], vec!["alice"]].map(|args| {
+        let get = carol.start(&[&["--wait", "30s"], &args[..]].concat());
+        get.wait_to_say("; trying again");
+        get
+    });
+    let _node = alice.serve_again_at(&node.addr);
+    for mut get in getters {
+        let (code, _, said) = get.end();
+        assert_eq!(code, Some(0), "{said}");
+    }
+    assert_eq!(landed_in(&carol.into), ["small", "small (1)"]);
 }
 
 #[test]
@@ -411,8 +488,8 @@ fn only_one_fetches_what_is_meant_for_one() {
     let said = carol.fails(&[&link], 69);
     assert!(said.contains("it has another connection for this"), "{said}");
     proxy.cut_and_plan(0, Plan::default());
-    assert_eq!(get.end().0, Some(69));
-    bob.get(&[&link]);
+    let (code, _, said) = get.end();
+    assert_eq!(code, Some(0), "{said}");
     let said = carol.fails(&[&link], 77);
     assert!(said.contains("it was meant for one"), "{said}");
     carol.knows_nobody();
@@ -506,7 +583,8 @@ fn what_is_stopped_while_it_is_fetched_ends() {
     poll_until("the transfer to end", || (!moves()).then_some(()));
     get.signal("CONT");
     let (code, _, said) = get.end();
-    assert!(matches!(code, Some(1 | 69)), "{said}");
+    // It has heard so, or has come again.
+    assert!(matches!(code, Some(1 | 77)), "{said}");
     assert!(bob.fails(&[&link], 77).contains("this share has ended"));
 }
 

@@ -1,16 +1,21 @@
 //! Fetching what others share, by a link or from a peer.
 
+use std::cell::RefCell;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
+use std::thread;
+use std::time::Duration;
 
 use crate::app::contacts;
 use crate::app::files::receive::Destination;
+use crate::app::files::send::after;
 use crate::app::link::{self, FilesTo, NodeEvent, Options};
+use crate::app::retry::{Patience, retry};
 use crate::crypto::base32;
 use crate::error::{Error, Result};
 use crate::net::endpoint::Endpoint;
-use crate::node::files::get::{self, SharedAt};
+use crate::node::files::get::{self, Fetcher, SharedAt};
 use crate::node::files::once::OneOff;
 use crate::node::files::pipe::StdoutPipe;
 use crate::store::peers::{Peer, Peers};
@@ -34,6 +39,9 @@ pub struct GetOptions {
     pub overwrite: bool,
     /// Names at the top may begin with a dot.
     pub allow_dot: bool,
+    /// How long to go on trying while the sharer cannot be reached, and after each connection that was lost. Without it, only
+    /// after those, for as long as a pipe is retried.
+    pub wait: Option<Duration>,
 }
 
 /// The node that shares.
@@ -58,9 +66,16 @@ pub fn sharer(own: &Endpoint, given: &str) -> Result<Sharer> {
     Ok(Sharer::Link(link))
 }
 
-/// Asks the peer which shares are open to this node.
-pub fn list(own: &Endpoint, peer: &Peer) -> Result<Vec<SharedFiles>> {
-    get::list(own, peer)
+/// Asks the peer which shares are open to this node, and goes on trying for as long as `wait`; `again` learns why.
+pub fn list(
+    own: &Endpoint,
+    peer: &Peer,
+    wait: Option<Duration>,
+    again: impl FnMut(&Error),
+) -> Result<Vec<SharedFiles>> {
+    let mut patience = Patience::new(wait.unwrap_or_default());
+    retry(|error| patience.until(error), || get::list(own, peer), again)
+        .map_err(|error| after(wait.unwrap_or_default(), error))
 }
 
 /// The id of a share as people see it.
@@ -85,19 +100,30 @@ pub fn find<'a>(peer: &Peer, shares: &'a [SharedFiles], given: &str) -> Result<&
     }
 }
 
-/// Starts to fetch by a link.
-pub fn by_link(own: &Endpoint, link: Link, options: &GetOptions) -> Result<Fetch> {
+/// Starts to fetch by a link; `again` learns why it is tried again.
+pub fn by_link(
+    own: &Endpoint,
+    link: Link,
+    options: &GetOptions,
+    again: impl FnMut(&Error) + Send + 'static,
+) -> Result<Fetch> {
     let token = link.token.clone().ok_or_else(|| Error::usage("the link has no token"))?;
     let saved = Peers::load(own.home())?.by_key(&link.key).cloned();
     saved.as_ref().map_or(Ok(()), Peer::ensure_not_blocked)?;
     let is_saved = saved.is_some();
     let sharer = saved.unwrap_or_else(|| Peer::new(SHARER.into(), link.key, Vec::new()));
-    start(own, sharer, is_saved, SharedAt::Link(Box::new(link), token), options)
+    start(own, sharer, is_saved, SharedAt::Link(Box::new(link), token), options, Box::new(again))
 }
 
-/// Starts to fetch this share of a peer.
-pub fn by_name(own: &Endpoint, peer: &Peer, share: &SharedFiles, options: &GetOptions) -> Result<Fetch> {
-    start(own, peer.clone(), true, SharedAt::Peer(share.id), options)
+/// Starts to fetch this share of a peer; `again` learns why it is tried again.
+pub fn by_name(
+    own: &Endpoint,
+    peer: &Peer,
+    share: &SharedFiles,
+    options: &GetOptions,
+    again: impl FnMut(&Error) + Send + 'static,
+) -> Result<Fetch> {
+    start(own, peer.clone(), true, SharedAt::Peer(share.id), options, Box::new(again))
 }
 
 /// Files on their way here.
@@ -114,7 +140,15 @@ impl Fetch {
     }
 }
 
-fn start(own: &Endpoint, sharer: Peer, is_saved: bool, at: SharedAt, options: &GetOptions) -> Result<Fetch> {
+fn start(
+    own: &Endpoint,
+    sharer: Peer,
+    is_saved: bool,
+    at: SharedAt,
+    options: &GetOptions,
+    again: Box<dyn FnMut(&Error) + Send>,
+) -> Result<Fetch> {
+    let wait = options.wait;
     let mut once = OneOff::new(None, Some(sharer.key));
     once.allow_dot = options.allow_dot;
     if !is_saved {
@@ -138,5 +172,18 @@ fn start(own: &Endpoint, sharer: Peer, is_saved: bool, at: SharedAt, options: &G
         ..link::default_options(Vec::new(), PathBuf::new())
     };
     let name = sharer.name.clone();
-    Ok(Fetch { events: get::start(own, options, sharer, at)?, sharer: name })
+    let (fetcher, events) = Fetcher::new(own, options, sharer, at);
+    let work = move || run(&fetcher, wait, again);
+    let started = thread::Builder::new().name("get".into()).spawn(work);
+    started.map_err(|cause| Error::failed(format!("no thread could be started: {cause}")))?;
+    Ok(Fetch { events, sharer: name })
+}
+
+/// Fetches, over one connection after another for as long as the user waits.
+fn run(fetcher: &Fetcher, wait: Option<Duration>, again: Box<dyn FnMut(&Error) + Send>) {
+    let patience = RefCell::new(Patience::for_fetch(wait));
+    let attempt = || fetcher.attempt(|| patience.borrow_mut().found());
+    if let Err(error) = retry(|error| patience.borrow_mut().until(error), attempt, again) {
+        fetcher.give_up(after(wait.unwrap_or_default(), error));
+    }
 }

@@ -103,7 +103,7 @@ fn reach(own: &Endpoint, peer: &Peer, files: Option<&Sources>) -> Result<Way> {
 
 /// The error at the end of a wait. The user has heard of a changed key by then, so it is the reason only if each address had
 /// one.
-fn after(wait: Duration, error: Error) -> Error {
+pub(super) fn after(wait: Duration, error: Error) -> Error {
     match error {
         Error::ChangedKey { peer, elsewhere: Some(why), .. } if !wait.is_zero() => {
             Error::Unreachable { peer, why }

@@ -14,7 +14,6 @@ use crate::node::event::NodeEvent;
 use crate::node::files::inbound;
 use crate::node::options::Options;
 use crate::node::pairing::OwnProfile;
-use crate::node::threads;
 use crate::store::peers::Peer;
 use crate::wire::link::Link;
 use crate::wire::message::{Kind, MAX_PROFILE, Message};
@@ -43,31 +42,48 @@ pub fn list(own: &Endpoint, peer: &Peer) -> Result<Vec<SharedFiles>> {
     Ok(told)
 }
 
-/// Starts to fetch from `sharer`, which is saved or as a guest is, into the place that `options` name. The channel gives what
-/// happens; it ends without TransferDone or TransferFailed if nothing is there to be fetched.
-pub fn start(own: &Endpoint, options: Options, sharer: Peer, at: SharedAt) -> Result<Receiver<NodeEvent>> {
-    let (events, receiver) = mpsc::sync_channel(EVENT_CAPACITY);
-    // Nobody connects to this process, and nothing in it waits to be woken.
-    let (turned_away, wake) = (mpsc::sync_channel(1).0, mpsc::sync_channel(1).0);
-    let channels = Channels { events, turned_away, wake, hooks: None };
-    let context = Arc::new(Context::new(own.clone(), options, channels, None));
-    threads::spawn("get", move || {
-        if let Err(error) = fetch(&context, &sharer, &at) {
-            context.tell(NodeEvent::TransferFailed { peer: sharer.name.clone(), error });
-        }
-    })?;
-    Ok(receiver)
+/// One share on its way here, over one connection after another if need be.
+pub struct Fetcher {
+    context: Arc<Context>,
+    sharer: Peer,
+    at: SharedAt,
 }
 
-fn fetch(context: &Arc<Context>, sharer: &Peer, at: &SharedAt) -> Result<()> {
-    let session = match at {
-        SharedAt::Link(link, token) => dial_link(context.own(), link, token, &sharer.name)?,
-        SharedAt::Peer(id) => dial_peer(context.own(), sharer, Some(id))?.0,
-    };
-    let busy = || Error::Busy { peer: sharer.name.clone() };
-    let turn = context.transfers().begin(&session, false).ok_or_else(busy)?;
-    inbound::receive(context, session, sharer, turn);
-    Ok(())
+impl Fetcher {
+    /// Fetches from `sharer`, which is saved or as a guest is, into the place that `options` name. The channel gives what
+    /// happens until this is dropped.
+    pub fn new(
+        own: &Endpoint,
+        options: Options,
+        sharer: Peer,
+        at: SharedAt,
+    ) -> (Fetcher, Receiver<NodeEvent>) {
+        let (events, receiver) = mpsc::sync_channel(EVENT_CAPACITY);
+        // Nobody connects to this process, and nothing in it waits to be woken.
+        let (turned_away, wake) = (mpsc::sync_channel(1).0, mpsc::sync_channel(1).0);
+        let channels = Channels { events, turned_away, wake, hooks: None };
+        let context = Arc::new(Context::new(own.clone(), options, channels, None));
+        (Fetcher { context, sharer, at }, receiver)
+    }
+
+    /// Tries once, and goes on from what has arrived before; calls `found` once the sharer has let us in. TransferDone is told
+    /// before the end, unless there was nothing to be fetched.
+    pub fn attempt(&self, found: impl FnOnce()) -> Result<()> {
+        let (context, sharer) = (&self.context, &self.sharer);
+        let session = match &self.at {
+            SharedAt::Link(link, token) => dial_link(context.own(), link, token, &sharer.name)?,
+            SharedAt::Peer(id) => dial_peer(context.own(), sharer, Some(id))?.0,
+        };
+        found();
+        let busy = || Error::Busy { peer: sharer.name.clone() };
+        let turn = context.transfers().begin(&session, false).ok_or_else(busy)?;
+        inbound::take(context, session, sharer, &Arc::new(turn)).map(drop)
+    }
+
+    /// There is no use in another try.
+    pub fn give_up(&self, error: Error) {
+        self.context.tell(NodeEvent::TransferFailed { peer: self.sharer.name.clone(), error });
+    }
 }
 
 /// Under a key that tells nobody who we are, and without a name.

@@ -1,18 +1,20 @@
-//! How long a sender goes on when a peer is away: as long as its user waits. Nobody can read a pipe twice, so a pipe outlasts
-//! a lost connection of a minute, however short that wait.
+//! How long a command goes on when a peer is away: as long as its user waits. Nobody can read a pipe twice, so a pipe outlasts
+//! a lost connection of a minute, however short that wait; so does a fetch, unless its user says how long to wait.
 
 use std::time::{Duration, Instant};
 
 use crate::error::Error;
 
-/// How long the connection of a pipe may be lost.
-const PIPE_WAIT: Duration = Duration::from_secs(60);
+/// How long the connection of a pipe or a fetch may be lost.
+const LOST_WAIT: Duration = Duration::from_secs(60);
 
 /// How long to go on.
 pub struct Patience {
     deadline: Instant,
     /// For this long at least after a connection was lost.
     after_loss: Duration,
+    /// A first connection that is lost before the peer was found counts as lost, too.
+    counts_first: bool,
     /// The peer was connected, and that is not known to have ended.
     is_connected: bool,
     /// When the last connection was lost.
@@ -25,6 +27,7 @@ impl Patience {
         Patience {
             deadline: Instant::now() + wait,
             after_loss: Duration::ZERO,
+            counts_first: true,
             is_connected: false,
             lost: None,
         }
@@ -32,7 +35,14 @@ impl Patience {
 
     /// The same for a pipe.
     pub fn for_pipe(wait: Duration) -> Patience {
-        Patience { after_loss: PIPE_WAIT, ..Patience::new(wait) }
+        Patience { after_loss: LOST_WAIT, ..Patience::new(wait) }
+    }
+
+    /// The same for a fetch, of which nothing can be lost before it has begun. Without a `wait`, whoever cannot be found is not
+    /// waited for.
+    pub fn for_fetch(wait: Option<Duration>) -> Patience {
+        let after_loss = wait.unwrap_or(LOST_WAIT);
+        Patience { after_loss, counts_first: false, ..Patience::new(wait.unwrap_or_default()) }
     }
 
     /// The peer is connected: a loss from here on is a new one. One that cuts each handshake is away.
@@ -42,7 +52,7 @@ impl Patience {
 
     /// Until when to try again after this error; `None` for one that does not pass.
     pub fn until(&mut self, error: &Error) -> Option<Instant> {
-        let is_new = std::mem::take(&mut self.is_connected) || self.lost.is_none();
+        let is_new = std::mem::take(&mut self.is_connected) || (self.counts_first && self.lost.is_none());
         if is_new && matches!(error, Error::Lost { .. }) {
             self.lost = Some(Instant::now());
         }
