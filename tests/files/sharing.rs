@@ -238,6 +238,35 @@ fn a_connection_that_is_lost_is_made_again_and_nobody_is_asked_twice() {
     assert_eq!(sharing.listed(), "", "it was meant for one");
 }
 
+/// What is shared goes to whoever dials, and in no other way.
+#[test]
+fn of_a_peer_that_only_dials_in_nothing_can_be_fetched_and_the_error_says_what_to_do() {
+    let (alice, bob) = (Getter::new("alice"), Home::new_in(&fast_dir(), "bob"));
+    let mut node = alice.home.serve();
+    alice.home.run(&["peers", "add", "bob", &bob.key()]);
+    bob.run(&["peers", "add", "alice", &alice.home.key(), &node.addr]);
+    bob.run(&["share", "--to", "alice", &bob.file("small", "small")]);
+    let ask = "ask them to `egoat send` it, or say where they can be dialled: `egoat peers set bob address+=HOST:PORT`";
+    for args in [&["bob"][..], &["bob", "small"]] {
+        let said = alice.fails(args, 69);
+        let why =
+            "cannot reach bob: no address of it is known, and what it shares is fetched by dialling it\n";
+        assert!(said.contains(why) && said.contains(&format!("hint: {ask}")), "{said}");
+    }
+    let bob_node = bob.serve();
+    node.wait_for("connected with bob");
+    let connected = format!("hint: bob has dialled the node here, and not the other way round; {ask}");
+    let said = alice.fails(&["bob"], 69);
+    assert!(said.contains(&connected), "{said}");
+    // Where nobody listens.
+    alice.home.run(&["peers", "set", "bob", "address+=127.0.0.2:1"]);
+    let said = alice.fails(&["bob", "small"], 69);
+    assert!(said.contains("127.0.0.2:1: ") && said.contains(&connected), "{said}");
+    alice.home.run(&["peers", "set", "bob", &format!("address+={}", bob_node.addr)]);
+    alice.get(&["bob", "small"]);
+    assert!(alice.has("small", b"small"));
+}
+
 /// In the middle of a transfer to a directory, by a link and by name, and of one to a pipe.
 #[test]
 fn a_sharer_that_is_killed_and_started_again_brings_the_rest() {

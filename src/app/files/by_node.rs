@@ -40,6 +40,12 @@ pub fn link_to(own: &Own, peer: &Peer, patience: Duration) -> Result<Option<Node
     }
 }
 
+/// Whether the peer is connected with the node that runs here.
+pub fn is_here(own: &Own, peer: &Peer) -> bool {
+    let node = link::node(own).ok().flatten().and_then(|_| NodeLink::open(own.home(), false).ok());
+    node.and_then(|link| link.whole().ok()).is_some_and(|live| live.here.contains_key(&peer.key))
+}
+
 /// Has the node send the files, and waits until the peer has them.
 pub fn send(link: &NodeLink, peer: &Peer, chosen: &Chosen, tally: &Tally) -> Result<()> {
     let paths = chosen.paths.iter().cloned().map(settings::absolute).collect();

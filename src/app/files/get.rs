@@ -8,16 +8,18 @@ use std::thread;
 use std::time::Duration;
 
 use crate::app::contacts;
+use crate::app::files::by_node;
 use crate::app::files::receive::Destination;
 use crate::app::files::send::after;
 use crate::app::link::{self, FilesTo, NodeEvent, Options};
 use crate::app::retry::{Patience, retry};
 use crate::crypto::base32;
-use crate::error::{Error, Result};
+use crate::error::{Causes, Error, Result};
 use crate::net::endpoint::Endpoint;
 use crate::node::files::get::{self, Fetcher, SharedAt};
 use crate::node::files::once::OneOff;
 use crate::node::files::pipe::StdoutPipe;
+use crate::store::home::Own;
 use crate::store::peers::{Peer, Peers};
 use crate::store::place;
 use crate::store::space::KeepFree;
@@ -75,7 +77,29 @@ pub fn list(
 ) -> Result<Vec<SharedFiles>> {
     let mut patience = Patience::new(wait.unwrap_or_default());
     retry(|error| patience.until(error), || get::list(own, peer), again)
-        .map_err(|error| after(wait.unwrap_or_default(), error))
+        .map_err(|error| naming_send(own, peer, after(wait.unwrap_or_default(), error)))
+}
+
+/// What is shared can be fetched by whoever dials, and in no other way. So of a peer that only dials in, the hint is what the
+/// peer can do.
+fn naming_send(own: &Own, peer: &Peer, error: Error) -> Error {
+    let Error::Unreachable { peer: label, why } = error else { return error };
+    let (is_here, name) = (by_node::is_here(own, peer), &peer.name);
+    let why = match peer.has_address() {
+        true if !is_here => return Error::Unreachable { peer: label, why },
+        true => why,
+        false => Causes::from("no address of it is known, and what it shares is fetched by dialling it"),
+    };
+    let connected = if is_here {
+        format!("{name} has dialled the node here, and not the other way round; ")
+    } else {
+        String::new()
+    };
+    let hint = format!(
+        "{connected}ask them to `egoat send` it, or say where they can be dialled: `egoat peers set {name} \
+         address+=HOST:PORT`"
+    );
+    Error::Unreachable { peer: label, why: why.with_hint(hint) }
 }
 
 /// The id of a share as people see it.
