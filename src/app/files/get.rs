@@ -4,7 +4,6 @@ use std::cell::RefCell;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
-use std::thread;
 use std::time::Duration;
 
 use crate::app::contacts;
@@ -19,6 +18,7 @@ use crate::net::endpoint::Endpoint;
 use crate::node::files::get::{self, Fetcher, SharedAt};
 use crate::node::files::once::OneOff;
 use crate::node::files::pipe::StdoutPipe;
+use crate::node::threads;
 use crate::store::home::Own;
 use crate::store::peers::{Peer, Peers};
 use crate::store::place;
@@ -198,8 +198,7 @@ fn start(
     let name = sharer.name.clone();
     let (fetcher, events) = Fetcher::new(own, options, sharer, at);
     let work = move || run(&fetcher, wait, again);
-    let started = thread::Builder::new().name("get".into()).spawn(work);
-    started.map_err(|cause| Error::failed(format!("no thread could be started: {cause}")))?;
+    threads::spawn("get", work)?;
     Ok(Fetch { events, sharer: name })
 }
 
