@@ -17,6 +17,7 @@ use crate::store::folder::Folder;
 use crate::store::home::Home;
 use crate::transfer::landing::{Landing, Received};
 use crate::transfer::manifest::{Entry, Manifest};
+use crate::transfer::refusal;
 use crate::transfer::send;
 use crate::transfer::source::SourceReader;
 use crate::transfer::staging::{create, set_time};
@@ -135,7 +136,7 @@ fn read_ack(session: &mut Session, feed: &mut dyn Feed) -> Result<()> {
         Message::Ack(_) => return Err(session.broken("it acknowledges what was not sent")),
         // What it writes to takes its time.
         Message::Ping => {}
-        Message::Failed(failure) => return Err(send::failed(session.label(), failure)),
+        Message::Failed(failure) => return Err(refusal::failed(session.label(), failure)),
         other => {
             let kind = other.kind();
             return Err(session.unexpected(kind, SENDING));

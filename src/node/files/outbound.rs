@@ -23,8 +23,9 @@ use crate::node::threads::{self, LOG_POLL_INTERVAL, STACK};
 use crate::store::peers::Peer;
 use crate::time::now_micros;
 use crate::transfer::manifest::{Entry, Manifest};
+use crate::transfer::offer::{self, Answer};
 use crate::transfer::path::SafePath;
-use crate::transfer::send::{self, Answer, Outbound};
+use crate::transfer::send::{self, Outbound};
 use crate::transfer::source::Sources;
 use crate::transfer::stream::{self, FileFeed, Spool};
 use crate::transfer::tally::Tally;
@@ -90,7 +91,7 @@ pub fn dial(own: &Endpoint, peer: &Peer, files: Option<&Sources>) -> Result<Outg
     let mut is_early = false;
     let session = dial::dial(own, &Target::peer(peer, None), Kind::Files, &mut |session| {
         session.write(&profile.message())?;
-        is_early = send::write_early(session, files)?;
+        is_early = offer::write_early(session, files)?;
         Ok(())
     })?;
     Ok(Outgoing { session, is_early, collected: None })
@@ -106,7 +107,7 @@ fn send(
     tally: &Arc<Tally>,
     note: &mut dyn FnMut() -> Result<()>,
 ) -> Result<()> {
-    let session = match send::offer(&mut session, sources, tally, is_early)? {
+    let session = match offer::offer(&mut session, sources, tally, is_early)? {
         Answer::Taken => send::stored(session)?,
         Answer::Stored => {
             tally.hold(sources.manifest().bytes());
@@ -255,7 +256,7 @@ impl Pipe {
         // What goes with it lasts as long as the session.
         let Outgoing { mut session, is_early: _, collected: _collected } = outgoing;
         let run = || {
-            let session = match send::offer_stream(&mut session, self.transfer, &self.manifest, tally)? {
+            let session = match offer::offer_stream(&mut session, self.transfer, &self.manifest, tally)? {
                 Some(from) => stream::send(session, &mut self.spool, from, tally)?,
                 None => {
                     let length = self.spool.length();
