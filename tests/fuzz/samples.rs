@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::ops::Range;
 
-use egoat::crypto::keys::InviteToken;
+use egoat::crypto::keys::{InviteToken, PublicKey};
 use egoat::store::log::Kind;
 use egoat::transfer::manifest::{Entry, Manifest};
 use egoat::transfer::path::SafePath;
@@ -32,6 +32,11 @@ pub fn samples(name: &str) -> Vec<Sample> {
             vec![named("some-wait", lengths_and(&outbox())), named("one", lengths_and(&outbox()[..1]))]
         }
         "queued_files" => vec![named("jobs", lengths_and(&queued_files()))],
+        "shares" => shares(),
+        "want" => vec![named("none", vec![0]), named("one", [[1].as_slice(), &[7; 16]].concat())],
+        "shares_log" => {
+            vec![named("ended", lengths_and(&shares_log())), named("open", lengths_and(&shares_log()[..1]))]
+        }
         "history" => history(),
         "peers" => texts(&[&peers()]),
         "manifest" => vec![named("tree", tree())],
@@ -209,6 +214,58 @@ fn queued_files() -> Vec<Vec<u8>> {
         body(1, 1, &item("/a", "")),
         body(1, 0, &[item("/a", ""), item("/b", "c")].concat()),
         body(4, 0, &[queued, item("/a", ""), place(5, ""), item("/b", "c"), place(6, "/real/b")].concat()),
+    ]
+}
+
+/// None and two; as many as a message holds would take minutes.
+fn shares() -> Vec<Sample> {
+    let body = |names: &[&str]| {
+        let mut body = vec![names.len() as u8];
+        for (number, name) in names.iter().enumerate() {
+            body.put(&[number as u8; 16]);
+            body.put_u32(2);
+            body.put_u64(300);
+            body.put_u8(name.len() as u8);
+            body.put(name.as_bytes());
+        }
+        body
+    };
+    vec![named("none", body(&[])), named("two", body(&["notes", "\u{e9}\u{202e}"]))]
+}
+
+/// One by a link, which is stopped, and one for two peers, which is used up.
+fn shares_log() -> Vec<Vec<u8>> {
+    let mut item = vec![1];
+    item.put(&(-5i64).to_be_bytes());
+    item.put_u64(1 << 33);
+    for text in ["/a", "a"] {
+        item.put_u16(text.len() as u16);
+        item.put(text.as_bytes());
+    }
+    item.put_u64(5);
+    item.put_u16(0);
+    let shared = |token: u8, until: u64, once: u8, to: &[PublicKey]| {
+        let mut body = vec![1];
+        body.put(&[token; 16]);
+        body.put_u64(1 << 50);
+        body.put_u64(until);
+        body.put_u8(once);
+        body.put_u32(2);
+        body.put_u64(300);
+        body.put_u16(to.len() as u16);
+        to.iter().for_each(|key| body.put(key.as_bytes()));
+        body.put(&item);
+        body
+    };
+    let ended = |kind: u8, token: u8, key: &[u8]| {
+        let id = InviteToken::from_bytes([token; 16]).invite_id();
+        [[kind].as_slice(), &id, &(1u64 << 60).to_be_bytes(), key].concat()
+    };
+    vec![
+        shared(1, 1 << 60, 0, &[]),
+        shared(2, 0, 1, &[key(3), key(4)]),
+        ended(2, 1, &[]),
+        ended(3, 2, key(4).as_bytes()),
     ]
 }
 

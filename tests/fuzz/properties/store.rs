@@ -12,6 +12,7 @@ use egoat::store::log::{Kind, Log, LogId, Reader};
 use egoat::store::outbox::{Draft, Outbox, QueuedMessage};
 use egoat::store::peers::Peers;
 use egoat::store::queued_files::{Listed, QueuedFiles};
+use egoat::store::shares::{ListedShares, Share, Shares};
 use egoat::store::source::Item;
 use egoat::text;
 use tempfile::TempDir;
@@ -184,6 +185,45 @@ pub fn queued_files(input: &[u8]) -> Option<Vec<u8>> {
     let is_empty = jobs.is_empty();
     assert_eq!(items(Listed::new(again, Arc::new(quiet)).all().unwrap()), items(jobs));
     Some(shown.into_bytes()).filter(|_| !is_empty)
+}
+
+/// Shares that a property adds again, each with a sync.
+const SHARED_AGAIN: usize = 20;
+
+/// Records of any bodies as what is shared: what is listed can be told to a peer, shared once more, used up and stopped.
+pub fn shares_log(input: &[u8]) -> Option<Vec<u8>> {
+    let dir = directory();
+    let id = log_id(&dir.path().join("one.log"), Kind::Shares);
+    write_log(&id, &bodies(input));
+    let mut listed = ListedShares::new(id, Arc::new(quiet));
+    let found: Vec<Share> = listed.all().unwrap().to_vec();
+    let again = log_id(&dir.path().join("two.log"), Kind::Shares);
+    let mut shares = Shares::open(again.clone(), Arc::new(quiet)).unwrap();
+    let mut listed_again = ListedShares::new(again, Arc::new(quiet));
+    for share in found.iter().take(SHARED_AGAIN) {
+        assert!(!share.items.is_empty() && share.token.invite_id() == share.id);
+        assert_eq!(listed.find(&share.id).unwrap().map(shown), Some(shown(share)));
+        let told = share.told();
+        assert_eq!((told.id, told.entries, told.bytes), (share.id, share.entries, share.bytes));
+        shares.add(share.clone()).unwrap();
+        let Some(read) = listed_again.find(&share.id).unwrap() else {
+            assert!(share.is_over(), "it was shared, and is not there");
+            continue;
+        };
+        assert_eq!((&read.items, &read.to, read.until), (&share.items, &share.to, share.until));
+        assert!(!read.is_stopped() && read.used_by().is_none());
+        let is_open = read.is_open();
+        assert_eq!(shares.stop(&share.id).unwrap(), is_open);
+        assert!(shares.use_up(&share.id, &key(3)).unwrap() && !shares.use_up(&share.id, &key(4)).unwrap());
+        assert_eq!(listed_again.find(&share.id).unwrap().unwrap().used_by(), Some(key(3)));
+    }
+    Some(found.iter().map(shown).collect::<String>().into_bytes()).filter(|_| !found.is_empty())
+}
+
+fn shown(share: &Share) -> String {
+    let Share { id, until, is_once, entries, bytes, to, items, .. } = share;
+    let ended = (share.is_stopped(), share.used_by());
+    format!("{id:?} {until:?} {is_once} {entries} {bytes} {to:?} {items:?} {ended:?}\n")
 }
 
 /// The number of a record, for those without times.

@@ -10,6 +10,7 @@ use egoat::wire::beacon::{Beacon, MAX_LEN};
 use egoat::wire::features::Features;
 use egoat::wire::link::{Link, MAX_ADDRESSES};
 use egoat::wire::message::{HEADER, IGNORABLE, Message, max_body};
+use egoat::wire::shares::{self, MAX_OPEN, MAX_SHARES, MAX_WANT};
 
 /// A record of this length is none: what follows it was sealed by nobody.
 const RAW: u16 = u16::MAX;
@@ -145,12 +146,36 @@ pub fn link(input: &[u8]) -> Option<Vec<u8>> {
     let link: Link = std::str::from_utf8(input).ok()?.parse().ok()?;
     let shown = link.to_string();
     let again: Link = shown.parse().ok().unwrap();
-    assert_eq!((again.key, &again.addresses), (link.key, &link.addresses));
+    assert_eq!((again.is_share, again.key, &again.addresses), (link.is_share, link.key, &link.addresses));
+    assert!(!link.is_share || link.token.is_some(), "{shown}");
     assert_eq!(again.token.map(|token| token.to_base32()), link.token.map(|token| token.to_base32()));
-    assert!(is_plain(&shown), "{shown}");
+    // The only + is that of `get+`.
+    assert!(is_plain(&shown.replacen("get+", "", usize::from(link.is_share))), "{shown}");
     assert!((1..=MAX_ADDRESSES).contains(&link.addresses.len()), "{shown}");
     // But for its addresses it has one spelling.
     let named = shown.find('@').unwrap();
     assert_eq!(shown.as_bytes()[..named], input[..named]);
     Some(shown.into_bytes())
+}
+
+/// The body of a SHARES, alone and after others of the same.
+pub fn shares(input: &[u8]) -> Option<Vec<u8>> {
+    let mut told = Vec::new();
+    let is_followed = shares::decode(input, &mut told).ok()?;
+    assert!(input.len() <= MAX_SHARES && is_followed == (told.len() == 255));
+    assert!(told.iter().all(|share| (1..=255).contains(&share.name.len())));
+    let bodies = shares::encode(&told);
+    assert_eq!((&bodies[0][..], bodies.len()), (input, 1 + usize::from(is_followed)));
+    let (count, mut most) = (told.len(), Vec::new());
+    while count > 0 && most.len() < 3 * count && shares::decode(input, &mut most).is_ok() {}
+    assert!(most.len() <= MAX_OPEN);
+    Some(bodies.into_iter().next().unwrap())
+}
+
+/// The body of a WANT.
+pub fn want(input: &[u8]) -> Option<Vec<u8>> {
+    let wanted = shares::decode_wanted(input).ok()?;
+    let again = shares::encode_wanted(wanted.as_ref());
+    assert!(again == input && input.len() <= MAX_WANT);
+    Some(again)
 }
