@@ -100,7 +100,7 @@ impl Shares {
         kind: Kind,
         key: PublicKey,
     ) -> Result<std::result::Result<Fetching, Refusal>> {
-        let judged = self.look(id, |share, is_used_up| {
+        self.begin_if(Fetcher { share: *id, key, by_link: true }, &|share, is_used_up| {
             if kind != Kind::Get || !share.has_link() {
                 Err(Refusal::Unsupported)
             } else if is_used_up {
@@ -108,23 +108,35 @@ impl Shares {
             } else if share.is_over() {
                 Err(Refusal::InviteExpired)
             } else {
-                Ok(share.clone())
+                Ok(())
             }
-        })?;
-        Ok(judged.unwrap_or(Err(Refusal::Unsupported)).and_then(|share| {
-            let fetcher = Fetcher { share: *id, key, by_link: true };
-            self.begin(share, fetcher).ok_or(Refusal::Busy)
-        }))
+        })
     }
 
     /// Begins a session by which this peer fetches a share by name; `None` if it may not, or not now.
     pub fn fetch(self: &Arc<Self>, id: &ShareId, key: PublicKey) -> Result<Option<Fetching>> {
-        let open = self.look(id, |share, is_used_up| {
+        let begun = self.begin_if(Fetcher { share: *id, key, by_link: false }, &|share, is_used_up| {
             let is_for_it = share.to.contains(&key) && !share.is_over();
-            (is_for_it && !is_used_up).then(|| share.clone())
+            if is_for_it && !is_used_up { Ok(()) } else { Err(Refusal::Unsupported) }
         })?;
-        let fetcher = Fetcher { share: *id, key, by_link: false };
-        Ok(open.flatten().and_then(|share| self.begin(share, fetcher)))
+        Ok(begun.ok())
+    }
+
+    /// Begins a session if the share `is_welcome` for that, and there is a place.
+    fn begin_if(
+        self: &Arc<Self>,
+        fetcher: Fetcher,
+        is_welcome: &dyn Fn(&Share, bool) -> std::result::Result<(), Refusal>,
+    ) -> Result<std::result::Result<Fetching, Refusal>> {
+        let id = fetcher.share;
+        let judge = || self.look(&id, |share, is_used_up| is_welcome(share, is_used_up).map(|()| share.clone()));
+        let judged = judge()?.unwrap_or(Err(Refusal::Unsupported));
+        let begun = judged.and_then(|share| self.begin(share, fetcher).ok_or(Refusal::Busy));
+        // Another key may have used it up before this one had its place. None does so from then on.
+        Ok(match (begun, judge()?) {
+            (Ok(_), Some(Err(refusal))) => Err(refusal),
+            (begun, _) => begun,
+        })
     }
 
     fn begin(self: &Arc<Self>, share: Share, fetcher: Fetcher) -> Option<Fetching> {
@@ -201,5 +213,37 @@ pub struct GuestLane(Arc<Shares>);
 impl Drop for GuestLane {
     fn drop(&mut self) {
         self.0.state().lanes -= 1;
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::crypto::keys::Seed;
+    use std::sync::Barrier;
+    use std::thread;
+
+    /// One looks at the share, and before it takes its place the other has all of it: too seldom to be seen each time.
+    #[test]
+    fn what_is_meant_for_one_goes_to_one_whoever_is_faster() {
+        for _ in 0..2000 {
+            let mut share = Share::new(Vec::new(), (0, 0));
+            share.is_once = true;
+            let (id, origin) = (share.id, Mutex::new(Origin::Alone(Box::new(share), false)));
+            let shares = Arc::new(Shares { origin, state: Mutex::default(), most: MAX_SESSIONS });
+            let ready = Barrier::new(2);
+            let has_it = |number| {
+                let key = Seed::from_bytes([number; 32]).static_keys().public();
+                ready.wait();
+                let judged = shares.judge(&id, Kind::Get, key).unwrap();
+                judged.inspect(|fetching| fetching.use_up().unwrap()).is_ok()
+            };
+            let both = thread::scope(|scope| {
+                let other = scope.spawn(|| has_it(1));
+                (has_it(2), other.join().unwrap())
+            });
+            assert!(both != (true, true));
+        }
     }
 }
