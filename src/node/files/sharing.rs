@@ -2,6 +2,7 @@
 //! It leaves out who may fetch what (`shares`), and the transfer (`outbound`).
 
 use std::sync::{Arc, mpsc};
+use std::time::{Duration, Instant};
 
 use crate::error::{Error, Result};
 use crate::net::session::Session;
@@ -19,6 +20,10 @@ use crate::transfer::source::{Sources, Wanted};
 use crate::transfer::tally::Tally;
 use crate::wire::message::{Failure, Message};
 use crate::wire::shares;
+
+/// Somebody with a link for whom nothing moves for this long makes room for others, however many PINGs come: twice as long as a
+/// user may think about an offer.
+const GUEST_PATIENCE: Duration = Duration::from_secs(30 * 60);
 
 /// Serves somebody with a link, who is welcome.
 pub fn serve_guest(context: &Context, mut session: Session, fetching: &Fetching) -> Result<()> {
@@ -78,7 +83,13 @@ fn send(context: &Context, session: Session, fetching: &Fetching, peer: Option<&
     // The lanes are the dialler's, as where a peer collects.
     let outgoing = Outgoing::collected(session, Arc::clone(context.lanes()), mpsc::channel().0);
     let streams = outbound::default_streams();
-    let mut is_unwanted = || fetching.is_stopped() || is_unwelcome();
+    let mut standstill = Standstill::new(Instant::now());
+    let mut is_unwanted = || {
+        let moved = || tally.checked() + tally.moved();
+        fetching.is_stopped()
+            || is_unwelcome()
+            || (peer.is_none() && standstill.is_too_long(moved(), Instant::now()))
+    };
     let sent = outbound::send_unless(&mut is_unwanted, outgoing, &sources, streams, &tally, &mut note);
     match context.logged(sent) {
         Ok(()) => {
@@ -86,11 +97,36 @@ fn send(context: &Context, session: Session, fetching: &Fetching, peer: Option<&
             context.tell(NodeEvent::FilesSent { peer: label, title: tally.title.clone(), bytes });
             context.live().look();
         }
+        Err(_) if standstill.has_ended_it => {
+            let error = Error::failed(format!("nothing of it has moved to {label} for half an hour"));
+            context.tell(NodeEvent::TransferFailed { peer: label, error });
+        }
         // A user here has stopped the transfer or the share, and knows.
         Err(_) if tally.check_stop().is_err() => {}
         Err(error) => context.tell(NodeEvent::TransferFailed { peer: label, error }),
     }
     Ok(())
+}
+
+/// A transfer in which nothing moves.
+struct Standstill {
+    /// How much had moved, and since when that is all.
+    moved: (u64, Instant),
+    has_ended_it: bool,
+}
+
+impl Standstill {
+    fn new(now: Instant) -> Standstill {
+        Standstill { moved: (0, now), has_ended_it: false }
+    }
+
+    fn is_too_long(&mut self, moved: u64, now: Instant) -> bool {
+        if self.moved.0 != moved {
+            self.moved = (moved, now);
+        }
+        self.has_ended_it = now.duration_since(self.moved.1) >= GUEST_PATIENCE;
+        self.has_ended_it
+    }
 }
 
 /// The files of a share, if they are what they were when it was made; else why not.
@@ -102,5 +138,22 @@ fn sources_of(home: &Home, share: &Share) -> std::result::Result<Sources, String
     match share.change(&own) {
         Some(change) => Err(change),
         None => sources.map_err(|error| error.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_moves_something_now_and_then_is_not_sent_away() {
+        let begun = Instant::now();
+        let mut standstill = Standstill::new(begun);
+        let at = |minutes: u64| begun + Duration::from_secs(60 * minutes);
+        for (moved, minutes, is_too_long) in
+            [(0, 29, false), (1, 31, false), (1, 60, false), (2, 61, false), (2, 90, false), (2, 91, true)]
+        {
+            assert_eq!(standstill.is_too_long(moved, at(minutes)), is_too_long, "{minutes}");
+        }
     }
 }
