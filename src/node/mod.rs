@@ -12,7 +12,7 @@
 //! | [`files::job`] | sends files that a front-end handed over |
 //! | [`files::sharing`], [`files::get`] | sends what is shared to who fetches it; fetches what others share |
 //! | [`files::inbound`] | receives files |
-//! | [`files::verdict`], [`files::room`], [`files::told`] | whether files are taken; room for them; what is told of them |
+//! | [`files::verdict`], [`files::room`], [`files::arrival`] | whether files are taken; room for them; what is told of them |
 //! | [`files::queued`] | sends the files that wait in a queue |
 //! | [`mapping`] | has routers map the port of the node |
 //! | [`hooks::runner`] | runs programs for what has arrived |

@@ -1,5 +1,5 @@
 //! Files that a peer sends to this node, from its offer to the end: who has a turn, what was here before, where they land. It
-//! leaves out whether they are taken (`verdict`), what is told of them (`told`), and the bytes: see `transfer`.
+//! leaves out whether they are taken (`verdict`), what is told of them (`arrival`), and the bytes: see `transfer`.
 
 use std::io;
 use std::path::PathBuf;
@@ -10,10 +10,10 @@ use crate::net::session::Session;
 use crate::node::context::Context;
 use crate::node::door::limits::ENOUGH_FILES;
 use crate::node::event::NodeEvent;
+use crate::node::files::arrival;
 use crate::node::files::collect_lanes;
 use crate::node::files::into_pipe;
 use crate::node::files::room::{self, StreamRoom};
-use crate::node::files::told;
 use crate::node::files::transfers::{IncomingTransfer, Turn};
 use crate::node::files::verdict::{self, OfferResponse, WaitingSender};
 use crate::node::options::FilesTo;
@@ -137,7 +137,7 @@ fn announce(
     let mut waiting = WaitingSender::new(&mut session);
     match done_before(context, offer, id, &mut || waiting.look()) {
         Ok(None) => Ok(Some(session)),
-        Ok(Some((note, paths))) => told::say_again(context, session, offer, &note, paths).map(|()| None),
+        Ok(Some((note, paths))) => arrival::say_again(context, session, offer, &note, paths).map(|()| None),
         Err(error) => Err(verdict::declined_by_disk(session, error)),
     }
 }
@@ -231,7 +231,7 @@ fn take_files(
     landing: Landing,
     turn: &Arc<Turn>,
 ) -> Result<()> {
-    let running = told::begin(context, &session, &offer, turn);
+    let running = arrival::begin(context, &session, &offer, turn);
     let tally = Arc::clone(&running.tally);
     let staging = match Staging::new(landing, offer.manifest) {
         Ok(staging) => staging,
@@ -246,9 +246,9 @@ fn take_files(
     incoming.turn().end_promise();
     match result {
         Ok(received) => {
-            told::note(context, &session, &received)?;
+            arrival::note(context, &session, &received)?;
             drop(running);
-            told::say_stored(context, session, || incoming.inbound.staging().landing().forget())
+            arrival::say_stored(context, session, || incoming.inbound.staging().landing().forget())
         }
         Err(error) => {
             if matches!(error, Error::Stopped) {
@@ -258,7 +258,7 @@ fn take_files(
             if matches!(&error, Error::Disk { cause, .. } if cause.kind() == io::ErrorKind::AlreadyExists) {
                 incoming.inbound.staging().landing().discard();
             }
-            Err(told::failed(session, error))
+            Err(arrival::failed(session, error))
         }
     }
 }
@@ -271,7 +271,7 @@ fn take_stream(
     limit: u64,
     turn: &Turn,
 ) -> Result<()> {
-    let running = told::begin(context, &session, offer, turn);
+    let running = arrival::begin(context, &session, offer, turn);
     let [entry] = offer.manifest.entries() else { return Err(session.broken("a stream of several files")) };
     let (mut sink, from) = match FileSink::new(landing, entry) {
         Ok(made) => made,
@@ -285,9 +285,9 @@ fn take_stream(
     turn.end_promise();
     match result {
         Ok(Some(received)) => {
-            told::note(context, &session, &[received])?;
+            arrival::note(context, &session, &[received])?;
             drop(running);
-            told::say_stored(context, session, || sink.landing().forget())
+            arrival::say_stored(context, session, || sink.landing().forget())
         }
         Ok(None) => {
             sink.landing().discard();
@@ -300,7 +300,7 @@ fn take_stream(
         }
         Err(error) => {
             sink.give_up(&error);
-            Err(told::failed(session, error))
+            Err(arrival::failed(session, error))
         }
     }
 }

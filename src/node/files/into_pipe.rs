@@ -8,8 +8,8 @@ use std::sync::Arc;
 use crate::error::{Error, Result};
 use crate::net::session::Session;
 use crate::node::context::Context;
+use crate::node::files::arrival;
 use crate::node::files::pipe::StdoutPipe;
-use crate::node::files::told;
 use crate::node::files::transfers::Turn;
 use crate::node::files::verdict;
 use crate::store::peers::Peer;
@@ -32,7 +32,7 @@ pub fn take(
     }
     let id = offer.id.at(Path::new("-"));
     let mut session = verdict::rule_once(context, session, peer, offer, &id, true)?;
-    let running = told::begin(context, &session, offer, turn);
+    let running = arrival::begin(context, &session, offer, turn);
     // What came before the last connection was lost may still be on its way to the reader.
     if let Err(error) = stream::wait_for(&mut session, &mut pipe) {
         return Err(failed_pipe(session, error));
@@ -44,9 +44,9 @@ pub fn take(
         Ok(size) => {
             let size = size.unwrap_or(u64::MAX);
             let title = offer.manifest.title();
-            told::note(context, &session, &[Received { path: PathBuf::from(title), size }])?;
+            arrival::note(context, &session, &[Received { path: PathBuf::from(title), size }])?;
             drop(running);
-            told::say_stored(context, session, || Ok(()))
+            arrival::say_stored(context, session, || Ok(()))
         }
         Err(error) => Err(failed_pipe(session, error)),
     }
@@ -67,6 +67,6 @@ fn failed_pipe(session: Session, error: Error) -> Error {
             let _ = session.finish(&Message::Failed(Failure::Closed));
             Error::failed("what reads the output has closed it")
         }
-        error => told::failed(session, error),
+        error => arrival::failed(session, error),
     }
 }
