@@ -25,6 +25,9 @@ enum Origin {
     Nowhere,
 }
 
+/// Whether somebody may fetch a share, and why not.
+type Welcome = std::result::Result<(), Refusal>;
+
 /// A session that fetches.
 #[derive(Clone, PartialEq, Eq)]
 struct Fetcher {
@@ -126,10 +129,11 @@ impl Shares {
     fn begin_if(
         self: &Arc<Self>,
         fetcher: Fetcher,
-        is_welcome: &dyn Fn(&Share, bool) -> std::result::Result<(), Refusal>,
+        is_welcome: &dyn Fn(&Share, bool) -> Welcome,
     ) -> Result<std::result::Result<Fetching, Refusal>> {
         let id = fetcher.share;
-        let judge = || self.look(&id, |share, is_used_up| is_welcome(share, is_used_up).map(|()| share.clone()));
+        let judge =
+            || self.look(&id, |share, is_used_up| is_welcome(share, is_used_up).map(|()| share.clone()));
         let judged = judge()?.unwrap_or(Err(Refusal::Unsupported));
         let begun = judged.and_then(|share| self.begin(share, fetcher).ok_or(Refusal::Busy));
         // Another key may have used it up before this one had its place. None does so from then on.
