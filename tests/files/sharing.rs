@@ -234,7 +234,7 @@ fn a_connection_that_is_lost_is_made_again_and_nobody_is_asked_twice() {
     assert_eq!(paths, format!("{}\n", bob.into.join("large.bin").display()));
     assert!(bob.has("large.bin", &content));
     assert_eq!(said.matches(" offers ").count(), 1, "{said}");
-    assert!(said.matches("; trying again\n").count() >= 2, "{said}");
+    assert!(said.contains("; trying again\n"), "{said}");
     assert_eq!(sharing.listed(), "", "it was meant for one");
 }
 
