@@ -167,7 +167,7 @@ impl Context {
                 Ok(peers.by_key_mut(&contact.key()).is_some_and(|peer| peer.note_told(told)))
             };
             // A note that cannot be written is tried again later.
-            !is_news || Peers::edit(context.own().home(), note).is_ok()
+            !is_news || Peers::edit(context.own().home(), note).and_then(|_| context.refresh_roster()).is_ok()
         };
         Exchange::new(&self.own_addresses, Box::new(learn))
     }
