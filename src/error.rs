@@ -125,6 +125,18 @@ pub enum Error {
         /// The way out, where there is one.
         hint: Option<String>,
     },
+    /// Pairing by six digits came to nothing.
+    NotPaired {
+        /// What happened.
+        what: String,
+        /// The next step.
+        hint: String,
+    },
+    /// The other side does not wait to be paired with by six digits.
+    NobodyWaits {
+        /// Its address.
+        peer: String,
+    },
     /// A node with another key answers at the peer's address.
     ChangedKey {
         /// The peer as the user knows it.
@@ -375,6 +387,8 @@ impl Error {
             Error::Protocol { .. } => 76,
             Error::Refused { .. }
             | Error::StoppedThere { .. }
+            | Error::NotPaired { .. }
+            | Error::NobodyWaits { .. }
             | Error::ChangedKey { .. }
             | Error::OtherNode { .. }
             | Error::UnknownKey { .. } => 77,
@@ -444,8 +458,12 @@ impl Error {
             | Error::Refused { hint, .. }
             | Error::ByNode { hint, .. }
             | Error::Failed { hint, .. } => hint.clone(),
-            Error::Identity { hint, .. } | Error::Exposed { hint, .. } | Error::NotSent { hint, .. } => {
-                Some(hint.clone())
+            Error::Identity { hint, .. }
+            | Error::Exposed { hint, .. }
+            | Error::NotPaired { hint, .. }
+            | Error::NotSent { hint, .. } => Some(hint.clone()),
+            Error::NobodyWaits { .. } => {
+                Some("ask them to run `egoat invite --nearby`, and give the port that it shows".into())
             }
             Error::Source { hint, .. } => hint.map(str::to_owned),
             Error::StoppedThere { .. } => Some("it goes on only if you send it again".into()),
@@ -559,6 +577,7 @@ impl fmt::Display for Error {
             | Error::Failed { what, .. }
             | Error::ByNode { what, .. }
             | Error::NotSent { what, .. }
+            | Error::NotPaired { what, .. }
             | Error::Declined { what }
             | Error::TimedOut { what } => f.write_str(what),
             Error::Disk { verb, path, cause } => {
@@ -591,6 +610,7 @@ impl fmt::Display for Error {
             ),
             Error::Protocol { peer, what } => write!(f, "{peer} does not speak this protocol: {what}"),
             Error::Refused { peer, why, .. } => write!(f, "{peer} refused: {why}"),
+            Error::NobodyWaits { peer } => write!(f, "nobody waits at {peer} to pair by six digits"),
             Error::OtherNode { address, wanted, found } => {
                 write!(f, "another node answers at {address}: {found}, not {wanted}")
             }

@@ -4,6 +4,7 @@
 //! | ----------- | -------------------------------------------------------------------------------------- |
 //! | `base32`    | how keys and tokens are written                                                        |
 //! | `beacon`    | the secret of two nodes for their beacons                                              |
+//! | `digits`    | the six digits that two people compare                                                 |
 //! | `keys`      | the identity's seed, the static keys derived from it, public keys, invite tokens       |
 //! | `noise`     | the Noise protocol framework (revision 34), as far as our three patterns need it       |
 //! | `handshake` | the handshake of a session: XKpsk2 with ML-KEM-768 and the invite's token as the psk   |
@@ -16,6 +17,7 @@
 
 pub mod base32;
 pub mod beacon;
+pub mod digits;
 pub mod handshake;
 pub mod keys;
 pub mod lane;

@@ -207,6 +207,11 @@ impl Home {
         self.dir.join("mapping")
     }
 
+    /// When tries to pair by six digits came to nothing.
+    pub fn tries_path(&self) -> PathBuf {
+        self.dir.join("tries")
+    }
+
     /// The lock of a node that wants to start.
     pub fn starting_lock_path(&self) -> PathBuf {
         self.dir.join("starting.lock")

@@ -33,4 +33,5 @@ pub mod source;
 pub mod space;
 pub mod staged;
 pub mod syncer;
+pub mod tries;
 pub mod way;

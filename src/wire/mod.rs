@@ -7,6 +7,7 @@ pub mod codec;
 pub mod control;
 pub mod features;
 pub mod field;
+pub mod invitation;
 pub mod link;
 pub mod message;
 pub mod proxy;
