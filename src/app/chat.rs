@@ -26,6 +26,7 @@ use crate::app::chat::signal::Signal;
 use crate::app::chat::strangers::Strangers;
 use crate::app::chat::view::View;
 use crate::app::chat::waiting::PendingMessages;
+use crate::app::contacts::digits;
 use crate::app::contacts::names::{self, NameMatch};
 use crate::app::inbox::histories::{Histories, StartAt};
 use crate::app::inbox::pattern::Pattern;
@@ -48,6 +49,10 @@ pub use crate::app::chat::waiting::WaitingMessage;
 const HISTORY_LINES: usize = 50;
 const MAX_HISTORY_LINES: usize = 1000;
 
+/// What follows a yes to digits, and an answer when the session with them has ended.
+const OTHER_SIDE: &str = "waiting for the other side to say so as well";
+const TOO_LATE: &str = "it was over before you answered";
+
 /// The conversation that is open.
 struct OpenConversation {
     peer: Peer,
@@ -62,6 +67,17 @@ pub enum Question {
         at: Address,
         /// The key that answered there.
         key: PublicKey,
+    },
+    /// Ask whether both ends show the same digits.
+    Digits(digits::Question),
+    /// The same of somebody whom the node has let in.
+    OfNode {
+        /// What it calls itself.
+        name: String,
+        /// Where it is.
+        address: String,
+        /// The digits.
+        digits: String,
     },
     /// Ask whether to join with a pasted link.
     Join(Link),
@@ -88,6 +104,7 @@ impl Question {
     pub fn title(&self) -> String {
         match self {
             Question::Fingerprint { at, .. } => at.to_string(),
+            Question::Digits(digits::Question { name, .. }) | Question::OfNode { name, .. } => name.clone(),
             Question::Join(_) => "join".to_owned(),
             Question::Leave => "leave".to_owned(),
         }
@@ -262,6 +279,12 @@ impl Chat {
                     view.note(&format!("{at} answers: whether it is the right one is asked after this line"));
                 }
                 self.questions.push_back(Question::Fingerprint { at, key });
+            }
+            BackgroundEvent::Compare(digits) => {
+                if !view.is_idle() {
+                    view.note(&format!("{} is there: the digits are shown after this line", digits.name));
+                }
+                self.questions.push_back(Question::Digits(digits));
             }
             BackgroundEvent::Note(what) => view.note(&what),
             BackgroundEvent::Failed(error) => view.error(&error),
@@ -459,6 +482,10 @@ impl Chat {
                     "the fingerprint of {at} is {fingerprint}; is that the right one? yes or no"
                 ));
             }
+            Question::Digits(digits::Question { name, address, digits, .. })
+            | Question::OfNode { name, address, digits } => {
+                view.note(&format!("{name} is there, at {address}: do both show {digits}? yes or no"));
+            }
             Question::Join(link) => {
                 let (kind, fingerprint) = (link_kind(link), link.key.fingerprint());
                 view.note(&format!(
@@ -486,6 +513,17 @@ impl Chat {
                 }
                 jobs::pair_at(&self.own, &self.jobs, key, at);
             }
+            Question::Digits(asked) => match asked.answer.send(is_yes) {
+                Ok(()) if is_yes => view.note(OTHER_SIDE),
+                Ok(()) => {}
+                Err(_) => view.note(TOO_LATE),
+            },
+            Question::OfNode { .. } => match self.link.say_same(is_yes) {
+                Ok(true) if is_yes => view.note(OTHER_SIDE),
+                Ok(true) => {}
+                Ok(false) => view.note(TOO_LATE),
+                Err(error) => view.error(&error),
+            },
             Question::Leave if is_yes => view.leave(),
             Question::Leave => view.note("then on"),
             Question::Join(link) if is_yes => self.join(link, view),

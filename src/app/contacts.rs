@@ -3,6 +3,7 @@
 //!
 //! A change is durable when its function returns, and a node that runs learns of it at once.
 
+pub mod digits;
 mod found;
 pub mod names;
 mod objects;

@@ -139,6 +139,7 @@ impl Snapshot {
             Down::Decided(number) => drop(self.offers.remove(&number)),
             Down::Address(address) => self.addresses.push(address),
             Down::Version(_) | Down::Look | Down::Job(_) | Down::Seed(_) | Down::Forgotten => {}
+            Down::Digits { .. } | Down::Paired(_) | Down::Unpaired { .. } | Down::Tried { .. } => {}
         }
     }
 }
@@ -157,6 +158,10 @@ struct State {
     open_jobs: BTreeMap<u64, SendMode>,
     /// Reports of jobs that have ended, until the front-end asks for them.
     jobs: VecDeque<JobReport>,
+    /// The user waits for somebody with whom to compare digits.
+    waits: bool,
+    /// What the node has told of that, until the front-end asks for it.
+    pairing: VecDeque<Down>,
     /// When the node was dialled last.
     dialled: Option<Instant>,
     /// The version of a node that is another than this program.
@@ -219,6 +224,11 @@ impl Shared {
                     state.open_jobs.remove(&job.number);
                     state.jobs.push_back(job);
                 }
+                Down::Paired(_) | Down::Unpaired { .. } => {
+                    state.waits = false;
+                    state.pairing.push_back(message);
+                }
+                Down::Digits { .. } | Down::Tried { .. } => state.pairing.push_back(message),
                 message => state.live.apply(message),
             }
             state.news += 1;
@@ -236,6 +246,10 @@ impl Shared {
             return;
         }
         state.live = Snapshot { connection: number, ..Snapshot::default() };
+        if std::mem::take(&mut state.waits) {
+            let (why, hint) = ("the node here has ended, and waits for nobody".into(), String::new());
+            state.pairing.push_back(Down::Unpaired { why, hint });
+        }
         for (number, mode) in std::mem::take(&mut state.open_jobs) {
             let why = "the node here has ended before the files were sent".into();
             let hint = match mode {
@@ -375,6 +389,27 @@ impl NodeLink {
         })
     }
 
+    /// Has the node wait for somebody with whom the user compares digits; returns whether a node hears it.
+    pub fn wait_nearby(&self) -> Result<bool> {
+        // Before it is told: the answer may come at once.
+        self.shared.state().waits = true;
+        self.tell(&Up::Nearby { waits: true })?;
+        let mut state = self.shared.state();
+        state.waits &= state.connection.is_some();
+        Ok(state.connection.is_some())
+    }
+
+    /// Says whether both ends show the same digits; returns whether the node still waits for that.
+    pub fn say_same(&self, is_same: bool) -> Result<bool> {
+        let waits = self.shared.state().waits;
+        self.tell(&Up::Same(is_same)).map(|()| waits)
+    }
+
+    /// What the node has told of pairing since this was asked last.
+    pub fn pairing_news(&self) -> Vec<Down> {
+        self.shared.state().pairing.drain(..).collect()
+    }
+
     /// The jobs of this front-end that have ended since this was asked last.
     pub fn ended_jobs(&self) -> Vec<JobReport> {
         self.shared.state().jobs.drain(..).collect()
@@ -461,6 +496,7 @@ pub fn default_options(listen: Vec<Listen>, downloads: PathBuf) -> Options {
         accept_new: false,
         once: None,
         share: None,
+        waiting: None,
         programs: Programs::default(),
     }
 }

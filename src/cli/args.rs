@@ -392,18 +392,27 @@ pub struct Invite {
     /// what to call whoever joins
     #[argh(option, long = "as", arg_name = "name")]
     pub name: Option<String>,
+    /// print no link: wait for somebody in the same network, and compare six digits
+    #[argh(switch)]
+    pub nearby: bool,
+    /// with --nearby: where to listen, may be repeated (default: port 4628 on all, or a free one)
+    #[argh(option, arg_name = "addr")]
+    pub listen: Vec<String>,
 }
 
 /// Pair with the inviter.
 #[derive(ArgsInfo, FromArgs)]
 #[argh(subcommand, name = "join", help_triggers("-h", "--help"))]
 pub struct Join {
-    /// the link; - reads it from stdin, without it you are asked
+    /// the link, or HOST:PORT; - reads a link from stdin, without it you are asked
     #[argh(positional, arg_name = "link")]
     pub link: Option<String>,
     /// what to call the inviter
     #[argh(option, long = "as", arg_name = "name")]
     pub name: Option<String>,
+    /// pair with somebody in the same network who runs invite --nearby, and compare six digits
+    #[argh(switch)]
+    pub nearby: bool,
     /// pair with the egoat that this command runs, such as 'ssh host egoat', whichever side can dial the other
     #[argh(option, arg_name = "command")]
     pub via: Option<String>,

@@ -4,6 +4,7 @@ mod args;
 mod chat;
 mod completions;
 mod demo;
+mod digits;
 mod doctor;
 mod get;
 mod grammar;

@@ -2,18 +2,26 @@
 
 use std::io::Read;
 
-use crate::app::contacts::{self, NameResult, via};
+use crate::app::contacts::{self, NameResult, reach, via};
 use crate::app::identity;
-use crate::app::{Address, Endpoint, Own, Peer, news};
+use crate::app::{Address, Endpoint, Link, Own, Peer, news};
 use crate::cli::DASH;
 use crate::cli::args;
+use crate::cli::digits;
 use crate::cli::values;
+use crate::cli::who::Newcomer;
 use crate::error::{Error, Result};
 use crate::text::{self, json::Object};
 use crate::ui::output::{self, Output};
 use crate::ui::prompt;
 
 pub fn invite(own: &Endpoint, out: Output, args: &args::Invite) -> Result<()> {
+    if args.nearby {
+        return digits::invite(own, out, args);
+    }
+    if !args.listen.is_empty() {
+        return Err(Error::usage("--listen is for --nearby; a link names --addr"));
+    }
     let ttl = args.ttl.as_deref().map_or(Ok(contacts::INVITE_TTL), values::duration)?;
     if ttl.is_zero() {
         return Err(Error::usage("--ttl must be greater than zero"));
@@ -46,6 +54,13 @@ pub fn addresses(given: &[String]) -> Result<Vec<Address>> {
 
 pub fn join(own: &Endpoint, out: Output, args: &args::Join) -> Result<()> {
     let name = args.name.as_deref().map(contacts::parse_name).transpose()?;
+    if args.nearby {
+        if args.link.is_some() || args.via.is_some() {
+            return Err(Error::usage("either --nearby, a link or --via"));
+        }
+        let peer = digits::join(own, out, name.clone())?;
+        return print(own, out, &give_name(own, out, peer, name)?);
+    }
     if let Some(command) = &args.via {
         if args.link.is_some() {
             return Err(Error::usage("either a link or --via"));
@@ -68,7 +83,19 @@ pub fn join(own: &Endpoint, out: Output, args: &args::Join) -> Result<()> {
             });
         }
     };
+    if !Link::looks_like(&given)
+        && let Ok(at) = contacts::parse_address(given.trim())
+    {
+        return join_at(own, out, at, name);
+    }
     let peer = contacts::join(own, &contacts::parse_link(&given)?, name.clone())?;
+    print(own, out, &give_name(own, out, peer, name)?)
+}
+
+/// Joins the node at an address: by six digits if its user waits for that, else on first use.
+fn join_at(own: &Endpoint, out: Output, at: Address, name: Option<String>) -> Result<()> {
+    let mut newcomer = Newcomer::new(own, out, false).called(name.clone());
+    let peer = reach::join_at(own, at, &mut newcomer)?;
     print(own, out, &give_name(own, out, peer, name)?)
 }
 
@@ -83,7 +110,7 @@ pub fn give_name(own: &Own, out: Output, peer: Peer, wanted: Option<String>) -> 
     })
 }
 
-fn print(own: &Own, out: Output, peer: &Peer) -> Result<()> {
+pub fn print(own: &Own, out: Output, peer: &Peer) -> Result<()> {
     let own_name = identity::name(own)?;
     let number = peer.name.strip_prefix(&own_name).and_then(|rest| rest.strip_prefix('-'));
     if number.is_some_and(|number| number.parse::<u32>().is_ok()) {

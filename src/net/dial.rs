@@ -183,6 +183,9 @@ fn refused(peer: &str, refusal: Refusal, kind: Kind) -> Error {
             ("this share has ended: its time is over, or it was stopped", NEW_SHARE)
         }
         Refusal::Unsupported if kind == Kind::Get => ("it shares nothing by this", NEW_SHARE),
+        Refusal::Unknown if kind == Kind::Nearby => {
+            return Error::NobodyWaits { peer: peer.to_owned() };
+        }
         Refusal::Unknown => (
             "it does not know this node yet; your request was noted there",
             Some("ask them to run `egoat peers accept`, or to send you a link from `egoat invite`"),

@@ -127,7 +127,12 @@ pub fn initiate(
 ) -> Result<Session, DialFailure> {
     let (state, payload) = greet(&stream, keys, remote, token, deadline)?;
     let features = Features::DIALLER.shared(read_acceptor_payload(&payload));
-    if kind == Kind::Get && !features.has(Features::GET) {
+    let needed = match kind {
+        Kind::Get => Features::GET,
+        Kind::Nearby => Features::NEARBY,
+        _ => Features::NONE,
+    };
+    if !features.has(needed) {
         return Err(DialFailure::TooOld);
     }
     let (third, established) = state

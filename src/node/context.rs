@@ -23,6 +23,7 @@ use crate::node::live::Live;
 use crate::node::options::Options;
 use crate::node::outside::Outside;
 use crate::node::pairing::OwnProfile;
+use crate::node::pairing::waiting::Waiting;
 use crate::node::room::{News, Room};
 use crate::node::roster::{Connection, Contact, Roster};
 use crate::store::attempts;
@@ -70,6 +71,7 @@ pub struct Context {
     own_addresses: Arc<OwnAddresses>,
     outside: Outside,
     shares: Arc<Shares>,
+    waiting: Mutex<Option<Arc<Waiting>>>,
     /// Where the messages of peers go.
     room: Room,
     /// When the user was told last that a disk is full.
@@ -98,6 +100,7 @@ impl Context {
             admission: Arc::new(Admission::new(options.limits)),
             room: Room::new(own.home().dir(), options.keep_free),
             told_full: Mutex::new(None),
+            waiting: Mutex::new(options.waiting.clone()),
             keeps_seed: AtomicBool::new(false),
             told_peers: Mutex::new(None),
             own,
@@ -170,6 +173,21 @@ impl Context {
             !is_news || Peers::edit(context.own().home(), note).and_then(|_| context.refresh_roster()).is_ok()
         };
         Exchange::new(&self.own_addresses, Box::new(learn))
+    }
+
+    /// Somebody whose user compares digits, as long as that is not over.
+    pub fn waiting(&self) -> Option<Arc<Waiting>> {
+        self.waiting.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).clone()
+    }
+
+    /// From here on this one waits; false if another one does.
+    pub fn begin_waiting(&self, waiting: &Arc<Waiting>) -> bool {
+        let mut other = self.waiting.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let is_free = other.as_ref().is_none_or(|other| other.is_idle());
+        if is_free {
+            *other = Some(Arc::clone(waiting));
+        }
+        is_free
     }
 
     /// What front-ends see of the node.

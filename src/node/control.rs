@@ -14,6 +14,7 @@ use crate::node::event::Decision;
 use crate::node::files::job::{self, SendRequest};
 use crate::node::files::outbound::AHEAD;
 use crate::node::live::{PROGRESS_INTERVAL, Subscription};
+use crate::node::pairing::asked::{self, Wait};
 use crate::node::threads;
 use crate::store::attempts;
 use crate::store::file;
@@ -105,7 +106,7 @@ fn read(front: &FrontEnd, body: &mut Vec<u8>) -> Option<Up> {
 
 fn listen(context: &Arc<Context>, front: &Arc<FrontEnd>, body: &mut Vec<u8>, pipes: &mut Pipes) {
     let live = context.live();
-    let (mut asking, mut is_told) = (None, false);
+    let (mut asking, mut is_told, mut waiting) = (None, false, None);
     while let Some(message) = read(front, body) {
         match message {
             Up::Version(_) => return,
@@ -145,6 +146,17 @@ fn listen(context: &Arc<Context>, front: &Arc<FrontEnd>, body: &mut Vec<u8>, pip
                 context.forget_seed();
                 front.answer(context, Down::Forgotten);
             }
+            Up::Nearby { waits: false } => waiting = None,
+            Up::Nearby { waits: true } => {
+                // The one before ends first.
+                waiting = None;
+                let (shared, told) = (Arc::clone(context), Arc::clone(front));
+                match Wait::begin(context, move |news| told.answer(&shared, news)) {
+                    Ok(wait) => waiting = Some(wait),
+                    Err(error) => front.answer(context, asked::unpaired(&error)),
+                }
+            }
+            Up::Same(is_same) => waiting.iter().for_each(|wait: &Wait| wait.answer(is_same)),
             Up::Data { job, bytes } if bytes.is_empty() => drop(pipes.remove(&job)),
             // Waits while the job has enough. A job that has ended takes no more.
             Up::Data { job, bytes } => {

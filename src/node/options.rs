@@ -8,6 +8,7 @@ use crate::node::door::listen::Listen;
 use crate::node::files::once::OneOff;
 use crate::node::files::pipe::StdoutPipe;
 use crate::node::hooks::programs::Programs;
+use crate::node::pairing::waiting::Waiting;
 use crate::store::shares::Share;
 use crate::store::space::KeepFree;
 
@@ -36,6 +37,8 @@ pub struct Options {
     pub once: Option<Arc<OneOff>>,
     /// The node is there for this share alone.
     pub share: Option<Share>,
+    /// The node is there for somebody with whom its user compares six digits, and does nothing else.
+    pub waiting: Option<Arc<Waiting>>,
     /// The hooks.
     pub programs: Programs,
 }
@@ -53,7 +56,7 @@ pub enum FilesTo {
 impl Options {
     /// Whether the node dials peers and exchanges messages.
     pub fn has_messages(&self) -> bool {
-        self.once.is_none() && self.share.is_none()
+        self.once.is_none() && self.share.is_none() && self.waiting.is_none()
     }
 
     /// The folder for the files of the peer with this name.

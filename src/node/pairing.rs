@@ -1,6 +1,12 @@
 //! How nodes get to know each other: by a one-time invite, by a link, or on first use (egoat-protocol(7), PAIRING).
 //! Both roles are here; the durable part of each is one replacement of the peers file.
 
+pub mod asked;
+pub mod digits;
+pub mod found;
+pub mod visit;
+pub mod waiting;
+
 use crate::crypto::keys::PublicKey;
 use crate::error::Result;
 use crate::net::dial::{self, Target};
@@ -71,7 +77,7 @@ impl Profile {
 
     /// The address, if it is on another machine, or if the user knows the peer there: by an address, or by an invite that led
     /// there.
-    fn address_of(&self, home: &Home, peer: &Peer) -> Result<Option<&Address>> {
+    pub fn address_of(&self, home: &Home, peer: &Peer) -> Result<Option<&Address>> {
         let Some((address, ip)) = self.address.as_ref().and_then(|address| Some((address, address.ip()?)))
         else {
             return Ok(None);

@@ -144,16 +144,26 @@ pub static COMMANDS: [SlashCommand; 30] = [
     row(
         Group::People,
         "/invite",
-        "[NAME]",
-        "a link for somebody to join with",
+        "[NAME] | nearby",
+        "a link for somebody to join with, or digits",
         Takes::Words,
-        |chat, view, rest| chat.invite(given(rest), view),
+        |chat, view, rest| match rest.eq_ignore_ascii_case("nearby") {
+            true => chat.invite_nearby(view),
+            false => chat.invite(given(rest), view),
+        },
     ),
-    row(Group::People, "/join", "LINK", "pair by somebody's link", Takes::Words, join),
-    row(Group::People, "/add", "HOST:PORT", "get to know the node there", Takes::Words, |chat, _, rest| {
-        chat.add(parse_address(rest)?);
-        Ok(())
-    }),
+    row(Group::People, "/join", "LINK | nearby", "pair by a link, or by digits", Takes::Words, join),
+    row(
+        Group::People,
+        "/add",
+        "HOST:PORT",
+        "get to know the node there",
+        Takes::Words,
+        |chat, view, rest| {
+            chat.add(parse_address(rest)?, view);
+            Ok(())
+        },
+    ),
     row(Group::People, "/requests", "", "strangers who wait", Takes::Words, |chat, view, _| {
         chat.list_requests(view)
     }),
@@ -278,6 +288,9 @@ fn find_topic(topic: &str) -> Option<&'static SlashCommand> {
 fn join(chat: &mut Chat, view: &mut dyn View, rest: &str) -> Result<()> {
     if rest.is_empty() {
         return Err(Error::usage("which link? /join LINK, as the other one's /invite shows it"));
+    }
+    if rest.eq_ignore_ascii_case("nearby") {
+        return chat.join_nearby(view);
     }
     if rest.starts_with('#') {
         return Err(Error::usage(

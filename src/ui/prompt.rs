@@ -2,8 +2,11 @@
 
 use std::io::{self, Read};
 use std::process::Stdio;
+use std::sync::mpsc::{self, Receiver};
+use std::thread;
 
 use crate::app::{Link, contacts};
+use crate::error::{Error, Result};
 use crate::ui::output;
 use crate::ui::stty::stty;
 
@@ -49,6 +52,59 @@ pub fn ask_link(question: &str) -> Option<String> {
     Some(link)
 }
 
+/// A question beside which something else goes on. It is the last one that a process asks: whoever drops it leaves a thread
+/// that reads the terminal.
+pub struct Pending {
+    answer: Receiver<Option<String>>,
+    /// Until it is answered.
+    mode: Option<TypedKeys>,
+    is_answered: bool,
+}
+
+impl Pending {
+    /// Asks. What was typed before is no answer to it, and is dropped.
+    pub fn ask(question: &str) -> Result<Pending> {
+        discard_typed();
+        let mode = TypedKeys::begin();
+        output::question(question);
+        let (typed, answer) = mpsc::channel();
+        let read = move || {
+            let line = read_line(io::stdin().lock());
+            let line = line.filter(|line| !line.iter().any(|byte| LEFT.contains(byte)));
+            let _ = typed.send(line.map(|line| String::from_utf8_lossy(&line).trim().to_owned()));
+        };
+        let started = thread::Builder::new().name("answer".into()).spawn(read);
+        started.map_err(|cause| Error::failed(format!("no thread could be started: {cause}")))?;
+        Ok(Pending { answer, mode, is_answered: false })
+    }
+
+    /// The answer, once and when it is there; `Some(None)` if the user leaves the question.
+    pub fn answer(&mut self) -> Option<Option<String>> {
+        let answer = match self.answer.try_recv() {
+            Ok(answer) => answer,
+            Err(_) => return None,
+        };
+        self.mode = None;
+        self.is_answered = answer.is_some();
+        Some(answer)
+    }
+}
+
+impl Drop for Pending {
+    fn drop(&mut self) {
+        if !self.is_answered {
+            output::end_question();
+        }
+    }
+}
+
+/// Reads what was typed already. Where stty(1) cannot say that a read does not wait, that stays.
+fn discard_typed() {
+    let Some(_mode) = TypedKeys::set(&["-icanon", "min", "0", "time", "0"]) else { return };
+    let mut scrap = [0; 1024];
+    while io::stdin().lock().read(&mut scrap).is_ok_and(|count| count > 0) {}
+}
+
 /// A line without its end; `None` where there is none. Byte by byte, since what comes after it is for the next question.
 fn read_line(mut from: impl Read) -> Option<Vec<u8>> {
     let mut line = Vec::new();
@@ -77,8 +133,12 @@ struct TypedKeys {
 impl TypedKeys {
     /// Without stty(1), as on Windows, Ctrl-C ends the process.
     fn begin() -> Option<TypedKeys> {
+        TypedKeys::set(&TYPED)
+    }
+
+    fn set(mode: &[&str]) -> Option<TypedKeys> {
         let saved = stty(Stdio::inherit(), &["-g"]).ok()?;
-        stty(Stdio::inherit(), &TYPED).ok()?;
+        stty(Stdio::inherit(), mode).ok()?;
         Some(TypedKeys { saved })
     }
 }

@@ -81,6 +81,13 @@ pub enum Up {
     Unseal,
     /// Asks the node to give the seed to nobody any more.
     Forget,
+    /// The user waits for somebody with whom to compare six digits, or does not any more.
+    Nearby {
+        /// It waits.
+        waits: bool,
+    },
+    /// Whether both ends show the same digits, as the user says.
+    Same(bool),
     /// The next bytes of a job's pipe; none at its end.
     Data {
         /// The front-end's number of the job.
@@ -266,6 +273,29 @@ pub enum Down {
     Seed([u8; 32]),
     /// The node gives the seed to nobody any more.
     Forgotten,
+    /// Somebody is there: the user is to compare these digits.
+    Digits {
+        /// What it calls itself.
+        name: String,
+        /// Where it is.
+        address: String,
+        /// The digits, as they are shown.
+        digits: String,
+    },
+    /// The wait has ended with this peer.
+    Paired(PublicKey),
+    /// The wait has ended, and nobody was saved.
+    Unpaired {
+        /// The reason.
+        why: String,
+        /// The next step; empty where there is none.
+        hint: String,
+    },
+    /// Somebody has come whose digits were not compared.
+    Tried {
+        /// It has left; else it was refused, because another one was there.
+        is_left: bool,
+    },
 }
 
 fn key(fields: &mut FieldReader) -> Result<PublicKey, Malformed> {
@@ -335,6 +365,8 @@ impl Up {
             }),
             Up::Unseal => frame(9, |_| ()),
             Up::Forget => frame(10, |_| ()),
+            Up::Nearby { waits } => frame(12, |out| out.put_u8(u8::from(*waits))),
+            Up::Same(is_same) => frame(13, |out| out.put_u8(u8::from(*is_same))),
             Up::Data { job, bytes } => frame(11, |out| {
                 out.put_u64(*job);
                 out.put(bytes);
@@ -374,6 +406,8 @@ impl Up {
             }
             9 => Up::Unseal,
             10 => Up::Forget,
+            12 => Up::Nearby { waits: flag(&mut fields, "waits")? },
+            13 => Up::Same(flag(&mut fields, "same")?),
             11 => Up::Data { job: fields.u64("job")?, bytes: fields.rest().to_vec() },
             _ => return Err(Malformed("message type")),
         };
@@ -438,6 +472,17 @@ impl Down {
             }),
             Down::Seed(seed) => frame(41, |out| out.put(seed)),
             Down::Forgotten => frame(42, |_| ()),
+            Down::Digits { name, address, digits } => frame(43, |out| {
+                put_short(out, name);
+                put_short(out, address);
+                out.put(digits.as_bytes());
+            }),
+            Down::Paired(key) => frame(44, |out| out.put(key.as_bytes())),
+            Down::Unpaired { why, hint } => frame(45, |out| {
+                put_short(out, hint);
+                out.put(why.as_bytes());
+            }),
+            Down::Tried { is_left } => frame(46, |out| out.put_u8(u8::from(*is_left))),
         }
     }
 
@@ -499,6 +544,17 @@ impl Down {
             }
             41 => Down::Seed(fields.array("seed")?),
             42 => Down::Forgotten,
+            43 => Down::Digits {
+                name: short(&mut fields, "name")?,
+                address: short(&mut fields, "address")?,
+                digits: rest(&mut fields, "digits")?,
+            },
+            44 => Down::Paired(key(&mut fields)?),
+            45 => {
+                let hint = short(&mut fields, "hint")?;
+                Down::Unpaired { why: rest(&mut fields, "reason")?, hint }
+            }
+            46 => Down::Tried { is_left: flag(&mut fields, "left")? },
             _ => return Err(Malformed("message type")),
         };
         fields.expect_empty("bytes behind the message")?;
@@ -543,6 +599,8 @@ mod tests {
             Up::Forget,
             Up::Data { job: 1, bytes: vec![1, 2, 3] },
             Up::Data { job: 1, bytes: Vec::new() },
+            Up::Nearby { waits: true },
+            Up::Same(false),
         ] {
             let bytes = message.encode();
             assert_eq!(Up::decode(bytes[0], &bytes[5..], path_of).as_ref(), Ok(&message));
@@ -613,6 +671,10 @@ mod tests {
             job(JobOutcome::Stopped),
             Down::Seed([7; 32]),
             Down::Forgotten,
+            Down::Digits { name: "bob".into(), address: "192.0.2.1".into(), digits: "000 123".into() },
+            Down::Paired(peer()),
+            Down::Unpaired { why: "no".into(), hint: String::new() },
+            Down::Tried { is_left: true },
         ] {
             let bytes = message.encode();
             assert_eq!(Down::decode(bytes[0], &bytes[5..]).as_ref(), Ok(&message));

@@ -22,6 +22,8 @@ impl Features {
     pub const GET: Features = Features(1 << 4);
     /// Bit 8: TEXT says when the message was queued.
     pub const SAID: Features = Features(1 << 8);
+    /// Bit 10: this end pairs by six digits, if its user waits for that.
+    pub const NEARBY: Features = Features(1 << 10);
     /// Bit 11: this end says how much has arrived while it reads, and a lane that is lost costs no more than itself.
     pub const PROGRESS: Features = Features(1 << 11);
     /// Bit 12: the acceptor takes one transfer of files; then both ends forget each other.
@@ -36,6 +38,7 @@ impl Features {
         .with(Features::COLLECT)
         .with(Features::GET)
         .with(Features::SAID)
+        .with(Features::NEARBY)
         .with(Features::PROGRESS)
         .with(Features::REASONS);
     /// What a one-off receiver sets.
@@ -106,7 +109,7 @@ mod tests {
 
     #[test]
     fn an_unknown_kind_is_none() {
-        for kind in [0, 7, 10, 255] {
+        for kind in [0, 7, 9, 11, 255] {
             let mut payload = dialler_payload(Kind::Pair, Features::NONE);
             payload[0] = kind;
             assert_eq!(read_dialler_payload(&payload), None);

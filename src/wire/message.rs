@@ -6,6 +6,7 @@
 //! error, and what decodes encodes back to the same bytes. It leaves out which message may come when: that is the
 //! position in the code of `node` and `transfer`.
 
+use crate::crypto::digits::NONCE_LEN;
 use crate::crypto::lane::TICKET_LEN;
 use crate::wire::codec::{FieldReader, FieldWriter, Malformed};
 use crate::wire::features::Features;
@@ -61,6 +62,7 @@ codes! {
         4 Files "The dialler sends files.";
         5 Collect "The dialler collects files.";
         6 Get "The dialler fetches files that are shared.";
+        10 Nearby "Get to know each other by six digits.";
     }
 }
 
@@ -133,6 +135,7 @@ impl Failure {
 #[allow(missing_docs)]
 pub enum SentBy {
     Acceptor,
+    Dialler,
     Either,
     Sender,
     Receiver,
@@ -298,6 +301,10 @@ messages! {
     24 Have     Receiver { first: u64, count: u32, hash: [u8; 32] } "Chunks that are here already, by their hash.";
     25 Start    Sender   (chunks: u64) "So many chunks will come.";
     26 Stream   Receiver (from: u64 as Number) "The offer is taken in order, from this byte on.";
+    40 Commit   Dialler  (commitment: [u8; NONCE_LEN]) "The hash of the dialler's nonce.";
+    41 Nonce    Acceptor (nonce: [u8; NONCE_LEN]) "The acceptor's nonce.";
+    42 Open     Dialler  (nonce: [u8; NONCE_LEN]) "The dialler's nonce.";
+    43 Confirm  Either   "The user of this end says that the digits are the same.";
     50 Shares   Sender   (shares: &'a [u8] as Rest<MAX_SHARES>) "What the dialler may fetch, see `wire::shares`.";
     51 Want     Receiver (wanted: &'a [u8] as Rest<MAX_WANT>) "What of that the dialler wants.";
     128 FilesWait Sender "Files wait for the receiver, who may collect them.";
@@ -401,7 +408,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_decodes_encodes_back(kind in 0u8..32, body in proptest::collection::vec(any::<u8>(), 0..64)) {
+        fn what_decodes_encodes_back(kind in 0u8..64, body in proptest::collection::vec(any::<u8>(), 0..64)) {
             for features in [Features::NONE, Features::DIALLER] {
                 if let Ok(message) = Message::decode_with(features, kind, &body) {
                     let bytes = encoded(&message);

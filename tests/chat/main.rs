@@ -8,6 +8,8 @@ mod common;
 #[cfg(unix)]
 mod beside;
 #[cfg(unix)]
+mod digits;
+#[cfg(unix)]
 mod dumb;
 #[cfg(target_os = "linux")]
 mod newcomer;

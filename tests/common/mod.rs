@@ -5,6 +5,7 @@
 #![allow(dead_code)]
 
 pub mod clock;
+pub mod digits;
 pub mod disk;
 pub mod far;
 pub mod files;
@@ -125,7 +126,7 @@ pub struct Home {
 }
 
 /// What egoat-files(5) has in a home, and its folders for files.
-const OF_HOME: [&str; 18] = [
+const OF_HOME: [&str; 19] = [
     "",
     "identity",
     "name",
@@ -137,6 +138,7 @@ const OF_HOME: [&str; 18] = [
     "presence",
     "settings",
     "mapping",
+    "tries",
     "chat.log",
     "shares.log",
     "history",

@@ -139,6 +139,11 @@ impl Line {
         Line { stream, established, opened: Vec::new(), held: None, kept: Vec::new() }
     }
 
+    /// What names the connection.
+    pub fn handshake_hash(&self) -> [u8; 32] {
+        self.established.handshake_hash
+    }
+
     /// With another connection that ends when this does.
     pub fn keep(mut self, other: TcpStream) -> Line {
         self.kept.push(other);

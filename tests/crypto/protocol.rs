@@ -6,6 +6,7 @@ use std::fmt::Debug;
 use std::sync::Arc;
 
 use egoat::crypto::beacon::BeaconKey;
+use egoat::crypto::digits;
 use egoat::crypto::handshake::{CT_LEN, MESSAGE_1_LEN, OFFER_LEN, PREAMBLE_LEN, Responder};
 use egoat::crypto::keys::{InviteToken, PublicKey, Seed, StaticKeys, safety_number};
 use egoat::crypto::lane::{self, Lane, TICKET_LEN};
@@ -42,6 +43,7 @@ fn rows(section: &str, column: &str) -> Vec<Vec<String>> {
 fn the_page_lists_the_messages_of_the_code() {
     let by = |by: SentBy| match by {
         SentBy::Acceptor => "acceptor",
+        SentBy::Dialler => "dialler",
         SentBy::Either => "either",
         SentBy::Sender => "sender",
         SentBy::Receiver => "receiver",
@@ -230,6 +232,40 @@ fn a_beacon() {
     block.hex("tag", &tag);
     block.hex("packet", &Beacon { tags, ..beacon }.encode());
     block.stands_in("A beacon");
+}
+
+#[test]
+fn six_digits() {
+    // That of the handshake in mode 0, whose block says so.
+    let hash = [
+        0x8f, 0x5f, 0x15, 0xcc, 0xe8, 0x36, 0x3b, 0x23, 0x1f, 0xd3, 0xe2, 0x06, 0x45, 0xca, 0xdf, 0x66, 0x80,
+        0x9c, 0x00, 0x2d, 0xd4, 0x0e, 0xd9, 0x29, 0xe1, 0x36, 0x21, 0x7a, 0x4f, 0xfe, 0x11, 0xef,
+    ];
+    let hex: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
+    assert!(PAGE.contains(&format!("handshake hash\n  {hex}\n")));
+    let (dialler, acceptor) = ([0xdd; 32], [0xee; 32]);
+    let encoded = |message: Message| {
+        let mut bytes = Vec::new();
+        message.encode(&mut bytes);
+        bytes
+    };
+    let committed = sha256(&[&b"E-Goat v1 nearby commit"[..], &hash, &dialler].concat());
+    assert_eq!(digits::commitment(&hash, &dialler), committed, "that of the program");
+    let mut bytes = [0; 8];
+    let info = [&b"E-Goat v1 nearby digits"[..], &hash].concat();
+    hkdf(b"", &[dialler, acceptor].concat(), &info, &mut bytes);
+    let number = u64::from_be_bytes(bytes);
+    assert_eq!(digits::number(&hash, &dialler, &acceptor), number, "that of the program");
+    let shown = format!("{:06}", number % 1_000_000);
+    assert_eq!(digits::written(number).replace(' ', ""), shown);
+    let mut block = Block::default();
+    block.hex("COMMIT", &encoded(Message::Commit(committed)));
+    block.hex("NONCE", &encoded(Message::Nonce(acceptor)));
+    block.hex("OPEN", &encoded(Message::Open(dialler)));
+    block.hex("CONFIRM", &encoded(Message::Confirm));
+    block.hex("number", &bytes);
+    block.text("digits", &shown);
+    block.stands_in("Six digits");
 }
 
 #[test]

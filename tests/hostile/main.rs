@@ -11,6 +11,7 @@ mod collecting;
 #[cfg(target_os = "linux")]
 mod conversations;
 #[cfg(target_os = "linux")]
+mod digits;
 mod disks;
 #[cfg(unix)]
 mod early;

@@ -12,6 +12,7 @@ mod addresses;
 mod behind;
 #[cfg(target_os = "linux")]
 mod bridge;
+mod digits;
 mod foreign;
 mod guessed;
 mod hidden;

@@ -4,6 +4,7 @@
 use crate::bridge::Bridge;
 use crate::common;
 
+use common::digits::User;
 use common::{Home, finish, poll_until};
 use std::fs;
 use std::thread;
@@ -329,4 +330,66 @@ fn who_does_not_want_it_calls_nobody_and_hears_nobody() {
     assert!(doctor(&bridge, 'a', &alice).contains("by this machine alone"));
     assert!(!is_reading(&bridge) && bridge.beacons('a').is_empty());
     alice_node.kill9();
+}
+
+/// Two users on machines of the bridge, whose nodes will listen on port 4701 and 4702.
+fn users(bridge: &Bridge) -> Option<(User, User)> {
+    let (mut alice, mut bob) = User::new("alice").zip(User::new("bob"))?;
+    for (user, host, port) in [(&mut alice, 'a', "4701"), (&mut bob, 'b', "4702")] {
+        user.prefix = format!("ip netns exec {}", bridge.host(host));
+        fs::write(user.home.path("listen"), format!("{port}\n")).unwrap();
+    }
+    Some((alice, bob))
+}
+
+#[test]
+#[ignore = "make check-net"]
+fn who_waits_is_found_and_says_no_more_than_a_port() {
+    for has_v4 in [true, false] {
+        let Some(bridge) = Bridge::lay(2, has_v4) else { return };
+        let Some((alice, bob)) = users(&bridge) else { return };
+        // Beside a node, which has the port 4628 and reads the beacons there.
+        let _node = bridge.serve('a', &alice.home, "4628");
+        let _reader = bridge.serve('b', &bob.home, "4702");
+        bob.types("join --nearby");
+        bob.terminal.wait_for("looking in this network");
+        alice.types("invite --nearby");
+        assert_eq!(alice.compares(), bob.compares());
+        alice.answers("yes");
+        bob.answers("yes");
+        alice.ends_with(0);
+        bob.ends_with(0);
+        let packets = bridge.beacons('a');
+        let said: Vec<_> = packets.iter().filter(|packet| packet.body.starts_with(b"EGi1")).collect();
+        assert!(!said.is_empty() && said.iter().all(|packet| packet.body.len() == 14), "{said:?}");
+        // What is kept is where the nodes are.
+        let kept = |user: &User| fs::read_to_string(user.home.path("peers")).unwrap();
+        assert!(
+            kept(&bob).contains(":4628") && kept(&alice).contains(":4702"),
+            "{}{}",
+            kept(&bob),
+            kept(&alice)
+        );
+        finish(bridge.cmd('b', &bob.home, &["say", "--wait", "20s", "alice", "found"]), b"", 0);
+        assert_eq!(alice.home.received(), ["found"]);
+    }
+}
+
+#[test]
+#[ignore = "make check-net"]
+fn of_several_who_wait_nobody_is_dialled() {
+    let Some(bridge) = Bridge::lay(3, true) else { return };
+    let Some((alice, bob)) = users(&bridge) else { return };
+    let Some(mut carol) = User::new("carol") else { return };
+    carol.prefix = format!("ip netns exec {}", bridge.host('c'));
+    alice.types("invite --nearby");
+    carol.types("invite --nearby --listen 4711");
+    let calls = |host| bridge.beacons(host).iter().filter(|packet| packet.body.starts_with(b"EGi1")).count();
+    poll_until("both call", || (calls('a') > 0 && calls('c') > 0).then_some(()));
+    bob.types("join --nearby");
+    let said = bob.ends_with(2);
+    assert!(said.contains("several wait nearby: ") && said.contains("10.98.0.3:4711"), "{said}");
+    bob.types("join 10.98.0.3:4711");
+    assert_eq!(bob.compares(), carol.compares());
+    alice.knows_nobody();
 }

@@ -2,8 +2,10 @@
 //! chat how it ended.
 
 use std::sync::Arc;
+use std::sync::mpsc::Receiver;
 
 use crate::app::contacts;
+use crate::app::contacts::digits::{self, News, Question};
 use crate::crypto::keys::PublicKey;
 use crate::error::{Error, Result};
 use crate::net::dial;
@@ -21,6 +23,8 @@ pub enum BackgroundEvent {
     Unmet(PublicKey, Error),
     /// A node has this key; nobody knows yet whether it is the right one.
     Asked(Address, PublicKey),
+    /// Six digits are to be compared.
+    Compare(Question),
     /// A line for the user.
     Note(String),
     /// The job failed.
@@ -57,11 +61,45 @@ pub fn join(own: &Endpoint, tell: &EventSender, link: Link) {
     });
 }
 
-/// Asks a node for its key.
-pub fn ask_key(own: &Endpoint, tell: &EventSender, at: Address) {
+/// Pairs with somebody in the same network by six digits.
+pub fn join_nearby(own: &Endpoint, tell: &EventSender) {
+    let own = own.clone();
+    start(tell, move |tell| {
+        let (key, at) = digits::find(&own)?;
+        let peer = compare(tell, &digits::dial(&own, key, &at, false, None))?;
+        tell(BackgroundEvent::Met(peer, None));
+        Ok(())
+    });
+}
+
+/// Has the user compare digits, until it is over.
+fn compare(tell: &EventSender, news: &Receiver<News>) -> Result<Peer> {
+    for news in news {
+        match news {
+            News::Compare(question) => tell(BackgroundEvent::Compare(question)),
+            News::Ended(ended) => return ended.map(|peer| *peer),
+            News::Another | News::Left | News::Trouble(_) => {}
+        }
+    }
+    Err(Error::failed("the other end was not asked"))
+}
+
+/// Asks a node for its key. If its user waits for somebody, and one is here who can compare digits, that takes the place of the
+/// fingerprint.
+pub fn ask_key(own: &Endpoint, tell: &EventSender, at: Address, has_user: bool) {
     let own = own.clone();
     start(tell, move |tell| {
         let key = dial::ask_key(&own, &at)?;
+        let is_known = contacts::all(&own)?.iter().any(|peer| peer.key == key);
+        if has_user && !is_known && key != own.key() {
+            match compare(tell, &digits::dial(&own, key, &at, true, None)) {
+                Err(Error::NobodyWaits { .. }) => {}
+                paired => {
+                    tell(BackgroundEvent::Met(paired?, None));
+                    return Ok(());
+                }
+            }
+        }
         tell(BackgroundEvent::Asked(at, key));
         Ok(())
     });

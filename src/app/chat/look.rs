@@ -28,6 +28,7 @@ impl Chat {
         self.look_at_peers(view)?;
         self.look_at_presence(view);
         self.look_at_live(view);
+        self.look_at_pairing(view)?;
         self.show_news(view)?;
         self.look_at_waiting(view);
         self.note_read(view);

@@ -1,12 +1,14 @@
 //! People in a chat: how they become peers, what they are called, and what is known of them.
 
 use crate::app::chat::view::View;
-use crate::app::chat::{Chat, jobs};
+use crate::app::chat::{Chat, Question, jobs};
 use crate::app::contacts;
+use crate::app::identity;
 use crate::error::{Error, Result};
 use crate::store::peers::Peer;
 use crate::text;
 use crate::wire::address::Address;
+use crate::wire::control::Down;
 use crate::wire::link::Link;
 
 impl Chat {
@@ -31,9 +33,67 @@ impl Chat {
         jobs::join(&self.own, &self.jobs, link);
     }
 
+    /// Has the node wait for somebody with whom the user compares digits.
+    pub fn invite_nearby(&mut self, view: &mut dyn View) -> Result<()> {
+        if !view.can_answer() {
+            return Err(Error::usage("nobody is here to compare the digits"));
+        }
+        if !self.link.wait_nearby()? {
+            return Err(Error::Failed {
+                what: "no node runs here".into(),
+                hint: Some("start `egoat serve`, or `egoat invite --nearby` in a terminal".into()),
+            });
+        }
+        view.note("waiting for 10 minutes; somebody else types one of these:");
+        if !self.own.is_hidden() {
+            view.note("    egoat join --nearby");
+        }
+        for address in identity::addresses(&self.own).unwrap_or_default() {
+            view.note(&format!("    egoat join {address}"));
+        }
+        Ok(())
+    }
+
+    /// Looks at what the node tells of that.
+    pub(super) fn look_at_pairing(&mut self, view: &mut dyn View) -> Result<()> {
+        for news in self.link.pairing_news() {
+            match news {
+                Down::Digits { name, address, digits } => {
+                    self.questions.push_back(Question::OfNode { name, address, digits });
+                }
+                Down::Paired(key) => {
+                    self.look_at_peers(view)?;
+                    let peer = self.peers.iter().find(|peer| peer.key == key).cloned();
+                    peer.map_or(Ok(()), |peer| self.turn_to(&peer, view))?;
+                }
+                Down::Unpaired { why, hint } => {
+                    self.questions.retain(|question| !matches!(question, Question::OfNode { .. }));
+                    let hint = Some(hint).filter(|hint| !hint.is_empty());
+                    view.error(&Error::Failed { what: why, hint });
+                }
+                Down::Tried { is_left: true } => view.note("somebody was there, and left before the digits"),
+                Down::Tried { is_left: false } => {
+                    view.note("somebody else tried to pair meanwhile, and was refused");
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Pairs with somebody in the same network, by six digits.
+    pub fn join_nearby(&mut self, view: &mut dyn View) -> Result<()> {
+        if !view.can_answer() {
+            return Err(Error::usage("nobody is here to compare the digits"));
+        }
+        view.note("looking in this network for somebody who runs `egoat invite --nearby`");
+        jobs::join_nearby(&self.own, &self.jobs);
+        Ok(())
+    }
+
     /// Gets to know the node at an address.
-    pub fn add(&mut self, at: Address) {
-        jobs::ask_key(&self.own, &self.jobs, at);
+    pub fn add(&mut self, at: Address, view: &dyn View) {
+        jobs::ask_key(&self.own, &self.jobs, at, view.can_answer());
     }
 
     /// Lists the strangers who wait.

@@ -7,6 +7,7 @@ use crate::app::contacts::{
     Paired, meet, only_files, pair, parse_address, parse_link, save, several, unknown,
 };
 use crate::app::retry::{Patience, retry};
+use crate::crypto::keys::PublicKey;
 use crate::error::{Error, Result};
 use crate::net::dial;
 use crate::net::endpoint::Endpoint;
@@ -55,6 +56,14 @@ pub enum Trust {
     NobodyToAsk,
 }
 
+/// Whoever uses this program, about a node that is known by its address alone.
+pub trait Newcomers {
+    /// Pairs by six digits, if the user of that node waits for it; else `None`.
+    fn meet(&mut self, key: PublicKey, at: &Address) -> Result<Option<Peer>>;
+    /// What the user says of its fingerprint.
+    fn trusts(&mut self, at: &Address, fingerprint: &str) -> Trust;
+}
+
 /// Resolves what the user typed. Only a bare word that is neither a peer nor a host that resolves is an error.
 pub fn resolve(own: &Endpoint, peers: &Peers, given: &str) -> Result<PeerReference> {
     let near = match names::find(peers.iter(), given) {
@@ -79,16 +88,16 @@ pub fn ensure_found(own: &Endpoint, given: &str) -> Result<()> {
     resolve(own, &Peers::load(own.home())?, given).map(drop)
 }
 
-/// Finds the peer, and pairs with it if it is not saved yet. `trusts` is asked about the fingerprint of a node that is
-/// known by its address alone, at each try. A one-off receiver is an error. `again` hears why it is tried again.
+/// Finds the peer, and pairs with it if it is not saved yet. `newcomers` is asked about a node that is known by its address
+/// alone, at each try. A one-off receiver is an error. `again` hears why it is tried again.
 pub fn reach(
     own: &Endpoint,
     given: &str,
     patience: Patience,
-    trusts: impl FnMut(&Address, &str) -> Trust,
+    newcomers: &mut dyn Newcomers,
     again: impl FnMut(&Error),
 ) -> Result<Reached> {
-    match reach_for_files(own, given, patience, trusts, again)? {
+    match reach_for_files(own, given, patience, newcomers, again)? {
         Reached { change: PeerChange::OneOff, .. } => Err(only_files()),
         reached => Ok(reached),
     }
@@ -99,13 +108,13 @@ pub fn reach_for_files(
     own: &Endpoint,
     given: &str,
     mut patience: Patience,
-    mut trusts: impl FnMut(&Address, &str) -> Trust,
+    newcomers: &mut dyn Newcomers,
     again: impl FnMut(&Error),
 ) -> Result<Reached> {
-    retry(|error| patience.until(error), || reach_once(own, given, &mut trusts), again)
+    retry(|error| patience.until(error), || reach_once(own, given, newcomers), again)
 }
 
-fn reach_once(own: &Endpoint, given: &str, trusts: impl FnMut(&Address, &str) -> Trust) -> Result<Reached> {
+fn reach_once(own: &Endpoint, given: &str, newcomers: &mut dyn Newcomers) -> Result<Reached> {
     let peers = Peers::load(own.home())?;
     match resolve(own, &peers, given)? {
         PeerReference::Saved(peer) => {
@@ -113,7 +122,7 @@ fn reach_once(own: &Endpoint, given: &str, trusts: impl FnMut(&Address, &str) ->
             Ok(Reached { peer, change: PeerChange::None })
         }
         PeerReference::Link(link) => by_link(own, &peers, &link),
-        PeerReference::At(at) => by_address(own, &peers, at, trusts),
+        PeerReference::At(at) => by_address(own, at, false, newcomers),
     }
 }
 
@@ -131,19 +140,29 @@ fn by_link(own: &Endpoint, peers: &Peers, link: &Link) -> Result<Reached> {
     })
 }
 
-/// Trust on first use. A known key at a new address needs nobody's word.
-fn by_address(
-    own: &Endpoint,
-    peers: &Peers,
-    at: Address,
-    mut trusts: impl FnMut(&Address, &str) -> Trust,
-) -> Result<Reached> {
+/// Pairs with the node at an address, also if it is a saved one. A one-off receiver is an error.
+pub fn join_at(own: &Endpoint, at: Address, newcomers: &mut dyn Newcomers) -> Result<Peer> {
+    match by_address(own, at, true, newcomers)? {
+        Reached { change: PeerChange::OneOff, .. } => Err(only_files()),
+        reached => Ok(reached.peer),
+    }
+}
+
+/// Six digits, or trust on first use. A known key at a new address needs nobody's word, unless the user asks to pair.
+fn by_address(own: &Endpoint, at: Address, pairs: bool, newcomers: &mut dyn Newcomers) -> Result<Reached> {
+    let peers = Peers::load(own.home())?;
     let key = dial::ask_key(own, &at)?;
     let known = peers.by_key(&key);
     known.map_or(Ok(()), Peer::ensure_not_blocked)?;
+    if (pairs || known.is_none())
+        && key != own.key()
+        && let Some(peer) = newcomers.meet(key, &at)?
+    {
+        return Ok(Reached { peer, change: PeerChange::Met(at) });
+    }
     if known.is_none() && key != own.key() {
         let fingerprint = key.fingerprint();
-        match trusts(&at, &fingerprint) {
+        match newcomers.trusts(&at, &fingerprint) {
             Trust::Yes => {}
             Trust::No => return Err(Error::failed("nothing was sent")),
             Trust::NobodyToAsk => return Err(Error::UnknownKey { address: at.to_string(), fingerprint }),

@@ -99,6 +99,9 @@ impl Attempt {
 
     /// It proves its key and has not the feature that is needed.
     fn too_old(&self) -> AddressFailure {
+        if self.kind == Kind::Nearby {
+            return AddressFailure::Final(Error::NobodyWaits { peer: self.label.clone() });
+        }
         let why = "its egoat is too old for this; ask them to update it".to_owned();
         AddressFailure::Final(Error::Unreachable { peer: self.label.clone(), why: why.into() })
     }

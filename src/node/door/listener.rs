@@ -23,6 +23,7 @@ use crate::node::files::shares::GuestLane;
 use crate::node::files::{collect, inbound, sharing};
 use crate::node::messages::dialler::{receive_messages, send_messages};
 use crate::node::messages::flow::{self, FILES_WAIT, Start};
+use crate::node::pairing::visit;
 use crate::node::pairing::{self, Admittance, Profile, Rules, Visitor};
 use crate::node::roster::{Contact, Via};
 use crate::node::threads;
@@ -91,7 +92,9 @@ fn shake_hands(context: &Arc<Context>, stream: Stream, slot: PendingSlot) {
         news.into_iter().for_each(|news| context.trouble(Error::failed(news)));
         token
     };
-    let features = |invite: Option<&_>| once.map_or(Features::ACCEPTOR, |once| once.features(invite));
+    let usual =
+        if context.options().waiting.is_some() { Features::ONE_OFF_ACCEPTOR } else { Features::ACCEPTOR };
+    let features = |invite: Option<&_>| once.map_or(usual, |once| once.features(invite));
     let may_look = |ephemeral: &[u8; DH_LEN]| slot.may_look(ephemeral);
     let may_answer = |ephemeral: &[u8; DH_LEN]| slot.may_answer(ephemeral);
     let keys = context.own().keys();
@@ -168,6 +171,13 @@ fn receive(context: &Arc<Context>, accepted: AcceptedSession, slot: PendingSlot)
         }
     };
     session.set_deadline(None);
+    if kind == Kind::Nearby {
+        return visit::serve(context, session, &profile, invite.is_some(), slot);
+    }
+    if context.options().waiting.is_some() {
+        slot.turn_away(None);
+        return refuse(session, slot, Refusal::Unsupported);
+    }
     if let Some(id) = invite.filter(|id| kind == Kind::Get || context.shares().token(id).is_some()) {
         return serve_getter(context, session, kind, &id, slot);
     }
@@ -245,6 +255,8 @@ fn refuse(session: Session, slot: PendingSlot, why: Refusal) -> Result<()> {
 fn serve(context: &Arc<Context>, session: Session, kind: Kind, peer: &Peer, answered: Instant) -> Result<()> {
     match kind {
         Kind::Pair => pair(context, session),
+        // Served before it was known who dials.
+        Kind::Nearby => session.finish(&Message::Refused(Refusal::Unknown)),
         Kind::Push | Kind::Pull | Kind::Collect | Kind::Get if !context.options().has_messages() => {
             session.finish(&Message::Refused(Refusal::Unsupported))
         }
