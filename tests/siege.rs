@@ -314,7 +314,7 @@ fn a_process_that_may_open_few_files() {
 /// KiB of address space, of which the program without optimisation takes half.
 #[test]
 fn a_process_that_may_have_little_memory() {
-    drain_within("-v 24000");
+    drain_within("-v 27000");
 }
 
 /// A limit on processes counts those of a user, and does not hold for root: the node is another user's.

@@ -888,7 +888,8 @@ fn notes_that_cannot_be_read_decline_what_is_offered_as_the_disk_that_they_are_o
     fs::remove_file(&notes).unwrap();
     fs::create_dir(&notes).unwrap();
     if strace::works() {
-        let fault = Fault { call: "openat", how: "error=EIO", nth: 1, on: vec![notes] };
+        // The first one is asked whether the user has taken this before; without an answer, that is a no.
+        let fault = Fault { call: "openat", how: "error=EIO", nth: 2, on: vec![notes] };
         let mut node = Faulty::start(&couple.bob, &["serve", "--listen", "127.0.0.1:0"], &fault);
         couple.tell_where(&node.wait_for("listening on ")["listening on ".len()..]);
         is_declined();
