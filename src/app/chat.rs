@@ -81,6 +81,8 @@ pub enum Question {
     },
     /// Ask whether to join with a pasted link.
     Join(Link),
+    /// Ask whether to forget a peer.
+    Forget(Box<Peer>),
     /// The user wants to leave, and that interrupts something.
     Leave,
 }
@@ -106,6 +108,7 @@ impl Question {
             Question::Fingerprint { at, .. } => at.to_string(),
             Question::Digits(digits::Question { name, .. }) | Question::OfNode { name, .. } => name.clone(),
             Question::Join(_) => "join".to_owned(),
+            Question::Forget(peer) => format!("forget {}", peer.name),
             Question::Leave => "leave".to_owned(),
         }
     }
@@ -492,6 +495,9 @@ impl Chat {
                     "this is {kind} of the node {fingerprint}, and no message: join it? yes or no"
                 ));
             }
+            Question::Forget(peer) => {
+                view.note(&format!("forget {}? What waits for it goes out no more. yes or no", peer.name));
+            }
             Question::Leave => {
                 let Some(interrupted) = self.interrupted_by_leaving() else {
                     // All of it was done meanwhile.
@@ -524,6 +530,12 @@ impl Chat {
                 Ok(false) => view.note(TOO_LATE),
                 Err(error) => view.error(&error),
             },
+            Question::Forget(peer) if is_yes => {
+                if let Err(error) = self.remove(&peer, view) {
+                    view.error(&error);
+                }
+            }
+            Question::Forget(peer) => view.note(&format!("{} stays", peer.name)),
             Question::Leave if is_yes => view.leave(),
             Question::Leave => view.note("then on"),
             Question::Join(link) if is_yes => self.join(link, view),

@@ -26,6 +26,9 @@ const DELIVERY_TIMEOUT: Duration = Duration::from_secs(5);
 /// How soon the second Ctrl-C follows that leaves.
 const TWICE_TIMEOUT: Duration = Duration::from_secs(3);
 const CTRL_C: u8 = 0x03;
+/// Bytes of the longest line that Linux hands over where it edits lines itself: N_TTY_BUF_SIZE, without the end. Other systems
+/// take less and refuse more with a bell.
+const MAX_TYPED: usize = 4095;
 /// How often the logs are read meanwhile.
 const DELIVERY_POLL: Duration = Duration::from_millis(50);
 
@@ -35,6 +38,8 @@ enum Input {
     Line(Vec<u8>),
     /// A line that is longer than a message may be, and was left out.
     TooLong,
+    /// A line of which the terminal may have dropped the end, and that was left out.
+    Cut,
     /// Ctrl-C, on a line in which something stood or not.
     Interrupted { had_text: bool },
     /// Ctrl-D on a terminal, which may be followed by more.
@@ -114,6 +119,11 @@ pub fn run(
                     Some(Input::TooLong) => {
                         output::warn(
                             "a line over 1 MiB was left out; send it as a file: `egoat send PEER FILE`",
+                        );
+                    }
+                    Some(Input::Cut) => {
+                        output::warn(
+                            "the line was not sent: this terminal cuts lines at 4095 bytes; send it as a file, or in parts",
                         );
                     }
                     Some(Input::Line(line)) => {
@@ -265,6 +275,11 @@ fn read_typed(send: &mut dyn FnMut(Input) -> bool) {
                     }
                     Some(_) if last == CTRL_C => {
                         Input::Interrupted { had_text: !std::mem::take(&mut line).is_empty() }
+                    }
+                    // What the terminal has not room for, it drops without a word.
+                    Some(_) if line.len() >= MAX_TYPED => {
+                        line.clear();
+                        Input::Cut
                     }
                     Some(_) => Input::Line(std::mem::take(&mut line)),
                 }

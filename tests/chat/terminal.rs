@@ -495,6 +495,9 @@ fn a_dumb_terminal_gets_plain_lines() {
     let screen = chat.see(" alice: hello");
     assert_eq!(screen.matches("from a dumb terminal").count(), 1, "{screen}");
     assert!(!chat.terminal.written().contains("\x1b[?2004h"));
+    // The kernel drops the end of a longer line.
+    chat.line(&"long ".repeat(900));
+    chat.see("the line was not sent: this terminal cuts lines at 4095 bytes");
     chat.line("/add 127.0.0.1:1");
     chat.line("/q");
     chat.see_input("$");
@@ -856,7 +859,14 @@ fn both_sides_see_the_same_safety_number() {
     assert!(alice.run(&["peers", "show", "bob"]).contains("verified     yes"));
     second.line("/rename robert");
     second.see_input("robert (here)>");
+    second.line("/forget r");
+    second.see("forget robert? What waits for it goes out no more. yes or no");
+    second.line("no");
+    second.see("robert stays");
+    assert!(!alice.run(&["peers"]).is_empty());
     second.line("/forget robert");
+    second.see_input("forget robert: yes or no>");
+    second.line("yes");
     second.see_input("egoat>");
     assert!(alice.run(&["peers"]).is_empty());
 }

@@ -123,10 +123,18 @@ impl Chat {
         self.look_at_peers(view)
     }
 
-    /// Forgets a peer.
+    /// Forgets a peer. Somebody who can answer is asked first: the beginning of a name is enough to name another one.
     pub fn forget(&mut self, name: &str, view: &mut dyn View) -> Result<()> {
         let peer = self.named(name)?;
-        contacts::remove(&self.own, &peer)?;
+        if view.can_answer() {
+            self.questions.push_front(Question::Forget(Box::new(peer)));
+            return Ok(());
+        }
+        self.remove(&peer, view)
+    }
+
+    pub(super) fn remove(&mut self, peer: &Peer, view: &mut dyn View) -> Result<()> {
+        contacts::remove(&self.own, peer)?;
         view.note(&format!("{} is no peer any more; the history stays", peer.name));
         self.look_at_peers(view)
     }
