@@ -28,6 +28,7 @@ use crate::net::transport::Stream;
 use crate::net::transport::route::{self, patience};
 use crate::store::peers::{Origin, Peer, Peers, Place};
 use crate::wire::address::Address;
+use crate::wire::features::Features;
 use crate::wire::message::{Kind, Message, Refusal};
 
 /// From one connection to the next (RFC 8305, section 5).
@@ -167,6 +168,16 @@ fn accepted(
             session.set_deadline(None);
             session.skip_ignorable(true);
             Ok(session)
+        }
+        Err(Refusal::Unknown) if session.features().has(Features::ONE_OFF) && kind != Kind::Nearby => {
+            Err(Error::Refused {
+                peer: session.label().to_owned(),
+                why: "it takes files, and only from somebody with its link".into(),
+                hint: Some(
+                    "ask for the link that `egoat receive` prints there, and run `egoat send LINK FILE`"
+                        .into(),
+                ),
+            })
         }
         Err(refusal) => Err(refused(session.label(), refusal, kind)),
     }

@@ -472,3 +472,16 @@ fn what_arrived_in_part_needs_no_room_again() {
     let sent = route.send(&["--streams", "1", &file]);
     assert!(sent.held > 0 && names_in(&route.landing) == ["large.bin"], "{sent:?}");
 }
+
+#[test]
+fn a_sender_without_the_link_is_told_of_it() {
+    let (alice, bob) = (Home::new("alice"), Home::new("bob"));
+    let mut receive = Process::start(bob.cmd(&["receive", "--listen", "127.0.0.1:0"]));
+    let link = receive.wait_for("egoat:");
+    let at = link.rsplit('@').next().unwrap();
+    let (_, said) =
+        alice.ends_with(&["send", "--accept-new", at, &alice.file("a.txt", "a")], b"", 77);
+    assert!(said.contains("it takes files, and only from somebody with its link"), "{said}");
+    assert!(said.contains("`egoat send LINK FILE`"), "{said}");
+    receive.kill9();
+}
