@@ -479,8 +479,7 @@ fn a_sender_without_the_link_is_told_of_it() {
     let mut receive = Process::start(bob.cmd(&["receive", "--listen", "127.0.0.1:0"]));
     let link = receive.wait_for("egoat:");
     let at = link.rsplit('@').next().unwrap();
-    let (_, said) =
-        alice.ends_with(&["send", "--accept-new", at, &alice.file("a.txt", "a")], b"", 77);
+    let (_, said) = alice.ends_with(&["send", "--accept-new", at, &alice.file("a.txt", "a")], b"", 77);
     assert!(said.contains("it takes files, and only from somebody with its link"), "{said}");
     assert!(said.contains("`egoat send LINK FILE`"), "{said}");
     receive.kill9();

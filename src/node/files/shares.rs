@@ -1,7 +1,9 @@
 //! What this node shares (egoat-protocol(7), GET): who may fetch which share, and how many do so at once. It leaves out the
 //! log of shares (`store::shares`) and the sessions by which others fetch (`sharing`).
 
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::{Duration, Instant};
 
 use crate::crypto::keys::{InviteToken, PublicKey};
 use crate::error::Result;
@@ -41,7 +43,12 @@ struct State {
     fetchers: Vec<Fetcher>,
     /// Lanes of those who fetch by links.
     lanes: usize,
+    /// Who last lost a connection while fetching a share that is meant for one, and when.
+    lost: HashMap<ShareId, (PublicKey, Instant)>,
 }
+
+/// How long a share that is meant for one waits for whoever lost the connection.
+const HELD_FOR: Duration = Duration::from_secs(60);
 
 /// All shares of a node.
 pub struct Shares {
@@ -147,7 +154,9 @@ impl Shares {
         let mut state = self.state();
         let others = state.fetchers.iter().filter(|other| other.by_link == fetcher.by_link).count();
         let is_taken = |other: &Fetcher| other.share == fetcher.share && other.key != fetcher.key;
-        if others >= self.most || (share.is_once && state.fetchers.iter().any(is_taken)) {
+        state.lost.retain(|_, (_, since)| since.elapsed() < HELD_FOR);
+        let is_held = state.lost.get(&share.id).is_some_and(|(key, _)| *key != fetcher.key);
+        if others >= self.most || (share.is_once && (is_held || state.fetchers.iter().any(is_taken))) {
             return None;
         }
         state.fetchers.push(fetcher.clone());
@@ -208,6 +217,9 @@ impl Drop for Fetching {
         if let Some(index) = state.fetchers.iter().position(|fetcher| *fetcher == self.fetcher) {
             state.fetchers.swap_remove(index);
         }
+        if self.share.is_once {
+            state.lost.insert(self.share.id, (self.fetcher.key, Instant::now()));
+        }
     }
 }
 
@@ -227,6 +239,22 @@ mod tests {
     use crate::crypto::keys::Seed;
     use std::sync::Barrier;
     use std::thread;
+
+    #[test]
+    fn what_is_meant_for_one_waits_for_who_lost_the_connection() {
+        let mut share = Share::new(Vec::new(), (0, 0));
+        share.is_once = true;
+        let (id, origin) = (share.id, Mutex::new(Origin::Alone(Box::new(share), false)));
+        let shares = Arc::new(Shares { origin, state: Mutex::default(), most: MAX_SESSIONS });
+        let judged = |number| {
+            let key = Seed::from_bytes([number; 32]).static_keys().public();
+            shares.judge(&id, Kind::Get, key).unwrap().map(drop)
+        };
+        assert_eq!((judged(1), judged(2), judged(1)), (Ok(()), Err(Refusal::Busy), Ok(())));
+        // A minute passes.
+        shares.state().lost.values_mut().for_each(|(_, since)| *since -= HELD_FOR);
+        assert_eq!((judged(2), judged(1)), (Ok(()), Err(Refusal::Busy)));
+    }
 
     /// One looks at the share, and before it takes its place the other has all of it: too seldom to be seen each time.
     #[test]
