@@ -7,6 +7,7 @@ use std::str::FromStr;
 
 use crate::crypto::keys::{InviteToken, PublicKey};
 use crate::wire::address::Address;
+use crate::wire::copied;
 
 /// Most addresses in a link or of a peer; a node has few, and each costs a failing dial 5 s.
 pub const MAX_ADDRESSES: usize = 8;
@@ -39,8 +40,12 @@ impl Link {
     }
 
     /// Parses a link as people copy it: out of a mail, a chat or a terminal, with what stood around it there, broken into
-    /// lines, or in capitals. Text before the link is passed over; text after it cannot be told from the link.
+    /// lines, or in capitals.
     pub fn copied(text: &str) -> Result<Link, BadLink> {
+        if let Some(link) = copied::find(text) {
+            return Ok(link);
+        }
+        // It has no port at its end, or is no link: then the error says what is wrong with all of it.
         let bare = bare(text);
         bare.rfind(SCHEME).map_or(&*bare, |begin| &bare[begin..]).parse()
     }

@@ -5,6 +5,7 @@ pub mod address;
 pub mod beacon;
 pub mod codec;
 pub mod control;
+mod copied;
 pub mod features;
 pub mod field;
 pub mod invitation;
