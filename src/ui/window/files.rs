@@ -23,6 +23,7 @@ const FILES: &[(&str, &str)] = files![
     "list.js",
     "log.js",
     "main.js",
+    "name.js",
     "places.js",
     "rows.js",
     "sending.js",

@@ -142,6 +142,7 @@ test('what is wrong can be read by all, in the light and in the dark', async () 
 test('a page without a session says how to get one', async () => {
   const stranger = await profile(), other = await open(stranger, alice.shows.origin);
   await see(other.getByRole('heading', { name: 'Open this page anew' }));
+  await other.locator('#start').getByText('How?').click();
   await see(other.getByText('egoat window', { exact: true }));
   await alice.run(['window', '--revoke']);
   await see(page.getByRole('heading', { name: 'Open this page anew' }));

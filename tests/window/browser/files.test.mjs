@@ -110,6 +110,7 @@ test('what is asked can be refused and accepted', async () => {
   await see(page.locator('.conv', { hasText: 'bob' }).getByText('Refused: unwanted.txt'));
   await page.locator('.msg', { hasText: 'unwanted.txt' }).getByRole('button', { name: 'Why?' }).click();
   assert.equal(await page.getByRole('dialog').locator('.cause').textContent(), 'bob refused these files.');
+  await see(page.getByRole('dialog', { name: 'Why was this refused?' }));
   await page.keyboard.press('Escape');
   // Among all transfers and in the outbox, too; nothing of it is on its way.
   for (const place of ['Transfers', 'Outbox']) {
@@ -120,7 +121,7 @@ test('what is asked can be refused and accepted', async () => {
     assert.equal(await page.locator('#place').getByText('On its way').count(), 0);
   }
   await talkTo(page, 'bob');
-  await page.locator('.msg', { hasText: 'unwanted.txt' }).getByRole('button', { name: 'Cancel' }).click();
+  await page.locator('.msg', { hasText: 'unwanted.txt' }).getByRole('button', { name: 'Remove' }).click();
   await until('it is gone', async () => await card(page, 'unwanted.txt').count() === 0);
   await send('wanted.txt');
   await card(bob.page, 'wanted.txt').getByRole('button', { name: 'Accept' }).click();

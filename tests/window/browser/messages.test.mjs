@@ -150,6 +150,31 @@ test('a message to a peer who is away waits, says why, and can be cancelled or g
   await until('both are there', async () => await row(page, 'take it back').count() === 2);
 });
 
+test('a message that was long on its way shows when it was written', async () => {
+  const shown = await page.evaluate(async () => {
+    const rows = await import('/rows.js'), at = (hour, minute) => new Date(2026, 0, 5, hour, minute).getTime() * 1000;
+    return [[at(5, 5), at(5, 5) + 59e6], [at(5, 5), at(5, 6)], [at(5, 5), at(5, 25)], [at(5, 25), at(5, 5)]].map(([said, time]) => {
+      const row = rows.entry({ event: 'received', seq: 1, number: 1, text: 'late', said, time }, { name: 'bob', talk: {} }, { first: true, tail: true }, {});
+      return [row.querySelector('.meta').textContent, row.querySelector('time').title.split('\n')[0]];
+    });
+  });
+  assert.equal(shown[0][0], '05:05');
+  assert.deepEqual(shown[1], ['05:05', 'Written 05:05, arrived 05:06']);
+  assert.deepEqual(shown[2], ['05:05·arrived 05:25', 'Written 05:05, arrived 05:25']);
+  assert.equal(shown[3][0], '05:05');
+});
+
+test('on a narrow screen a tap reaches what can be done with a message', async () => {
+  await page.setViewportSize({ width: 390, height: 800 });
+  await write(page, 'tap me, I am a message that is longer than the line of a telephone, by far');
+  const more = row(page, 'tap me').getByRole('button', { name: 'More' });
+  await until('it is on the screen', () => more.evaluate(node => { const box = node.getBoundingClientRect(); return box.width > 20 && box.left >= 0 && box.right <= innerWidth && getComputedStyle(node).opacity > 0.5; }));
+  await more.click();
+  await see(page.getByRole('menuitem', { name: 'Copy text' }));
+  await page.keyboard.press('Escape');
+  await page.setViewportSize({ width: 1280, height: 800 });
+});
+
 const copied = async command => {
   await page.locator('#banner').getByRole('button', { name: `Copy ${command}` }).click();
   await until('the command is copied', async () => await page.evaluate(() => navigator.clipboard.readText()) === command);
@@ -166,7 +191,10 @@ test('a banner says that no node runs and how to start one, and goes by itself',
 
 test('what is written while egoat has ended is kept, shown as not sent, and sent when it is back', async () => {
   await alice.shows.stop();
-  await see(page.locator('#banner', { hasText: 'egoat has stopped on this computer' }));
+  await see(page.locator('#banner', { hasText: 'egoat has stopped on this computer. Start it again as you did before.' }));
+  assert.equal(await page.locator('.conv .face.here').count(), 0);
+  assert.ok(await page.locator('#banner code').isHidden());
+  await page.locator('#banner').getByText('How?').click();
   await copied(`egoat window --home ${alice.env.EGOAT_HOME} --listen ${alice.listen}`);
   await write(page, 'written while it was gone');
   await see(row(page, 'written while it was gone').getByText('Not sent yet'));
@@ -174,6 +202,8 @@ test('what is written while egoat has ended is kept, shown as not sent, and sent
   alice.shows = await alice.window();
   // The session has ended with the process: the page says so, until another one has a new session.
   await see(page.getByText('Open this page anew'));
+  await see(page.getByText('Start egoat again as you did before.'));
+  await page.locator('#start').getByText('How?').click();
   await see(page.getByText(`egoat window --home ${alice.env.EGOAT_HOME}`));
   const fresh = await open(alice.profile, alice.shows.url);
   await talkTo(fresh, 'bob');

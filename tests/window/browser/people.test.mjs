@@ -33,6 +33,53 @@ test('the first start leads to a conversation by a link, on both sides', async (
   assert.deepEqual([...host.profile.wrong, ...guest.profile.wrong], []);
 });
 
+test('a name as people write it becomes one that egoat takes, and the page says so', async () => {
+  const home = new Home('fresh');
+  home.shows = await home.window(['--listen', '127.0.0.1:0']);
+  home.profile = await profile();
+  home.page = await open(home.profile, home.shows.url);
+  const field = home.page.getByRole('textbox', { name: 'What should friends see?' });
+  await field.fill('Anna Müller');
+  await see(home.page.getByRole('status').filter({ hasText: 'Friends will see “Anna-Müller”' }));
+  await field.fill(' … ');
+  await home.page.getByRole('button', { name: 'I have a link' }).click();
+  await see(home.page.getByText('A name needs at least one letter or digit.'));
+  await field.fill('Anna Müller');
+  await home.page.getByRole('button', { name: 'I have a link' }).click();
+  await home.page.getByRole('textbox', { name: 'The link that you were given' }).waitFor();
+  assert.equal(await field.inputValue(), 'Anna-Müller');
+  assert.equal((await home.objects(['id']))[0].name, 'Anna-Müller');
+  assert.equal(await home.page.locator('#toasts p').count(), 0);
+  // By the same rule as the program: it takes whatever comes out.
+  const made = await home.page.evaluate(async () => {
+    const { nameOf } = await import('/text.js');
+    return ["Anna's laptop", '../../etc', '--x--', 'host.lan.', '...', '\u202e', '', 'é'.repeat(99)].map(nameOf);
+  });
+  assert.deepEqual(made, ['Anna-s-laptop', 'etc', 'x', 'host.lan', null, null, null, 'é'.repeat(32)]);
+  assert.deepEqual(home.profile.wrong, []);
+});
+
+test('a whole message with a link in it joins, and a used link says so in plain words', async () => {
+  const host = new Home('hanna'), guests = [new Home('hugo'), new Home('ida')];
+  for (const home of [host, ...guests]) await home.run(['id', '--name', home.name]);
+  await host.node();
+  const link = (await host.run(['invite', '--addr', host.listen])).trim();
+  for (const [at, home] of guests.entries()) {
+    home.profile = await profile();
+    home.page = await open(home.profile, (await home.window(['--listen', '127.0.0.1:0'])).url);
+    await home.page.locator('#add').click();
+    await home.page.getByRole('button', { name: 'I have a link' }).click();
+    await home.page.getByRole('textbox', { name: 'The link that you were given' }).fill(`Hi, here: ${link} see you, Anna\nSent from my iPhone`);
+    await home.page.getByRole('button', { name: 'Join' }).click();
+    if (at === 0) await home.page.getByRole('textbox', { name: 'Message to hanna' }).waitFor();
+    else await see(home.page.getByText('This link was already used. Ask for a new one.'));
+  }
+  const [, late] = guests;
+  assert.ok(await late.page.getByText('another node has used this invite').isHidden());
+  await late.page.getByText('Why?').click();
+  await see(late.page.getByText('another node has used this invite'));
+});
+
 test('a link that the program was started with is offered, and used when the user says so', async () => {
   const [host, guest] = [new Home('fritz'), new Home('gerd')];
   for (const home of [host, guest]) await home.run(['id', '--name', home.name]);
@@ -50,7 +97,7 @@ test('a link that is wrong says so, and what to do', async () => {
   await page.getByRole('button', { name: 'I have a link' }).click();
   await page.getByRole('textbox', { name: 'The link that you were given' }).fill('egoat:nonsense');
   await page.getByRole('dialog').getByRole('button', { name: 'Join' }).click();
-  await see(page.getByRole('dialog').locator('.err'));
+  await see(page.getByRole('dialog').locator('.err', { hasText: 'This is no egoat link: copy it again, whole.' }));
   await page.keyboard.press('Escape');
 });
 
@@ -100,10 +147,11 @@ test('the safety number is the one of the other side, and comparing it leaves a 
 test('a peer can be renamed here', async () => {
   const about = page.getByRole('complementary');
   await about.getByRole('button', { name: 'Rename' }).click();
-  await page.getByRole('dialog').getByRole('textbox').fill('robert');
+  await page.getByRole('dialog').getByRole('textbox').fill('ro bert');
+  await see(page.getByRole('dialog').getByText('You will see “ro-bert”'));
   await page.getByRole('dialog').getByRole('button', { name: 'Rename' }).click();
-  await see(page.locator('#who h2', { hasText: 'robert' }));
-  await alice.run(['peers', 'rename', 'robert', 'bob']);
+  await see(page.locator('#who h2', { hasText: 'ro-bert' }));
+  await alice.run(['peers', 'rename', 'ro-bert', 'bob']);
   await see(page.locator('#who h2', { hasText: 'bob' }));
 });
 

@@ -2,7 +2,8 @@
 
 import { get, post } from './api.js';
 import { $, ask, button, copy, el, face, iconButton, put, sure, tell, toast } from './dom.js';
-import { friend, onChange, state } from './state.js';
+import { nameField } from './name.js';
+import { friend, isHere, onChange, state } from './state.js';
 import { clean } from './text.js';
 import { seen, way } from './who.js';
 import { examine } from './why.js';
@@ -41,15 +42,15 @@ function flip(label, isOn, name, on = 'yes') {
 function draw() {
   const peer = shown && friend(shown), about = $('about');
   if (!peer || shown !== state.open) return closeAbout();
-  const stamp = JSON.stringify([peer, number]);
+  const stamp = JSON.stringify([peer, number, state.isLive]);
   if (stamp === drawn) return;
   drawn = stamp;
   const controls = () => [...about.querySelectorAll('button,input')], focus = controls().indexOf(document.activeElement);
   about.hidden = false;
   about.setAttribute('aria-label', `About ${peer.name}`);
   put(about, el('header', 'bar', el('h2', null, 'About'), iconButton('close', 'Close', closeAbout)),
-    el('div', 'hero', face(peer), el('b', { dir: 'auto' }, peer.name),
-      el('span', 'quiet small', peer.here ? `here since ${since(peer.here.time)}` : seen(peer.away)),
+    el('div', 'hero', face({ ...peer, here: isHere(peer) }), el('b', { dir: 'auto' }, peer.name),
+      el('span', 'quiet small', !state.isLive ? 'not known while egoat has stopped' : peer.here ? `here since ${since(peer.here.time)}` : seen(peer.away)),
       button('link small', 'Rename', () => rename(peer))),
     el('section', null, el('h3', null, 'Safety number'),
       el('p', 'quiet small', `Read it to ${peer.name} on the phone, or side by side. If it is the same on both screens, nobody is in between.`),
@@ -76,11 +77,8 @@ function connection(peer) {
 }
 
 const rename = peer => ask(`Rename ${peer.name}`, box => {
-  const told = el('p', { class: 'err', role: 'alert' });
-  const save = () => post('rename', { peer: peer.key, name: input.value.trim() })
-    .then(() => box.close(), error => put(told, `${error.message} ${error.hint ?? ''}`));
-  const input = el('input', { type: 'text', 'aria-label': 'Name', dir: 'auto', maxlength: 64, onkeydown: ({ key }) => key === 'Enter' && save() });
-  input.value = peer.name;
+  const save = () => take(async name => { await post('rename', { peer: peer.key, name }); box.close(); });
+  const { input, told, save: take } = nameField('You', peer.name, { 'aria-label': 'Name', onkeydown: ({ key }) => key === 'Enter' && save() });
   box.append(el('p', 'quiet', 'The name is for you alone.'), input, told,
     el('div', 'end', button('plain', 'Cancel', () => box.close()), button('main', 'Rename', save)));
   queueMicrotask(() => input.select());

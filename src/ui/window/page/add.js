@@ -1,7 +1,8 @@
 // Meeting somebody: a link for a guest, or a link from a host; and one's own name.
 
 import { post } from './api.js';
-import { ask, button, copy, el, icon, put, tell, toast } from './dom.js';
+import { ask, button, copy, el, icon, put, toast } from './dom.js';
+import { nameField } from './name.js';
 import { state } from './state.js';
 import { clean } from './text.js';
 import { span } from './words.js';
@@ -59,7 +60,7 @@ export function showJoin(into, given, done) {
       done();
       goTo(paired.key);
     } catch (error) {
-      put(told, el('span', 'err', error.message), error.hint ? el('span', 'quiet', ` ${clean(error.hint)}`) : '');
+      refused(told, error);
       go.disabled = false;
     }
   });
@@ -67,19 +68,28 @@ export function showJoin(into, given, done) {
   (given ? go : link).focus();
 }
 
+// What went wrong in a person's words, and those of the program for who asks.
+const PLAIN = [
+  [/^This is no link/, 'This is no egoat link: copy it again, whole.'],
+  [/another node has used this invite/, 'This link was already used. Ask for a new one.'],
+  [/the invite has expired/, 'The time of this link is over. Ask for a new one.'],
+];
+function refused(into, { message, hint }) {
+  const plain = PLAIN.find(([pattern]) => pattern.test(message))?.[1], words = clean([message, hint].filter(Boolean).join(' '));
+  put(into, el('span', 'err', plain ?? clean(message)),
+    plain ? el('details', null, el('summary', null, 'Why?'), el('p', 'quiet small', words)) : hint ? el('span', 'quiet', ` ${clean(hint)}`) : '');
+}
+
 // One's own name, and what others compare.
 export const name = () => ask('You', box => {
   const { name: now, fingerprint, key } = state.window;
-  const input = el('input', { type: 'text', id: 'ownname', maxlength: 64, autocomplete: 'nickname', dir: 'auto' });
-  input.value = now ?? '';
-  const save = async () => {
-    try {
-      if (input.value.trim() !== now) await post('name', { name: input.value.trim() });
-      box.close();
-    } catch (error) { tell(error); }
-  };
+  const { input, told, save: take } = nameField('Friends', now, { id: 'ownname', autocomplete: 'nickname' });
+  const save = () => take(async name => {
+    if (name !== now) await post('name', { name });
+    box.close();
+  });
   input.addEventListener('keydown', event => { if (event.key === 'Enter') save(); });
-  box.append(el('label', { class: 'field', for: 'ownname' }, 'What others see'), input,
+  box.append(el('label', { class: 'field', for: 'ownname' }, 'What others see'), input, told,
     el('label', 'field', 'Your fingerprint'), el('div', 'digits', fingerprint ?? ''),
     el('label', 'field', 'Listens at'), el('p', 'quiet small', (state.node.addresses ?? []).map(clean).join(', ') || 'nowhere: no node runs'),
     el('label', 'field', 'Kept in'), el('p', 'quiet small', clean(state.window.home ?? '')),

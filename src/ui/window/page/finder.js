@@ -3,7 +3,7 @@
 
 import { get } from './api.js';
 import { $, el, face, icon, modal, put } from './dom.js';
-import { friend, friends } from './state.js';
+import { friend, friends, isHere } from './state.js';
 import { clean, marked, places } from './text.js';
 import { brief, leaf } from './words.js';
 
@@ -38,9 +38,9 @@ export function openFinder(scope) {
 
   const go = hash => { box.close(); location.hash = hash; };
   const option = (onclick, ...inner) => el('li', { class: 'hit', role: 'option', onclick }, ...inner);
-  const hit = (peer, title, below, when, hash) => option(() => go(hash), face(peer), el('span', 'cut', title, below), el('small', null, when));
+  const hit = (peer, title, below, when, hash) => option(() => go(hash), face({ ...peer, here: isHere(peer) }), el('span', 'cut', title, below), el('small', null, when));
   const person = (peer, wanted) => hit(peer, el('span', { dir: 'auto' }, marked(peer.name, wanted)), null,
-    peer.here ? 'here' : '', `#/${peer.key}`);
+    isHere(peer) ? 'here' : '', `#/${peer.key}`);
   const record = (one, wanted) => hit(friend(one.peer_key) ?? { name: one.peer }, clean(one.peer),
     el('small', { class: 'cut', dir: 'auto' }, marked(around(one.text ?? leaf(one.path), wanted), wanted)),
     brief(one.time), `#/${one.peer_key}/${one.seq}/${encodeURIComponent(wanted)}`);

@@ -5,7 +5,7 @@ import { toggleNotes, wantsNotes } from './attention.js';
 import { $, button, el, face, icon, put, tell } from './dom.js';
 import { invite, name as askName } from './add.js';
 import { unsaved } from './sending.js';
-import { friends, moment, of, onChange, reaches, state } from './state.js';
+import { friends, isHere, moment, of, onChange, reaches, state } from './state.js';
 import { clean } from './text.js';
 import { brief, leaf } from './words.js';
 import { draft } from './write.js';
@@ -42,12 +42,12 @@ function last(peer) {
 
 function row(peer) {
   const [line, kind, became] = last(peer), count = peer.talk.unread ?? 0;
-  const words = [peer.name, peer.here ? 'here' : 'away', count ? `${count} unread` : ''].filter(Boolean).join(', ');
+  const words = [peer.name, state.isLive && (peer.here ? 'here' : 'away'), count ? `${count} unread` : ''].filter(Boolean).join(', ');
   const badge = count > 998 ? '999+' : String(count);
   return el('li', null, el('button', {
     class: `conv${count ? ' unread' : ''}`, 'data-peer': peer.key, 'aria-current': peer.key === state.open && 'true',
     onclick: () => { location.hash = `#/${peer.key}`; },
-  }, face(peer),
+  }, face({ ...peer, here: isHere(peer) }),
   el('span', { class: 'name cut', dir: 'auto' }, el('span', { 'aria-hidden': 'true' }, peer.name), el('span', 'hush', words)),
   el('time', 'when', brief(moment(peer))),
   el('span', { class: `last cut ${kind ?? ''}` }, became && el('b', null, `${became}: `), el('bdi', null, line)),
@@ -58,8 +58,8 @@ export function drawList() {
   const all = friends(), list = $('list'), focused = document.activeElement?.dataset?.peer;
   const seen = new Set();
   all.forEach((peer, at) => {
-    const { key, name, here, mute, talk } = peer;
-    const stamp = JSON.stringify([name, Boolean(here), talk.unread, mute, last(peer), brief(moment(peer)), key === state.open]);
+    const { key, name, mute, talk } = peer;
+    const stamp = JSON.stringify([name, state.isLive, isHere(peer), talk.unread, mute, last(peer), brief(moment(peer)), key === state.open]);
     const old = rows.get(peer.key);
     let node = old?.node;
     if (!node || old.stamp !== stamp) {

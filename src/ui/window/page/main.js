@@ -4,7 +4,7 @@ import { enter, onOver } from './api.js';
 import { closeAbout } from './about.js';
 import { leaveTray } from './files.js';
 import './attention.js';
-import { copyLine, remember } from './back.js';
+import { copyLine, how, remember } from './back.js';
 import './finder.js';
 import { $, button, el, icon, put } from './dom.js';
 import { drawSide } from './list.js';
@@ -59,11 +59,11 @@ const isFirst = () => (state.window.is_new || start.isAtStart('first')) && state
 let told = '';
 function banner() {
   const { isLive, node } = state;
-  const words = !isLive ? 'egoat has stopped on this computer. What you write is kept here, and sent when it is back. To bring it back, type in a terminal:'
+  const words = !isLive ? 'egoat has stopped on this computer. Start it again as you did before. What you write is kept here, and sent when it is back.'
     : !node.runs ? `egoat does not run in the background, so nothing comes or goes${node.trouble ? `: ${clean(node.trouble)}` : ''}. What you write waits here. To start it, type in a terminal:` : '';
   if (told === words) return;
   told = words;
-  put($('banner'), words && [icon('warn'), el('span', 'grow', words), copyLine(isLive ? state.window.serve : undefined)]);
+  put($('banner'), words && [icon('warn'), el('span', 'grow', words), isLive ? copyLine(state.window.serve) : how()]);
 }
 
 function draw(changes) {

@@ -65,7 +65,7 @@ function draw() {
 
 // A button that keeps the focus when the place is drawn anew.
 const deed = (id, kind, label, path, fields) => button(kind, label, () => post(path, fields).catch(tell), { 'data-deed': id });
-const cancel = ({ number }) => deed(`c${number}`, 'plain', 'Cancel', 'cancel', { number });
+const cancel = one => deed(`c${one.number}`, 'plain', stopped(one) ? 'Remove' : 'Cancel', 'cancel', { number: one.number });
 const line = (what, below, ...deeds) => el('div', 'line', el('span', { class: 'what', dir: 'auto' }, clean(what)),
   el('small', 'quiet', below), el('span', 'row', deeds));
 // How it ended stands out, in words and colour.
@@ -96,7 +96,7 @@ const halted = one => line(titleOf(one), ill(one.state === 'refused' ? `Refused 
 
 function reason(peer, list) {
   const { talk, name } = peer;
-  if (list.every(stopped)) return 'Waits for you: try again, or cancel.';
+  if (list.every(stopped)) return 'Waits for you: try again, or remove it.';
   const isAsked = of('transfer', peer.key).some(({ direction, taken }) => direction === 'out' && !taken);
   if (reaches(peer)) return isAsked ? `Waits for ${name} to accept.` : 'On its way.';
   if (!state.node.runs) return 'Waits until egoat runs again on this computer.';

@@ -4,12 +4,19 @@ import { button, copy, el, explain, face, icon, iconButton, menu } from './dom.j
 import { file, job } from './cards.js';
 import { reaches, state } from './state.js';
 import { isEmoji, rich } from './text.js';
-import { exact, time } from './words.js';
+import { brief, exact, sameDay, time } from './words.js';
 import { why } from './why.js';
 
 export const isMine = ({ event }) => event !== 'received' && event !== 'file-received';
 export const isFile = ({ event }) => event.startsWith('file-');
 export const isWaiting = ({ event }) => ['queued', 'file-queued', 'saving'].includes(event);
+
+// From these on, in microseconds, a message of a peer shows when it was written, and beside it when it arrived.
+const SHORT = 60e6, LONG = 10 * 60e6;
+// When the clock of the peer is ahead, the arrival shows.
+const isLate = ({ time: at, said, event }, from = SHORT) => event === 'received' && Boolean(said && at) && at - said >= from;
+// A time, with its day where that is another than the other's.
+const apart = (at, other) => sameDay(at, other) ? time(at) : `${brief(at)}, ${time(at)}`;
 
 // What became of one of ours: [picture, words, is bad].
 export function status(entry, peer) {
@@ -30,7 +37,8 @@ export function status(entry, peer) {
 // The line below the last of some messages that belong together.
 function meta(entry, peer, deeds) {
   const line = el('div', 'meta'), at = entry.time ?? entry.queued, became = status(entry, peer);
-  if (at) line.append(el('time', { title: exact(at) }, time(at)));
+  if (at) line.append(el('time', { title: title(entry) }, time(isLate(entry) ? entry.said : at)));
+  if (isLate(entry, LONG)) line.append(el('span', { 'aria-hidden': 'true' }, '·'), el('span', null, `arrived ${apart(at, entry.said)}`));
   if (!became) return line;
   const [picture, words, isBad] = became;
   if (isBad) line.classList.add('bad');
@@ -51,7 +59,7 @@ function choicesOf(entry, peer, deeds) {
     case 'file-queued':
       return [
         (entry.reason || !reaches(peer)) && ['Why?', () => why(entry, peer)],
-        ['Cancel', () => deeds.cancel(entry)],
+        [entry.state && entry.state !== 'waiting' ? 'Remove' : 'Cancel', () => deeds.cancel(entry)],
         entry.event === 'file-queued' && entry.state !== 'waiting' && ['Try again', deeds.retry],
       ].filter(Boolean);
     case 'cancelled':
@@ -79,7 +87,7 @@ function message(entry, peer, place, deeds) {
     ['copy', 'Copy text', () => copy(entry.text)],
     entry.event === 'queued' && ['close', 'Cancel', () => deeds.cancel(entry)],
     entry.failed && ['trash', 'Remove', () => deeds.drop(entry)],
-    entry.time && exact(entry.time),
+    entry.time && title(entry),
   ]);
   said.append(more);
   row.more = () => choose(row);
@@ -89,9 +97,9 @@ function message(entry, peer, place, deeds) {
 }
 
 // A message that was long on its way has two times.
-function title({ time: at, said, event }) {
-  const isLate = event === 'received' && said && Math.abs(at - said) > 60e6;
-  return isLate ? `Arrived ${exact(at)}\nSaid ${exact(said)}` : at ? exact(at) : '';
+function title(entry) {
+  const at = entry.time ?? entry.queued;
+  return isLate(entry) ? `Written ${apart(entry.said, at)}, arrived ${apart(at, entry.said)}\n${exact(at)}` : at ? exact(at) : '';
 }
 
 // What stands above all messages, or in their place.

@@ -1,8 +1,9 @@
 // What shows before there are conversations: the first start, a sealed home, and a page that has no session.
 
 import { post } from './api.js';
-import { copyLine } from './back.js';
-import { button, $, el, put, tell } from './dom.js';
+import { how } from './back.js';
+import { button, $, el, put } from './dom.js';
+import { nameField } from './name.js';
 import { showJoin, showLink, ways } from './add.js';
 import { state } from './state.js';
 
@@ -31,15 +32,15 @@ export const isAtStart = name => shown === name;
 export const loading = () => sheet('loading', el('p', null, el('span', 'wait'), ' Opening'));
 
 export const ended = () => sheet('ended', el('h2', null, 'Open this page anew'),
-  el('p', null, 'For your safety, this page opens only by an address that egoat has just made. In a terminal, run'),
-  copyLine(), el('p', null, 'What you have written and not sent is still here, and goes out then.'));
+  el('p', null, 'For your safety, this page opens only by an address that egoat has just made. Start egoat again as you did before.'),
+  how(), el('p', null, 'What you have written and not sent is still here, and goes out then.'));
 
 export const elsewhere = () => sheet('elsewhere', el('h2', null, 'egoat is open in other tabs'),
   el('p', null, 'A browser can keep a few of them up to date, not more. Close one of them, or go on there.'),
   button('main', 'Try again', () => location.reload()));
 
-export const unreachable = () => sheet('unreachable', el('h2', null, 'egoat does not answer'),
-  el('p', null, 'The program behind this page has ended, or is busy. This page tries again by itself. If it stays so, run in a terminal'), copyLine());
+export const unreachable = () => sheet('unreachable', el('h2', null, 'egoat has stopped on this computer'),
+  el('p', null, 'Or it is busy: this page tries again by itself. If it stays so, start egoat again as you did before.'), how());
 
 export function sealed() {
   const input = el('input', { type: 'password', id: 'pass', autocomplete: 'current-password' });
@@ -63,24 +64,15 @@ export function sealed() {
 
 // `done` ends the first start: the user has somebody to talk to, or wants to look around. `link` is one to join with.
 export function first(done, link) {
-  const input = el('input', { type: 'text', id: 'first', maxlength: 64, autocomplete: 'nickname', dir: 'auto' });
-  input.value = state.window.name ?? '';
+  const { input, told, save } = nameField('Friends', state.window.name, { id: 'first', autocomplete: 'nickname' });
   const below = el('div');
-  const named = async () => {
-    const name = input.value.trim();
-    if (!name) return input.focus(), false;
-    try {
-      if (name !== state.window.named) await post('name', { name });
-      state.window.named = name;
-      return true;
-    } catch (error) {
-      tell(error);
-      return false;
-    }
-  };
+  const named = () => save(async name => {
+    if (name !== state.window.named) await post('name', { name });
+    state.window.named = name;
+  });
   const isNew = sheet('first', el('h2', null, 'Talk and send files, directly'),
     el('p', null, 'From this computer to a friend’s, encrypted end to end. There is no account and no server.'),
-    el('label', { class: 'field', for: 'first' }, 'What should friends see?'), input,
+    el('label', { class: 'field', for: 'first' }, 'What should friends see?'), input, told,
     ways(async () => await named() && showLink(below), async () => await named() && showJoin(below, '', done)),
     below, button('link small', 'Look around first', async () => await named() && done()));
   if (isNew && link) showJoin(below, link, done);

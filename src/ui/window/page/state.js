@@ -103,6 +103,9 @@ export function friend(key) {
   return { ...peer, key, name, here, away, alarm: alarms.get(key), talk: talk ?? EMPTY };
 }
 
+// Whether a friend is here, as far as is known: while egoat has stopped, nobody is.
+export const isHere = ({ here }) => Boolean(here && state.isLive);
+
 // Whether what is queued for a friend leaves now: it is here, and the last try did not fail.
 export const reaches = ({ here, talk }) => Boolean(here && !talk.error && state.isLive && state.node.runs);
 

@@ -162,7 +162,9 @@ const moment = entry => entry?.time ?? entry?.queued;
 const plain = (key, make, stamp = '') => ({ key, stamp, make });
 const isAlike = (one, other) => one && other
   && rows.isMine(one) === rows.isMine(other) && rows.isFile(one) === rows.isFile(other)
-  && sameDay(moment(one), moment(other)) && Math.abs(moment(one) - moment(other)) < TOGETHER;
+  && sameDay(moment(one), moment(other)) && Math.abs(moment(one) - moment(other)) < TOGETHER
+  // What was written apart and arrived together has its own times.
+  && Math.abs((one.said ?? moment(one)) - (other.said ?? moment(other))) < TOGETHER;
 
 // The rows of all that was said: day lines, the line above the unread, and what stands together.
 function describe(peer) {

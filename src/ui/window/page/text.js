@@ -95,4 +95,11 @@ export function marked(text, found) {
   return nodes.filter(Boolean);
 }
 
-export const isEgoatLink = text => /^\s*egoat:\S+\s*$/.test(text);
+// A link for pairing, alone or with words after it, as a whole message is copied.
+export const isEgoatLink = text => /^\s*egoat:(?:\S+\s*$|\S+@\S+:\d)/i.test(text);
+
+// Makes a name of any text by the rule of the program, or null if nothing is left.
+export function nameOf(text) {
+  const mapped = text.trim().replace(/[^\p{Alphabetic}\p{N}\-_.@+]|\p{Default_Ignorable_Code_Point}/gu, '-');
+  return [...mapped.replace(/^[-.]+|[-.]+$/g, '')].slice(0, 32).join('').replace(/[-.]+$/, '') || null;
+}

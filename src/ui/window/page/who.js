@@ -2,7 +2,7 @@
 
 import { post } from './api.js';
 import { $, button, el, face, icon, iconButton, put, tell } from './dom.js';
-import { state } from './state.js';
+import { isHere, state } from './state.js';
 import { clean } from './text.js';
 import { exact, ahead, sentence, since } from './words.js';
 
@@ -39,13 +39,12 @@ function verified() {
 
 let drawn;
 export function drawWho(peer) {
-  const isHere = Boolean(peer.here && state.isLive);
-  const stamp = JSON.stringify([peer.key, peer.name, peer.verified, isHere]);
+  const here = isHere(peer), stamp = JSON.stringify([peer.key, peer.name, peer.verified, here]);
   if (drawn !== stamp) {
     drawn = stamp;
     put($('who'),
       iconButton('back', 'Back to the conversations', () => { location.hash = ''; }, { class: 'icon back' }),
-      face({ ...peer, here: isHere }),
+      face({ ...peer, here }),
       el('div', 'names',
         el('div', 'title', el('h2', { class: 'cut', dir: 'auto' }, peer.name), peer.verified && verified()),
         el('small', { class: 'cut', id: 'presence' })),
@@ -54,7 +53,7 @@ export function drawWho(peer) {
   }
   const words = presence(peer), line = $('presence');
   if (line.textContent !== words) line.textContent = words;
-  line.title = isHere ? `${clean(peer.here.address)}, since ${exact(peer.here.time)}` : peer.away?.time ? exact(peer.away.time) : '';
+  line.title = here ? `${clean(peer.here.address)}, since ${exact(peer.here.time)}` : peer.away?.time ? exact(peer.away.time) : '';
   warn(peer);
 }
 

@@ -6,7 +6,7 @@ import { reaches, state } from './state.js';
 import { clean } from './text.js';
 import { ahead, sentence } from './words.js';
 
-export const why = (entry, peer) => ask(`Why does this wait for ${peer.name}?`, box => {
+export const why = (entry, peer) => ask(entry.state === 'refused' ? 'Why was this refused?' : `Why does this wait for ${peer.name}?`, box => {
   const found = el('div', 'stack small');
   const look = button('plain', 'Find out more', () => { look.disabled = true; examine(peer.key, found); });
   const retry = () => { post('retry', { peer: peer.key }).then(() => toast('Trying…'), tell); box.close(); };
@@ -20,8 +20,8 @@ export const why = (entry, peer) => ask(`Why does this wait for ${peer.name}?`, 
 // What is in the way, and what the user can do: two sentences.
 function causeOf(entry, peer) {
   const { name, talk } = peer, next = whenNext(peer);
-  if (entry.state === 'refused') return [`${name} refused these files.`, `Ask ${name}, and then try again or cancel.`];
-  if (entry.reason) return ['The files on this computer have changed since you sent them.', 'Try again to send them as they are now, or cancel.'];
+  if (entry.state === 'refused') return [`${name} refused these files.`, `Ask ${name}, and then try again, or remove them here.`];
+  if (entry.reason) return ['The files on this computer have changed since you sent them.', 'Try again to send them as they are now, or remove them here.'];
   if (peer.blocked) return [`You have blocked ${name}.`, `Unblock ${name}, and it goes out.`];
   if (!state.node.runs) return ['egoat does not run on this computer now.', 'It goes out when egoat runs again. The line at the top says how.'];
   if (reaches(peer)) return [`egoat is sending it to ${name} now.`, 'There is nothing to do.'];
