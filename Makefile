@@ -9,6 +9,8 @@ ZSHDIR = $(PREFIX)/share/zsh/site-functions
 FISHDIR = $(PREFIX)/share/fish/vendor_completions.d
 UNITDIR = $(PREFIX)/lib/systemd
 SYSUSERSDIR = $(PREFIX)/lib/sysusers.d
+APPDIR = $(PREFIX)/share/applications
+ICONDIR = $(PREFIX)/share/icons/hicolor/scalable/apps
 SYSCONFDIR = /etc
 SUDOERSDIR = $(SYSCONFDIR)/sudoers.d
 DESTDIR =
@@ -112,7 +114,8 @@ install:
 	    'and give CARGO_TARGET_DIR=DIR to both, if sudo or the like has lost it' >&2; exit 1; }
 	install -d $(DESTDIR)$(BINDIR) $(DESTDIR)$(MANDIR)/man1 $(DESTDIR)$(MANDIR)/man5 $(DESTDIR)$(MANDIR)/man7 \
 	    $(DESTDIR)$(BASHDIR) $(DESTDIR)$(ZSHDIR) $(DESTDIR)$(FISHDIR) \
-	    $(DESTDIR)$(UNITDIR)/system $(DESTDIR)$(UNITDIR)/user $(DESTDIR)$(SYSUSERSDIR) $(DESTDIR)$(SUDOERSDIR)
+	    $(DESTDIR)$(UNITDIR)/system $(DESTDIR)$(UNITDIR)/user $(DESTDIR)$(SYSUSERSDIR) $(DESTDIR)$(SUDOERSDIR) \
+	    $(DESTDIR)$(APPDIR) $(DESTDIR)$(ICONDIR)
 	install -m 755 $(TARGET)/release/egoat $(DESTDIR)$(BINDIR)/egoat
 	install -m 644 man/egoat.1 $(DESTDIR)$(MANDIR)/man1/egoat.1
 	install -m 644 man/egoat-system.1 $(DESTDIR)$(MANDIR)/man1/egoat-system.1
@@ -130,6 +133,9 @@ install:
 	chmod 644 $(DESTDIR)$(UNITDIR)/system/egoat.service
 	sed 's,/usr/bin/,$(BINDIR)/,' src/package/egoat.user.service >$(DESTDIR)$(UNITDIR)/user/egoat.service
 	chmod 644 $(DESTDIR)$(UNITDIR)/user/egoat.service
+	sed 's,/usr/bin/,$(BINDIR)/,' src/package/egoat.desktop >$(DESTDIR)$(APPDIR)/egoat.desktop
+	chmod 644 $(DESTDIR)$(APPDIR)/egoat.desktop
+	install -m 644 src/ui/window/page/icon.svg $(DESTDIR)$(ICONDIR)/egoat.svg
 
 uninstall:
 	rm -f $(DESTDIR)$(BINDIR)/egoat $(DESTDIR)$(BINDIR)/egoat-system \
@@ -137,7 +143,8 @@ uninstall:
 	    $(DESTDIR)$(MANDIR)/man1/egoat.1 $(DESTDIR)$(MANDIR)/man1/egoat-system.1 \
 	    $(DESTDIR)$(MANDIR)/man5/egoat-files.5 $(DESTDIR)$(MANDIR)/man7/egoat-protocol.7 \
 	    $(DESTDIR)$(BASHDIR)/egoat $(DESTDIR)$(ZSHDIR)/_egoat $(DESTDIR)$(FISHDIR)/egoat.fish \
-	    $(DESTDIR)$(UNITDIR)/system/egoat.service $(DESTDIR)$(UNITDIR)/user/egoat.service
+	    $(DESTDIR)$(UNITDIR)/system/egoat.service $(DESTDIR)$(UNITDIR)/user/egoat.service \
+	    $(DESTDIR)$(APPDIR)/egoat.desktop $(DESTDIR)$(ICONDIR)/egoat.svg
 
 clean:
 	$(CARGO) clean
