@@ -67,7 +67,8 @@ pub fn find(text: &str) -> Option<Link> {
 fn is_wrapped(begin: usize, ends: &[(usize, bool)]) -> bool {
     let lengths: Vec<usize> = ends.windows(2).map(|pair| pair[1].0 - pair[0].0).collect();
     let inner = &lengths[..lengths.len().saturating_sub(1)];
-    ends.last().is_some_and(|(end, _)| end - begin <= MAX_LINK) && inner.windows(2).all(|pair| pair[0] == pair[1])
+    ends.last().is_some_and(|(end, _)| end - begin <= MAX_LINK)
+        && inner.windows(2).all(|pair| pair[0] == pair[1])
 }
 
 /// The link that begins at `begin`: as many words as it takes to the first port, and more only where they go on with it.
@@ -115,7 +116,9 @@ fn onward(solid: &str, begin: usize, ends: &[(usize, bool)], at: usize) -> Optio
 
 /// The text up to the first character that no link has.
 fn cut(text: &str) -> &str {
-    let is_link = |c: char| c.is_alphanumeric() || matches!(c, ':' | '.' | '@' | ',' | '[' | ']' | '-' | '+' | '_' | '%');
+    let is_link = |c: char| {
+        c.is_alphanumeric() || matches!(c, ':' | '.' | '@' | ',' | '[' | ']' | '-' | '+' | '_' | '%')
+    };
     text.find(|c| !is_link(c)).map_or(text, |end| &text[..end])
 }
 
@@ -133,7 +136,9 @@ fn complete(text: &str) -> Option<Link> {
     let text = tidy(text);
     let has_port = |address: &str| {
         let (host, port) = address.rsplit_once(':').unwrap_or_default();
-        !port.is_empty() && port.bytes().all(|b| b.is_ascii_digit()) && (!host.contains(':') || host.ends_with(']'))
+        !port.is_empty()
+            && port.bytes().all(|b| b.is_ascii_digit())
+            && (!host.contains(':') || host.ends_with(']'))
     };
     let (_, addresses) = text.split_once('@')?;
     addresses.split(',').all(has_port).then(|| text.parse().ok())?
@@ -150,7 +155,8 @@ mod tests {
     fn link(addresses: &[&str]) -> String {
         let addresses = addresses.iter().map(|address| address.parse().unwrap()).collect();
         let token = Some(InviteToken::from_bytes([9; 16]));
-        Link { is_share: false, key: Seed::from_bytes([7; 32]).static_keys().public(), token, addresses }.to_string()
+        Link { is_share: false, key: Seed::from_bytes([7; 32]).static_keys().public(), token, addresses }
+            .to_string()
     }
 
     fn found(text: &str) -> Option<String> {
@@ -159,7 +165,9 @@ mod tests {
 
     #[test]
     fn a_link_is_found_in_a_message() {
-        for addresses in [&["203.0.113.5:4628"][..], &["203.0.113.5:4628", "[2001:db8::1]:4628", "host.example:7"]] {
+        for addresses in
+            [&["203.0.113.5:4628"][..], &["203.0.113.5:4628", "[2001:db8::1]:4628", "host.example:7"]]
+        {
             let link = link(addresses);
             for message in [
                 format!("Hi, here: {link} see you, Anna"),
