@@ -80,6 +80,8 @@ fn a_link_is_taken_however_it_was_copied() {
         format!("'{}'.", invite()),
         invite().to_uppercase(),
         format!("egoat: {}", invite()),
+        format!("Hi, here: {} see you, Anna", invite()),
+        format!("{}\n\nSent from my iPhone", invite()),
     ] {
         let guest = Home::new("guest");
         assert!(guest.run(&["join", &copied]).starts_with("paired with bob"), "{copied}");

@@ -8,7 +8,7 @@ use crate::wire::link::Link;
 /// The least length of a text that may have a key in it, and so a secret.
 const SECRET_LEN: usize = 52;
 
-/// The link that a text consists of, if it is one. An error if the text is meant to be one, and is malformed.
+/// The link that a text consists of or begins with, if it has one. An error if the text is meant to be one, and is malformed.
 pub fn link(text: &str) -> Result<Option<Link>> {
     let text = text.trim();
     if !Link::looks_like(text) {
@@ -34,6 +34,7 @@ mod tests {
         let whole = format!("egoat:{key}@host.example:4628");
         assert!(link(&whole).unwrap().is_some());
         assert!(link(&format!("  {whole}\n")).unwrap().is_some());
+        assert!(link(&format!("{whole}\nSent from my iPhone")).unwrap().is_some());
         for message in ["", "hello", "egoat: a program", "egoat:", &format!("try {whole}")] {
             assert!(link(message).unwrap().is_none(), "{message:?}");
         }
