@@ -23,7 +23,9 @@ function around(text, wanted) {
 const nothing = wanted => `Nothing has “${wanted}”.${/\p{Lu}/u.test(wanted) ? ` Capital letters count: “${wanted.toLowerCase()}” finds both.` : ''}`;
 
 export function openFinder(scope) {
-  if ($('finder')) return $('finder').close();
+  if ($('finder')?.open) return $('finder').close();
+  // It was closed just now, and its removal is still to come.
+  $('finder')?.remove();
   const inside = scope && friend(scope);
   const list = el('ul', { role: 'listbox', id: 'hits', 'aria-label': 'Results' });
   const count = el('p', { class: 'hush', role: 'status' });
