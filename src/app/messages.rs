@@ -15,7 +15,7 @@ use crate::error::{Error, Result};
 use crate::net::endpoint::Endpoint;
 use crate::store::attempts;
 use crate::store::cancel;
-use crate::store::history::History;
+use crate::store::history::KeySearch;
 use crate::store::home::Own;
 use crate::store::outbox::{Outbox, Pending};
 use crate::store::own_files::OwnFiles;
@@ -83,8 +83,9 @@ struct Keyed {
 /// Queues a message unless one with its key waits already, or was delivered.
 fn queue_keyed(own: &Own, peer: &Peer, outbox: &mut Outbox, draft: &Draft) -> Result<Keyed> {
     let mut is_delivered = false;
+    let mut delivered = KeySearch::new(own.read_history(peer.conversation()), &draft.key);
     let (number, is_new) = outbox.queue_once(draft, || {
-        let found = History::find_sent(own.read_history(peer.conversation()), &draft.key)?;
+        let found = delivered.find()?;
         is_delivered = found.is_some();
         Ok(found)
     })?;

@@ -16,6 +16,7 @@
 //! Numbers only rise: after a clock was ahead once, they stay ahead. So they are no times; `noted` and `said` are.
 
 pub mod deletion;
+mod keyed;
 
 use std::collections::HashSet;
 
@@ -24,6 +25,8 @@ use crate::store::log::{Appender, Log, LogId, Reader, Report};
 use crate::store::outbox::QueuedMessage;
 use crate::time::now_micros;
 use crate::wire::codec::{FieldReader, FieldWriter, Malformed};
+
+pub use crate::store::history::keyed::KeySearch;
 
 /// Set in the kinds of records with times.
 const TIMED: u8 = 16;
@@ -308,24 +311,6 @@ impl History {
         }
         log.commit(true)?;
         Ok(messages)
-    }
-
-    /// The number of the delivered message with this key, if it is among the last [`KEYS_REMEMBERED`] records.
-    pub fn find_sent(mut reader: Reader, wanted: &str) -> Result<Option<u64>> {
-        // What was deleted counts as well.
-        let deleted = reader.read()?.and_then(|first| deletion::find_key(first.body, wanted));
-        if deleted.is_some() {
-            return Ok(deleted);
-        }
-        reader.skip_to_last(KEYS_REMEMBERED)?;
-        while let Some(record) = reader.read()? {
-            if let Ok(Event::Sent { number, key, .. }) = decode(record.body)
-                && key == wanted
-            {
-                return Ok(Some(number));
-            }
-        }
-        Ok(None)
     }
 
     /// Whether the message `number` was dropped.

@@ -27,7 +27,7 @@ pub use crate::store::log::record::{Kind, LogId, MAX_BODY, MAX_SEQ};
 use crate::error::{Error, Result, Verb};
 use crate::store::file;
 use crate::store::lock::Lockable;
-use crate::store::log::record::{HEADER, MAX_RECORD, READ, TAG, Window, next_good, record_len};
+use crate::store::log::record::{HEADER, MAX_RECORD, READ, TAG, Window, next_good, record_len, tag_before};
 use crate::time::now_micros;
 
 /// Who is told what is no error: that something was repaired, skipped or kept aside.
@@ -401,11 +401,4 @@ fn near_end(id: &LogId, file: &File, length: u64) -> Result<Option<Tail>> {
         }
     }
     Ok(None)
-}
-
-/// The tag of the record that ends at `end`; something else when none does.
-fn tag_before(id: &LogId, file: &File, end: u64) -> Result<[u8; TAG]> {
-    let mut tag = [0; TAG];
-    file::read_at(file, &mut tag, end - TAG as u64).map_err(Error::disk(Verb::Read, &id.path))?;
-    Ok(tag)
 }

@@ -1,15 +1,16 @@
 //! The outbox of one peer: what waits to be delivered (egoat-files(5), OUTBOX). `record` has its records, and `pending`
-//! reads what waits.
+//! reads what waits; `keyed` finds a message by its key.
 
+mod keyed;
 mod pending;
 mod record;
 
-use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::error::{Error, Result};
 use crate::store::log::{COMPACT_ABOVE, Log, LogId, MAX_SEQ, Reader, Report};
+use crate::store::outbox::keyed::KeySearch;
 use crate::store::outbox::record::{Counters, Entry, Renumbering};
 use crate::text;
 use crate::time::now_micros;
@@ -49,42 +50,46 @@ impl Outbox {
         Ok(numbers.queued)
     }
 
-    /// Queues a message unless one with its key waits already, or `is_done` finds one among the delivered ones; returns the
-    /// number of either, and whether it is new. A message that was dropped does not count, nor one whose time is over. While
-    /// `is_done` runs, nothing can move from here to the history.
+    /// Queues a message unless one with its key waits already, or `find_done` finds one among the delivered ones; returns the
+    /// number of either, and whether it is new. A message that was dropped does not count, nor one whose time is over.
+    ///
+    /// If none waits, `find_done` is called without the lock of the outbox, so that a long history keeps nobody waiting. If
+    /// it finds nothing, it is called again under the lock, and has to look at what was appended since. Nothing moves from
+    /// here to the history during that call.
     pub fn queue_once(
         &mut self,
         draft: &Draft,
-        is_done: impl FnOnce() -> Result<Option<u64>>,
+        mut find_done: impl FnMut() -> Result<Option<u64>>,
     ) -> Result<(u64, bool)> {
         draft.check()?;
-        let mut log = self.log.lock()?;
-        let settled = Counters::of(log.log()).settled;
-        let mut reader = log.log().reader();
-        reader.skip_behind(settled)?;
-        let (mut known, mut dropped) = (Vec::new(), HashSet::new());
-        while let Some(record) = reader.read()? {
-            match Entry::decode(record.body) {
-                Ok(Entry::Queued { draft: other, .. }) if other.key == draft.key && !other.is_expired() => {
-                    known.push(record.seq);
+        self.log.refresh()?;
+        let mut waiting = KeySearch::new(&self.log, &draft.key)?;
+        let mut is_searched = false;
+        loop {
+            self.log.refresh()?;
+            if waiting.find(&self.log)?.is_none() {
+                if let Some(number) = find_done()? {
+                    return Ok((number, false));
                 }
-                Ok(Entry::Dropped(number)) => {
-                    dropped.insert(number);
-                }
-                _ => {}
+                is_searched = true;
             }
-        }
-        known.retain(|number| !dropped.contains(number));
-        if let Some(number) = known.pop().map_or_else(is_done, |number| Ok(Some(number)))? {
-            // Whoever queued it may have been killed before it was synced.
+            let mut log = self.log.lock()?;
+            let found = waiting.find(log.log())?;
+            if found.is_none() && !is_searched {
+                // It went out, or was dropped, since it was found.
+                continue;
+            }
+            if let Some(number) = found.map_or_else(&mut find_done, |number| Ok(Some(number)))? {
+                // Whoever queued it may have been killed before it was synced.
+                log.commit(true)?;
+                return Ok((number, false));
+            }
+            let number = log.next_seq();
+            let numbers = Counters { queued: number, ..Counters::of(log.log()) };
+            log.push(number, &numbers.queued(now_micros(), draft))?;
             log.commit(true)?;
-            return Ok((number, false));
+            return Ok((number, true));
         }
-        let number = log.next_seq();
-        let numbers = Counters { queued: number, ..Counters::of(log.log()) };
-        log.push(number, &numbers.queued(now_micros(), draft))?;
-        log.commit(true)?;
-        Ok((number, true))
     }
 
     /// Takes messages out that wait: they are not sent any more. `note` has to note them durably before, and returns those

@@ -7,7 +7,7 @@ use common::tmux::Terminal;
 use common::{EGOAT, Home, Process, logs, pair, poll_until};
 use std::fs;
 
-use egoat::store::history::{self, Event, History, ReceivedMessage};
+use egoat::store::history::{self, Event, History, KeySearch, ReceivedMessage};
 use egoat::store::home::Own;
 use egoat::store::log::Reader;
 use egoat::store::outbox::{Draft, QueuedMessage};
@@ -131,10 +131,28 @@ fn keys_are_known_still() {
     assert_eq!(written.delete_all(), 3);
     history.store_sent([sent(4, "four")].iter()).unwrap();
     assert_eq!(written.delete_all(), 1);
-    let find = |key: &str| History::find_sent(written.reader(), key).unwrap();
+    let find = |key: &str| KeySearch::new(written.reader(), key).find().unwrap();
     assert_eq!((find("one"), find("three"), find("four")), (Some(1), Some(3), Some(4)));
     assert_eq!((find("two"), find("")), (None, None));
     assert_eq!((history.sent(), written.history().sent()), (4, 4));
+}
+
+#[test]
+fn a_search_that_is_repeated_finds_what_was_delivered_since() {
+    let written = Written::new();
+    let mut history = written.history();
+    history.store_sent([sent(1, "one")].iter()).unwrap();
+    let search = |key: &str| {
+        let mut search = KeySearch::new(written.reader(), key);
+        assert_eq!(search.find().unwrap(), None);
+        search
+    };
+    let (mut two, mut three) = (search("two"), search("three"));
+    history.store_sent([sent(2, "two")].iter()).unwrap();
+    assert_eq!((two.find().unwrap(), three.find().unwrap()), (Some(2), None));
+    history.store_sent([sent(3, "three")].iter()).unwrap();
+    written.delete_all();
+    assert_eq!(three.find().unwrap(), Some(3), "deleted as well");
 }
 
 /// A node, a program, a cursor and a reader, while what they had is deleted.

@@ -14,6 +14,7 @@ mod delivery;
 mod early;
 #[cfg(unix)]
 mod hooks;
+mod keyed;
 #[cfg(unix)]
 mod lines;
 #[cfg(unix)]

@@ -26,7 +26,7 @@ use std::{env, thread};
 use crate::common::logs::{self, tell, told};
 use egoat::crypto::keys::{PublicKey, Seed};
 use egoat::error::Error;
-use egoat::store::history::{self, Dropped, Event, History, ReceivedMessage};
+use egoat::store::history::{self, Dropped, Event, History, KeySearch, ReceivedMessage};
 use egoat::store::log::{Kind, LogId, Reader};
 use egoat::store::outbox::{Draft, Outbox, QueuedMessage};
 use egoat::time::now_micros;
@@ -229,9 +229,9 @@ impl Worker {
             }
             Step::QueueOnce(id) => {
                 let draft = draft(*id);
-                let is_done =
-                    || History::find_sent(History::reader(history_id(&self.dir), Arc::new(tell)), &draft.key);
-                self.outbox.queue_once(&draft, is_done).unwrap().0
+                let history = History::reader(history_id(&self.dir), Arc::new(tell));
+                let mut delivered = KeySearch::new(history, &draft.key);
+                self.outbox.queue_once(&draft, || delivered.find()).unwrap().0
             }
             Step::Receive(ids) => {
                 let messages: Vec<_> = ids.iter().map(|id| received(*id)).collect();

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use crate::error::{Error, Result, Verb};
 use crate::store::file;
 use crate::store::log::Report;
-use crate::store::log::record::{HEADER, LogId, TAG, Window, next_good};
+use crate::store::log::record::{HEADER, LogId, TAG, Window, next_good, tag_before};
 
 /// A record as a reader gives it out.
 #[derive(Clone, Copy, Debug)]
@@ -165,6 +165,16 @@ impl Reader {
                 return Ok(());
             }
             back *= 4;
+        }
+    }
+
+    /// Whether the record that was read last is still where it was: a writer that failed to sync one takes it back.
+    pub fn stands(&self) -> Result<bool> {
+        match (&self.file, self.previous) {
+            (Some(file), Some(tag)) if self.window.offset > HEADER => {
+                Ok(tag_before(&self.id, file, self.window.offset)? == tag)
+            }
+            _ => Ok(true),
         }
     }
 

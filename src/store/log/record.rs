@@ -175,6 +175,13 @@ pub(super) fn next_good(id: &LogId, file: &File, from: u64, length: u64) -> Resu
     Ok(None)
 }
 
+/// The tag of the record that ends at `end`; something else when none does.
+pub(super) fn tag_before(id: &LogId, file: &File, end: u64) -> Result<[u8; TAG]> {
+    let mut tag = [0; TAG];
+    file::read_at(file, &mut tag, end - TAG as u64).map_err(Error::disk(Verb::Read, &id.path))?;
+    Ok(tag)
+}
+
 /// Where in `bytes` the first good record starts, of those that start before `starts` and are whole.
 fn first_good(id: &LogId, bytes: &mut [u8], starts: usize) -> Option<usize> {
     (0..starts).find(|start| {
