@@ -73,10 +73,12 @@ pub enum Error {
         /// What was tried, and how each try ended.
         why: Causes,
     },
-    /// The peer has no connection left for us.
+    /// The peer answers, and refuses for now.
     Busy {
         /// The peer as the user knows it.
         peer: String,
+        /// What may be the reason, of which the answer says nothing.
+        why: &'static str,
     },
     /// The proxy is not there, or cannot be used.
     Proxy {
@@ -234,7 +236,14 @@ pub enum Error {
         /// The next step.
         hint: String,
     },
-    /// Somebody else can change a file or folder of the home.
+    /// A file of the home that people edit has something in it that it cannot have.
+    Mistyped {
+        /// The file.
+        path: PathBuf,
+        /// What, and in which line.
+        what: String,
+    },
+    /// Somebody else can change a file or folder of the home, or read the identity.
     Exposed {
         /// The file or folder.
         path: PathBuf,
@@ -375,6 +384,7 @@ impl Error {
             | Error::NoRoom { .. }
             | Error::NoNode { .. } => 69,
             Error::Disk { .. } | Error::Locked { .. } | Error::Corrupt { .. } | Error::Exposed { .. } => 74,
+            Error::Mistyped { .. } => 74,
             Error::Remote { disk, .. } => {
                 if *disk {
                     74
@@ -466,7 +476,7 @@ impl Error {
                 Some("ask them to run `egoat invite --nearby`, and give the port that it shows".into())
             }
             Error::Source { hint, .. } => hint.map(str::to_owned),
-            Error::StoppedThere { .. } => Some("it goes on only if you send it again".into()),
+            Error::StoppedThere { .. } => Some("it goes on only if it is sent or shared again".into()),
             Error::Proxy { .. } => {
                 Some("see that it runs, and what --proxy, $EGOAT_PROXY or the file proxy says of it".into())
             }
@@ -492,8 +502,8 @@ impl Error {
                     .into(),
             ),
             Error::Busy { .. } => Some(
-                "it may be free in a moment; else `ulimit -n` or --max-peers there allows too few connections, or its disk \
-                 has no room"
+                "it may be over in a moment; else look at the output of the node there, and whether `ulimit -n` or --max-peers \
+                 allows too few connections"
                     .into(),
             ),
             Error::NoRoom { .. } => {
@@ -513,6 +523,7 @@ impl Error {
                 "pair by a link from `egoat invite`, or compare the fingerprint and repeat with --accept-new"
                     .into(),
             ),
+            Error::Mistyped { .. } => Some("correct it there; nothing was changed".into()),
             Error::Corrupt { .. } => {
                 Some("nothing was deleted; restore this file from a backup or move it away".into())
             }
@@ -588,6 +599,7 @@ impl fmt::Display for Error {
                 write!(f, "cannot lock {}: {process} keeps it locked", path.display())
             }
             Error::Exposed { path, why, .. } => write!(f, "{} is not yours alone: {why}", path.display()),
+            Error::Mistyped { path, what } => write!(f, "cannot use {}: {what}", path.display()),
             Error::Corrupt { path, what } => write!(f, "{} is damaged: {what}", path.display()),
             Error::Source { path, why, .. } => write!(f, "cannot send {path}: {why}"),
             Error::UnknownPeer { name, home, may_be_host, .. } => {
@@ -622,9 +634,7 @@ impl fmt::Display for Error {
             }
             Error::Queued { peer, why } => write!(f, "not delivered to {peer} in time: {why}"),
             Error::Remote { peer, why, .. } => write!(f, "{peer} could not finish the transfer: {why}"),
-            Error::Busy { peer } => {
-                write!(f, "cannot reach {peer}: it has another connection for this, or too many")
-            }
+            Error::Busy { peer, why } => write!(f, "{peer} refuses for now: {why}"),
             Error::NoRoom { peer } => write!(f, "{peer} cannot take the files now: its disk is full"),
             Error::Unwell { layer, .. } => write!(f, "the first layer that fails is {layer}"),
             Error::Stopped => f.write_str("it was stopped here"),

@@ -183,6 +183,9 @@ fn accepted(
     }
 }
 
+/// Why what is shared cannot be fetched for now.
+pub const TOO_MANY_FETCH: &str = "somebody else fetches this, or too many do";
+
 /// A refusal in the user's words.
 fn refused(peer: &str, refusal: Refusal, kind: Kind) -> Error {
     const NEW_SHARE: Option<&str> = Some("ask for a new link, of `egoat share`");
@@ -210,7 +213,13 @@ fn refused(peer: &str, refusal: Refusal, kind: Kind) -> Error {
             "the invite has expired",
             Some("ask for a new link, of `egoat invite`, or for files of `egoat receive`"),
         ),
-        Refusal::Busy => return Error::Busy { peer: peer.to_owned() },
+        Refusal::Busy => {
+            let why = match kind {
+                Kind::Get => TOO_MANY_FETCH,
+                _ => "too many connections, or no room on its disk",
+            };
+            return Error::Busy { peer: peer.to_owned(), why };
+        }
         Refusal::Unsupported if kind == Kind::Files => (
             "it receives files from somebody else right now",
             Some(

@@ -77,7 +77,11 @@ fn load(path: &Path, file: fs::File) -> Result<Identity> {
         |why: &str, hint: &str| Error::Identity { path: path.to_owned(), why: why.into(), hint: hint.into() };
     let found = file.metadata().map_err(Error::disk(Verb::Read, path))?;
     if file::is_exposed(&found) {
-        return Err(bad("others can read it", &format!("if nobody has, `chmod 600 {}`", path.display())));
+        return Err(Error::Exposed {
+            path: path.to_owned(),
+            why: "others can read it".into(),
+            hint: format!("if nobody has, `chmod 600 {}`", path.display()),
+        });
     }
     let mut text = String::new();
     file.take(MAX_LEN).read_to_string(&mut text).map_err(Error::disk(Verb::Read, path))?;
@@ -167,7 +171,7 @@ mod tests {
         let path = dir.path().join("identity");
         assert!(load_or_create(&path).is_ok());
         fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).expect("chmod");
-        assert!(matches!(load_or_create(&path), Err(Error::Identity { .. })));
+        assert!(matches!(load_or_create(&path), Err(Error::Exposed { .. })));
     }
 
     #[test]

@@ -226,10 +226,7 @@ impl Peers {
         let text =
             file::read_text(&path, MAX_LEN).map_err(Error::disk(Verb::Read, &path))?.unwrap_or_default();
         // People edit it, and mistype: that is no damage, and must not end a node.
-        Peers::parse(&text).map_err(|what| Error::Failed {
-            what: format!("cannot use {}: {what}", path.display()),
-            hint: Some("correct it there; nothing was changed".into()),
-        })
+        Peers::parse(&text).map_err(|what| Error::Mistyped { path, what })
     }
 
     /// Parses a whole file; says in which line what is wrong.

@@ -457,6 +457,9 @@ fn sign_of_life(session: &mut Session, last_sent: &mut Instant) -> Result<()> {
 fn stopped(session: &Session, failure: Failure) -> Error {
     let why = match failure {
         Failure::Source => "a file has changed there, or cannot be read",
+        Failure::Stopped => {
+            return Error::StoppedThere { peer: session.label().to_owned(), title: "sending".into() };
+        }
         _ => "it stopped sending",
     };
     Error::Remote { peer: session.label().to_owned(), why, disk: false }
@@ -467,7 +470,7 @@ pub fn failure(error: &Error) -> Option<Failure> {
     match error {
         Error::Disk { .. } if error.is_disk_full() => Some(Failure::Full),
         Error::Disk { cause, .. } if file::are_too_many_open(cause) => Some(Failure::OpenFiles),
-        Error::Disk { .. } | Error::Failed { .. } => Some(Failure::Disk),
+        Error::Disk { .. } | Error::Failed { .. } | Error::Mistyped { .. } => Some(Failure::Disk),
         Error::Stopped => Some(Failure::Stopped),
         _ => None,
     }

@@ -22,7 +22,7 @@ use crate::transfer::send;
 use crate::transfer::source::SourceReader;
 use crate::transfer::staging::{create, set_time};
 use crate::transfer::tally::Tally;
-use crate::wire::message::{Message, PIECE};
+use crate::wire::message::{Failure, Message, PIECE};
 
 /// How often a sender checks a silent pipe and reads what the receiver reports, and how often a receiver with a full
 /// pipe tells the sender so.
@@ -440,6 +440,10 @@ fn receive_pieces(
             Message::Piece { .. } => return Err(session.broken("a part of the stream that is not the next")),
             Message::Ping => true,
             Message::End => return Ok(true),
+            Message::Failed(Failure::Stopped) => {
+                let peer = session.label().to_owned();
+                return Err(Error::StoppedThere { peer, title: "sending".into() });
+            }
             Message::Failed(_) => {
                 let peer = session.label().to_owned();
                 return Err(Error::Remote { peer, why: "it stopped sending", disk: false });

@@ -125,7 +125,7 @@ fn an_identity_that_others_can_read_is_refused() {
     let home = Home::new("alice");
     for exposed in [0o640, 0o604, 0o620] {
         fs::set_permissions(home.path("identity"), PermissionsExt::from_mode(exposed)).unwrap();
-        let said = home.fails(&["id"], 1);
+        let said = home.fails(&["id"], 74);
         assert!(
             said.contains("others can read it") && said.contains("hint: ") && said.contains("chmod 600"),
             "{said}"

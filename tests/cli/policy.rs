@@ -122,7 +122,7 @@ fn a_wrong_line_is_named_and_kept() {
     let wrong = format!("# friends\n{} files=accpet\n", peers_file(&alice).trim_end());
     fs::write(alice.path("peers"), &wrong).unwrap();
     for command in [&["peers"][..], &["peers", "show", "bob"], &["peers", "set", "bob", "files=ask"]] {
-        let error = alice.fails(command, 1);
+        let error = alice.fails(command, 74);
         assert!(error.contains("line 2: files= is ask, accept or refuse"), "{error}");
     }
     assert_eq!(peers_file(&alice), wrong);

@@ -58,6 +58,20 @@ fn refused(mallory: &Rogue, node: &Node, key: &str) -> bool {
     })
 }
 
+/// The answer does not say why, so the sender names what it may be, and where to look.
+#[test]
+fn a_sender_of_messages_hears_that_the_disk_may_be_full() {
+    let (alice, bob) = (Home::new("alice"), Home::new("bob"));
+    let node = serve(&bob, "1000000T");
+    alice.run(&["peers", "add", "bob", &bob.key(), &node.addr]);
+    bob.run(&["peers", "add", "alice", &alice.key()]);
+    let said = alice.ends_with(&["say", "bob", "hello"], b"", 0).1;
+    let why = "bob refuses for now: too many connections, or no room on its disk";
+    assert!(said.contains(why), "{said}");
+    let said = alice.fails(&["fetch", "--strict"], 69);
+    assert!(said.contains(why) && said.contains("look at the output of the node there"), "{said}");
+}
+
 #[test]
 fn a_peer_that_floods_gets_a_share_of_the_room() {
     let Some((_disk, bob)) = bob_on(64) else { return };

@@ -308,7 +308,7 @@ fn every_reason_has_its_words_and_its_code() {
         drop(line);
         let (code, _, said) = send.end();
         assert_eq!(code, Some(expected), "{reason}: {said}");
-        assert_eq!(said.contains("hint: it may be free in a moment"), reason == 5, "{said}");
+        assert_eq!(said.contains("hint: it may be over in a moment"), reason == 5, "{said}");
     }
     field.is_unharmed("refusals");
 }

@@ -37,6 +37,9 @@ const EXPECTED: &[&str] = &[
     "egoat: another command is sending the same to ",
     // The user has cancelled it.
     " could not finish the transfer: it stopped sending",
+    " stopped sending",
+    // A node that is full, or that still has the connection of before.
+    " refuses for now: ",
     "egoat: error: not delivered to ",
     // What a node says of the same.
     "egoat: cannot reach ",

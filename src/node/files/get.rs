@@ -75,7 +75,7 @@ impl Fetcher {
             SharedAt::Peer(id) => dial_peer(context.own(), sharer, Some(id))?.0,
         };
         found();
-        let busy = || Error::Busy { peer: sharer.name.clone() };
+        let busy = || Error::Busy { peer: sharer.name.clone(), why: dial::TOO_MANY_FETCH };
         let turn = context.transfers().begin(&session, false).ok_or_else(busy)?;
         inbound::take(context, session, sharer, &Arc::new(turn)).map(drop)
     }
