@@ -347,7 +347,7 @@ pub struct ShareList {}
 #[derive(ArgsInfo, FromArgs)]
 #[argh(subcommand, name = "stop", help_triggers("-h", "--help"))]
 pub struct ShareStop {
-    /// which, as the list shows them, or as many letters as are enough
+    /// which, as the list shows them, or as many letters as are enough; or their links
     #[argh(positional, arg_name = "id")]
     pub ids: Vec<String>,
 }

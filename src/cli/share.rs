@@ -73,8 +73,8 @@ fn note(
         out.note("no node runs here: start `egoat serve` or `egoat chat`, so that it can be fetched");
     }
     let how_long = match options.ttl {
-        Some(ttl) => format!("for {}", text::duration(ttl)),
-        None => format!("until `egoat share stop {}`", shared.id),
+        Some(ttl) => format!("for {}, or until", text::duration(ttl)),
+        None => "until".to_owned(),
     };
     let often = if options.is_once { ", once" } else { "" };
     let who = match &options.to[..] {
@@ -82,7 +82,7 @@ fn note(
         [one] => format!("{} can fetch it by `egoat get`", one.name),
         several => format!("{} peers can fetch it by `egoat get`", several.len()),
     };
-    out.note(&format!("{who}{often}, {how_long}"));
+    out.note(&format!("{who}{often}, {how_long} `egoat share stop {}`", shared.id));
     let link = shared.link.as_ref().map(|link| {
         contacts::who_can_use(own, &link.addresses).iter().for_each(|who| out.note(who));
         link.to_string()

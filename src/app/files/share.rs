@@ -184,16 +184,29 @@ fn how_it_ended(peers: &Peers, share: &Share) -> String {
     format!("share {} of {} has ended: {why}", id_of(share), text::clean_line(share.name()))
 }
 
-/// Ends the shares whose ids begin so; `tell` learns of each.
+/// The id, or its beginning, that the user means: a link names its share.
+fn id_given(own: &Own, given: &str) -> Result<String> {
+    if !Link::looks_like(given) {
+        return Ok(given.to_owned());
+    }
+    let link = contacts::parse_share_link(given)?;
+    match link.token {
+        Some(token) if link.key == own.key() => Ok(base32::encode(&token.invite_id())),
+        _ => Err(Error::failed("this link is of another node, and only that one can stop what it shares")),
+    }
+}
+
+/// Ends the shares with these links, or whose ids begin so; `tell` learns of each.
 pub fn stop(own: &Own, ids: &[String], mut tell: impl FnMut(&str) -> Result<()>) -> Result<()> {
     // Every id begins with an empty word, which most likely is a script's unset variable.
     if ids.is_empty() || ids.iter().any(String::is_empty) {
-        return Err(Error::usage("which one? `egoat share stop ID...`"));
+        return Err(Error::usage("which one? `egoat share stop ID...`, or its link"));
     }
     let (mut listed, peers) = (own.read_shares(), Peers::load(own.home())?);
     let mut meant = Vec::new();
     let all = listed.all()?;
-    for id in ids {
+    for given in ids {
+        let id = &id_given(own, given)?;
         let is_meant = |share: &&Share| id_of(share).starts_with(id.as_str());
         let mut matching = all.iter().filter(|share| share.is_open()).filter(is_meant);
         match (matching.next(), matching.next()) {
