@@ -119,17 +119,9 @@ pub fn stopped_error(peer: &Peer, job: &Job) -> Option<Error> {
     let what = format!("{number} to {name}, {}, was not sent: {}", title_of(job), why_stopped(job)?);
     Some(Error::NotSent {
         what: text::clean_line(&what),
-        hint: how_to_go_on(peer, job),
+        hint: job.how_to_go_on(name),
         is_refused: matches!(job.stopped, Some(Stop::Refused(_))),
     })
-}
-
-/// The commands with which the user resumes or cancels a stopped job.
-pub fn how_to_go_on(peer: &Peer, job: &Job) -> String {
-    format!(
-        "`egoat outbox retry {}` sends it as it is now, `egoat outbox cancel {}` takes it back",
-        peer.name, job.number
-    )
 }
 
 /// The state of a job in one word.

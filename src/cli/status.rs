@@ -104,6 +104,6 @@ fn print_waiting(out: Output, waiting: &Waiting) -> Result<()> {
 fn print_stopped(out: Output, queue: &Queue, job: &Job) -> Result<()> {
     let (peer, title) = (&queue.peer, files::title_of(job));
     let why = files::why_stopped(job).unwrap_or_default();
-    let human = format!("{title} to {}: {why}; {}", peer.name, files::how_to_go_on(peer, job));
+    let human = format!("{title} to {}: {why}; {}", peer.name, job.how_to_go_on(&peer.name));
     out.data(&line("stopped", &human), || queue.job_object(job))
 }

@@ -78,6 +78,14 @@ impl Job {
         let snapshot_of = |item: &Item| Ok(Item { name: item.name.clone(), ..snapshot(&item.path, own)? });
         self.items.iter().map(snapshot_of).collect()
     }
+
+    /// The commands with which the user resumes or cancels a stopped job for this peer; looks at the disk.
+    pub fn how_to_go_on(&self, peer: &str) -> String {
+        let is_gone = self.items.iter().any(|item| matches!(item.path.try_exists(), Ok(false)));
+        let how = if is_gone { "once it is there again" } else { "as it is now" };
+        let number = self.number;
+        format!("`egoat outbox retry {peer}` sends it {how}, `egoat outbox cancel {number}` takes it back")
+    }
 }
 
 /// Why a job was not sent, and will not be unless the user says so.

@@ -382,9 +382,18 @@ fn a_source_that_changed_is_told_and_the_others_are_sent() {
     assert_eq!(names_in(&pair.landing), ["fine"]);
     let (_, said) = alice.ends_with(&["outbox"], b"", 0);
     assert_eq!(said, "", "nothing is tried");
+    let status = alice.run(&["status"]);
+    for line in status.lines().filter(|line| line.starts_with("stopped ")) {
+        let is_gone = line.contains("it is gone");
+        assert!(
+            line.contains(if is_gone { "sends it once it is there again" } else { "sends it as it is now" }),
+            "{line}"
+        );
+    }
+    assert!(status.contains("sends it once it is there again"), "{status}");
     let told = node.kill9();
-    assert_eq!(told.matches("egoat: not sent to bob: ").count(), 11, "{told}");
-    assert!(told.contains(&format!("egoat: not sent to bob: {gone}: it is gone\n")), "{told}");
+    assert_eq!(told.matches(" to bob was not sent: ").count(), 11, "{told}");
+    assert!(told.contains(&format!(" to bob was not sent: {gone}: it is gone\n")), "{told}");
 
     // A node that is started again tries none of them. Those that can be read go when the user says so.
     let mut node = serve(alice);
@@ -707,8 +716,10 @@ fn fetch_sends_what_is_queued() {
     alice.file("b", "other");
     let (out, said) = alice.ends_with(&["fetch"], b"", 1);
     assert_eq!(out, "bob: delivered 1, received 0, files sent 2\n");
-    let changed = format!("egoat: error: not sent to bob: {}: it was modified", path(alice, "b"));
+    let changed =
+        format!("egoat: error: {} to bob was not sent: {}: it was modified", numbers[1], path(alice, "b"));
     assert!(said.starts_with(&changed) || said.contains("its size was 1 B and is 5 B now"), "{said}");
+    assert!(said.contains("hint: `egoat outbox retry bob` sends it as it is now"), "{said}");
     assert_eq!(
         (arrived(&pair.bob), pair.bob.received()),
         (vec!["a".into(), "c".into()], vec!["hello".into()])

@@ -19,6 +19,7 @@ use crate::store::node_lock::FilesLock;
 use crate::store::own_files::OwnFiles;
 use crate::store::peers::Peer;
 use crate::store::queued_files::{Job, Outcome, QueuedFiles, Stop};
+use crate::text;
 use crate::transfer::source::{Sources, Wanted};
 use crate::transfer::tally::Tally;
 
@@ -135,7 +136,11 @@ fn stopped(peer: &Peer, queue: &mut QueuedFiles, job: &Job, stop: Stop) -> Resul
         Stop::Refused(why) => why.clone(),
     };
     let is_stopped = queue.stop(job, stop)?;
-    let error = || Error::failed(format!("not sent to {}: {what}", peer.name));
+    let error = || Error::NotSent {
+        what: text::clean_line(&format!("{} to {} was not sent: {what}", job.number, peer.name)),
+        hint: job.how_to_go_on(&peer.name),
+        is_refused: false,
+    };
     Ok(if is_stopped { JobEnd::Stopped(error()) } else { JobEnd::Cancelled })
 }
 
