@@ -39,8 +39,7 @@ pub struct SayResult {
 }
 
 /// What to do with bytes that are no text.
-const NO_TEXT_HINT: &str =
-    "`iconv -t UTF-8` turns a text into UTF-8; `egoat send PEER -` sends bytes as they are";
+const NO_TEXT_HINT: &str = "`iconv -f LATIN1 -t UTF-8` turns a text in Latin-1 into UTF-8; `egoat send PEER -` sends bytes as they are";
 
 /// An error if this is not UTF-8: whoever reads it would see U+FFFD in the place of what was meant.
 pub fn ensure_text(text: &[u8]) -> Result<()> {

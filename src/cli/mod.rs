@@ -30,7 +30,7 @@ mod window;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use crate::app::contacts::reach;
+use crate::app::contacts::{self, reach};
 use crate::app::identity;
 use crate::app::{Endpoint, Home};
 use crate::cli::args::{Command, Egoat};
@@ -68,7 +68,7 @@ fn parse() -> Result<Option<Egoat>> {
     for argument in std::env::args_os().skip(1) {
         let argument = argument.into_string().map_err(|bad| Error::Usage {
             what: format!("{} is not UTF-8", text::clean_line(&bad.to_string_lossy())),
-            hint: Some("rename a file to send it; give a text in UTF-8, as `iconv -t UTF-8` makes it".into()),
+            hint: Some("rename a file to send it; give a text in UTF-8, as `iconv -f LATIN1 -t UTF-8` makes it of Latin-1".into()),
         })?;
         arguments.push(argument);
     }
@@ -132,11 +132,23 @@ fn run(line: Egoat) -> Result<()> {
                 // A home is not made for a name that is mistyped, or that is saved in another home.
                 reach::ensure_found(&unlock(home.clone(), false)?, peer)?;
             }
-            let makes_home = command.makes_home();
-            dispatch(&unlock(home, makes_home)?, out, &passphrases, command)
-                .inspect_err(|error| tell_tried(out, error))
+            let own = unlock(home, command.makes_home())?;
+            let looks_for_all = matches!(command, Command::Log(_) | Command::Outbox(_) | Command::Fetch(_));
+            dispatch(&own, out, &passphrases, command).inspect_err(|error| tell_tried(out, error))?;
+            if looks_for_all { note_nobody(out, &own) } else { Ok(()) }
         }
     }
+}
+
+/// Says why a command about all peers printed nothing, if that may be because another home was meant.
+fn note_nobody(out: Output, own: &Endpoint) -> Result<()> {
+    let (home, dir) = (own.home(), own.home().dir().display());
+    if !home.is_made() {
+        out.note(&format!("no home is at {dir} yet"));
+    } else if contacts::all(own)?.is_empty() {
+        out.note(&format!("no peer is saved in {dir}"));
+    }
+    Ok(())
 }
 
 /// The error names the address that tells most; programs are told of all.

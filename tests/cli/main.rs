@@ -13,6 +13,8 @@ mod doctor;
 mod identity;
 mod manual;
 mod names;
+#[cfg(unix)]
+mod nobody;
 mod policy;
 mod scripts;
 mod typing;

@@ -79,7 +79,7 @@ fn what_is_no_text_is_refused() {
         let (out, said) = bob.ends_with(args, b"caf\xe9\n", 2);
         assert!(out.is_empty() && said.contains("byte 4 of the message is not UTF-8"), "{said}");
         assert!(
-            said.contains("hint: `iconv -t UTF-8` turns") && said.contains("`egoat send PEER -`"),
+            said.contains("hint: `iconv -f LATIN1 -t UTF-8` turns") && said.contains("`egoat send PEER -`"),
             "{said}"
         );
     }
