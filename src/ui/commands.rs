@@ -243,7 +243,8 @@ pub static COMMANDS: [SlashCommand; 30] = [
     }),
     row(Group::Chat, "/help", "[TOPIC]", "the commands, or what they do", Takes::Words, help),
     row(Group::Chat, "/keys", "", "what the keys do", Takes::Words, |_, view, _| {
-        KEYS.iter().for_each(|line| view.note(line));
+        let keys = if view.reads_keys() { &KEYS[..] } else { &LINE_KEYS };
+        keys.iter().for_each(|line| view.note(line));
         Ok(())
     }),
     row(Group::Chat, "/quit", "", "leave; also /q and Ctrl-D", Takes::Words, |chat, view, _| chat.quit(view)),
@@ -339,6 +340,14 @@ pub const KEYS: [&str; 9] = [
     "before a message: . it waits, > it is on its way, + the peer has it on disk, x it was not sent",
     "//TEXT says something that begins with a slash",
     "what was pasted is one message, and never a command",
+];
+
+/// The same where the terminal hands over whole lines.
+const LINE_KEYS: [&str; 4] = [
+    "Enter sends; Backspace deletes; Ctrl-U empties the line",
+    "Ctrl-C drops what is typed, and on an empty line leaves, as Ctrl-D does; both ask where something is left to do",
+    "//TEXT says something that begins with a slash",
+    "each line of a paste counts by itself: it is a message, or a command if it begins with a slash",
 ];
 
 /// The command of this name, with its slash.

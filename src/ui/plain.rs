@@ -425,6 +425,10 @@ impl View for Lines {
         self.is_terminal
     }
 
+    fn reads_keys(&self) -> bool {
+        false
+    }
+
     fn is_idle(&self) -> bool {
         self.question.is_none()
     }

@@ -495,6 +495,8 @@ fn a_dumb_terminal_gets_plain_lines() {
     let screen = chat.see(" alice: hello");
     assert_eq!(screen.matches("from a dumb terminal").count(), 1, "{screen}");
     assert!(!chat.terminal.written().contains("\x1b[?2004h"));
+    chat.line("/keys");
+    chat.see("each line of a paste counts by itself");
     // The kernel drops the end of a longer line.
     chat.line(&"long ".repeat(900));
     chat.see("the line was not sent: this terminal cuts lines at 4095 bytes");

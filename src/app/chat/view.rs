@@ -64,6 +64,11 @@ pub trait View {
         true
     }
 
+    /// Whether keys are read one by one, and a paste is told from them.
+    fn reads_keys(&self) -> bool {
+        true
+    }
+
     /// Nothing is being typed, and nothing is asked.
     fn is_idle(&self) -> bool;
 
