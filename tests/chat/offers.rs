@@ -127,7 +127,7 @@ fn a_stop_is_a_no() {
     scene.wait_for_some();
     alice.line("/stop");
     alice.see("-- large.bin is stopped, and bob told; what has arrived waits: `egoat partial` lists it");
-    bob.see("-- alice stopped large.bin; it goes on only if you send it again");
+    bob.see("-- alice stopped large.bin; it goes on only if it is sent or shared again");
     assert_eq!(scene.bob.run(&["outbox"]), "");
     // Only when Bob says so: then Alice is asked, and sees what there is.
     scene.gate.open();
