@@ -114,12 +114,14 @@ fn onward(solid: &str, begin: usize, ends: &[(usize, bool)], at: usize) -> Optio
     (at + 1..ends.len().min(at + 3)).find_map(|to| Some((to, complete(cut(&solid[begin..ends[to].0]))?)))
 }
 
-/// The text up to the first character that no link has.
+/// The text up to the first character that no link has. Nothing if the text goes on as a web address does: somebody has altered
+/// the link, or it is none.
 fn cut(text: &str) -> &str {
     let is_link = |c: char| {
         c.is_alphanumeric() || matches!(c, ':' | '.' | '@' | ',' | '[' | ']' | '-' | '+' | '_' | '%')
     };
-    text.find(|c| !is_link(c)).map_or(text, |end| &text[..end])
+    let Some(end) = text.find(|c| !is_link(c)) else { return text };
+    if text[end..].starts_with(['/', '=', '#', '&', '\\']) { "" } else { &text[..end] }
 }
 
 /// The text as a link is written: no marks after it, and small letters before the addresses.
@@ -183,6 +185,13 @@ mod tests {
             ] {
                 assert_eq!(found(&message), Some(link.clone()), "{message:?}");
             }
+        }
+    }
+
+    #[test]
+    fn a_link_that_goes_on_is_none() {
+        for more in ["/x", "/", "#x", "=1", "&a=b"] {
+            assert_eq!(found(&format!("see {}{more} there", link(&["203.0.113.5:4628"]))), None, "{more}");
         }
     }
 

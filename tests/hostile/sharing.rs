@@ -214,10 +214,10 @@ fn who_hangs_up_uses_nothing_up() {
     line.say(&Message::Take { lanes: 0, ticket: [0; 16] });
     while line.read().is_some_and(|(kind, _)| kind != PIECE) {}
     drop(line);
-    let mut line = poll_until("the second to be let in", || {
-        let mut line = field.with_token(&second, Kind::Get, &token);
-        (line.read().map(|(kind, _)| kind) == Some(Message::Accept.kind())).then_some(line)
-    });
+    // For a minute the share is kept for the one who began.
+    field.with_token(&second, Kind::Get, &token).expect(&Message::Refused(Refusal::Busy));
+    let mut line = field.with_token(&first, Kind::Get, &token);
+    line.expect(&Message::Accept);
     assert_eq!(line.read().map(|(kind, _)| kind), Some(OFFER));
     line.hang_up();
     drop(line);
