@@ -526,7 +526,7 @@ fn a_typing_error_in_the_peers_file_does_not_end_a_node() {
     let (alice, mut alice_node, bob, _bob_node) = paired();
     let good = std::fs::read_to_string(alice.path("peers")).unwrap();
     std::fs::write(alice.path("peers"), format!("{good}oops\n")).unwrap();
-    let said = alice.fails(&["peers"], 1);
+    let said = alice.fails(&["peers"], 74);
     assert!(said.contains("line 2") && said.contains("hint: "), "{said}");
     // A new connection is refused; the node knows all the same whom it collects from over the one that is there.
     let sent = Process::start(bob.cmd(&["send", "alice", &bob.file("a.txt", "a")])).end();
