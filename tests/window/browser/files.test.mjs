@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
-import { mkdirSync, readFileSync, existsSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, existsSync, truncateSync, writeFileSync } from 'node:fs';
 import { delimiter, join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { cleanUp, see, talkTo, two, until } from './lib.mjs';
@@ -152,7 +152,7 @@ test('a question below the fold shows in the title, in the icon, and on a button
 });
 
 test('progress shows, and an interrupted transfer goes on by itself', async () => {
-  const content = randomBytes(96 << 20);
+  const content = randomBytes(256 << 20);
   await page.locator('input[type=file]').first().setInputFiles(make('large.bin', content));
   await tray().getByRole('button', { name: 'Send to bob' }).click();
   await see(card(page, 'large.bin').getByText(/%.*MiB\/s/));
@@ -167,7 +167,10 @@ test('progress shows, and an interrupted transfer goes on by itself', async () =
 });
 
 test('a transfer shows among all transfers, and can be stopped', async () => {
-  await page.locator('input[type=file]').first().setInputFiles(make('stopped.bin', randomBytes(96 << 20)));
+  // Long enough that its progress is seen on a fast machine; zeros cost no time to make.
+  const large = make('stopped.bin', '');
+  truncateSync(large, 400 << 20);
+  await page.locator('input[type=file]').first().setInputFiles(large);
   await tray().getByRole('button', { name: 'Send to bob' }).click();
   await see(card(page, 'stopped.bin').getByText(/%/));
   // A frozen receiver leaves time to press the button.
