@@ -169,17 +169,7 @@ fn accepted(
             session.skip_ignorable(true);
             Ok(session)
         }
-        Err(Refusal::Unknown) if session.features().has(Features::ONE_OFF) && kind != Kind::Nearby => {
-            Err(Error::Refused {
-                peer: session.label().to_owned(),
-                why: "it takes files, and only from somebody with its link".into(),
-                hint: Some(
-                    "ask for the link that `egoat receive` prints there, and run `egoat send LINK FILE`"
-                        .into(),
-                ),
-            })
-        }
-        Err(refusal) => Err(refused(session.label(), refusal, kind)),
+        Err(refusal) => Err(refused(&session, refusal, kind)),
     }
 }
 
@@ -187,7 +177,8 @@ fn accepted(
 pub const TOO_MANY_FETCH: &str = "somebody else fetches this, or too many do";
 
 /// A refusal in the user's words.
-fn refused(peer: &str, refusal: Refusal, kind: Kind) -> Error {
+fn refused(session: &Session, refusal: Refusal, kind: Kind) -> Error {
+    let peer = session.label();
     const NEW_SHARE: Option<&str> = Some("ask for a new link, of `egoat share`");
     let (why, hint) = match refusal {
         Refusal::InviteUsed if kind == Kind::Get => {
@@ -200,6 +191,10 @@ fn refused(peer: &str, refusal: Refusal, kind: Kind) -> Error {
         Refusal::Unknown if kind == Kind::Nearby => {
             return Error::NobodyWaits { peer: peer.to_owned() };
         }
+        Refusal::Unknown if session.features().has(Features::ONE_OFF) => (
+            "it takes files, and only from somebody with its link",
+            Some("ask for the link that `egoat receive` prints there, and run `egoat send LINK FILE`"),
+        ),
         Refusal::Unknown => (
             "it does not know this node yet; your request was noted there",
             Some("ask them to run `egoat peers accept`, or to send you a link from `egoat invite`"),

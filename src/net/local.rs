@@ -171,6 +171,21 @@ pub fn best_reach(addresses: &[Address]) -> Option<Reach> {
     addresses.iter().map(|address| address.ip().map(Reach::of)).collect::<Option<Vec<_>>>()?.into_iter().min()
 }
 
+/// Whether only programs of this machine can dial a node that listens at these addresses.
+pub fn is_loopback(listening: &[SocketAddr]) -> bool {
+    listening.iter().all(|at| at.ip().to_canonical().is_loopback())
+}
+
+/// The port of a node that listens at these addresses, for whoever dials it at an address of this machine.
+pub fn port_at(listening: &[SocketAddr], ip: IpAddr) -> Option<u16> {
+    // A socket on all IPv6 addresses takes IPv4 too where the system lets it.
+    let fits = |at: &&SocketAddr| match at.ip() {
+        listens if listens.is_unspecified() => listens.is_ipv6() || ip.is_ipv4(),
+        listens => listens.to_canonical() == ip,
+    };
+    listening.iter().find(fits).map(SocketAddr::port)
+}
+
 /// Where others can dial a node that listens at `listening`, the reachable first; without a running node, where the default would
 /// be. An unspecified address stands for the machine's own ones, and for loopback if it has none.
 pub fn reachable_at(listening: &[SocketAddr]) -> Vec<Address> {
@@ -200,6 +215,27 @@ pub fn reachable_at(listening: &[SocketAddr]) -> Vec<Address> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_port_is_that_of_the_address_that_is_dialled() {
+        let at = |text: &str| text.parse::<SocketAddr>().expect("literal");
+        let cases = [
+            ("0.0.0.0:1", "10.0.0.1", Some(1)),
+            ("0.0.0.0:1", "fe80::1", None),
+            ("[::]:1", "10.0.0.1", Some(1)),
+            ("[::]:1", "fe80::1", Some(1)),
+            ("10.0.0.1:1", "10.0.0.1", Some(1)),
+            ("[::ffff:10.0.0.1]:1", "10.0.0.1", Some(1)),
+            ("10.0.0.2:1", "10.0.0.1", None),
+        ];
+        for (listening, ip, port) in cases {
+            assert_eq!(
+                port_at(&[at("127.0.0.1:9"), at(listening)], ip.parse().expect("literal")),
+                port,
+                "{listening} {ip}"
+            );
+        }
+    }
 
     #[test]
     fn ranges_end_where_they_should() {

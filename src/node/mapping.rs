@@ -41,13 +41,9 @@ pub fn before(own: &Endpoint, options: &Options, listening: &[SocketAddr]) -> Ma
     match () {
         () if own.is_hidden() => off("a node with a proxy asks no router"),
         () if !options.map => off("by `--map off`, or `map=off` in the settings"),
-        () if is_loopback(listening) => off(LOOPBACK),
+        () if local::is_loopback(listening) => off(LOOPBACK),
         () => Mapping { state: MapState::Trying, ..Mapping::default() },
     }
-}
-
-fn is_loopback(listening: &[SocketAddr]) -> bool {
-    listening.iter().all(|at| at.ip().to_canonical().is_loopback())
 }
 
 const LOOPBACK: &str = "the node listens where no router leads";
@@ -65,10 +61,10 @@ struct Plan {
 
 impl Plan {
     fn look(listening: &[SocketAddr]) -> Plan {
-        if is_loopback(listening) {
+        if local::is_loopback(listening) {
             return Plan { gateway: None, inside: None, pinholes: None };
         }
-        let at = |ip: IpAddr| Some(SocketAddr::new(ip, port_for(listening, ip)?));
+        let at = |ip: IpAddr| Some(SocketAddr::new(ip, local::port_at(listening, ip)?));
         let gateway = gateway::v4();
         let towards = gateway.map(|gateway| gateway.own);
         // Where the routes are not known, whoever answers as a router is asked.
@@ -83,16 +79,6 @@ impl Plan {
         let router = if pinholes.is_empty() { None } else { gateway::v6() };
         Plan { gateway, inside, pinholes: router.map(|router| (router, pinholes)) }
     }
-}
-
-/// The port at which the node listens at an address of this machine.
-fn port_for(listening: &[SocketAddr], ip: IpAddr) -> Option<u16> {
-    // A socket on all IPv6 addresses takes IPv4 too where the system lets it.
-    let fits = |at: &&SocketAddr| match at.ip() {
-        listens if listens.is_unspecified() => listens.is_ipv6() || ip.is_ipv4(),
-        listens => listens.to_canonical() == ip,
-    };
-    listening.iter().find(fits).map(SocketAddr::port)
 }
 
 /// A mapping that a router made for this node.
@@ -257,7 +243,7 @@ impl Mapper<'_> {
                 (MapState::Needless, format!("{} is an address that everybody can dial", inside.ip()))
             }
             (.., Some(inside)) => (MapState::Failed, format!("no router maps {}", inside.ip())),
-            _ if is_loopback(&self.context.live().listening()) => (MapState::Off, LOOPBACK.into()),
+            _ if local::is_loopback(&self.context.live().listening()) => (MapState::Off, LOOPBACK.into()),
             _ if plan.gateway.is_some() => {
                 (MapState::Failed, format!("the node does not listen where {router} leads"))
             }

@@ -20,7 +20,7 @@ use crate::store::peers::{Peer, Peers};
 use crate::store::requests;
 use crate::text;
 use crate::time::now_micros;
-use crate::wire::address::Address;
+use crate::wire::address::{Address, is_told_port};
 use crate::wire::features::Features;
 use crate::wire::message::{Kind, Message, Refusal};
 
@@ -44,12 +44,6 @@ pub struct Profile {
     pub is_one_off: bool,
     /// Where its node listens; 0 if none runs, or if it does not tell.
     pub port: u16,
-}
-
-/// Whether a peer may have its port dialled: no service of a system but a web server's, which is often the only port that
-/// is let through, is where an egoat is.
-fn is_told_port(port: u16) -> bool {
-    port >= 1024 || port == 443
 }
 
 impl Profile {

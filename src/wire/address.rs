@@ -9,8 +9,15 @@ use std::str::FromStr;
 
 /// The port of a node that names none.
 pub const DEFAULT_PORT: u16 = 4628;
+/// The least port that is dialled on somebody else's word alone: those below belong to services of a system.
+pub const LEAST_PORT: u16 = 1024;
 /// Longest zone in bytes: Linux and the BSDs give an interface a name of at most 15.
 const MAX_ZONE: usize = 15;
+
+/// Whether a peer or a router may name this port for others to dial. That of HTTPS is often the only one that is let through.
+pub fn is_told_port(port: u16) -> bool {
+    port >= LEAST_PORT || port == 443
+}
 
 /// A host name (RFC 1123 limits: 253 bytes) or IP address, and a port other than 0.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

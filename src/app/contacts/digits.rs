@@ -26,10 +26,7 @@ use crate::store::tries;
 use crate::wire::address::Address;
 
 pub use crate::node::pairing::digits::{COMPARE_TIME, Question};
-pub use crate::node::pairing::waiting::News;
-
-/// How long one waits for the other unless the user says otherwise.
-pub const WAIT: Duration = Duration::from_secs(600);
+pub use crate::node::pairing::waiting::{News, WAIT};
 
 /// A user who waits for somebody.
 pub struct Wait {

@@ -27,7 +27,7 @@ pub fn check(report: &mut Reporter, home: &Home, is_hidden: bool) {
     let Some(listening) = running.map(|node| node.listening) else {
         return tell(report, probe::listen(), &[]);
     };
-    if listening.iter().all(|at| at.ip().to_canonical().is_loopback()) {
+    if local::is_loopback(&listening) {
         return report.skipped(NEARBY, "the node can be dialled by this machine alone, and calls nobody");
     }
     // That is not worth a question: a node opens the home, unless it was told to keep the key to itself.

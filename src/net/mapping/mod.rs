@@ -31,6 +31,7 @@ use crate::net::local::Reach;
 use crate::net::mapping::epoch::Epoch;
 use crate::net::mapping::upnp::Service;
 use crate::store::mapping::{By, Lease};
+use crate::wire::address::is_told_port;
 
 /// How long a mapping is wanted for, in seconds.
 pub const LIFETIME: u32 = 3600;
@@ -190,8 +191,8 @@ fn check(outside: SocketAddr, inside: SocketAddr, by: By) -> Result<SocketAddr, 
     if !is_reached || outside.is_ipv4() != inside.is_ipv4() {
         return Err(Failure::Odd(by, "it grants an address that nobody has"));
     }
-    match outside.port() {
-        443 | 1024.. => Ok(outside),
-        _ => Err(Failure::Odd(by, "it grants a port that nobody would dial")),
+    if !is_told_port(outside.port()) {
+        return Err(Failure::Odd(by, "it grants a port that nobody would dial"));
     }
+    Ok(outside)
 }

@@ -2,7 +2,7 @@
 //! thread is here.
 
 use std::collections::{HashMap, HashSet, VecDeque};
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use crate::crypto::beacon::{BeaconKey, TAG_LEN};
@@ -164,14 +164,6 @@ pub fn agree(keys: &StaticKeys, friends: &[PublicKey]) -> Vec<(PublicKey, Beacon
     friends.iter().filter_map(|friend| Some((*friend, BeaconKey::agree(keys, friend).ok()?))).collect()
 }
 
-/// The port on which the node listens at this address.
-pub fn port_at(listening: &[SocketAddr], ip: IpAddr) -> Option<u16> {
-    // A socket of all IPv6 addresses is also one of all IPv4 addresses.
-    let is_there =
-        |at: &&SocketAddr| at.ip() == ip || (at.ip().is_unspecified() && (at.is_ipv6() || ip.is_ipv4()));
-    listening.iter().find(is_there).map(SocketAddr::port)
-}
-
 /// The longest packet that is read; a longer one is no beacon.
 pub const MAX_PACKET: usize = beacon::MAX_LEN + 1;
 
@@ -261,26 +253,6 @@ mod tests {
             bob.keys.insert(PublicKey::from_bytes(secret).unwrap(), key);
         }
         assert_eq!(looked(&mut bob, 250, start + 2 * SECOND), MAX_TAGS / 3002);
-    }
-
-    #[test]
-    fn a_beacon_tells_the_port_that_its_reader_can_dial() {
-        let at = |text: &str| text.parse::<SocketAddr>().unwrap();
-        let cases = [
-            ("0.0.0.0:1", "10.0.0.1", Some(1)),
-            ("0.0.0.0:1", "fe80::1", None),
-            ("[::]:1", "10.0.0.1", Some(1)),
-            ("[::]:1", "fe80::1", Some(1)),
-            ("10.0.0.1:1", "10.0.0.1", Some(1)),
-            ("10.0.0.2:1", "10.0.0.1", None),
-        ];
-        for (listening, ip, port) in cases {
-            assert_eq!(
-                port_at(&[at("127.0.0.1:9"), at(listening)], ip.parse().unwrap()),
-                port,
-                "{listening} {ip}"
-            );
-        }
     }
 
     #[test]

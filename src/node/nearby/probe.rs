@@ -7,8 +7,9 @@ use std::time::{Duration, Instant};
 use crate::crypto::keys::PublicKey;
 use crate::error::{Error, Result};
 use crate::net::endpoint::Endpoint;
+use crate::net::local;
 use crate::net::multicast::{self, Reader, Speaker};
-use crate::node::nearby::hearing::{self, Hearing, port_at};
+use crate::node::nearby::hearing::{self, Hearing};
 use crate::store::home::Home;
 use crate::text;
 use crate::wire::beacon::{Beacon, in_turn};
@@ -62,7 +63,7 @@ pub fn ask(own: &Endpoint, listening: &[SocketAddr], friends: &[PublicKey]) -> O
     let (mut found, mut has_answered) = (Vec::new(), false);
     for _ in 0..TRIES {
         for speaker in &speakers {
-            let port = port_at(listening, speaker.ip).unwrap_or(0);
+            let port = local::port_at(listening, speaker.ip).unwrap_or(0);
             // With more friends than one beacon calls, the node itself is among those that are called.
             speaker.speak(&|| hearing.call(false, port, in_turn(&called, 0)));
         }

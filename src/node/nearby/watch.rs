@@ -14,9 +14,10 @@ use crate::net::local;
 use crate::net::multicast::{self, Link, Reader, Speaker};
 use crate::node::allowance::{Allowance, Rate};
 use crate::node::context::Context;
-use crate::node::nearby::hearing::{self, Hearing, MAX_PACKET, port_at};
+use crate::node::nearby::hearing::{self, Hearing, MAX_PACKET};
 use crate::node::nearby::probe::{self, NEARBY};
 use crate::node::threads;
+use crate::wire::address::LEAST_PORT;
 use crate::wire::beacon::in_turn;
 
 /// How long a node that starts dials before it calls: whoever is where he was needs no call.
@@ -30,8 +31,6 @@ const JITTER: Duration = Duration::from_secs(30);
 const ANSWER_WAIT: Duration = Duration::from_secs(2);
 /// Packets that are read, whatever is in them: more wait in the system's buffer, which drops what it has no room for.
 const READS: Rate = Rate { at_once: 256, interval: Duration::from_millis(2) };
-/// The least port that is dialled on the word of a beacon: those below are of services of a system.
-const LEAST_PORT: u16 = 1024;
 
 /// Starts the search for friends, unless the user has turned it off, a proxy hides this node, or it exchanges no messages.
 pub fn start(context: &Arc<Context>) -> Result<()> {
@@ -87,7 +86,7 @@ impl Watch {
     fn look(&mut self) {
         // A node that only this machine can dial has nothing to tell to a network.
         let listening = self.context.live().listening();
-        if listening.iter().all(|at| at.ip().to_canonical().is_loopback()) {
+        if local::is_loopback(&listening) {
             return;
         }
         let links = multicast::links();
@@ -135,7 +134,7 @@ impl Watch {
         self.turn += 1;
         let mut speakers = Vec::new();
         for speaker in links.iter().copied().filter_map(Speaker::of) {
-            if let Some(port) = port_at(listening, speaker.ip) {
+            if let Some(port) = local::port_at(listening, speaker.ip) {
                 speaker.speak(&|| lock(&self.hearing).call(false, port, in_turn(missing, self.turn)));
                 speakers.push(speaker);
             }
@@ -190,6 +189,6 @@ fn take(context: &Context, hearing: &Mutex<Hearing>, packet: &[u8], from: Socket
     if !heard.is_ask || !hearing.may_answer(now) {
         return None;
     }
-    let port = hearing.beside(ip).and_then(|own| port_at(&listening, own)).unwrap_or(0);
+    let port = hearing.beside(ip).and_then(|own| local::port_at(&listening, own)).unwrap_or(0);
     Some(hearing.call(true, port, [heard.sender].iter()))
 }

@@ -8,14 +8,12 @@ use std::time::Duration;
 use crate::error::{Error, Result};
 use crate::node::context::Context;
 use crate::node::event::NodeEvent;
-use crate::node::pairing::waiting::{News, Waiting};
+use crate::node::pairing::waiting::{News, WAIT, Waiting};
 use crate::node::pairing::{digits, found};
 use crate::node::threads;
 use crate::store::tries;
 use crate::wire::control::Down;
 
-/// How long a front-end waits.
-const WAIT: Duration = Duration::from_secs(600);
 /// How often it is looked whether the time is over.
 const LOOK: Duration = Duration::from_secs(1);
 

@@ -9,9 +9,8 @@ use crate::crypto::random_array;
 use crate::error::{Error, Result, reason};
 use crate::net::local;
 use crate::net::multicast::{self, Reader, Speaker};
-use crate::node::nearby::hearing::port_at;
 use crate::node::pairing::waiting::Waiting;
-use crate::wire::address::Address;
+use crate::wire::address::{Address, LEAST_PORT};
 use crate::wire::invitation::Invitation;
 
 /// From one packet to the next.
@@ -24,8 +23,6 @@ const LOOK: Duration = Duration::from_secs(1);
 const MAX_HEARD: usize = 8;
 /// Addresses of one of them.
 const MAX_PLACES: usize = 8;
-/// The least port that is dialled on the word of a packet: those below are of services of a system.
-const LEAST_PORT: u16 = 1024;
 
 /// Says that somebody waits, until the wait is over.
 pub fn announce(waiting: &Waiting, listening: &[SocketAddr]) {
@@ -33,7 +30,7 @@ pub fn announce(waiting: &Waiting, listening: &[SocketAddr]) {
     while !waiting.is_over() {
         if waiting.is_open() {
             for speaker in multicast::links().into_iter().filter_map(Speaker::of) {
-                if let Some(port) = port_at(listening, speaker.ip) {
+                if let Some(port) = local::port_at(listening, speaker.ip) {
                     speaker.speak(&|| Invitation { number, port }.encode());
                 }
             }

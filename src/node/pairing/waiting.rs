@@ -14,6 +14,9 @@ use crate::node::pairing::digits::{COMPARE_TIME, Question};
 use crate::store::peers::Peer;
 use crate::wire::message::Refusal;
 
+/// How long a user waits for somebody, unless they say otherwise.
+pub const WAIT: Duration = Duration::from_secs(600);
+
 /// What a user who waits is told.
 #[derive(Debug)]
 pub enum News {

@@ -17,7 +17,7 @@ use std::net::IpAddr;
 use crate::store::peers::Peer;
 use crate::text;
 use crate::time::{Civil, now_micros};
-use crate::wire::address::{Address, BadAddress};
+use crate::wire::address::{Address, BadAddress, is_told_port};
 use crate::wire::link::MAX_ADDRESSES;
 use crate::wire::told::{AddressKind, ToldAddress, ToldAddresses};
 
@@ -162,7 +162,7 @@ fn can_be_told(address: &Address) -> bool {
         IpAddr::V6(ip) => ip.is_unicast_link_local(),
     };
     let is_one = !ip.is_loopback() && !ip.is_unspecified() && !ip.is_multicast() && !is_link_local;
-    is_one && (address.port() >= 1024 || address.port() == 443)
+    is_one && is_told_port(address.port())
 }
 
 /// ADDRESS or ADDRESS@DAY.
