@@ -49,8 +49,9 @@ pub use crate::app::chat::waiting::WaitingMessage;
 const HISTORY_LINES: usize = 50;
 const MAX_HISTORY_LINES: usize = 1000;
 
-/// What follows a yes to digits, and an answer when the session with them has ended.
+/// The note after a yes to the digits.
 const OTHER_SIDE: &str = "waiting for the other side to say so as well";
+/// The note after an answer that came when the session was over.
 const TOO_LATE: &str = "it was over before you answered";
 
 /// The conversation that is open.
@@ -72,7 +73,7 @@ pub enum Question {
     Digits(digits::Question),
     /// The same of somebody whom the node has let in.
     OfNode {
-        /// What it calls itself.
+        /// The name that the other end gives itself.
         name: String,
         /// Where it is.
         address: String,

@@ -136,10 +136,8 @@ fn listen(context: &Arc<Context>, front: &Arc<FrontEnd>, body: &mut Vec<u8>, pip
                     pipes.insert(number, pipe);
                     pieces
                 });
-                let request = SendRequest { owner: front.number, number, peer, mode, name, paths, pieces };
-                let (wanted, answered, shared) = (Arc::clone(front), Arc::clone(front), Arc::clone(context));
-                let is_wanted = move || !wanted.state().is_over;
-                job::start(context, request, is_wanted, move |job| answered.answer(&shared, Down::Job(job)));
+                let owner = front.number;
+                start_job(context, front, SendRequest { owner, number, peer, mode, name, paths, pieces });
             }
             Up::Unseal => front.answer(context, context.seed().map_or(Down::Forgotten, Down::Seed)),
             Up::Forget => {
@@ -149,12 +147,8 @@ fn listen(context: &Arc<Context>, front: &Arc<FrontEnd>, body: &mut Vec<u8>, pip
             Up::Nearby { waits: false } => waiting = None,
             Up::Nearby { waits: true } => {
                 // The one before ends first.
-                waiting = None;
-                let (shared, told) = (Arc::clone(context), Arc::clone(front));
-                match Wait::begin(context, move |news| told.answer(&shared, news)) {
-                    Ok(wait) => waiting = Some(wait),
-                    Err(error) => front.answer(context, asked::unpaired(&error)),
-                }
+                drop(waiting.take());
+                waiting = begin_waiting(context, front);
             }
             Up::Same(is_same) => waiting.iter().for_each(|wait: &Wait| wait.answer(is_same)),
             Up::Data { job, bytes } if bytes.is_empty() => drop(pipes.remove(&job)),
@@ -175,6 +169,20 @@ fn listen(context: &Arc<Context>, front: &Arc<FrontEnd>, body: &mut Vec<u8>, pip
         }
     }
     drop(asking);
+}
+
+/// Starts a job of the front-end, which ends with it.
+fn start_job(context: &Arc<Context>, front: &Arc<FrontEnd>, request: SendRequest) {
+    let (wanted, answered, shared) = (Arc::clone(front), Arc::clone(front), Arc::clone(context));
+    let is_wanted = move || !wanted.state().is_over;
+    job::start(context, request, is_wanted, move |job| answered.answer(&shared, Down::Job(job)));
+}
+
+/// Begins to wait for somebody with whom the user of the front-end compares digits; `None` if that cannot be, which is told.
+fn begin_waiting(context: &Arc<Context>, front: &Arc<FrontEnd>) -> Option<Wait> {
+    let (shared, told) = (Arc::clone(context), Arc::clone(front));
+    let begun = Wait::begin(context, move |news| told.answer(&shared, news));
+    begun.map_err(|error| front.answer(context, asked::unpaired(&error))).ok()
 }
 
 /// Tells a front-end our version and then what changes, until it is gone or does not read.

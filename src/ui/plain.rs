@@ -116,23 +116,7 @@ pub fn run(
                     Some(Input::Interrupted { .. } | Input::Left) if deadline.is_some() => break,
                     // What follows `/quit` is not read.
                     _ if deadline.is_some() => {}
-                    Some(Input::TooLong) => {
-                        output::warn(
-                            "a line over 1 MiB was left out; send it as a file: `egoat send PEER FILE`",
-                        );
-                    }
-                    Some(Input::Cut) => {
-                        output::warn(
-                            "the line was not sent: this terminal cuts lines at 4095 bytes; send it as a file, or in parts",
-                        );
-                    }
-                    Some(Input::Line(line)) => {
-                        // If that fails, Ctrl-C ends the process.
-                        mode.iter().for_each(|mode| drop(mode.set()));
-                        handle(&mut chat, &mut view, &line)?;
-                    }
-                    Some(Input::Interrupted { had_text }) => interrupt(&mut chat, &mut view, had_text)?,
-                    Some(Input::Left) => leave(&mut chat, &mut view)?,
+                    Some(input) => take(input, &mut chat, &mut view, mode.as_ref())?,
                     None => {}
                 }
             }
@@ -152,6 +136,27 @@ pub fn run(
     view.failed.take().map_or(Ok(()), Err)?;
     if !chat.is_all_settled()? {
         output::warn("not all that was typed is delivered yet; `egoat outbox` shows what waits");
+    }
+    Ok(())
+}
+
+/// Does what the user wants by this input.
+fn take(input: Input, chat: &mut Chat, view: &mut Lines, mode: Option<&TypedLines>) -> Result<()> {
+    match input {
+        Input::Line(line) => {
+            // If that fails, Ctrl-C ends the process.
+            mode.into_iter().for_each(|mode| drop(mode.set()));
+            handle(chat, view, &line)?;
+        }
+        Input::TooLong => {
+            output::warn("a line over 1 MiB was left out; send it as a file: `egoat send PEER FILE`");
+        }
+        Input::Cut => output::warn(
+            "the line was not sent: this terminal cuts lines at 4095 bytes; send it as a file, or in parts",
+        ),
+        Input::Interrupted { had_text } => interrupt(chat, view, had_text)?,
+        Input::Left => leave(chat, view)?,
+        Input::Ended(ended) => ended?,
     }
     Ok(())
 }

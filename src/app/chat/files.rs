@@ -12,7 +12,7 @@ use crate::text;
 
 /// A transfer that took longer is worth a line with its rate.
 const LONG: Duration = Duration::from_secs(2);
-/// What a chat says where no transfer is on its way.
+/// The note of a chat without a transfer.
 const NOTHING_MOVES: &str = "nothing moves; /outbox lists what waits";
 
 impl Chat {

@@ -150,7 +150,7 @@ impl Chat {
         }
     }
 
-    /// What is unread, of one conversation after the other, and for whom a line is.
+    /// Shows the unread entries, one conversation after the other, and says to whom a line goes.
     pub(super) fn begin_to_read(&mut self, view: &mut dyn View) -> Result<()> {
         for peer in self.peers.clone() {
             if let Some(read) = self.take_unread(&peer) {

@@ -1,4 +1,4 @@
-//! What of all that is said a chat shows.
+//! Which messages and events a chat shows.
 
 use crate::crypto::keys::PublicKey;
 
@@ -17,12 +17,12 @@ pub enum Scope {
 }
 
 impl Scope {
-    /// Whether a person reads what is shown.
+    /// Whether a person reads the output, rather than a program.
     pub fn is_read(self) -> bool {
         matches!(self, Scope::Conversations | Scope::News { is_read: true, .. })
     }
 
-    /// Whether what the peer says is shown.
+    /// Whether the chat shows the messages of this peer.
     pub fn has(self, key: &PublicKey) -> bool {
         !matches!(self, Scope::News { of: Some(only), .. } if only != *key)
     }

@@ -29,7 +29,7 @@ pub fn resumed(transfer: &Transfer) -> Option<String> {
     goes_on.then(|| format!("{peer}'s {title} goes on at {}", percent(*done.min(checked), *total)))
 }
 
-/// What is offered: its title, how much it is, and how much of it is here already, and where.
+/// An offer in words: its title and size, how much of it is here already, and where.
 pub fn offered(offer: &PendingOffer) -> String {
     let PendingOffer { title, files, bytes, dots, held, place, .. } = offer;
     let extent = text::extent(*files, Some(*bytes).filter(|bytes| *bytes != UNKNOWN));

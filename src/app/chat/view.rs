@@ -64,7 +64,7 @@ pub trait View {
         true
     }
 
-    /// Whether keys are read one by one, and a paste is told from them.
+    /// Whether the view reads single keys, and so can tell a paste from typing.
     fn reads_keys(&self) -> bool {
         true
     }

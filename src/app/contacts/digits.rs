@@ -30,7 +30,7 @@ pub use crate::node::pairing::waiting::{News, WAIT};
 
 /// A user who waits for somebody.
 pub struct Wait {
-    /// What happens.
+    /// Reports of the wait, until `Ended`.
     pub news: Receiver<News>,
     /// Where the other one dials.
     pub addresses: Vec<Address>,
@@ -136,7 +136,7 @@ pub fn dial(
     let (own, at, failed) = (own.clone(), at.clone(), tell.clone());
     let work = move || {
         let user = User {
-            // Who asks may have left, which is a no.
+            // The front-end may be gone. The question is dropped then, and that counts as a no.
             ask: &|question| drop(tell.send(News::Compare(question))),
             save: &|key, profile| save_acceptor(&own, key, (&at, is_typed), profile, name.clone()),
             until: Deadline::after(COMPARE_TIME),

@@ -60,7 +60,7 @@ pub enum Trust {
 pub trait Newcomers {
     /// Pairs by six digits, if the user of that node waits for it; else `None`.
     fn meet(&mut self, key: PublicKey, at: &Address) -> Result<Option<Peer>>;
-    /// What the user says of its fingerprint.
+    /// Asks the user whether this fingerprint is the right one.
     fn trusts(&mut self, at: &Address, fingerprint: &str) -> Trust;
 }
 
