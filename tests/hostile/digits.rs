@@ -61,17 +61,35 @@ fn refusal(rogue: &Rogue, alice: &User, address: &str) -> Refusal {
     }
 }
 
+/// A machine in the middle: Alice waits at `address`, and Bob has dialled the middle in her place, which has let him in.
+struct Between {
+    alice: User,
+    bob: User,
+    middle: Rogue,
+    address: String,
+    to_bob: Line,
+    _listener: TcpListener,
+}
+
+impl Between {
+    /// `None` where there is no terminal to test on.
+    fn begin() -> Option<Between> {
+        let (alice, bob) = User::new("alice").zip(User::new("bob"))?;
+        let (middle, address) = (rogue(0x4d), alice.invites(""));
+        let (listener, trap) = listens();
+        bob.types(&format!("join {trap}"));
+        let mut to_bob = accepts(&middle, &listener);
+        to_bob.at_once(|line| {
+            line.say(&Message::Accept);
+            line.say(&PROFILE);
+        });
+        Some(Between { alice, bob, middle, address, to_bob, _listener: listener })
+    }
+}
+
 #[test]
 fn a_machine_in_the_middle_has_one_guess() {
-    let Some((alice, bob)) = User::new("alice").zip(User::new("bob")) else { return };
-    let (middle, address) = (rogue(0x4d), alice.invites(""));
-    let (listener, trap) = listens();
-    bob.types(&format!("join {trap}"));
-    let mut to_bob = accepts(&middle, &listener);
-    to_bob.at_once(|line| {
-        line.say(&Message::Accept);
-        line.say(&PROFILE);
-    });
+    let Some(Between { alice, bob, middle, address, mut to_bob, .. }) = Between::begin() else { return };
     let commit = bytes(&mut to_bob, 40);
     // What bob has said is worth nothing to alice: her handshake has another hash.
     let mut to_alice = dials(&middle, &alice, &address);
@@ -94,15 +112,7 @@ fn a_machine_in_the_middle_has_one_guess() {
 /// It makes nonces of its own, so that both users see something, and confirms at once what nobody has compared.
 #[test]
 fn digits_that_differ_save_nobody() {
-    let Some((alice, bob)) = User::new("alice").zip(User::new("bob")) else { return };
-    let (middle, address) = (rogue(0x4d), alice.invites(""));
-    let (listener, trap) = listens();
-    bob.types(&format!("join {trap}"));
-    let mut to_bob = accepts(&middle, &listener);
-    to_bob.at_once(|line| {
-        line.say(&Message::Accept);
-        line.say(&PROFILE);
-    });
+    let Some(Between { alice, bob, middle, address, mut to_bob, .. }) = Between::begin() else { return };
     bytes(&mut to_bob, 40);
     to_bob.say(&Message::Nonce([1; 32]));
     bytes(&mut to_bob, 42);
